@@ -1,0 +1,136 @@
+"""Fire masks by counting, not by state: which cells update in a step is a pure function of four numbers.
+
+The draw of one cell is MurmurHash3_x86_32 (Appleby 2011, public domain) of the three little-endian 32-bit words
+(step, sample id, cell index), seeded with `random_seed`; the cell fires when the draw, an unsigned 32-bit integer, is below
+fire_rate · 2³². Cell index = (d·H + h)·W + w. In C, with 32-bit unsigned arithmetic that wraps:
+
+    h = random_seed
+    for k in (step, sample_id, cell):
+        k *= 0xcc9e2d51;  k = rotl(k, 15);  k *= 0x1b873593
+        h ^= k;           h = rotl(h, 13);  h = h * 5 + 0xe6546b64
+    h ^= 12
+    h ^= h >> 16;  h *= 0x85ebca6b;  h ^= h >> 13;  h *= 0xc2b2ae35;  h ^= h >> 16
+
+Golden values: draw(0, 0, 0, 0) = 0xd941144b, draw(1, 2, 3, 4) = 0xd4b33233, draw(2³²−1, 2³²−1, 2³²−1, 2³²−1) = 0x906fb002
+(arguments: random_seed, step, sample id, cell index).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nca3d.lattice import Size, as_size
+
+_C1, _C2, _N = 0xCC9E2D51, 0x1B873593, 0xE6546B64
+_F1, _F2 = 0x85EBCA6B, 0xC2B2AE35
+_WORD = 1 << 32
+
+
+def _signed(word: int) -> int:
+    """The int32 with the same bits: torch multiplies int32 with wrap-around, which is all that the hash needs."""
+    word %= _WORD
+    return word - _WORD if word >= _WORD // 2 else word
+
+
+def _shift_right(x: Tensor, bits: int) -> Tensor:
+    """Logical shift: torch's own is arithmetic on int32, so the copied sign bits are cleared."""
+    return (x >> bits) & ((1 << (32 - bits)) - 1)
+
+
+def _rotate(x: Tensor, bits: int) -> Tensor:
+    return (x << bits) | _shift_right(x, 32 - bits)
+
+
+def _scramble(words: Tensor) -> Tensor:
+    return _rotate(words * _signed(_C1), 15) * _signed(_C2)
+
+
+def _absorb(h: Tensor, scrambled: Tensor) -> Tensor:
+    return _rotate(h ^ scrambled, 13) * 5 + _signed(_N)
+
+
+def _finish(h: Tensor) -> Tensor:
+    h = h ^ 12  # the length of the message in bytes
+    h = (h ^ _shift_right(h, 16)) * _signed(_F1)
+    h = (h ^ _shift_right(h, 13)) * _signed(_F2)
+    return h ^ _shift_right(h, 16)
+
+
+def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) -> Tensor:
+    """The 32-bit draws of cells, as int32 with the bits of the unsigned number.
+
+    Args:
+        random_seed: 0 .. 2³²−1.
+        steps, sample_ids, cells: int32 or int64 tensors that broadcast together; their low 32 bits count.
+    """
+    h = torch.full((), _signed(random_seed), dtype=torch.int32, device=cells.device)
+    for words in (steps, sample_ids, cells):  # broadcasting keeps the outer words small: only `cells` costs
+        h = _absorb(h, _scramble(words.to(device=cells.device, dtype=torch.int32)))
+    return _finish(h)
+
+
+def fire_mask(
+    random_seed: int, step: int | Sequence[int], sample_ids: Tensor | Sequence[int], size: Size, fire_rate: float
+) -> Tensor:
+    """Which cells update in a step (law 4): the same on every executor, device, batch split and number of processes.
+
+    Args:
+        random_seed: 0 .. 2³²−1.
+        step: absolute number of the step, 0 .. 2³²−1; or several of them.
+        sample_ids: int (B,), who each sample is, whatever its place in the batch.
+        size: lattice (D, H, W).
+        fire_rate: probability that a cell updates, 0 .. 1.
+
+    Returns:
+        bool (B, 1, D, H, W), True = updates; with several steps (T, B, 1, D, H, W). On the device of `sample_ids`.
+
+    Raises:
+        ValueError: a seed, step, size or rate out of range.
+    """
+    if not 0 <= random_seed < _WORD:
+        raise ValueError(f"random_seed: found {random_seed}, allowed 0 .. 2**32 - 1")
+    if not 0.0 <= fire_rate <= 1.0:
+        raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 .. 1")
+    depth, height, width = as_size(size)
+    one_step = isinstance(step, int)
+    steps = [step] if isinstance(step, int) else list(step)
+    if any(not 0 <= s < _WORD for s in steps):
+        raise ValueError(f"step: found {min(steps)} .. {max(steps)}, allowed 0 .. 2**32 - 1")
+    ids = torch.as_tensor(sample_ids)
+    if ids.ndim != 1 or ids.is_floating_point():
+        raise ValueError(f"sample_ids: found {ids.dtype} {tuple(ids.shape)}, allowed whole numbers (B,)")
+
+    below = round(fire_rate * _WORD)
+    shape = (len(steps), len(ids), 1, depth, height, width)
+    if below in (0, _WORD):
+        fire = torch.full(shape, below == _WORD, dtype=torch.bool, device=ids.device)
+    else:
+        words = torch.tensor([_signed(s) for s in steps], dtype=torch.int32, device=ids.device)
+        cells = torch.arange(depth * height * width, dtype=torch.int32, device=ids.device)
+        unsigned = draws(random_seed, words[:, None, None], _low_word(ids)[:, None], cells)
+        # Flipping the sign bit turns the order of unsigned numbers into that of signed ones.
+        fire = ((unsigned ^ _signed(1 << 31)) < below - (1 << 31)).view(shape)
+    return fire[0] if one_step else fire
+
+
+def _low_word(ids: Tensor) -> Tensor:
+    """The low 32 bits of each id, so that ids beyond 2³¹ wrap instead of depending on how a cast overflows."""
+    return (((ids.to(torch.int64) + (1 << 31)) % _WORD) - (1 << 31)).to(torch.int32)
+
+
+def training_seed(run_seed: int, iteration: int) -> int:
+    """The random_seed of one training iteration: fresh for each, always below 2³¹."""
+    return _derived(run_seed, iteration) & 0x7FFFFFFF
+
+
+def evaluation_seed(run_seed: int, trial: int) -> int:
+    """The random_seed of one evaluation: always 2³¹ or above, so that it never meets a training seed."""
+    return _derived(run_seed, trial) | 0x80000000
+
+
+def _derived(run_seed: int, count: int) -> int:
+    one = torch.zeros((), dtype=torch.int32)
+    return int(draws(run_seed % _WORD, one + _signed(count), one, one)) % _WORD

@@ -1,0 +1,61 @@
+"""The space that cells live in: sizes, axes, neighbourhoods, faces. The only place that says x, y, z.
+
+A lattice has size (D, H, W). x runs along W (the last axis), y along H, z along D; z is up in pictures.
+"""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+Size = tuple[int, int, int]
+
+AXES = {"x": 2, "y": 1, "z": 0}
+"""The place of each axis in (D, H, W)."""
+
+PADDINGS = ("zeros", "replicate", "circular")
+
+NEIGHBOURHOODS: dict[str, tuple[tuple[int, int, int], ...]] = {
+    "von_neumann": ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)),
+    "moore": tuple(o for o in product((-1, 0, 1), repeat=3) if any(o)),
+}
+"""Offsets (d, h, w) of the neighbours of a cell: 6 that share a face, or all 26 that touch it."""
+
+
+def as_size(size: object, least: int = 1) -> Size:
+    """`size` as three ints (D, H, W).
+
+    Raises:
+        ValueError: not three whole numbers, or one below `least`.
+    """
+    values = tuple(size) if isinstance(size, (tuple, list, torch.Size)) else (size,)
+    if len(values) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < least for n in values):
+        raise ValueError(f"size: found {size!r}, allowed three whole numbers (D, H, W), each at least {least}")
+    return values
+
+
+def centre(size: Size) -> Size:
+    """The centre cell, n // 2 along each axis."""
+    depth, height, width = size
+    return depth // 2, height // 2, width // 2
+
+
+def dilate(mask: Tensor, circular: bool = False) -> Tensor:
+    """Every cell that is in `mask` or touches it: a 3×3×3 maximum, as three passes of a logical or.
+
+    Args:
+        mask: bool (..., D, H, W).
+        circular: whether the lattice wraps around; otherwise nothing beyond the border counts.
+    """
+    for axis in (-1, -2, -3):
+        length = mask.shape[axis]
+        if circular:
+            mask = mask | mask.roll(1, axis) | mask.roll(-1, axis)
+        elif length > 1:
+            wider = mask.clone()
+            wider.narrow(axis, 1, length - 1).logical_or_(mask.narrow(axis, 0, length - 1))
+            wider.narrow(axis, 0, length - 1).logical_or_(mask.narrow(axis, 1, length - 1))
+            mask = wider
+    return mask

@@ -1,0 +1,47 @@
+"""What we ask of a trajectory, one question per file. May import `registry`, `rules`, `rollout` and `targets`.
+
+A loss term is a function `term(moments, target, rule) -> (B,)` of the last states of a rollout; a config weighs terms by name:
+`[losses] rgba = 1.0  overflow = 0.1`. One line adds one's own: `@LOSSES.register("mine")`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from nca3d.errors import InputError
+from nca3d.losses.classes import classes
+from nca3d.losses.overflow import overflow
+from nca3d.losses.rest import rest
+from nca3d.losses.rgba import rgba
+from nca3d.registry import Registry
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+
+LOSSES = Registry("loss")
+for _term in (rgba, classes, overflow, rest):
+    LOSSES[_term.__name__] = _term
+
+DEFAULT_TERMS = {"rgb": {"rgba": 1.0, "overflow": 0.1}, "classes": {"classes": 1.0, "overflow": 0.1}}
+"""The terms of a config that names none, by the target's kind."""
+
+
+def terms_of(weights: Mapping[str, float], kind: str) -> dict[str, float]:
+    """The terms that a config asks for, zero weights left out.
+
+    Raises:
+        InputError: a term that nobody registered, or one that does not fit the target's kind.
+    """
+    chosen = {name: weight for name, weight in (weights or DEFAULT_TERMS[kind]).items() if weight}
+    for name in chosen:
+        LOSSES.find(name, "config", "losses")
+    other = {"rgb": "classes", "classes": "rgba"}[kind]
+    if other in chosen:
+        raise InputError("config", "losses", repr(other), f"terms for a target of kind {kind!r}: {', '.join(DEFAULT_TERMS[kind])}")
+    return chosen
+
+
+def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: Target, rule: Rule) -> dict[str, Tensor]:
+    """Each weighted term, by name, as (B,). moments: (T, B, C, D, H, W), the last ones of a rollout in order."""
+    return {name: weight * LOSSES.find(name)(moments, target, rule) for name, weight in weights.items()}

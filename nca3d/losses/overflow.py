@@ -1,0 +1,28 @@
+"""Do the values stay in range? What lies beyond ±limit is charged, so that hidden channels don't run away."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+
+LIMIT = 3.0
+"""Hidden values up to here are free: the seed's are 1, and a trained body's seldom reach 3."""
+
+
+def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
+    """Mean distance of hidden values to the interval −3..3, per cell of the body (Randazzo et al. 2020, "Self-classifying MNIST").
+
+    Args:
+        moments: (T, B, C, D, H, W); only the last one counts.
+        target: gives the number of the body's cells.
+        rule: says which channels are hidden.
+
+    Returns:
+        (B,), 0 or more.
+    """
+    hidden = moments[-1][:, rule.alpha + 1 :]
+    excess = (hidden - hidden.clamp(-LIMIT, LIMIT)).abs()
+    cells = max(1, int(target.occupied.sum()))
+    return excess.sum(dim=(1, 2, 3, 4)) / (cells * max(1, hidden.shape[1]))

@@ -1,0 +1,28 @@
+"""Does the body look like the target? Squared error of premultiplied colours and alpha."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+
+
+def rgba(moments: Tensor, target: Target, rule: Rule) -> Tensor:
+    """Squared error over red, green, blue and alpha, summed over the lattice, per cell of the body and channel.
+
+    The mean over moments, so that a body is asked to stay as well as to arrive. Dividing by the body's cells, not by the
+    lattice's, keeps the figure comparable between lattices. Mordvintsev et al. 2020.
+
+    Args:
+        moments: (T, B, C, D, H, W).
+        target: values (4, D, H, W).
+        rule: says which channels are visible.
+
+    Returns:
+        (B,), 0 or more.
+    """
+    shown = moments[:, :, : rule.visible + 1]
+    error = (shown - target.values.to(shown)).square()
+    cells = max(1, int(target.occupied.sum()))
+    return error.sum(dim=(2, 3, 4, 5)).mean(dim=0) / (cells * shown.shape[2])

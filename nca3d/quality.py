@@ -1,0 +1,73 @@
+"""How well a body matches its target, and how a state looks: `iou`, `to_rgba`."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nca3d.rules.cell import Rule
+from nca3d.targets.target import OCCUPIED_ALPHA, Target
+
+
+def occupied(state: Tensor, visible: int, kind: str) -> Tensor:
+    """Which cells belong to the body: alpha > 0.1 (classes: and the strongest class is not 0), bool (B, D, H, W)."""
+    there = state[:, visible] > OCCUPIED_ALPHA
+    if kind == "classes":
+        there = there & (state[:, :visible].argmax(dim=1) != 0)
+    return there
+
+
+def iou(state: Tensor | np.ndarray, target: Target) -> Tensor:
+    """Intersection over union of occupied cells, for each sample. A metric, not a loss: it has no gradient (law 12).
+
+    Args:
+        state: a state (B, C, D, H, W), or pictures, numpy (B, D, H, W, 4).
+        target: the body asked for.
+
+    Returns:
+        float32 (B,), 0..1; 1 where both are empty. A non-finite alpha counts as not there.
+
+    Raises:
+        ValueError: another shape than the target's lattice.
+    """
+    if isinstance(state, np.ndarray):
+        grown = torch.from_numpy(np.ascontiguousarray(state[..., 3])) > OCCUPIED_ALPHA
+    else:
+        grown = occupied(state.detach(), target.visible, target.kind)
+    if grown.ndim != 4 or tuple(grown.shape[1:]) != target.size:
+        raise ValueError(f"state: found lattice {tuple(grown.shape[1:])}, allowed the target's {target.size}")
+    wanted = target.occupied.to(grown.device)
+    both = (grown & wanted).flatten(1).sum(1).float()
+    either = (grown | wanted).flatten(1).sum(1).float()
+    return torch.where(either > 0, both / either.clamp_min(1), 1.0)
+
+
+def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None) -> np.ndarray:
+    """Pictures of states: numpy float32 (B, D, H, W, 4), straight alpha, 0..1: what `visualize` takes.
+
+    Args:
+        state: (B, C, D, H, W).
+        rule: says what the visible channels mean.
+        palette: float (K, 3) colours of the classes (`Target.palette`); None = one of our own, even in hue.
+
+    Returns:
+        Colours un-premultiplied; cells that are not there, and non-finite ones, are fully transparent.
+    """
+    values = state.detach().float().cpu()
+    alpha = values[:, rule.alpha].numpy()
+    there = np.isfinite(alpha) & occupied(values, rule.visible, rule.visible_kind).numpy()
+    if rule.visible_kind == "classes":
+        colours = np.asarray(palette if palette is not None else _hues(rule.visible), dtype=np.float32)
+        colour = colours[values[:, : rule.visible].argmax(dim=1).numpy()]
+    else:
+        colour = np.moveaxis(values[:, :3].numpy(), 1, -1) / np.where(there, alpha, 1.0)[..., None]
+    picture = np.concatenate([np.nan_to_num(colour), alpha[..., None]], axis=-1)
+    return np.where(there[..., None], picture, 0.0).clip(0.0, 1.0).astype(np.float32)
+
+
+def _hues(count: int) -> np.ndarray:
+    """`count` colours: black for empty, then the colour-blind-safe set of Okabe and Ito (2008) in turn."""
+    okabe_ito = ["e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999"]
+    codes = ["000000", *(okabe_ito[k % len(okabe_ito)] for k in range(count - 1))]
+    return np.array([[int(code[k : k + 2], 16) / 255 for k in (0, 2, 4)] for code in codes])

@@ -1,0 +1,122 @@
+"""What one cell does. Read this file first: it is the whole cell, and every executor must agree with it.
+
+A rule is a small program that every cell of the lattice runs. In one step a cell (1) looks at its neighbourhood through
+a few linear kernels, (2) feeds what it sees to a small network that proposes a change of its own state, (3) applies
+the change if it fires in this step, and (4) lives on if something alive was near it before and after.
+
+Papers: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill); the step's order is theirs.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from nca3d.lattice import PADDINGS, dilate
+
+PADDING_MODES = {"zeros": "constant", "replicate": "replicate", "circular": "circular"}
+
+
+class Rule(nn.Module, ABC):
+    """One cell: `kernels()` say what it sees, `update()` what it does; executors do the gathering.
+
+    Args:
+        channels: channels of the state = visible · alpha · hidden.
+        visible: number of visible channels; alpha is the channel after them.
+        visible_kind: "rgb" (premultiplied colours) or "classes" (logits; class 0 is empty).
+        fire_rate: probability that a cell updates in a step, 0 < rate <= 1.
+        alive_threshold: a cell is alive when its alpha, or that of a neighbour, is above it (strictly).
+        step_size: factor of the change.
+        padding: what lies beyond the border: "zeros", "replicate" or "circular".
+    """
+
+    neighbourhood: str = "moore"
+    dead_value: float = 0.0
+    #: How far a change of one cell can reach in a step: the support grows by 1, but `post` looks at updated neighbours.
+    reach: int = 2
+    #: Whether the kernels depend on parameters, so that training must ask for their gradients.
+    learns_kernels: bool = False
+
+    def __init__(
+        self,
+        channels: int,
+        visible: int = 3,
+        visible_kind: Literal["rgb", "classes"] = "rgb",
+        fire_rate: float = 0.5,
+        alive_threshold: float = 0.1,
+        step_size: float = 1.0,
+        padding: Literal["zeros", "replicate", "circular"] = "zeros",
+    ) -> None:
+        super().__init__()
+        if not 0 < visible < channels:
+            raise ValueError(f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)")
+        if visible_kind not in ("rgb", "classes"):
+            raise ValueError(f"visible_kind: found {visible_kind!r}, allowed 'rgb', 'classes'")
+        if visible_kind == "rgb" and visible != 3:
+            raise ValueError(f"visible: found {visible}, allowed 3 where visible_kind is 'rgb'")
+        if not 0 < fire_rate <= 1:
+            raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 < fire_rate <= 1")
+        if not 0 <= alive_threshold:
+            raise ValueError(f"alive_threshold: found {alive_threshold}, allowed 0 or more")
+        if padding not in PADDINGS:
+            raise ValueError(f"padding: found {padding!r}, allowed {', '.join(PADDINGS)}")
+        self.channels, self.visible, self.visible_kind = channels, visible, visible_kind
+        self.fire_rate, self.alive_threshold = fire_rate, alive_threshold
+        self.step_size, self.padding = step_size, padding
+
+    # What a rule must say ---------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def kernels(self) -> list[Tensor | None]:
+        """What a cell sees: depthwise kernels (1 or C, 3, 3, 3), the same for each channel or its own; None = the cell itself."""
+
+    @abstractmethod
+    def update(self, perception: Tensor) -> Tensor:
+        """What a cell proposes: (..., K·C) seen -> (..., C) change; pointwise, so any set of cells can be asked."""
+
+    @abstractmethod
+    def spec(self) -> dict[str, Any]:
+        """The keyword arguments that build this rule anew (without its weights)."""
+
+    # What every rule does ---------------------------------------------------------------------------------------
+
+    @property
+    def alpha(self) -> int:
+        """The channel that says how much of a cell is there."""
+        return self.visible
+
+    def pad(self, state: Tensor) -> Tensor:
+        """One layer of cells around the lattice, (B, C, D, H, W) -> (B, C, D+2, H+2, W+2)."""
+        return F.pad(state, (1,) * 6, mode=PADDING_MODES[self.padding])
+
+    def perceive(self, state: Tensor) -> Tensor:
+        """Everything that every cell sees, (B, C, D, H, W) -> (B, K·C, D, H, W), kernel by kernel."""
+        padded = self.pad(state)
+        seen = [
+            state if kernel is None else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
+            for kernel in self.kernels()
+        ]
+        return torch.cat(seen, dim=1)
+
+    def alive_mask(self, state: Tensor) -> Tensor:
+        """bool (B, 1, D, H, W): alpha above the threshold here or in one of the 26 neighbours (maxpool3³ > threshold)."""
+        alpha = state[:, self.alpha : self.alpha + 1]
+        return dilate(alpha > self.alive_threshold, circular=self.padding == "circular")
+
+    def forward(self, state: Tensor, fire: Tensor) -> Tensor:
+        """One step of every cell, in the field's order (law §4 of the design): slow, plain and the measure of all executors.
+
+        Args:
+            state: float (B, C, D, H, W).
+            fire: bool (B, 1, D, H, W), True = this cell updates (`nca3d.fire_mask`).
+        """
+        pre = self.alive_mask(state)
+        delta = self.update(self.perceive(state).movedim(1, -1)).movedim(-1, 1)
+        y = torch.where(fire, state + self.step_size * delta, state)
+        post = self.alive_mask(y)
+        # where, never a product: 0 · NaN is NaN, and one broken cell would poison its neighbours for ever.
+        return torch.where(pre & post, y, self.dead_value)

@@ -1,0 +1,95 @@
+"""The convolutional rule of the growing-NCA line of papers, in 3D: fixed or learned kernels, then a pointwise network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from nca3d.rules.cell import Rule
+from nca3d.rules.kernels import LEARNED_KERNELS, PERCEPTIONS
+
+
+class ConvRule(Rule):
+    """Perception by 3×3×3 depthwise kernels, update by a network of linear layers and ReLUs whose last layer starts at zero.
+
+    With the defaults 16·4·128 + 128 + 128·16 = 10,368 parameters. A fresh rule does nothing (law 1): its last layer is
+    zero and has no bias, so training starts from "stay as you are" (Mordvintsev et al. 2020).
+
+    Args:
+        channels: channels of the state, visible · alpha · hidden.
+        hidden: widths of the hidden layers, at least one.
+        perception: "gradient" = identity, d/dx, d/dy, d/dz; "gradient+laplacian"; "isotropic" = identity and Laplacian;
+            "learned" = 3 depthwise 3×3×3 kernels a channel.
+        visible, visible_kind, fire_rate, alive_threshold, step_size, padding: see `Rule`.
+        generator: draws the initial weights; None = torch's global one.
+
+    Raises:
+        ValueError: an argument out of its range; the line names it.
+    """
+
+    def __init__(
+        self,
+        channels: int = 16,
+        hidden: Sequence[int] = (128,),
+        perception: Literal["gradient", "gradient+laplacian", "isotropic", "learned"] = "gradient",
+        visible: int = 3,
+        visible_kind: Literal["rgb", "classes"] = "rgb",
+        fire_rate: float = 0.5,
+        alive_threshold: float = 0.1,
+        step_size: float = 1.0,
+        padding: Literal["zeros", "replicate", "circular"] = "zeros",
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__(channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
+        allowed = (*PERCEPTIONS, "learned")
+        if perception not in allowed:
+            raise ValueError(f"perception: found {perception!r}, allowed {', '.join(allowed)}")
+        self.hidden, self.perception = tuple(hidden), perception
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden: found {self.hidden}, allowed at least one width, each 1 or more")
+
+        self.learned: nn.Parameter | None = None
+        self.learns_kernels = perception == "learned"
+        if self.learns_kernels:
+            kernels = torch.randn(LEARNED_KERNELS, channels, 3, 3, 3, generator=generator) / 27**0.5
+            self.learned = nn.Parameter(kernels)
+        else:
+            for place, kernel in enumerate(PERCEPTIONS[perception]):
+                if kernel is not None:
+                    self.register_buffer(f"kernel_{place}", kernel[None].clone(), persistent=False)
+
+        widths = [len(self.kernels()) * channels, *self.hidden]
+        layers: list[nn.Module] = []
+        for narrow, wide in zip(widths, widths[1:], strict=False):
+            layers += [_linear(narrow, wide, generator), nn.ReLU()]
+        last = nn.Linear(widths[-1], channels, bias=False)
+        nn.init.zeros_(last.weight)
+        self.network = nn.Sequential(*layers, last)
+
+    def kernels(self) -> list[Tensor | None]:
+        """Depthwise kernels (1 or C, 3, 3, 3); None = the cell itself."""
+        if self.learned is not None:
+            return list(self.learned)
+        fixed = PERCEPTIONS[self.perception]
+        return [None if kernel is None else self.get_buffer(f"kernel_{place}") for place, kernel in enumerate(fixed)]
+
+    def update(self, perception: Tensor) -> Tensor:
+        """(..., K·C) -> (..., C)."""
+        return self.network(perception)
+
+    def spec(self) -> dict[str, Any]:
+        """Keyword arguments that build this rule anew (without its weights)."""
+        names = ("channels", "perception", "visible", "visible_kind", "fire_rate", "alive_threshold", "step_size", "padding")
+        return {"hidden": list(self.hidden), **{name: getattr(self, name) for name in names}}
+
+
+def _linear(narrow: int, wide: int, generator: torch.Generator | None) -> nn.Linear:
+    """torch's default initialisation, drawn from a generator of our own so that a run is a function of its random_seed."""
+    layer = nn.Linear(narrow, wide)
+    bound = narrow**-0.5
+    nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+    return layer

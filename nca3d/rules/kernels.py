@@ -1,0 +1,42 @@
+"""What a cell sees: 3×3×3 kernels. Sums of a field around a cell that stand for its value, slope and curvature.
+
+Scales (law 7): a unit ramp gives 1 under a gradient kernel; x² gives 2 under the Laplacian.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from nca3d.lattice import AXES
+
+_SMOOTH = torch.tensor([1.0, 2.0, 1.0])
+_SLOPE = torch.tensor([-1.0, 0.0, 1.0])
+
+
+def sobel(axis: str) -> Tensor:
+    """d/d`axis` as a (3, 3, 3) kernel: slope along the axis, smoothing across it, divided by 32 (2 · 4 · 4)."""
+    factors = [_SMOOTH, _SMOOTH, _SMOOTH]
+    factors[AXES[axis]] = _SLOPE
+    return torch.einsum("d,h,w->dhw", *factors) / 32
+
+
+def laplacian() -> Tensor:
+    """The 27-point Laplacian, (3, 3, 3): faces 6, edges 3, corners 2, centre −88, divided by 26."""
+    weights = torch.tensor([-88.0, 6.0, 3.0, 2.0])  # by how many axes a neighbour is away
+    away = torch.tensor([1, 0, 1])
+    distance = away[:, None, None] + away[None, :, None] + away[None, None, :]
+    return weights[distance] / 26
+
+
+_GRADIENT = (None, *(sobel(axis) for axis in "xyz"))
+
+PERCEPTIONS: dict[str, tuple[Tensor | None, ...]] = {
+    "gradient": _GRADIENT,
+    "gradient+laplacian": (*_GRADIENT, laplacian()),
+    "isotropic": (None, laplacian()),
+}
+"""Fixed perceptions: kernels (3, 3, 3) in order; None is the identity."""
+
+LEARNED_KERNELS = 3
+"""How many kernels each channel learns under perception "learned"."""
