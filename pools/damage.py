@@ -1,0 +1,325 @@
+"""Damage: which cells of a body are destroyed, as masks with an honest severity (law 10).
+
+Every damage is one idea: a scalar field over the lattice, low where destruction begins. `carve` then destroys the
+body's cells in the order of the field until the asked fraction is reached, so severity means the same for a ball and
+a cut.
+
+    @pools.damage.register("corner")                                  # one line enters it in training and in the laws
+    def corner(size, n, *, severity, body=None, generator=None):
+        field = torch.stack(torch.meshgrid(*(torch.arange(s) for s in size), indexing="ij")).sum(0)
+        return pools.damage.carve(field.expand(n, *size), severity=severity, body=body, generator=generator)
+
+Common arguments:
+
+- `size` (D,H,W); `n` samples, each with its own centre and direction
+- `severity` 0..1, one number or n: the fraction of the body's cells destroyed, nearest achievable, at least one left
+- `body` bool (D,H,W) or (n,D,H,W), default the whole lattice
+- `generator`, default a fresh one seeded with 0, so that the same call gives the same masks
+
+Every damage returns bool (n,1,D,H,W), True = destroyed, and raises ValueError for arguments that don't fit. All draws
+are made where the generator lives, the rest on the body's device.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from typing import NoReturn, TypeVar
+
+import torch
+from torch import Tensor
+
+Severity = float | Sequence[float] | Tensor
+Size = Sequence[int]
+Vector = Sequence[float] | Tensor
+
+ALIVE_THRESHOLD = 0.1  # alpha above which a cell belongs to the body
+DAMAGES: dict[str, Callable[..., Tensor]] = {}
+AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+_JITTER = 1e-6  # cells; breaks the lattice's ties without moving a surface
+_F = TypeVar("_F", bound=Callable[..., Tensor])
+
+
+def register(name: str) -> Callable[[_F], _F]:
+    """Enters a damage in `DAMAGES` under `name`, which must be new."""
+
+    def enter(damage: _F) -> _F:
+        if DAMAGES.setdefault(name, damage) is not damage:
+            _refuse("name", repr(name), "a name that is not taken: " + ", ".join(DAMAGES))
+        return damage
+
+    return enter
+
+
+@register("sphere")
+def sphere(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+           generator: torch.Generator | None = None, center: Vector | None = None) -> Tensor:  # fmt: skip
+    """A ball around a point in the body, or around `center` (d,h,w)."""
+    bodies, g = _start(size, n, body, generator)
+    distance = _offsets(bodies, _centers(bodies, center, g)).square().sum(dim=1).sqrt()
+    return carve(distance, severity=severity, body=bodies, generator=g)
+
+
+@register("box")
+def box(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+        generator: torch.Generator | None = None, center: Vector | None = None) -> Tensor:  # fmt: skip
+    """A box along the axes around a point in the body, or around `center` (d,h,w); sides within a factor 2."""
+    bodies, g = _start(size, n, body, generator)
+    sides = 0.5 + 0.5 * _uniform((n, 3, 1, 1, 1), g, bodies.device)
+    reach = (_offsets(bodies, _centers(bodies, center, g)).abs() / sides).amax(dim=1)
+    return carve(reach, severity=severity, body=bodies, generator=g)
+
+
+@register("half_space")
+def half_space(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+               generator: torch.Generator | None = None, direction: str | Vector | None = None) -> Tensor:  # fmt: skip
+    """Everything beyond a plane: what lies furthest along `direction` goes ("+x" … "-z" or (x,y,z); default random)."""
+    bodies, g = _start(size, n, body, generator)
+    origin = torch.zeros(n, 3, dtype=torch.float64, device=bodies.device)
+    along = (_offsets(bodies, origin) * _directions(direction, bodies, g)).sum(dim=1)
+    return carve(-along, severity=severity, body=bodies, generator=g)
+
+
+@register("slab")
+def slab(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+         generator: torch.Generator | None = None, direction: str | Vector | None = None,
+         center: Vector | None = None) -> Tensor:  # fmt: skip
+    """A slice between two planes across `direction`, through a point in the body or through `center` (d,h,w)."""
+    bodies, g = _start(size, n, body, generator)
+    offsets = _offsets(bodies, _centers(bodies, center, g))
+    return carve((offsets * _directions(direction, bodies, g)).sum(dim=1).abs(),
+                 severity=severity, body=bodies, generator=g)  # fmt: skip
+
+
+@register("shell")
+def shell(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+          generator: torch.Generator | None = None, center: Vector | None = None,
+          radius: float | None = None) -> Tensor:  # fmt: skip
+    """A hollow ball: around a point in the body and through a second one, or `center` (d,h,w) and `radius` in cells."""
+    bodies, g = _start(size, n, body, generator)
+    centers = _centers(bodies, center, g)
+    # Through a second cell of the body, because a shell of any radius may miss a thin body.
+    radii = (_centers(bodies, None, g) - centers).norm(dim=1) if radius is None else centers.new_full((n,), radius)
+    distance = _offsets(bodies, centers).square().sum(dim=1).sqrt()
+    return carve((distance - radii.view(n, 1, 1, 1)).abs(), severity=severity, body=bodies, generator=g)
+
+
+@register("random_cells")
+def random_cells(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+                 generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+    """Single cells, wherever they are."""
+    bodies, g = _start(size, n, body, generator)
+    return carve(_uniform(tuple(bodies.shape), g, bodies.device), severity=severity, body=bodies, generator=g)
+
+
+def carve(field: Tensor, *, severity: Severity, body: Tensor | None = None,
+          generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+    """Destroys each body's cells from the lowest field upwards: the one place where severity is kept (law 10).
+
+    The field's value at the last cell destroyed is the edge: cells outside the body below it are in the mask too.
+    Cells of equal field go in random order.
+
+    Args:
+        field: (n,D,H,W) finite numbers; order counts, scale doesn't (differences under 1e-6 are ties).
+        severity: see the module.
+        body: see the module.
+        generator: see the module.
+    """
+    if field.ndim != 4 or not bool(field.isfinite().all()):
+        _refuse("field", tuple(field.shape), "(n,D,H,W), finite")
+    n = len(field)
+    bodies, g = _start(field.shape[1:], n, body, generator)
+    inside = bodies.flatten(1)
+    cells = inside.sum(dim=1)
+    count = (_severities(severity, n).to(field.device) * cells).round().long().minimum(cells - 1).clamp(min=0)
+
+    field = (field.double() + _JITTER * _uniform(tuple(field.shape), g, field.device)).flatten(1)
+    # Only as many cells as the largest wound are sorted; the count is exact even if the jitter left a tie.
+    first = field.masked_fill(~inside, torch.inf).topk(max(1, int(count.max())), dim=1, largest=False, sorted=True)
+    chosen = torch.arange(first.values.shape[1], device=field.device) < count[:, None]
+    destroyed = torch.zeros_like(inside).scatter_(1, first.indices, chosen)
+    edge = first.values.gather(1, (count[:, None] - 1).clamp(min=0)).masked_fill(count[:, None] == 0, -torch.inf)
+    return (destroyed | (~inside & (field <= edge))).view(n, 1, *bodies.shape[1:])
+
+
+def compose(*masks: Tensor, body: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
+    """The union of masks; given the body, one random cell of it is spared where all would be lost.
+
+    Args:
+        masks: bool (n,1,D,H,W), all of one shape.
+        body: bool (D,H,W) or (n,D,H,W).
+        generator: draws the cell that is spared.
+
+    Raises:
+        ValueError: no mask, or shapes and dtypes that don't fit.
+    """
+    shapes = [tuple(mask.shape) for mask in masks]
+    if not masks or len(shapes[0]) != 5 or len(set(shapes)) > 1 or any(mask.dtype != torch.bool for mask in masks):
+        _refuse("masks", f"{shapes} {[str(mask.dtype) for mask in masks]}", "bool (n,1,D,H,W), all of one shape")
+    union = torch.stack(masks).any(dim=0)
+    if body is None:
+        return union
+    bodies, g = _start(shapes[0][2:], len(union), body.to(union.device), generator)
+    inside = bodies.flatten(1)
+    lost = inside.any(dim=1) & ~(inside & ~union.flatten(1)).any(dim=1)
+    spared = torch.zeros_like(inside).scatter_(1, _random_cell(inside, g)[:, None], lost[:, None])
+    return union & ~spared.view_as(union)
+
+
+def apply(state: Tensor, mask: Tensor, dead_value: float | Tensor = 0.0) -> Tensor:
+    """The state with every channel inside the mask set to the dead value and nothing outside changed, bit for bit.
+
+    Args:
+        state: (n,C,D,H,W).
+        mask: bool (n,1,D,H,W) or (1,1,D,H,W), True = destroyed.
+        dead_value: a number, or a tensor that broadcasts to the state.
+
+    Raises:
+        ValueError: a mask that doesn't fit the state.
+    """
+    n, size = len(state), tuple(state.shape[2:])
+    if mask.dtype != torch.bool or tuple(mask.shape) not in ((n, 1, *size), (1, 1, *size)):
+        _refuse("mask", f"{tuple(mask.shape)} {mask.dtype}", f"bool {(n, 1, *size)}")
+    # Selected, never multiplied: NaN times 0 is NaN.
+    dead = torch.as_tensor(dead_value, dtype=state.dtype, device=state.device)
+    return torch.where(mask.to(state.device), dead, state)
+
+
+def draw(names: str | Sequence[str], size: Size, n: int, *, severity: float | tuple[float, float] = (0.1, 0.6),
+         body: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+    """A damage of a random name and a random severity for each sample: what training uses.
+
+    Args:
+        names: registered damages, each as likely as it is often named.
+        size: (D,H,W).
+        n: how many samples.
+        severity: the range it is drawn from evenly, or one number.
+        body: bool (D,H,W) or (n,D,H,W).
+        generator: draws names, severities, centres and directions.
+
+    Raises:
+        ValueError: an unknown name, with the names allowed and the nearest one; a range that is none.
+    """
+    damages, (low, high) = _named(names), _range(severity)
+    bodies, g = _start(size, n, body, generator)
+    which = torch.randint(len(damages), (n,), generator=g, device=g.device).to(bodies.device)
+    amount = low + (high - low) * _uniform((n,), g, bodies.device)
+    mask = torch.zeros(n, 1, *size, dtype=torch.bool, device=bodies.device)
+    for number, damage in enumerate(damages):
+        rows = (which == number).nonzero().flatten()
+        if len(rows):
+            mask[rows] = damage(size, len(rows), severity=amount[rows], body=bodies[rows], generator=g)
+    return mask
+
+
+def mixture(names: str | Sequence[str], *, severity: float | tuple[float, float] = (0.1, 0.6)
+            ) -> Callable[[Tensor, torch.Generator | None], Tensor]:  # fmt: skip
+    """`draw` with names and severity settled, checked now: (bodies bool (k,D,H,W), generator) -> bool (k,1,D,H,W)."""
+    _named(names)
+    _range(severity)
+
+    def damage(bodies: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        size, n = bodies.shape[1:], len(bodies)
+        return draw(names, size, n, severity=severity, body=bodies, generator=generator)
+
+    return damage
+
+
+def _start(size: Size, n: int, body: Tensor | None, generator: torch.Generator | None
+           ) -> tuple[Tensor, torch.Generator]:  # fmt: skip
+    """Checked bodies (n,D,H,W) and the generator that this call draws from."""
+    if len(size) != 3 or any(int(side) != side or side < 1 for side in size):
+        _refuse("size", tuple(size), "(D,H,W), whole numbers from 1")
+    if isinstance(n, bool) or int(n) != n or n < 1:
+        _refuse("n", n, "a whole number from 1")
+    size = tuple(int(side) for side in size)
+    bodies = torch.ones(size, dtype=torch.bool) if body is None else body
+    if bodies.dtype != torch.bool or tuple(bodies.shape) not in (size, (n, *size)):
+        _refuse("body", f"{tuple(bodies.shape)} {bodies.dtype}", f"bool {size} or {(n, *size)}")
+    g = torch.Generator().manual_seed(0) if generator is None else generator
+    return bodies.expand(n, *size), g
+
+
+def _severities(severity: Severity, n: int) -> Tensor:
+    """(n,) float64 in 0..1."""
+    found = torch.as_tensor(severity, dtype=torch.float64)
+    if found.shape not in ((), (1,), (n,)):
+        _refuse("severity", tuple(found.shape), f"one number or ({n},)")
+    if not bool(((found >= 0) & (found <= 1)).all()):
+        _refuse("severity", found.tolist(), "0..1")
+    return found.expand(n)
+
+
+def _range(severity: float | Sequence[float]) -> tuple[float, float]:
+    low, high = (severity, severity) if isinstance(severity, int | float) else tuple(severity)
+    if not 0 <= low <= high <= 1:
+        _refuse("severity", severity, "0..1 or (low, high) within it")
+    return float(low), float(high)
+
+
+def _named(names: str | Sequence[str]) -> list[Callable[..., Tensor]]:
+    listed = [names] if isinstance(names, str) else list(names)
+    if not listed:
+        _refuse("names", "none", ", ".join(DAMAGES))
+    for name in listed:
+        if name not in DAMAGES:
+            near = difflib.get_close_matches(str(name), DAMAGES, n=1)
+            _refuse("name", repr(name), ", ".join(DAMAGES) + (f"; did you mean {near[0]!r}?" if near else ""))
+    return [DAMAGES[name] for name in listed]
+
+
+def _uniform(shape: Sequence[int], g: torch.Generator, device: torch.device) -> Tensor:
+    """Even in 0..1, drawn where the generator lives: the same masks whatever device the states are on."""
+    return torch.rand(tuple(shape), generator=g, dtype=torch.float64, device=g.device).to(device)
+
+
+def _random_cell(inside: Tensor, g: torch.Generator) -> Tensor:
+    """(n,) index of a random True of each row of (n,cells); the last cell where a row has none."""
+    so_far = inside.cumsum(dim=1)
+    pick = (_uniform((len(inside),), g, inside.device) * so_far[:, -1]).floor().long() + 1
+    return torch.searchsorted(so_far, pick[:, None]).flatten().clamp(max=inside.shape[1] - 1)
+
+
+def _centers(bodies: Tensor, center: Vector | None, g: torch.Generator) -> Tensor:
+    """(n,3) points (d,h,w): anywhere within a random cell of each body, so that no two samples share one."""
+    n, (_, height, width) = len(bodies), bodies.shape[1:]
+    if center is not None:
+        return _vectors("center", center, n).to(bodies.device)
+    cell = _random_cell(bodies.flatten(1), g)
+    middle = torch.stack([cell // (height * width), cell // width % height, cell % width], dim=1)
+    return middle + _uniform((n, 3), g, bodies.device) - 0.5
+
+
+def _directions(direction: str | Vector | None, bodies: Tensor, g: torch.Generator) -> Tensor:
+    """(n,3,1,1,1) unit vectors in (d,h,w) order, given or random on the sphere."""
+    n = len(bodies)
+    if direction is None:
+        # A normalised Gaussian is even on the sphere; a normalised cube would favour the corners.
+        vectors = torch.randn(n, 3, generator=g, dtype=torch.float64, device=g.device)
+    elif isinstance(direction, str):
+        if len(direction) != 2 or direction[0] not in "+-" or direction[1] not in AXES:
+            _refuse("direction", repr(direction), "+x, -x, +y, -y, +z, -z or (x,y,z)")
+        vectors = _vectors("direction", AXES[direction[1]], n) * (1.0 if direction[0] == "+" else -1.0)
+    else:
+        vectors = _vectors("direction", direction, n)
+    length = vectors.norm(dim=1, keepdim=True)
+    if not bool((length > 0).all()):
+        _refuse("direction", "a vector of length 0", "(x,y,z), not all 0")
+    return (vectors / length).flip(1).to(bodies.device).view(n, 3, 1, 1, 1)
+
+
+def _vectors(field: str, values: Vector, n: int) -> Tensor:
+    found = torch.as_tensor(values, dtype=torch.float64)
+    if tuple(found.shape) not in ((3,), (n, 3)) or not bool(found.isfinite().all()):
+        _refuse(field, found.tolist(), f"3 finite numbers or ({n},3)")
+    return found.expand(n, 3)
+
+
+def _offsets(bodies: Tensor, origin: Tensor) -> Tensor:
+    """(n,3,D,H,W) from each sample's origin to every cell, in cells, (d,h,w) order."""
+    axes = [torch.arange(side, dtype=torch.float64, device=bodies.device) for side in bodies.shape[1:]]
+    return torch.stack(torch.meshgrid(*axes, indexing="ij")) - origin.view(-1, 3, 1, 1, 1)
+
+
+def _refuse(field: str, found: object, allowed: str) -> NoReturn:
+    raise ValueError(f"damage: {field}: found {found}, allowed {allowed}")
