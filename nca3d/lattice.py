@@ -19,7 +19,7 @@ PADDINGS = ("zeros", "replicate", "circular")
 
 NEIGHBOURHOODS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "von_neumann": ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)),
-    "moore": tuple(o for o in product((-1, 0, 1), repeat=3) if any(o)),
+    "moore": tuple((d, h, w) for d, h, w in product((-1, 0, 1), repeat=3) if d or h or w),
 }
 """Offsets (d, h, w) of the neighbours of a cell: 6 that share a face, or all 26 that touch it."""
 

@@ -30,7 +30,9 @@ def load(source: str | Path) -> Rule:
 
     path = Path(source)
     if not path.exists():
-        raise InputError(source, "rule", "no such folder", f"a run folder, a checkpoint folder or zoo:{'|'.join(zoo()) or 'NAME'}")
+        raise InputError(
+            source, "rule", "no such folder", f"a run folder, a checkpoint folder or zoo:{'|'.join(zoo()) or 'NAME'}"
+        )
     saved = checkpoint.load(path)
     return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], saved.scalars["card"])
 
@@ -38,7 +40,11 @@ def load(source: str | Path) -> Rule:
 def zoo() -> list[str]:
     """The names of the trained rules that are shipped."""
     folder = resources.files("nca3d") / "zoo"
-    return sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json")) if folder.is_dir() else []
+    return (
+        sorted(entry.name.removesuffix(".json") for entry in folder.iterdir() if entry.name.endswith(".json"))
+        if folder.is_dir()
+        else []
+    )
 
 
 def _from_zoo(name: str) -> Rule:

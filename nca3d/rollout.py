@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +57,9 @@ def seed_state(
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
     where = torch.as_tensor(positions if positions is not None else [centre((depth, height, width))] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
-        raise ValueError(f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples")
+        raise ValueError(
+            f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples"
+        )
     for sample, (d, h, w) in enumerate(where.tolist()):
         state[sample, : rule.visible, d, h, w] = 0.0
         state[sample, rule.visible :, d, h, w] = 1.0
@@ -75,9 +77,9 @@ def rollout(
     fire_masks: Tensor | None = None,
     inputs: Tensor | None = None,
     executor: str = "auto",
-    memory: Literal["auto", "keep", "recompute"] | int = "auto",
+    memory: str | int = "auto",
     record_every: int | None = None,
-) -> Tensor | Trajectory:
+) -> Any:
     """Run `steps` steps of `rule` from `state`.
 
     Args:
@@ -110,7 +112,7 @@ def rollout(
         if fire_masks is not None:
             return fire_masks[start:stop].to(state.device)
         numbers = range(first_step + start, first_step + stop)
-        return fire_mask(random_seed, numbers, ids, state.shape[2:], rule.fire_rate)
+        return fire_mask(random_seed, numbers, ids, as_size(state.shape[2:]), rule.fire_rate)
 
     def run(cells: Tensor, fire: Tensor) -> Tensor:
         for fire_now in fire:
@@ -169,7 +171,9 @@ def _segment(rule: Rule, state: Tensor, steps: int, memory: str | int) -> int | 
     elif memory == "auto":
         length = None if steps * step_bytes(rule, state) <= MEMORY_BUDGET else max(1, round(steps**0.5))
     else:
-        raise ValueError(f"memory: found {memory!r}, allowed 'auto', 'keep', 'recompute' or a segment length of 1 or more")
+        raise ValueError(
+            f"memory: found {memory!r}, allowed 'auto', 'keep', 'recompute' or a segment length of 1 or more"
+        )
     trained = state.requires_grad or any(p.requires_grad for p in rule.parameters())
     return length if torch.is_grad_enabled() and trained else None
 

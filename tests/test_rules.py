@@ -71,7 +71,9 @@ def test_bad_arguments_name_themselves(arguments):
 
 
 def test_spec_builds_the_same_rule_anew():
-    rule = ConvRule(channels=9, hidden=(7, 5), perception="isotropic", visible=4, visible_kind="classes", padding="circular")
+    rule = ConvRule(
+        channels=9, hidden=(7, 5), perception="isotropic", visible=4, visible_kind="classes", padding="circular"
+    )
     other = ConvRule(**rule.spec())
     other.load_state_dict(rule.state_dict())
     assert other.spec() == rule.spec()

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+from torch.nn.grad import conv3d_weight
 
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
@@ -69,7 +70,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
-        parameters = list(rule.parameters())
+        parameters: list[Tensor] = list(rule.parameters())
         into_state = torch.where(alive, gradient, 0.0).contiguous()
 
         with torch.enable_grad():
@@ -100,7 +101,9 @@ def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
         field = state
         if kernel is not None:
             # One convolution for each kernel: three with C outputs take a fifth of the time of one with 3·C.
-            field = F.conv3d(image, _depthwise(rule, kernel), padding=border, groups=rule.channels).permute(0, 2, 3, 4, 1)
+            field = F.conv3d(image, _depthwise(rule, kernel), padding=border, groups=rule.channels).permute(
+                0, 2, 3, 4, 1
+            )
         seen.append(field.reshape(-1, rule.channels))
     return seen
 
@@ -126,7 +129,7 @@ def _into_kernels(rule: Rule, state: Tensor, rows: Tensor, into_seen: Tensor) ->
     image, border = _padded(rule, state)
     wide, channels = (rule.channels, 1, 3, 3, 3), rule.channels
     return [
-        torch.nn.grad.conv3d_weight(image, wide, _field(into_field, rows, state), padding=border, groups=channels)[:, 0]
+        conv3d_weight(image, wide, _field(into_field, rows, state), padding=border, groups=channels)[:, 0]
         for kernel, into_field in zip(rule.kernels(), into_seen.split(channels, dim=1), strict=True)
         if kernel is not None
     ]
@@ -172,9 +175,7 @@ def _delta(rule: Rule, perception: Tensor, network_dtype: torch.dtype | None) ->
     return rule.step_size * answer.to(perception.dtype)
 
 
-def _ring_above(
-    rule: Rule, seen: list[Tensor], y: Tensor, ring: Tensor, network_dtype: torch.dtype | None
-) -> Tensor:
+def _ring_above(rule: Rule, seen: list[Tensor], y: Tensor, ring: Tensor, network_dtype: torch.dtype | None) -> Tensor:
     """Which of these firing cells of the ring have an alpha above the threshold after their update, bool (B, D, H, W)."""
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
@@ -38,10 +39,17 @@ def terms_of(weights: Mapping[str, float], kind: str) -> dict[str, float]:
         LOSSES.find(name, "config", "losses")
     other = {"rgb": "classes", "classes": "rgba"}[kind]
     if other in chosen:
-        raise InputError("config", "losses", repr(other), f"terms for a target of kind {kind!r}: {', '.join(DEFAULT_TERMS[kind])}")
+        raise InputError(
+            "config", "losses", repr(other), f"terms for a target of kind {kind!r}: {', '.join(DEFAULT_TERMS[kind])}"
+        )
     return chosen
 
 
 def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: Target, rule: Rule) -> dict[str, Tensor]:
     """Each weighted term, by name, as (B,). moments: (T, B, C, D, H, W), the last ones of a rollout in order."""
     return {name: weight * LOSSES.find(name)(moments, target, rule) for name, weight in weights.items()}
+
+
+def total(terms: Mapping[str, Tensor]) -> Tensor:
+    """The sum of weighted terms, (B,)."""
+    return torch.stack(list(terms.values())).sum(dim=0)

@@ -18,15 +18,14 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     and at living ones.
 
     Args:
-        moments: (T, B, C, D, H, W).
+        moments: (T, B, C, D, H, W); the last one counts.
         target: values (K + 1, D, H, W), one-hot and alpha.
         rule: says which channels are visible.
 
     Returns:
         (B,), 0 or more.
     """
-    times, batch = moments.shape[:2]
-    states = moments.flatten(0, 1)
+    states = moments[-1]
     values = target.values.to(states)
     logits, alpha = states[:, : rule.visible], states[:, rule.alpha]
     truth, occupied = values[:-1], target.occupied.to(states.device)
@@ -44,4 +43,4 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     overlap = (both / either.clamp_min(1e-6))[:, present].mean(dim=1)
 
     there = (alpha - values[-1]).square().sum(dim=(1, 2, 3)) / cells
-    return (entropy + (1 - overlap) + there).view(times, batch).mean(dim=0)
+    return entropy + (1 - overlap) + there

@@ -12,7 +12,9 @@ LIMIT = 3.0
 
 
 def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
-    """Mean distance of hidden values to the interval −3..3, per cell of the body (Randazzo et al. 2020, "Self-classifying MNIST").
+    """Distance of hidden values to the interval −3..3, per cell of the body and channel.
+
+    Randazzo et al. 2020, "Self-classifying MNIST Digits", first charged a state's excess.
 
     Args:
         moments: (T, B, C, D, H, W); only the last one counts.

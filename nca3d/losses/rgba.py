@@ -11,18 +11,17 @@ from nca3d.targets import Target
 def rgba(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared error over red, green, blue and alpha, summed over the lattice, per cell of the body and channel.
 
-    The mean over moments, so that a body is asked to stay as well as to arrive. Dividing by the body's cells, not by the
-    lattice's, keeps the figure comparable between lattices. Mordvintsev et al. 2020.
+    Dividing by the body's cells, not by the lattice's, keeps the figure comparable between lattices. Mordvintsev et al. 2020.
 
     Args:
-        moments: (T, B, C, D, H, W).
+        moments: (T, B, C, D, H, W); the last one counts.
         target: values (4, D, H, W).
         rule: says which channels are visible.
 
     Returns:
         (B,), 0 or more.
     """
-    shown = moments[:, :, : rule.visible + 1]
+    shown = moments[-1][:, : rule.visible + 1]
     error = (shown - target.values.to(shown)).square()
     cells = max(1, int(target.occupied.sum()))
-    return error.sum(dim=(2, 3, 4, 5)).mean(dim=0) / (cells * shown.shape[2])
+    return error.sum(dim=(1, 2, 3, 4)) / (cells * shown.shape[1])

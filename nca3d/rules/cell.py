@@ -40,6 +40,8 @@ class Rule(nn.Module, ABC):
     reach: int = 2
     #: Whether the kernels depend on parameters, so that training must ask for their gradients.
     learns_kernels: bool = False
+    #: What a trained rule knows of its training (size, target, horizon, figures); `nca3d.load` fills it.
+    card: dict[str, Any]
 
     def __init__(
         self,
@@ -53,26 +55,29 @@ class Rule(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if not 0 < visible < channels:
-            raise ValueError(f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)")
+            raise ValueError(
+                f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)"
+            )
         if visible_kind not in ("rgb", "classes"):
             raise ValueError(f"visible_kind: found {visible_kind!r}, allowed 'rgb', 'classes'")
         if visible_kind == "rgb" and visible != 3:
             raise ValueError(f"visible: found {visible}, allowed 3 where visible_kind is 'rgb'")
         if not 0 < fire_rate <= 1:
             raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 < fire_rate <= 1")
-        if not 0 <= alive_threshold:
+        if not alive_threshold >= 0:
             raise ValueError(f"alive_threshold: found {alive_threshold}, allowed 0 or more")
         if padding not in PADDINGS:
             raise ValueError(f"padding: found {padding!r}, allowed {', '.join(PADDINGS)}")
         self.channels, self.visible, self.visible_kind = channels, visible, visible_kind
         self.fire_rate, self.alive_threshold = fire_rate, alive_threshold
         self.step_size, self.padding = step_size, padding
+        self.card = {}
 
     # What a rule must say ---------------------------------------------------------------------------------------
 
     @abstractmethod
     def kernels(self) -> list[Tensor | None]:
-        """What a cell sees: depthwise kernels (1 or C, 3, 3, 3), the same for each channel or its own; None = the cell itself."""
+        """What a cell sees: depthwise kernels (1 or C, 3, 3, 3), one for all channels or one each; None = the cell itself."""
 
     @abstractmethod
     def update(self, perception: Tensor) -> Tensor:
@@ -97,7 +102,9 @@ class Rule(nn.Module, ABC):
         """Everything that every cell sees, (B, C, D, H, W) -> (B, K·C, D, H, W), kernel by kernel."""
         padded = self.pad(state)
         seen = [
-            state if kernel is None else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
+            state
+            if kernel is None
+            else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
             for kernel in self.kernels()
         ]
         return torch.cat(seen, dim=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -63,7 +64,7 @@ class ConvRule(Rule):
 
         widths = [len(self.kernels()) * channels, *self.hidden]
         layers: list[nn.Module] = []
-        for narrow, wide in zip(widths, widths[1:], strict=False):
+        for narrow, wide in pairwise(widths):
             layers += [_linear(narrow, wide, generator), nn.ReLU()]
         last = nn.Linear(widths[-1], channels, bias=False)
         nn.init.zeros_(last.weight)
@@ -82,7 +83,16 @@ class ConvRule(Rule):
 
     def spec(self) -> dict[str, Any]:
         """Keyword arguments that build this rule anew (without its weights)."""
-        names = ("channels", "perception", "visible", "visible_kind", "fire_rate", "alive_threshold", "step_size", "padding")
+        names = (
+            "channels",
+            "perception",
+            "visible",
+            "visible_kind",
+            "fire_rate",
+            "alive_threshold",
+            "step_size",
+            "padding",
+        )
         return {"hidden": list(self.hidden), **{name: getattr(self, name) for name in names}}
 
 

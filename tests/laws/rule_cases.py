@@ -43,7 +43,9 @@ def lively(name: str, random_seed: int = 0, strength: float = 0.15) -> Rule:
     return rule
 
 
-def body(rule: Rule, batch: int = 2, size: tuple[int, int, int] = SIZE, share: float = 0.3, random_seed: int = 0) -> torch.Tensor:
+def body(
+    rule: Rule, batch: int = 2, size: tuple[int, int, int] = SIZE, share: float = 0.3, random_seed: int = 0
+) -> torch.Tensor:
     """Random states: about `share` of the cells are filled, the others dead."""
     generator = torch.Generator().manual_seed(random_seed)
     state = torch.rand(batch, rule.channels, *size, generator=generator)

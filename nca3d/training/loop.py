@@ -1,0 +1,106 @@
+"""The training loop, `train(config)`: a straight function that a newcomer can read."""
+
+from __future__ import annotations
+
+import runpy
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+import pools
+from nca3d.config import Config
+from nca3d.errors import InputError, RunError
+from nca3d.rules.cell import Rule
+from nca3d.training import checkpoint
+from nca3d.training.log import Log
+from nca3d.training.run_folder import open_run_folder
+from nca3d.training.stop import StopSignal
+from nca3d.training.trainer import Trainer
+
+
+@dataclass
+class Run:
+    """What training leaves: the trained rule, its folder, the pool, one dict for each logged iteration, and the report."""
+
+    rule: Rule
+    folder: Path
+    pool: pools.StatePool
+    metrics: list[dict[str, Any]]
+    report: dict[str, Any] = field(default_factory=dict)
+
+
+def train(config: Config, *, resume: str | Path | None = None, progress: bool = True) -> Run:
+    """Train a rule as the config says; the same call from the shell and in Jupyter.
+
+    Args:
+        config: the experiment. Everything is checked before anything is written.
+        resume: a run folder to go on with, from its newest checkpoint that verifies; more iterations may be asked for.
+        progress: show a bar with time left, loss and IoU.
+
+    Returns:
+        The finished `Run`.
+
+    Raises:
+        InputError: bad input; nothing was written.
+        RunError: the run failed on its own (extinct, non-finite, disk full); the last good checkpoint is kept.
+        KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
+    """
+    load_plugins(config)
+    trainer = Trainer.begin(config)
+    with open_run_folder(config, resume) as folder, StopSignal() as stop:
+        if resume is not None:
+            trainer.restore(checkpoint.load(folder.path))
+            folder.cut_metrics(trainer.iteration)
+        bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
+        started = time.monotonic() - trainer.seconds
+
+        with Log(folder, config) as log, bar:
+            while trainer.iteration < config.iterations and stop.requested is None:
+                outcome = trainer.step()
+                trainer.seconds = time.monotonic() - started
+
+                log.write(trainer, outcome)
+                bar.set_postfix(
+                    loss=f"{outcome.metrics['loss']:.4f}", iou=f"{outcome.metrics['iou']:.3f}", refresh=False
+                )
+                bar.update()
+                if trainer.bad_steps >= config.max_bad_steps:
+                    raise RunError(_failed(folder.path, trainer, outcome.fault))
+                if trainer.bad_steps == 0 and trainer.iteration % config.save_every == 0:
+                    trainer.save(folder.path)
+            if trainer.bad_steps == 0 and trainer.iteration % config.save_every:
+                trainer.save(folder.path)
+        if stop.requested is not None and trainer.iteration < config.iterations:
+            stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
+
+        run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
+        if config.report:
+            from nca3d.evaluation.finish import finish_run
+
+            run.report = finish_run(run, trainer, progress=progress)
+    return run
+
+
+def load_plugins(config: Config) -> None:
+    """Run the Python files that register rules, targets, losses and damages of one's own.
+
+    Raises:
+        InputError: a file that is missing or fails; the line has its error.
+    """
+    for plugin in config.plugins:
+        if not Path(plugin).is_file():
+            raise InputError("config", "plugins", repr(plugin), "Python files that exist")
+        try:
+            runpy.run_path(plugin)
+        except Exception as error:
+            raise InputError(plugin, "plugin", f"{type(error).__name__}: {error}", "a file that runs") from error
+
+
+def _failed(folder: Path, trainer: Trainer, fault: str) -> str:
+    return (
+        f"{folder}: iteration {trainer.iteration}: {fault}, {trainer.bad_steps} iterations in a row; the last good checkpoint "
+        f"is kept: lower learning_rate, then nca3d train --resume {folder}"
+    )

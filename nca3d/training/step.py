@@ -1,0 +1,148 @@
+"""One iteration of training: draw states, damage some, run the rule, ask how well it did, learn, write back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+import pools
+from nca3d.config import Config
+from nca3d.fire import training_seed
+from nca3d.losses import evaluate_terms, total
+from nca3d.quality import iou, occupied
+from nca3d.rollout import rollout
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+from nca3d.training.optim import gradients_finite, treat_gradients
+
+REST_STEPS = 8
+"""How many steps before the last one the term `rest` compares it with."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one iteration did: `metrics` for the log, and whether anything went wrong ("" or why the step was skipped)."""
+
+    metrics: dict[str, float]
+    fault: str = ""
+
+
+def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
+    """A generator for one purpose in one iteration: by counting, like fire masks, so that no state needs saving."""
+    return torch.Generator().manual_seed(training_seed(training_seed(config.random_seed, purpose), iteration))
+
+
+def draw_steps(config: Config, iteration: int) -> int:
+    """How many steps this iteration runs: uniform in a range that grows from half its length to the whole (curriculum)."""
+    low, high = config.steps_range
+    grown = min(1.0, iteration / (config.curriculum * config.iterations)) if config.curriculum else 1.0
+    short = max(1, low // 2)
+    low, high = round(short + (low - short) * grown), round(short + (high - short) * grown)
+    generator = counted_generator(config, iteration, purpose=1)
+    return int(torch.randint(low, high + 1, (1,), generator=generator))
+
+
+def draw_batch(
+    config: Config, iteration: int, pool: pools.StatePool, rule: Rule, target: Target, weights: dict[str, float]
+) -> tuple[pools.Batch | None, pools.Prepared]:
+    """States to start from: the seed alone (growing), or evolved ones, the worst back to the seed and the best damaged."""
+    if config.regime == "growing":
+        states = pool.seed.expand(config.batch, *pool.seed.shape).clone()
+        return None, pools.Prepared(states, *(torch.zeros(config.batch, dtype=torch.bool) for _ in range(2)))
+    batch = pool.sample(config.batch)
+    with torch.no_grad():
+        losses = total(evaluate_terms(weights, batch.states[None], target, rule))
+    damaging = config.regime == "regenerating" and iteration > config.damage_from * config.iterations
+    damage = pools.damage.mixture(list(config.damages), severity=config.damage_severity) if damaging else None
+    return batch, pools.prepare(
+        batch.states,
+        losses,
+        seed=pool.seed,
+        damage=damage,
+        damage_count=config.damage_count if damaging else 0,
+        body=lambda states: occupied(states, rule.visible, rule.visible_kind),
+        dead_value=rule.dead_value,
+        generator=counted_generator(config, iteration, purpose=2),
+    )
+
+
+def train_step(
+    config: Config,
+    iteration: int,
+    rule: Rule,
+    optimizer: torch.optim.Optimizer,
+    pool: pools.StatePool,
+    target: Target,
+    weights: dict[str, float],
+) -> Outcome:
+    """One iteration, 1, 2, …; its random numbers follow from (config.random_seed, iteration) and the pool's generator."""
+    batch, ready = draw_batch(config, iteration, pool, rule, target, weights)
+    steps = draw_steps(config, iteration)
+    device = next(rule.parameters()).device
+
+    optimizer.zero_grad(set_to_none=True)
+    ends, totals, named = [], [], dict.fromkeys(weights, 0.0)
+    for ids in torch.arange(config.batch).chunk(config.accumulate):
+        with autocast(config, device):
+            moments = run_moments(config, iteration, rule, ready.states[ids].to(device), ids, steps, "rest" in weights)
+        terms = evaluate_terms(weights, moments, target, rule)
+        loss = total(terms)
+        # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
+        (loss.sum() / config.batch).backward()
+        ends.append(moments[-1].detach())
+        totals.append(loss.detach())
+        for name, term in terms.items():
+            named[name] += float(term.detach().sum()) / config.batch
+
+    states, loss = torch.cat(ends), torch.cat(totals)
+    fault = _fault(rule, states, loss)
+    if not fault:
+        treat_gradients(config, rule.parameters())
+        optimizer.step()
+    reseeded = {}
+    if batch is not None:
+        reseeded = pool.replace(batch.index, states.cpu(), steps=steps, fresh=ready.fresh)
+    metrics = {"loss": float(loss.mean()), "iou": float(iou(states, target).mean()), "steps": float(steps)}
+    metrics |= {f"loss_{name}": value for name, value in named.items()}
+    metrics |= {f"reseeded_{why}": float(count) for why, count in reseeded.items()}
+    return Outcome(metrics, fault)
+
+
+def run_moments(
+    config: Config, iteration: int, rule: Rule, states: Tensor, ids: Tensor, steps: int, twice: bool
+) -> Tensor:
+    """The states that the losses look at, (T, B, C, D, H, W): the last one, after one `REST_STEPS` before it if `twice`.
+
+    The graph is cut every `detach_every` steps (truncated backpropagation).
+    """
+    looks = {steps, max(0, steps - REST_STEPS)} if twice else {steps}
+    cuts = set(range(config.detach_every, steps, config.detach_every)) if config.detach_every else set()
+    seed, done, moments = training_seed(config.random_seed, iteration), 0, []
+    for stop in sorted(looks | cuts):
+        states = rollout(
+            rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, memory=config.memory
+        )
+        if stop in looks:
+            moments.append(states)
+        if stop in cuts:
+            states = states.detach()
+        done = stop
+    return torch.stack(moments)
+
+
+def autocast(config: Config, device: torch.device) -> torch.autocast:
+    """bf16 for the update network where the config asks for it; the state stays float32 (the executor sees to that)."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def _fault(rule: Rule, states: Tensor, loss: Tensor) -> str:
+    """Why this iteration must not move the weights, or ""; asked before gradients are normalised."""
+    if not torch.isfinite(loss).all():
+        return "non-finite loss"
+    if not gradients_finite(rule.parameters()):
+        return "non-finite gradient"
+    if not rule.alive_mask(states).any():
+        return "no living cell in the whole batch"
+    return ""
