@@ -203,4 +203,4 @@ def _check(
 
 
 def _device(rule: Rule) -> torch.device:
-    return next(iter([*rule.parameters(), *rule.buffers()])).device
+    return next((tensor.device for tensor in (*rule.parameters(), *rule.buffers())), torch.device("cpu"))

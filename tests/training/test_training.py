@@ -1,0 +1,302 @@
+"""Training as a whole: it learns, it can be cut and resumed, it survives what goes wrong."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import nca3d
+from nca3d.errors import InputError, InputErrors, RunError
+from nca3d.training import checkpoint
+from nca3d.training.optim import learning_rate
+from nca3d.training.step import counted_generator, draw_steps
+from nca3d.training.trainer import Trainer
+
+TINY = nca3d.Config(
+    target="sphere", size=(7, 7, 7), channels=8, hidden=(16,), batch=4, pool_size=8, damage_count=1, damage_from=0.0,
+    steps=(4, 8), iterations=12, save_every=6, log_every=1, warmup=0, report=False, random_seed=3,
+)  # fmt: skip
+
+
+def tiny(folder: Path, **changes) -> nca3d.Config:
+    return TINY.replace(out=str(folder), **changes)
+
+
+def everything(run) -> dict[str, torch.Tensor]:
+    """All tensors of a run's newest checkpoint."""
+    saved = checkpoint.load(run.folder)
+    return {f"{group}/{name}": tensor for group, tensors in saved.groups.items() for name, tensor in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"average": 0.9},
+        {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "step"},
+        {"regime": "persistent", "accumulate": 2, "precision": "bf16"},
+        {"regime": "growing", "detach_every": 3, "losses": {"rgba": 1.0, "rest": 0.5}},
+        {"optimizer": "adamw8bit", "hidden": (128,), "channels": 16},
+        {"perception": "learned", "schedule": "constant", "gradient": "clip", "memory": 2},
+    ],
+)
+def test_a_resumed_run_is_the_same_run(tmp_path, changes):
+    """Law 11: 12 iterations straight equal 6, stopped, and 6 more, bit for bit: weights, optimizer, pool and metrics."""
+    if changes.get("optimizer") == "adamw8bit":
+        pytest.importorskip("bitsandbytes")
+    straight = nca3d.train(tiny(tmp_path / "straight", **changes), progress=False)
+    half = tiny(tmp_path / "half", **changes)
+    trainer = Trainer.begin(half)  # the first half of the same schedule, as a signal would cut it
+    (tmp_path / "half").mkdir()
+    half.save(tmp_path / "half" / "config.toml")
+    for _ in range(6):
+        trainer.step()
+    trainer.save(tmp_path / "half")
+    resumed = nca3d.train(half, resume=tmp_path / "half", progress=False)
+
+    one, two = everything(straight), everything(resumed)
+    assert one.keys() == two.keys()
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+    if changes.get("optimizer") == "adamw8bit":  # F17: the quantised state keeps its bytes and its type
+        assert torch.uint8 in {tensor.dtype for name, tensor in two.items() if name.startswith("optimizer/")}
+    tail = [{k: v for k, v in line.items() if k != "seconds"} for line in straight.metrics if line["iteration"] > 6]
+    assert tail == [{k: v for k, v in line.items() if k != "seconds"} for line in resumed.metrics]
+
+
+def test_more_iterations_go_on(tmp_path):
+    nca3d.train(tiny(tmp_path / "run"), progress=False)
+    run = nca3d.train(tiny(tmp_path / "run", iterations=15), resume=tmp_path / "run", progress=False)
+    assert [line["iteration"] for line in run.metrics] == list(range(1, 16))
+    with pytest.raises(InputError, match="iterations: found 5, allowed at least the 15"):
+        nca3d.train(tiny(tmp_path / "run", iterations=5), resume=tmp_path / "run", progress=False)
+
+
+def test_resuming_with_another_rule_is_refused(tmp_path):
+    nca3d.train(tiny(tmp_path / "run"), progress=False)
+    before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
+    with pytest.raises(InputError, match="network.0"):
+        nca3d.train(tiny(tmp_path / "run", hidden=(17,)), resume=tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match="pool"):
+        nca3d.train(tiny(tmp_path / "run", pool_size=9), resume=tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
+
+
+def test_evaluation_between_iterations_changes_nothing():
+    """F14: evaluation draws from its own numbers, never from those of training or torch's global ones."""
+    one, two = Trainer.begin(TINY), Trainer.begin(TINY)
+    for _ in range(3):
+        one.step()
+        torch.manual_seed(1)
+        two.step()
+        nca3d.evaluate(two.rule, two.target, horizon=4)
+    assert all(torch.equal(a, b) for a, b in zip(one.rule.parameters(), two.rule.parameters(), strict=True))
+    assert torch.equal(one.pool.states, two.pool.states)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_accumulated_gradients_equal_those_of_one_batch(optimizer):
+    """Law 8, through the whole training step: masks follow the sample, not its part of the batch."""
+    runs = [Trainer.begin(TINY.replace(accumulate=parts, optimizer=optimizer, gradient="none")) for parts in (1, 2, 4)]
+    for trainer in runs:
+        trainer.step()
+    for other in runs[1:]:
+        for a, b in zip(runs[0].rule.parameters(), other.rule.parameters(), strict=True):
+            torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-7)
+
+
+def test_detaching_cuts_the_graph():
+    whole, cut = (Trainer.begin(TINY.replace(gradient="none", detach_every=n, steps=(8, 8), curriculum=0.0)) for n in (0, 2))
+    for trainer in (whole, cut):
+        with torch.no_grad():
+            trainer.rule.network[-1].weight.copy_(0.02 * torch.ones_like(trainer.rule.network[-1].weight))
+        trainer.step()
+    assert torch.equal(whole.pool.states, cut.pool.states)
+    assert not torch.allclose(whole.rule.network[0].weight.grad, cut.rule.network[0].weight.grad)
+
+
+NAN_LOSS = """
+import torch
+from nca3d.losses import LOSSES
+calls = []
+@LOSSES.register("{name}")
+def sometimes_nan(moments, target, rule):
+    if torch.is_grad_enabled():
+        calls.append(1)
+    bad = {first} <= len(calls) <= {last} and torch.is_grad_enabled()
+    return moments[-1].square().mean(dim=(1, 2, 3, 4)) * (float("nan") if bad else 1.0)
+"""
+
+
+def plugin(tmp_path, name, first, last):
+    path = tmp_path / f"{name}.py"
+    path.write_text(NAN_LOSS.format(name=name, first=first, last=last))
+    return {"plugins": (str(path),), "losses": {"rgba": 1.0, name: 1.0}}
+
+
+def test_a_non_finite_iteration_is_skipped_and_counted(tmp_path):
+    """N1: weights and optimizer stay as they were; the run goes on."""
+    run = nca3d.train(tiny(tmp_path / "run", **plugin(tmp_path, "nan_once", 4, 5)), progress=False)
+    faults = [line for line in run.metrics if "fault" in line]
+    assert [line["iteration"] for line in faults] == [4, 5]
+    assert "non-finite loss" in faults[0]["fault"]
+    assert run.metrics[-1]["skipped"] == 2
+    assert all(torch.isfinite(p).all() for p in run.rule.parameters())
+
+
+def test_too_many_bad_iterations_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
+    """N2, N3."""
+    config = tiny(tmp_path / "run", max_bad_steps=3, save_every=2, **plugin(tmp_path, "nan_later", 5, 99))
+    with pytest.raises(RunError, match="non-finite loss, 3 iterations in a row"):
+        nca3d.train(config, progress=False)
+    saved = checkpoint.load(tmp_path / "run")
+    assert saved.step == 4
+    assert all(torch.isfinite(t).all() for t in saved.groups["rule"].values())
+
+
+def test_an_extinct_pool_is_noticed(tmp_path):
+    """N5: a loss that rewards death ends with one line that says so, instead of zero gradients for ever."""
+    path = tmp_path / "deadly.py"
+    path.write_text(
+        "from nca3d.losses import LOSSES\n"
+        "@LOSSES.register('deadly')\n"
+        "def deadly(moments, target, rule):\n"
+        "    return moments[-1][:, rule.alpha].sum(dim=(1, 2, 3))\n"
+    )
+    config = tiny(
+        tmp_path / "run", plugins=(str(path),), losses={"deadly": 1.0}, iterations=400, learning_rate=0.05, max_bad_steps=5
+    )
+    with pytest.raises(RunError, match="no living cell in the whole batch"):
+        nca3d.train(config, progress=False)
+
+
+def test_names_nobody_registered_are_told_all_at_once(tmp_path):
+    config = tiny(tmp_path / "run", rule="convv", losses={"rgbaa": 1.0}, damages=("spere",))
+    with pytest.raises(InputErrors) as caught:
+        nca3d.train(config, progress=False)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 3
+    for word in ("did you mean 'conv'", "did you mean 'rgba'", "did you mean 'sphere'"):
+        assert any(word in line for line in lines)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("changes", [{"plugins": ("nowhere.py",)}, {"target": "nowhere.npy"}, {"init": "nowhere"}])
+def test_bad_input_writes_nothing(tmp_path, changes):
+    with pytest.raises(InputError):
+        nca3d.train(tiny(tmp_path / "run", **changes), progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_init_starts_from_a_trained_rule(tmp_path):
+    first = nca3d.train(tiny(tmp_path / "first"), progress=False)
+    trainer = Trainer.begin(TINY.replace(init=str(first.folder)))
+    assert all(torch.equal(a, b) for a, b in zip(first.rule.parameters(), trainer.rule.parameters(), strict=True))
+    with pytest.raises(InputError, match="init"):
+        Trainer.begin(TINY.replace(init=str(first.folder), hidden=(5,)))
+
+
+def test_a_loaded_rule_has_its_card(tmp_path):
+    run = nca3d.train(tiny(tmp_path / "run", average=0.5), progress=False)
+    rule = nca3d.load(run.folder)
+    assert rule.card["size"] == [7, 7, 7]
+    assert (rule.card["target"], rule.card["horizon"]) == ("sphere", 8)
+    assert all(torch.equal(a, b) for a, b in zip(rule.parameters(), run.rule.parameters(), strict=True))
+    live = checkpoint.load(run.folder).groups["weights"]
+    assert not torch.equal(live["network.2.weight"], rule.network[2].weight)  # the average is what one gets
+
+
+def test_regimes_ask_for_different_starts():
+    growing, persistent, regenerating = (
+        Trainer.begin(TINY.replace(regime=regime)) for regime in ("growing", "persistent", "regenerating")
+    )
+    assert (len(growing.pool), len(persistent.pool), len(regenerating.pool)) == (1, 8, 8)
+    for trainer in (growing, persistent, regenerating):
+        trainer.step()
+    assert growing.pool.age.tolist() == [0]
+    assert persistent.pool.age.max() > 0
+
+
+def test_steps_grow_with_the_curriculum():
+    config = nca3d.Config(size=(11, 20, 15), curriculum=0.5, iterations=1000)
+    early = [draw_steps(config, iteration) for iteration in range(1, 60)]
+    late = [draw_steps(config, iteration) for iteration in range(500, 1000)]
+    assert min(early) >= 12 and max(early) <= 18
+    assert (min(late), max(late)) == (25, 50)
+
+
+def test_counted_generators_differ_by_iteration_and_purpose():
+    draws = {
+        torch.rand(1, generator=counted_generator(TINY, iteration, purpose)).item()
+        for iteration in range(20)
+        for purpose in (1, 2)
+    }
+    assert len(draws) == 40
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"), [("constant", [1, 1, 1]), ("step", [1, 0.1, 0.01]), ("cosine", [0.775, 0.325, 0.1])]
+)
+def test_schedules(schedule, expected):
+    config = TINY.replace(
+        schedule=schedule, final_learning_rate=0.1, iterations=300, learning_rate=0.5, warmup=10, milestones=(0.5, 0.8)
+    )
+    found = [learning_rate(config, iteration) / 0.5 for iteration in (100, 200, 300)]
+    assert found == pytest.approx(expected, abs=2e-3)
+    assert learning_rate(config, 1) == pytest.approx(0.05, rel=0.01)
+
+
+def test_tensorboard_events_are_written(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    run = nca3d.train(tiny(tmp_path / "run", tensorboard=True), progress=False)
+    events = EventAccumulator(str(run.folder / "tensorboard"))
+    events.Reload()
+    assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_saves_and_exits(tmp_path, number, code):
+    """F9, F10: from the shell, in a real process; then the run is resumed to its end."""
+    folder = tmp_path / "run"
+    command = [sys.executable, "-m", "nca3d", "train"]
+    flags = ["--target", "sphere", "--size", "7", "7", "7", "--hidden", "16", "--batch", "4", "--pool-size", "8"]
+    flags += ["--damage-count", "1", "--steps", "4", "8", "--iterations", "100000", "--no-report", "--out", str(folder)]
+    child = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
+    metrics, patience = folder / "metrics.jsonl", time.monotonic() + 60
+    while not (metrics.exists() and metrics.stat().st_size) and time.monotonic() < patience:
+        time.sleep(0.05)
+    child.send_signal(number)
+    _, errors = child.communicate(timeout=30)
+    assert child.returncode == code, errors
+    assert "nca3d train --resume" in errors
+    done = checkpoint.load(folder).step
+    more = [*command, "--resume", str(folder), "--iterations", str(done + 3)]
+    subprocess.run(more, check=True, capture_output=True, timeout=60)
+    lines = [json.loads(line) for line in metrics.read_text().splitlines()]
+    assert max(line["iteration"] for line in lines) <= done + 3
+    assert checkpoint.load(folder).step == done + 3
+
+
+@pytest.mark.slow
+def test_training_learns_to_grow_hold_and_heal(tmp_path):
+    """Trained quality, end to end with a report: a lopsided cross, from nothing, in about a minute."""
+    config = nca3d.Config(
+        target="cross", size=(9, 9, 9), channels=12, hidden=(64,), batch=4, pool_size=32, damage_count=1, iterations=500,
+        steps=(12, 20), learning_rate=6e-3, average=0.98, out=str(tmp_path / "run"), random_seed=1,
+    )  # fmt: skip
+    run = nca3d.train(config, progress=False)
+    assert run.report["grow_iou"] >= 0.9
+    assert run.report["heal_iou"]["half_space"] >= 0.8
+    assert run.report["hold_iou_1000"] >= 0.8
+    for name in ("report.html", "report.json", "growth.png", "curves.png", "config.toml", "metrics.jsonl"):
+        assert (run.folder / name).stat().st_size > 0, name
+    written = json.loads((run.folder / "report.json").read_text())
+    assert written["figures"]["grow_iou"] == pytest.approx(run.report["grow_iou"])
