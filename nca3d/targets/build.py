@@ -1,0 +1,149 @@
+"""From an array to a `Target`: straight RGBA or labels, checked, premultiplied or made one-hot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from nca3d.errors import InputError
+from nca3d.targets.fit import Size, centre_in, fit_labels, fit_rgba, present
+from nca3d.targets.options import check_share
+from nca3d.targets.palette import parse_palette
+from nca3d.targets.target import OCCUPIED_ALPHA, Target
+
+MAX_CLASSES = 64
+"""Visible channels of a "classes" target, the empty one included."""
+LAYOUTS = "(D, H, W, 4) straight RGBA, uint8 or float 0..1, or (D, H, W) integer or bool labels with 0 empty"
+
+
+def check_array(array: np.ndarray, where: object) -> np.ndarray:
+    """An array that can be a target: float32 RGBA (D, H, W, 4), or integer or bool labels (D, H, W).
+
+    Raises:
+        InputError: wrong rank, channels or dtype, not finite, out of range, or nothing in it.
+    """
+    array = np.asarray(array)
+    kind = array.dtype.kind
+    if array.ndim not in (3, 4) or (array.ndim == 4 and array.shape[-1] != 4) or 0 in array.shape:
+        raise InputError(where, "shape", array.shape, LAYOUTS)
+    if not (
+        (kind in "ui" and array.ndim == 3)
+        or (kind == "b" and array.ndim == 3)
+        or (array.ndim == 4 and (kind == "f" or array.dtype == np.uint8))
+    ):
+        raise InputError(where, "dtype", f"{array.dtype} with shape {array.shape}", LAYOUTS)
+    if array.ndim == 3:
+        if array.min() < 0:
+            raise InputError(
+                where, "labels", f"{int((array < 0).sum())} negative, the least {array.min()}", "0 (empty) and above"
+            )
+        if not array.any():
+            raise InputError(where, "labels", f"no occupied cell in {array.shape}", "at least one label above 0")
+        return array
+    if kind == "f":
+        _check_range(array, where)
+        rgba = array.astype(np.float32)
+    else:
+        rgba = array.astype(np.float32) / np.float32(255)
+    if not (rgba[..., 3] > OCCUPIED_ALPHA).any():
+        found = f"no occupied cell in {array.shape[:3]}, largest alpha {rgba[..., 3].max():.3g}"
+        raise InputError(where, "alpha", found, f"at least one cell above {OCCUPIED_ALPHA}")
+    return rgba
+
+
+def _check_range(array: np.ndarray, where: object) -> None:
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            where, "values", f"{int(bad.sum())} not finite, the first at {first}", "finite numbers in 0..1"
+        )
+    if array.min() < 0 or array.max() > 1:
+        found = f"{array.dtype} from {array.min():.4g} to {array.max():.4g}"
+        raise InputError(where, "values", found, "0..1 for floats (use uint8 for 0..255)")
+
+
+def from_array(
+    array: np.ndarray,
+    size: Size,
+    where: object,
+    name: str,
+    *,
+    margin: int = 1,
+    fit: bool | str = "auto",
+    threshold: float = 0.5,
+    palette: Any = None,
+    names: Sequence[str] | None = None,
+) -> Target:
+    """An array as a target: kept at its own size and centred, or with fit=True resampled to the room inside the margin.
+
+    Raises:
+        InputError: see `check_array`; larger than the lattice without fit=True; nothing left after fitting.
+    """
+    threshold = check_share(threshold, where)
+    array = check_array(array, where)
+    if array.ndim == 4:
+        rgba = fit_rgba(array, size, margin, threshold, where) if fit is True else centre_in(array, size, where)
+        if palette is not None:
+            raise InputError(where, "palette", "a palette for RGBA colours", "only with labels")
+        return from_rgba(rgba, name, where)
+    if array.dtype == bool and names is None:
+        names = ("empty", "body")
+    if len(present(array)) >= MAX_CLASSES:  # before fitting, which takes its time over each of them
+        raise InputError(
+            where, "labels", f"{len(present(array))} different labels", f"at most {MAX_CLASSES - 1} besides 0"
+        )
+    labels = fit_labels(array, size, margin, threshold, where) if fit is True else centre_in(array, size, where)
+    return from_labels(labels, name, where, palette=palette, names=names)
+
+
+def from_rgba(rgba: np.ndarray, name: str, where: object) -> Target:
+    """Straight RGBA (D, H, W, 4) in 0..1, of the lattice's size -> "rgb" target with premultiplied colours."""
+    import torch
+
+    alpha = rgba[..., 3:].astype(np.float32)
+    values = np.moveaxis(np.concatenate([rgba[..., :3] * alpha, alpha], -1), -1, 0).astype(np.float32)
+    occupied = values[3] > OCCUPIED_ALPHA
+    if not occupied.any():
+        raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
+    return Target(torch.from_numpy(values.copy()), torch.from_numpy(occupied), "rgb", (), None, name)
+
+
+def from_labels(
+    labels: np.ndarray,
+    name: str,
+    where: object,
+    *,
+    palette: Any = None,
+    names: Sequence[str] | Mapping[int, str] | None = None,
+) -> Target:
+    """Labels (D, H, W) of the lattice's size -> "classes" target; the labels that occur become classes 1, 2, ...
+
+    Args:
+        labels: integers, 0 is empty.
+        palette: one colour a class, a colour map's name, or the colours of the original labels.
+        names: all class names ("empty" first), or the names of the original labels.
+    """
+    import torch
+
+    kept = present(labels)
+    if not kept:
+        raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
+    classes = len(kept) + 1
+    if classes > MAX_CLASSES:
+        raise InputError(where, "labels", f"{len(kept)} different labels", f"at most {MAX_CLASSES - 1} besides 0")
+    if names is None or isinstance(names, Mapping):
+        known = names or {}
+        names = ("empty", *(known.get(label, str(label)) for label in kept))
+    if len(names) != classes:
+        raise InputError(where, "names", f"{len(names)} names", f"{classes}, the first of them for empty cells")
+    index = np.searchsorted(np.array([0, *kept]), labels.astype(np.int64))
+    onehot = (index[None] == np.arange(classes)[:, None, None, None]).astype(np.float32)
+    occupied = index > 0
+    values = np.concatenate([onehot, occupied[None].astype(np.float32)])
+    if isinstance(palette, Mapping):
+        palette = [palette[label] for label in kept]
+    colours = parse_palette(palette, classes, where)
+    return Target(torch.from_numpy(values), torch.from_numpy(occupied), "classes", tuple(names), colours, name)

@@ -1,0 +1,165 @@
+"""Turning and fitting a body into the lattice: which axis is which, aspect kept, centred, with a margin."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+
+from nca3d.errors import InputError
+
+Size = tuple[int, int, int]
+Spacing = tuple[float, float, float]
+Axes = tuple[tuple[int, int], ...]
+"""For each array axis D, H, W of the lattice: (array axis of the source, sign)."""
+
+
+def parse_orientation(text: object, where: object) -> Axes:
+    """What lattice x, y, z are in the source, in that order: "xyz" leaves all, "x-zy" stands a y-up mesh upright.
+
+    Raises:
+        InputError: not each of x, y, z once.
+    """
+    parts = re.fullmatch(r"([+-]?[xyz])([+-]?[xyz])([+-]?[xyz])", text) if isinstance(text, str) else None
+    if parts is None or len({part[-1] for part in parts.groups()}) != 3:
+        allowed = "x, y and z once each, with an optional sign: what lattice x, y, z are in the source, as in 'x-zy'"
+        raise InputError(where, "orientation", repr(text), allowed)
+    # Array axes run z, y, x: axis 0 is D, and the letters come in the order of x, y, z.
+    return tuple(("zyx".index(part[-1]), -1 if part[0] == "-" else 1) for part in reversed(parts.groups()))
+
+
+def source_size(size: Size, axes: Axes) -> Size:
+    """The size before turning that gives `size` after it."""
+    before = [0, 0, 0]
+    for count, (axis, _) in zip(size, axes, strict=True):
+        before[axis] = count
+    return before[0], before[1], before[2]
+
+
+def turn(array: np.ndarray, axes: Axes, first: int = 0) -> np.ndarray:
+    """An array with its three space axes (from `first`) permuted and flipped."""
+    order = [*range(first), *(first + axis for axis, _ in axes), *range(first + 3, array.ndim)]
+    flip = tuple(first + i for i, (_, sign) in enumerate(axes) if sign < 0)
+    return np.ascontiguousarray(np.flip(array.transpose(order), flip))
+
+
+def centre_in(array: np.ndarray, size: Size, where: object) -> np.ndarray:
+    """An array (d, h, w, ...) as it is, in the middle of the lattice, with zeros around it.
+
+    Raises:
+        InputError: it is larger than the lattice; both sizes are named.
+    """
+    shape = array.shape[:3]
+    if any(n > room for n, room in zip(shape, size, strict=True)):
+        allowed = f"at most the lattice {size} (D, H, W); fit=True resamples it"
+        raise InputError(where, "size", f"{tuple(shape)}", allowed)
+    pad = [((room - n) // 2, room - n - (room - n) // 2) for n, room in zip(shape, size, strict=True)]
+    return np.pad(array, pad + [(0, 0)] * (array.ndim - 3))
+
+
+def room_for(size: Size, margin: int, where: object) -> Size:
+    """The cells inside the margin.
+
+    Raises:
+        InputError: nothing is left.
+    """
+    room = (size[0] - 2 * margin, size[1] - 2 * margin, size[2] - 2 * margin)
+    if min(room) < 1:
+        raise InputError(where, "margin", margin, f"0..{(min(size) - 1) // 2} on a lattice of {size}")
+    return room
+
+
+def _overlap(count: int, first: int, low: float, step: float, cells: int) -> np.ndarray:
+    """How much of each cell (rows) is covered by each of `count` voxels that start at index `first` (columns)."""
+    start = low + step * np.arange(cells)[:, None]
+    voxel = first + np.arange(count)[None]
+    shared = np.minimum(start + step, voxel + 1) - np.maximum(start, voxel)
+    return (np.clip(shared, 0, None) / step).astype(np.float32)
+
+
+class Resampler:
+    """Averages over each cell's volume, from a box of voxels into the room inside the margin (aspect kept, centred).
+
+    Args:
+        box: (3, 2), first voxel and one past the last along each axis.
+        spacing: voxel lengths along the axes (d, h, w).
+        size: the lattice.
+        margin: cells left free at each face.
+        where: what errors call it.
+    """
+
+    def __init__(self, box: np.ndarray, spacing: Spacing, size: Size, margin: int, where: object) -> None:
+        self.size, self.margin = size, margin
+        self.room = room_for(size, margin, where)
+        extent = (box[:, 1] - box[:, 0]) * np.array(spacing)
+        self.step = float((extent / np.array(self.room)).max()) / np.array(spacing)
+        self.low = box.mean(1) - np.array(self.room) / 2 * self.step
+
+    def average(self, voxels: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> np.ndarray:
+        """(d, h, w), whose first voxel has the index `first` -> float32 (D, H, W), zeros in the margin."""
+        part = voxels.astype(np.float32)
+        for axis in range(3):
+            weights = _overlap(part.shape[axis], first[axis], self.low[axis], self.step[axis], self.room[axis])
+            part = np.moveaxis(np.tensordot(weights, part, (1, axis)), 0, axis)
+        return np.pad(part, self.margin)
+
+
+def occupied_box(occupied: np.ndarray) -> np.ndarray:
+    """(3, 2): first index and one past the last along each axis."""
+    hits = [np.flatnonzero(occupied.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
+    return np.array([(hit[0], hit[-1] + 1) for hit in hits])
+
+
+def fit_labels(
+    labels: np.ndarray,
+    size: Size,
+    margin: int,
+    threshold: float,
+    where: object,
+    spacing: Spacing = (1, 1, 1),
+    whole: bool = False,
+) -> np.ndarray:
+    """Labels at any size -> labels on the lattice, each cell with the commonest label in it.
+
+    Args:
+        labels: integers (d, h, w), 0 is empty.
+        size: the lattice.
+        margin: cells left free at each face.
+        threshold: a cell is filled from this share of its volume.
+        where: what errors call it.
+        spacing: voxel lengths along the axes (d, h, w).
+        whole: fit the whole block of voxels, not the occupied part of it.
+    """
+    places = np.nonzero(labels)
+    kinds = labels[places].astype(np.int64)
+    box = np.array([(0, n) for n in labels.shape] if whole else [(at.min(), at.max() + 1) for at in places])
+    resample = Resampler(box, spacing, size, margin, where)
+    best, total, found = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.int64)
+    for label in np.unique(kinds):
+        # Only the box of one label at a time: organs are small in a scan of 32 million voxels.
+        mine = kinds == label
+        spans = [(int(at[mine].min()), int(at[mine].max()) + 1) for at in places]
+        share = resample.average(labels[tuple(slice(*span) for span in spans)] == label, [low for low, _ in spans])
+        total += share
+        found[share > best] = label
+        best = np.maximum(best, share)
+    return np.where(total >= threshold - 1e-6, found, 0)
+
+
+def fit_rgba(rgba: np.ndarray, size: Size, margin: int, threshold: float, where: object) -> np.ndarray:
+    """Straight RGBA at any size -> straight RGBA on the lattice; a body with crisp alpha (0 or 1) stays crisp."""
+    alpha = rgba[..., 3]
+    resample = Resampler(occupied_box(alpha > 0), (1, 1, 1), size, margin, where)
+    cover = resample.average(alpha)
+    colour = (
+        np.stack([resample.average(rgba[..., c] * alpha) for c in range(3)], -1) / np.maximum(cover, 1e-9)[..., None]
+    )
+    crisp = bool(((alpha == 0) | (alpha == 1)).all())
+    new = (cover >= threshold - 1e-6).astype(np.float32) if crisp else cover
+    return np.concatenate([np.clip(colour, 0, 1) * (new > 0)[..., None], np.clip(new, 0, 1)[..., None]], -1)
+
+
+def present(labels: np.ndarray) -> list[int]:
+    """The labels that occur, 0 left out, in rising order."""
+    return [int(label) for label in np.unique(labels[labels != 0])]

@@ -1,0 +1,100 @@
+"""The options of a target, as they come from a config: known names, right types, in range."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.targets.fit import Size, parse_orientation
+from nca3d.targets.palette import COLORMAPS, parse_color
+
+MAX_CELLS = 1 << 24
+"""256 x 256 x 256: a lattice beyond it needs more memory than a rule could be trained in."""
+
+
+def check_size(size: object, where: object) -> Size:
+    """Three whole numbers (D, H, W), 1 or more, at most 2^24 cells.
+
+    Raises:
+        InputError: anything else.
+    """
+    if isinstance(size, list | tuple) and len(size) == 3 and all(_whole(n) and n >= 1 for n in size):
+        depth, height, width = (int(n) for n in size)
+        if depth * height * width <= MAX_CELLS:
+            return depth, height, width
+    allowed = f"three whole numbers (D, H, W), 1 or more, at most {MAX_CELLS:,} cells in all"
+    raise InputError(where, "size", repr(size), allowed)
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int | np.integer) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _names(value: Any) -> bool:
+    return value is None or (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value))
+
+
+CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "margin": (lambda v: _whole(v) and v >= 0, "a whole number of cells, 0 or more"),
+    "fit": (
+        lambda v: isinstance(v, bool) or v == "auto",
+        "'auto', true (resample to fill the room) or false (keep the size)",
+    ),
+    "fill": (lambda v: isinstance(v, bool), "true (solid) or false (surface only)"),
+    "key": (lambda v: v is None or isinstance(v, str), "the name of an array in the file"),
+    "colormap": (lambda v: isinstance(v, str) and v in COLORMAPS, ", ".join(sorted(COLORMAPS))),
+    "names": (_names, "a list of class names, the first of them for empty cells"),
+}
+"""Option name -> (is it good, what is allowed); options that only one target knows are checked by that target."""
+
+
+def check_options(
+    builder: Callable[..., Any], options: dict[str, Any], where: object, more: tuple[str, ...] = ()
+) -> None:
+    """Every option is one that the builder takes (its keyword parameters, and `more`) and has a value that can be.
+
+    Raises:
+        InputError: unknown name (with the nearest one), wrong type or range; several are shown together.
+    """
+    parameters = list(inspect.signature(builder).parameters.values())[1:]
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
+    known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | set(more)
+    errors: list[InputError] = []
+    for name, value in options.items():
+        if name not in known and not takes_any:
+            errors.append(InputError(where, "option", repr(name), f"{', '.join(sorted(known))}{nearest(name, known)}"))
+            continue
+        try:
+            _check_value(name, value, where)
+        except InputError as error:
+            errors.append(error)
+    if errors:
+        raise errors[0] if len(errors) == 1 else InputErrors(errors)
+
+
+def _check_value(name: str, value: Any, where: object) -> None:
+    if name == "orientation":
+        parse_orientation(value, where)
+    elif name == "color" and value is not None:
+        parse_color(value, where)
+    elif name in CHECKS and not CHECKS[name][0](value):
+        raise InputError(where, name, repr(value), CHECKS[name][1])
+
+
+def check_share(value: Any, where: object, field: str = "threshold") -> float:
+    """A share of a cell's volume, above 0 and at most 1.
+
+    Raises:
+        InputError: anything else.
+    """
+    if not _number(value) or not 0 < value <= 1:
+        raise InputError(where, field, repr(value), "a share of a cell's volume, above 0 and at most 1")
+    return float(value)

@@ -1,0 +1,93 @@
+"""Colours by numpy alone: colour maps, hues, and a palette whose neighbours are easy to tell apart."""
+
+from __future__ import annotations
+
+import colorsys
+from typing import Any
+
+import numpy as np
+
+from nca3d.errors import InputError, nearest
+
+COLORMAPS: dict[str, str] = {
+    "sunset": "2b1a5a 6a1f7a b8326e ea5f56 fb9a4b ffdf8a",
+    "reef": "10316b 0f6fa5 17a8a8 7ccf86 f5e663",
+    "viridis": "440154 414487 2a788e 22a884 7ad151 fde725",
+    "magma": "1b1044 50127b 932b80 d8456c fc8761 fcfdbf",
+    "ice": "0b2a6b 2f6fc4 76b5e8 c4e6f5 ffffff",
+    "moss": "24331c 4b6b2f 86a047 c9cf7a f3efc9",
+    "grey": "303030 e8e8e8",
+    "rainbow": "6b3fd4 2f7de1 19b7a0 7ac943 ffd23f ff8c42 e8384f",
+}
+"""Each map by its colours from low to high."""
+
+DISTINCT = (
+    "f26d6d 4c9be8 f7c948 6fcf7c b07ce8 ff9f59 42c6c0 e870b4 9c7a5b 5565d6 "
+    "b8d84a d64550 8fd0f2 f4a6c6 2f8f6b e0b98c 7a4fb5 c7c7cf ffe08f 58707a"
+)
+
+
+def _rgb(code: str) -> tuple[float, float, float]:
+    return int(code[:2], 16) / 255, int(code[2:4], 16) / 255, int(code[4:6], 16) / 255
+
+
+def colormap(name: str, values: np.ndarray) -> np.ndarray:
+    """Values (...) in 0..1 -> colours (..., 3)."""
+    stops = np.array([_rgb(code) for code in COLORMAPS[name].split()])
+    at = np.linspace(0, 1, len(stops))
+    return np.stack([np.interp(values, at, stops[:, c]) for c in range(3)], -1)
+
+
+def hue(values: np.ndarray, saturation: float = 0.72, value: float = 0.97) -> np.ndarray:
+    """Values (...), one turn of the colour wheel a unit -> colours (..., 3)."""
+    sector = (np.asarray(values)[..., None] * 6 + np.array([5, 3, 1])) % 6
+    return value * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
+
+
+def distinct(count: int) -> np.ndarray:
+    """A palette (count, 3) for classes; row 0 (empty) is black."""
+    codes = DISTINCT.split()
+    rows = [(0.0, 0.0, 0.0)] + [_rgb(code) for code in codes[: max(count - 1, 0)]]
+    for extra in range(count - len(rows)):
+        # The golden angle never comes back to a hue that it has used.
+        rows.append(colorsys.hsv_to_rgb((0.13 + 0.618034 * extra) % 1, 0.6, 0.85))
+    return np.array(rows[:count], np.float64)
+
+
+def parse_color(value: Any, where: object, field: str = "color") -> tuple[float, float, float]:
+    """'#ff8040' or three numbers in 0..1.
+
+    Raises:
+        InputError: anything else.
+    """
+    try:
+        if isinstance(value, str) and len(code := value.removeprefix("#")) == 6:
+            return _rgb(code)
+        red, green, blue = (float(part) for part in value)
+        if all(0 <= part <= 1 for part in (red, green, blue)) and not isinstance(value, str):
+            return red, green, blue
+    except (TypeError, ValueError):
+        pass
+    raise InputError(where, field, repr(value), "'#rrggbb' or three numbers in 0..1")
+
+
+def parse_palette(value: Any, classes: int, where: object) -> np.ndarray:
+    """A colour map's name, or one colour for each class (with or without the empty one) -> (classes, 3).
+
+    Raises:
+        InputError: an unknown map, a wrong number of colours, a colour that is none.
+    """
+    if value is None:
+        return distinct(classes)
+    if isinstance(value, str):
+        if value not in COLORMAPS:
+            raise InputError(
+                where, "palette", repr(value), f"{', '.join(sorted(COLORMAPS))}{nearest(value, COLORMAPS)}"
+            )
+        rows = colormap(value, np.linspace(0, 1, max(classes - 1, 1)))[: classes - 1]
+        return np.concatenate([np.zeros((1, 3)), rows])
+    if not isinstance(value, list | tuple | np.ndarray) or len(value) not in (classes, classes - 1):
+        found = f"{len(value)} colours" if isinstance(value, list | tuple | np.ndarray) else repr(value)
+        raise InputError(where, "palette", found, f"{classes - 1} colours (one a class), or a colour map's name")
+    given = [parse_color(item, where, f"palette[{i}]") for i, item in enumerate(value)]
+    return np.array(([(0.0, 0.0, 0.0)] if len(given) < classes else []) + given)

@@ -1,0 +1,177 @@
+"""Bodies built from round parts, painted one over another, and cut into cells at any size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+Point = tuple[float, float, float]
+Colour = tuple[float, float, float]
+Paint = Colour | Callable[[np.ndarray], np.ndarray]
+"""One colour, or a function from points (N, 3) to colours (N, 3)."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rounded cone between two balls, stretched along the axes; points are (x, y, z) in the body's own units.
+
+    Args:
+        paint: its colour.
+        ends: centres of the two balls (one point twice makes a ball).
+        radii: radii of the two balls.
+        stretch: the whole part is longer by these factors along x, y, z (a ball becomes an ellipsoid).
+        least: least radius in cells, so that what matters is still seen on a small lattice.
+        weight: how strongly it wins a cell that it shares with other parts.
+        power: 2 is round, more is boxier.
+    """
+
+    paint: Paint
+    ends: tuple[Point, Point]
+    radii: tuple[float, float]
+    stretch: Point = (1, 1, 1)
+    least: float = 0.0
+    weight: float = 1.0
+    power: float = 2.0
+
+    def bounds(self, cell: float = 0.0) -> np.ndarray:
+        """Its box, (2, 3): low and high corner."""
+        ends, radii = np.array(self.ends, float), self._radii(cell)
+        reach = radii[:, None] * np.array(self.stretch)
+        return np.stack([(ends - reach).min(0), (ends + reach).max(0)])
+
+    def _radii(self, cell: float) -> np.ndarray:
+        return np.maximum(np.array(self.radii, float), self.least * cell)
+
+    def inside(self, points: np.ndarray, cell: float) -> np.ndarray:
+        """Which points (..., 3) lie in it, for cells `cell` units wide."""
+        stretch = np.array(self.stretch)
+        start, end = np.array(self.ends, float) / stretch
+        first, last = self._radii(cell)
+        along = end - start
+        offset = points / stretch - start
+        share = np.clip(offset @ along / max(float(along @ along), 1e-12), 0, 1)
+        gap = offset - share[..., None] * along
+        return (np.abs(gap) ** self.power).sum(-1) <= (first + share * (last - first)) ** self.power
+
+
+@dataclass(frozen=True)
+class Solid:
+    """A body given by a test of x, y, z (arrays -> bool), within a box of half-widths `reach` about `centre`."""
+
+    paint: Paint
+    test: Callable[[np.ndarray, np.ndarray, np.ndarray], np.ndarray]
+    reach: Point
+    centre: Point = (0, 0, 0)
+    weight: float = 1.0
+
+    def bounds(self, cell: float = 0.0) -> np.ndarray:
+        """Its box, (2, 3): low and high corner."""
+        return np.array(self.centre) + np.array([[-1.0], [1.0]]) * np.array(self.reach)
+
+    def inside(self, points: np.ndarray, cell: float) -> np.ndarray:
+        """Which points (..., 3) lie in it."""
+        return self.test(points[..., 0], points[..., 1], points[..., 2])
+
+
+Shape = Part | Solid
+
+
+def ball(
+    paint: Paint, centre: Point, radii: Point | float, least: float = 0.0, weight: float = 1.0, power: float = 2.0
+) -> Shape:
+    """An ellipsoid along the axes (a rounded box with power > 2)."""
+    stretch = (radii, radii, radii) if isinstance(radii, int | float) else radii
+    return Part(paint, (centre, centre), (1.0, 1.0), stretch, least / min(stretch), weight, power)
+
+
+def chain(
+    paint: Paint,
+    points: Sequence[Point],
+    radii: Sequence[float],
+    stretch: Point = (1, 1, 1),
+    least: float = 0.0,
+    weight: float = 1.0,
+) -> list[Shape]:
+    """A limb or a tail: rounded cones from point to point."""
+    pairs = zip(points[:-1], points[1:], radii[:-1], radii[1:], strict=True)
+    return [Part(paint, (a, b), (r, s), stretch, least, weight) for a, b, r, s in pairs]
+
+
+def carve(parts: Sequence[Shape], size: tuple[int, int, int], margin: int = 1, coverage: float = 0.5) -> np.ndarray:
+    """Cut a body into cells: fitted (aspect kept), centred, RGBA (D, H, W, 4) with alpha 0 or 1.
+
+    A cell is filled where at least `coverage` of its sample points lie in the body, and takes the mean colour of the part
+    that has most of them (times its weight), so that neighbouring parts don't smear into each other. Only the largest
+    face-connected piece is kept: growth can't jump over gaps.
+    """
+    room = np.array(size[::-1], float) - 2 * margin
+    boxes = np.stack([part.bounds() for part in parts])
+    low, high = boxes[:, 0].min(0), boxes[:, 1].max(0)
+    cell = float(((high - low) / room).max())
+    fine = int(np.clip(np.ceil(64 / max(size)), 2, 5))
+    counts = [int(n) for n in room]
+    corner = (low + high) / 2 - room * cell / 2
+    axes = [corner[i] + (np.arange(counts[i] * fine) + 0.5) * cell / fine for i in range(3)]
+    owner = np.full((counts[2] * fine, counts[1] * fine, counts[0] * fine), -1, np.int16)
+    for index, part in enumerate(parts):
+        box = part.bounds(cell)
+        spans = [slice(*np.searchsorted(axes[i], box[:, i])) for i in range(3)]
+        z, y, x = np.meshgrid(axes[2][spans[2]], axes[1][spans[1]], axes[0][spans[0]], indexing="ij")
+        hit = part.inside(np.stack([x, y, z], -1), cell)
+        owner[spans[2], spans[1], spans[0]][hit] = index
+    rgba = _paint(parts, owner, axes, fine, coverage)
+    return np.pad(rgba, [(margin, margin)] * 3 + [(0, 0)])
+
+
+def _paint(parts: Sequence[Shape], owner: np.ndarray, axes: list[np.ndarray], fine: int, coverage: float) -> np.ndarray:
+    """Sample points with their owners -> cells with their colours."""
+    shape = tuple(n // fine for n in owner.shape)
+    z, y, x = np.nonzero(owner >= 0)
+    index = owner[z, y, x].astype(np.int64)
+    cell = np.ravel_multi_index((z // fine, y // fine, x // fine), shape)
+    points = np.stack([axes[0][x], axes[1][y], axes[2][z]], -1)
+    filled = np.bincount(cell, minlength=int(np.prod(shape))) >= coverage * fine**3
+    best = np.zeros(filled.size)
+    rgba = np.zeros((filled.size, 4), np.float32)
+    for i, part in enumerate(parts):
+        mine = index == i
+        if not mine.any():
+            continue
+        count = np.bincount(cell[mine], minlength=filled.size)
+        colour = part.paint(points[mine]) if callable(part.paint) else np.broadcast_to(part.paint, (int(mine.sum()), 3))
+        total = np.stack([np.bincount(cell[mine], colour[:, c], filled.size) for c in range(3)], -1)
+        wins = count * part.weight > best
+        best[wins] = (count * part.weight)[wins]
+        rgba[wins, :3] = total[wins] / count[wins, None]
+    rgba[:, 3] = 1
+    rgba[~filled] = 0
+    return largest_piece(rgba.reshape(*shape, 4))
+
+
+def largest_piece(rgba: np.ndarray) -> np.ndarray:
+    """The same RGBA with only its largest face-connected piece left: growth can't jump over gaps."""
+    pieces = label_pieces(rgba[..., 3] > 0)
+    if pieces.max() > 1:
+        rgba = rgba * (pieces == np.bincount(pieces[pieces > 0]).argmax())[..., None]
+    return rgba
+
+
+def label_pieces(occupied: np.ndarray) -> np.ndarray:
+    """Number the face-connected pieces of a bool (D, H, W) array from 1; 0 is empty."""
+    ids = np.where(occupied, np.arange(1, occupied.size + 1).reshape(occupied.shape), 0)
+    while True:
+        before = ids
+        ids = ids.copy()
+        for axis in range(3):
+            first, last = [slice(None)] * 3, [slice(None)] * 3
+            first[axis], last[axis] = slice(None, -1), slice(1, None)
+            a, b = tuple(first), tuple(last)
+            np.copyto(ids[b], ids[a], where=(ids[a] > ids[b]) & (ids[b] > 0))
+            np.copyto(ids[a], ids[b], where=(ids[b] > ids[a]) & (ids[a] > 0))
+        # Following each cell's number to that number's own number halves the path: long thin bodies end quickly.
+        flat = ids.ravel()
+        ids = np.where(ids > 0, np.maximum(ids, flat[ids - 1]), 0)
+        if (ids == before).all():
+            return np.unique(ids, return_inverse=True)[1].reshape(ids.shape) + (0 if (ids == 0).any() else 1)

@@ -1,0 +1,116 @@
+"""The bodies that need numpy alone: crisp, whole, inside the margin, and as lopsided as they claim."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from target_laws import check_laws
+
+from nca3d import targets
+from nca3d.targets.sculpt import label_pieces
+
+ANALYTIC = ("axolotl", "mushroom", "toucan", "cross", "gyroid", "heart", "letter", "sphere", "torus", "hydrogen")
+SIZES = ((11, 20, 15), (16, 16, 16), (24, 21, 25))
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", ANALYTIC)
+def test_a_body_is_crisp_whole_centred_and_fills_the_room(name: str, size: tuple[int, int, int]) -> None:
+    target = targets.load(name, size)
+    cells = check_laws(target, size, margin=1)
+    low, high = cells.min(0), cells.max(0) + 1
+    assert np.abs(low + high - np.array(size)).max() <= 3, "more than a cell and a half off the middle"
+    assert (np.array(size) - 2 - (high - low)).min() <= 2, "no axis is filled"
+    assert set(np.unique(target.values[3].numpy())) == {0.0, 1.0}
+    assert label_pieces(target.occupied.numpy()).max() == 1
+    assert target.occupied[target.start]
+
+
+@pytest.mark.parametrize("margin", [0, 2, 3])
+def test_the_margin_is_kept(margin: int) -> None:
+    for name in ("axolotl", "torus", "cross"):
+        check_laws(targets.load(name, (14, 15, 16), margin=margin), (14, 15, 16), margin)
+
+
+def all_turns(array: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """The 48 ways to permute and flip three axes."""
+    turns = []
+    for order in itertools.permutations(range(3)):
+        for flips in itertools.product((False, True), repeat=3):
+            turned = np.flip(array.transpose(order), [axis for axis in range(3) if flips[axis]])
+            turns.append((f"{order} {flips}", turned))
+    return turns
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes"), [("cross", ((16, 16, 16), (21, 21, 21))), ("axolotl", ((20, 20, 20), (32, 32, 32)))]
+)
+def test_no_symmetry(name: str, sizes: tuple[tuple[int, int, int], ...]) -> None:
+    for size in sizes:
+        # Compared inside its own box: a symmetry about any centre counts.
+        body = targets.load(name, size).occupied.numpy()
+        cells = np.argwhere(body)
+        box = body[tuple(slice(a, b + 1) for a, b in zip(cells.min(0), cells.max(0), strict=True))]
+        same = [way for way, turned in all_turns(box) if np.array_equal(turned, box)]
+        assert same == ["(0, 1, 2) (False, False, False)"]
+
+
+def test_the_default_body_is_small_enough_to_learn_and_starts_at_the_centre() -> None:
+    target = targets.load("axolotl", (11, 20, 15))
+    assert 350 <= int(target.occupied.sum()) <= 480
+    assert target.occupied[5, 10, 7] and target.start == (5, 10, 7)
+    colours = {tuple(np.round(c, 1)) for c in target.rgba()[target.occupied.numpy()][:, :3]}
+    assert len(colours) >= 6  # skin, belly, gills, fin, legs, eyes
+    dark = (target.rgba()[..., :3].max(-1) < 0.2) & target.occupied.numpy()
+    assert 2 <= dark.sum() <= 12 and len(np.unique(np.argwhere(dark)[:, 2] > 7)) == 2, "an eye on each side"
+
+
+def test_every_letter_is_drawn_and_they_differ() -> None:
+    from nca3d.targets.analytic import LETTERS
+
+    drawn = {sign: targets.load("letter", (13, 5, 13), text=sign).occupied.numpy() for sign in LETTERS}
+    assert len(LETTERS) == 36
+    for one, other in itertools.combinations(sorted(set(LETTERS) - {"0"}), 2):  # a nought is drawn as an O
+        assert not np.array_equal(drawn[one], drawn[other]), (one, other)
+    word = targets.load("letter", (12, 5, 40), text="nca")
+    assert label_pieces(word.occupied.numpy()).max() == 1
+    np.testing.assert_array_equal(word.values.numpy(), targets.load("letter", (12, 5, 40), text="NCA").values.numpy())
+
+
+def test_hydrogen_obeys_its_quantum_numbers() -> None:
+    from nca3d.targets.orbital import psi
+
+    rng = np.random.default_rng(0)
+    x, y, z = rng.normal(size=(3, 500)) * 4
+    for n, degree, order in ((1, 0, 0), (2, 1, 1), (3, 2, -1), (4, 3, 2)):
+        wave = psi(x, y, z, n, degree, order)
+        np.testing.assert_allclose(psi(-x, -y, -z, n, degree, order), (-1) ** degree * wave, atol=1e-9)
+        # Schrödinger: -1/2 laplacian - 1/r = -1/(2 n^2), the laplacian by central differences
+        h = 1e-3
+        around = sum(
+            psi(x + a * h, y + b * h, z + c * h, n, degree, order)
+            for a, b, c in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
+        )
+        energy = -0.5 * (around - 6 * wave) / h**2 - wave / np.sqrt(x**2 + y**2 + z**2)
+        np.testing.assert_allclose(energy, -wave / (2 * n**2), atol=2e-4 * np.abs(wave).max() + 1e-6)
+
+
+def test_pieces_are_counted_by_faces() -> None:
+    body = np.zeros((3, 4, 5), bool)
+    body[0, 0, 0] = body[1, 1, 1] = body[1, 1, 2] = body[2, 1, 2] = True  # the first touches by a corner only
+    pieces = label_pieces(body)
+    assert pieces.max() == 2 and sorted(np.bincount(pieces[body])[1:]) == [1, 3]
+    assert label_pieces(np.ones((2, 2, 2), bool)).max() == 1 and label_pieces(np.zeros((2, 2, 2), bool)).max() == 0
+
+
+def test_the_catalogue_is_cheap_and_says_a_line_about_each() -> None:
+    lines = targets.catalogue()
+    assert set(ANALYTIC) | {"frog", "airplane", "ant", "nut", "globe", "channels"} <= set(lines)
+    assert all(line and "\n" not in line for line in lines.values())
+    code = "import nca3d.targets as t, sys; t.catalogue(); print('pyvista' in sys.modules, 'trimesh' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.split() == ["False", "False"]

@@ -1,0 +1,193 @@
+"""Meshes: volumes that geometry predicts, colours in their places, and every broken file refused by one line."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pytest
+from target_laws import check_laws, one_line
+
+from nca3d import targets
+from nca3d.targets.meshes import from_mesh
+from nca3d.targets.sculpt import label_pieces
+from nca3d.targets.voxelise import Mesh, coverage, open_edges
+
+CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
+FACES = np.array(
+    [
+        (0, 1, 3),
+        (0, 3, 2),
+        (4, 6, 7),
+        (4, 7, 5),
+        (0, 4, 5),
+        (0, 5, 1),
+        (2, 3, 7),
+        (2, 7, 6),
+        (0, 2, 6),
+        (0, 6, 4),
+        (1, 5, 7),
+        (1, 7, 3),
+    ]
+)
+CUBE = CORNERS[FACES]
+
+
+def moved(
+    corners: np.ndarray, scale: tuple[float, float, float], shift: tuple[float, float, float] = (0, 0, 0)
+) -> np.ndarray:
+    return corners * np.array(scale) + np.array(shift)
+
+
+def test_a_cube_fills_its_cells_and_shares_are_volumes() -> None:
+    assert open_edges(CUBE) == 0
+    exact = coverage(Mesh(moved(CUBE, (3, 2, 4), (1, 1, 1))), (6, 4, 5), 4)
+    expected = np.zeros((6, 4, 5))
+    expected[1:5, 1:3, 1:4] = 1
+    np.testing.assert_array_equal(exact, expected)
+    half = coverage(Mesh(moved(CUBE, (2.5, 2, 2), (0, 0, 0))), (2, 2, 3), 4)
+    np.testing.assert_allclose(half[..., 2], 0.5)
+
+
+def test_winding_survives_overlap_and_mirrored_faces() -> None:
+    two = np.concatenate([moved(CUBE, (3, 3, 3), (1, 1, 1)), moved(CUBE, (3, 3, 3), (2, 2, 2))])
+    solid = coverage(Mesh(two), (6, 6, 6), 2) > 0.5
+    assert solid.sum() == 27 + 27 - 8
+    inside_out = coverage(Mesh(two[:, ::-1]), (6, 6, 6), 2) > 0.5
+    np.testing.assert_array_equal(solid, inside_out)
+
+
+def test_a_hole_spoils_the_rays_through_it_only() -> None:
+    open_cube = np.delete(CUBE, [2, 3], 0)
+    with pytest.warns(UserWarning, match=r"not watertight\); 216 cells filled: 216") as caught:
+        target = from_mesh(Mesh(open_cube), (8, 8, 8), "open.stl", "open")
+    assert len(caught) == 1 and "open.stl" in str(caught[0].message)
+    assert int(target.occupied.sum()) == 6**3
+
+
+def test_an_open_sheet_keeps_its_surface() -> None:
+    corner = np.array([[[0, 0, 0], [4, 0, 0], [0, 4, 0]], [[0, 0, 0], [0, 4, 0], [0, 0, 4]]], float)
+    with pytest.warns(UserWarning, match="0 where rays"):
+        target = from_mesh(Mesh(corner), (8, 8, 8), "sheet", "sheet")
+    assert 20 < int(target.occupied.sum()) < 80 and label_pieces(target.occupied.numpy()).max() == 1
+
+
+def test_thin_parts_stay_joined_to_the_body() -> None:
+    stick = moved(CUBE, (10, 0.02, 0.02), (1, 0.5, 0.5))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        target = from_mesh(Mesh(np.concatenate([moved(CUBE, (4, 4, 4)), stick])), (8, 8, 16), "pin", "pin")
+    assert label_pieces(target.occupied.numpy()).max() == 1
+    assert np.ptp(np.argwhere(target.occupied.numpy())[:, 2]) + 1 == 14
+
+
+def test_fill_margin_colour_and_surface_only() -> None:
+    box = Mesh(moved(CUBE, (2, 4, 1)))
+    target = from_mesh(box, (9, 14, 11), "box", "box", margin=2, color="#3366cc")
+    cells = check_laws(target, (9, 14, 11), margin=2)
+    assert (np.ptp(cells, axis=0) + 1).tolist() == [3, 10, 5] or (np.ptp(cells, axis=0) + 1).tolist() == [2, 10, 5]
+    np.testing.assert_allclose(target.rgba()[target.occupied.numpy()][:, :3], [[0.2, 0.4, 0.8]] * len(cells), atol=1e-6)
+    shell = from_mesh(Mesh(CUBE), (8, 8, 8), "box", "box", fill=False)
+    assert int(shell.occupied.sum()) == 6**3 - 4**3
+    low, high = (from_mesh(Mesh(CUBE), (8, 8, 8), "box", "box").rgba()[z, 4, 4, :3] for z in (1, 6))
+    assert np.abs(low - high).max() > 0.3, "colours run along height"
+
+
+@pytest.mark.parametrize("suffix", [".ply", ".stl", ".obj", ".glb"])
+def test_files_of_every_kind_give_the_same_body(tmp_path: Path, suffix: str) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    path = tmp_path / f"ball{suffix}"
+    ball = trimesh.creation.icosphere(subdivisions=3)
+    ball.apply_scale([1, 2, 3])
+    ball.export(path)
+    target = targets.load(path, (20, 16, 12))
+    cells = check_laws(target, (20, 16, 12), margin=1)
+    assert len(cells) == pytest.approx(4 / 3 * np.pi * 9 * 6 * 3, rel=0.12), "a cell counts from 30 % of its volume"
+    assert (np.ptp(cells, axis=0) + 1)[0] == 18 and target.name == "ball"
+    turned = targets.load(path, (16, 20, 12), orientation="x-zy")
+    np.testing.assert_array_equal(turned.occupied.numpy(), np.flip(target.occupied.numpy().transpose(1, 0, 2), 1))
+    stricter = targets.load(path, (20, 16, 12), threshold=0.9)
+    assert int(stricter.occupied.sum()) < len(cells)
+
+
+@pytest.mark.parametrize("kind", ["vertex", "face", "texture"])
+def test_a_mesh_keeps_its_own_colours(tmp_path: Path, kind: str) -> None:
+    trimesh = pytest.importorskip("trimesh")
+    box = trimesh.creation.box(extents=(2, 1, 1)).subdivide().subdivide()
+    red, blue = [230, 20, 20, 255], [20, 20, 230, 255]
+    path = tmp_path / "box.ply"
+    if kind == "vertex":
+        box.visual.vertex_colors = [red if x < 0 else blue for x in box.vertices[:, 0]]
+    elif kind == "face":
+        box.visual.face_colors = [red if x < 0 else blue for x in box.triangles_center[:, 0]]
+    else:
+        image = pytest.importorskip("PIL.Image").fromarray(np.array([[red, red, blue, blue]], np.uint8))
+        uv = np.stack([(box.vertices[:, 0] + 1) / 2, np.full(len(box.vertices), 0.5)], -1)
+        box.visual = trimesh.visual.TextureVisuals(uv=uv, image=image)
+        path = tmp_path / "box.glb"
+    box.export(path)
+    picture = targets.load(path, (8, 8, 14)).rgba()
+    np.testing.assert_allclose(picture[4, 4, 2], np.array(red) / 255, atol=0.02)
+    np.testing.assert_allclose(picture[4, 4, 11], np.array(blue) / 255, atol=0.02)
+
+
+def ply(vertices: object, faces: object, claim: tuple[int, int] | None = None) -> bytes:
+    points, triangles = np.asarray(vertices, float), np.asarray(faces, int).reshape(-1, 3)
+    counts = claim or (len(points), len(triangles))
+    lines = ["ply", "format ascii 1.0", f"element vertex {counts[0]}", *(f"property float {c}" for c in "xyz")]
+    lines += [f"element face {counts[1]}", "property list uchar int vertex_indices", "end_header"]
+    lines += [" ".join(map(str, row)) for row in points] + [f"3 {a} {b} {c}" for a, b, c in triangles]
+    return ("\n".join(lines) + "\n").encode()
+
+
+with_nan = CORNERS.copy()
+with_nan[[3, 5]] = np.nan
+with_inf = CORNERS.copy()
+with_inf[4, 1] = np.inf
+BAD = {
+    "nan.ply": (ply(with_nan, FACES), ("vertices", "2 not finite", "index 3")),
+    "inf.ply": (ply(with_inf, FACES), ("vertices", "1 not finite", "index 4")),
+    "flat.ply": (ply(CORNERS * [1, 1, 0], FACES), ("extent", "1 x 1 x 0", "flat")),
+    "point.ply": (ply(CORNERS * 0, FACES), ("extent", "flat")),
+    "noface.ply": (ply(CORNERS, []), ("faces",)),
+    "empty.ply": (ply(np.zeros((0, 3)), []), ("faces",)),
+    "index.ply": (ply(CORNERS, FACES + 4), ("index 8 in face 2", "0..7 (8 vertices)")),
+    "many.ply": (ply(CORNERS, FACES, (10**12, 12)), ("1,000,000,000,000 vertex",)),
+    "many_faces.ply": (ply(CORNERS, FACES, (8, 10**12)), ("1,000,000,000,000 face",)),
+    "text.ply": (b"not a mesh at all", ("header",)),
+    "short.ply": (ply(CORNERS, FACES)[:-60], ("short.ply", "the 12 that")),
+    "huge.stl": (bytes(80) + struct.pack("<I", 2**32 - 1) + bytes(500), ("4,294,967,295 faces", "584 bytes")),
+    "short.stl": (bytes(50), ("50 bytes",)),
+    "none.stl": (bytes(84), ("faces",)),
+    "words.obj": (b"hello\nthere\n", ("words.obj",)),
+    "index.obj": (b"v 0 0 0\nv 1 0 0\nv 0 1 1\nf 1 2 9\n", ("index.obj",)),
+    "nan.obj": (b"v 0 0 nan\nv 1 0 0\nv 0 1 1\nf 1 2 3\n", ("not finite",)),
+    "html.glb": (b"<html></html>", ("glTF",)),
+    "claim.glb": (b"glTF" + struct.pack("<II", 2, 10**9), ("1,000,000,000 bytes promised",)),
+    "cut.glb": (b"glTF" + struct.pack("<II", 2, 20) + bytes(8), ("cut.glb", "unreadable")),
+    "zero.obj": (b"", ("0 bytes",)),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_broken_meshes_are_refused(tmp_path: Path, name: str) -> None:
+    import trimesh  # noqa: F401  (its first import is not what the two seconds are about)
+
+    data, words = BAD[name]
+    (tmp_path / name).write_bytes(data)
+    one_line(lambda: targets.load(tmp_path / name, (8, 8, 8)), name, *words)
+
+
+def test_options_of_meshes_are_checked(tmp_path: Path) -> None:
+    path = tmp_path / "cube.ply"
+    path.write_bytes(ply(CORNERS, FACES))
+    pytest.importorskip("trimesh")
+    assert int(targets.load(path, (8, 8, 8)).occupied.sum()) == 6**3
+    one_line(lambda: targets.load(path, (8, 8, 8), fil=True), "did you mean 'fill'")
+    one_line(lambda: targets.load(path, (8, 8, 8), fill=1), "fill", "1")
+    one_line(lambda: targets.load(path, (8, 8, 8), threshold=2), "threshold", "2")
+    one_line(lambda: targets.load(path, (8, 8, 8), colormap="virdis"), "colormap", "viridis")
+    one_line(lambda: targets.load(path, (8, 8, 8), color="red"), "color", "'red'")
+    one_line(lambda: targets.load(path, (8, 8, 8), margin=4), "margin", "4")
