@@ -21,11 +21,12 @@ class Registry(dict[str, Any]):
         """Decorator: `@LOSSES.register("mine")` makes `mine` a value that configs may name.
 
         Raises:
-            ValueError: the name is taken (a silent replacement would change other people's runs).
+            ValueError: the name is taken (a silent replacement would change other people's runs). Defining one's own thing
+                again, as one does in a notebook, replaces it.
         """
 
         def add(thing: T) -> T:
-            if name in self and self[name] is not thing:
+            if name in self and _origin(self[name]) != _origin(thing):
                 raise ValueError(f"{self.kind}: {name!r} is already registered")
             self[name] = thing
             return thing
@@ -41,3 +42,7 @@ class Registry(dict[str, Any]):
         if name not in self:
             raise InputError(where, field or self.kind, repr(name), f"{', '.join(sorted(self))}{nearest(name, self)}")
         return self[name]
+
+
+def _origin(thing: Any) -> tuple[str, str]:
+    return getattr(thing, "__module__", ""), getattr(thing, "__qualname__", repr(thing))

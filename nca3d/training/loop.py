@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -52,7 +53,10 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
     trainer = Trainer.begin(config)
     with open_run_folder(config, resume) as folder, StopSignal() as stop:
         if resume is not None:
-            trainer.restore(checkpoint.load(folder.path))
+            saved = checkpoint.load(folder.path)
+            trainer.restore(saved)
+            if why := checkpoint.bit_exact_warning(saved.manifest):
+                print(why, file=sys.stderr)
             folder.cut_metrics(trainer.iteration)
         bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
         started = time.monotonic() - trainer.seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Trainer:
         """
         _require_known(config, rule=RULES, losses=LOSSES, damages=pools.damage.DAMAGES)
         device = choose_device(config)
+        check_memory(config)
         target = load(config.target, size=config.size, **config.target_options)
         weights = terms_of(config.losses, target.kind)
         if config.threads:
@@ -171,7 +173,7 @@ def build_rule(config: Config, target: Target) -> Rule:
         InputError: options that the rule does not take, or an `init` rule with other channels.
     """
     options = {
-        "channels": config.channels,
+        "channels": config.channels_for(target.visible),
         "hidden": config.hidden,
         "perception": config.perception,
         "visible": target.visible,
@@ -209,6 +211,34 @@ def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wan
                 shapes[0],
                 f"{shapes[1]}, as this config asks (channels, hidden, perception)",
             )
+
+
+def check_memory(config: Config) -> None:
+    """Refuse at once what can't fit, instead of being killed for it in the middle of the night.
+
+    Raises:
+        InputError: the pool and one batch with its gradient need more than this machine has free.
+    """
+    slots = 1 if config.regime == "growing" else config.pool_size
+    state = 4 * config.channels_for(3) * math.prod(config.size)
+    needed = state * (slots + 6 * config.batch // config.accumulate)
+    free = _free_memory()
+    if needed > free:
+        raise InputError(
+            "config",
+            "size",
+            f"{list(config.size)} with pool_size = {slots} and batch = {config.batch}: at least {needed / 2**30:.1f} GiB",
+            f"what fits in the {free / 2**30:.1f} GiB that are free: a smaller size, pool_size or batch",
+        )
+
+
+def _free_memory() -> int:
+    """Bytes that can be had without swapping; without such a figure, as much as anyone asks for."""
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return int(fields["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return 1 << 62
 
 
 def choose_device(config: Config) -> torch.device:

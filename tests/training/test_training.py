@@ -81,7 +81,7 @@ def test_more_iterations_go_on(tmp_path):
 def test_resuming_with_another_rule_is_refused(tmp_path):
     nca3d.train(tiny(tmp_path / "run"), progress=False)
     before = (tmp_path / "run" / "metrics.jsonl").read_bytes()
-    with pytest.raises(InputError, match="network.0"):
+    with pytest.raises(InputError, match=r"network\.0"):
         nca3d.train(tiny(tmp_path / "run", hidden=(17,)), resume=tmp_path / "run", progress=False)
     with pytest.raises(InputError, match="pool"):
         nca3d.train(tiny(tmp_path / "run", pool_size=9), resume=tmp_path / "run", progress=False)
@@ -150,6 +150,14 @@ def test_a_non_finite_iteration_is_skipped_and_counted(tmp_path):
     assert all(torch.isfinite(p).all() for p in run.rule.parameters())
 
 
+def test_a_plugin_serves_several_runs_of_one_process(tmp_path):
+    config = tiny(tmp_path / "one", **plugin(tmp_path, "own_twice", 99, 99))
+    nca3d.train(config, progress=False)
+    nca3d.train(config.replace(out=str(tmp_path / "two")), progress=False)
+    with pytest.raises(ValueError, match="already registered"):
+        nca3d.losses.LOSSES.register("own_twice")(nca3d.losses.rgba)
+
+
 def test_too_many_bad_iterations_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
     """N2, N3."""
     config = tiny(tmp_path / "run", max_bad_steps=3, save_every=2, **plugin(tmp_path, "nan_later", 5, 99))
@@ -185,6 +193,30 @@ def test_names_nobody_registered_are_told_all_at_once(tmp_path):
     for word in ("did you mean 'conv'", "did you mean 'rgba'", "did you mean 'sphere'"):
         assert any(word in line for line in lines)
     assert not (tmp_path / "run").exists()
+
+
+def test_what_cannot_fit_in_memory_is_refused_at_once(tmp_path):
+    """B27."""
+    config = tiny(tmp_path / "run", size=(512, 512, 512), pool_size=4096)
+    with pytest.raises(InputError, match="GiB that are free"):
+        nca3d.train(config, progress=False)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow(tmp_path):
+    """F25: resident memory is flat after a warm-up, and so are threads and open files."""
+    psutil = pytest.importorskip("psutil")
+    process = psutil.Process()
+    trainer = Trainer.begin(TINY.replace(iterations=5000))
+    sizes = []
+    for iteration in range(1, 901):
+        trainer.step()
+        if iteration >= 300 and iteration % 100 == 0:
+            sizes.append((process.memory_info().rss, process.num_threads(), process.num_fds()))
+    growth = (sizes[-1][0] - sizes[0][0]) / 600
+    assert growth < 1024, f"{growth:.0f} bytes an iteration"
+    assert sizes[-1][1:] == sizes[0][1:]
 
 
 @pytest.mark.parametrize("changes", [{"plugins": ("nowhere.py",)}, {"target": "nowhere.npy"}, {"init": "nowhere"}])

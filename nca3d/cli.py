@@ -1,0 +1,193 @@
+"""The `nca3d` command. Torch and pictures are imported once a command needs them, so that `--help` is instant.
+
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 stopped by a signal after saving.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import nca3d
+from nca3d import configs
+from nca3d.config import Config
+from nca3d.errors import InputError, InputErrors, RunError, nearest
+from nca3d.flags import add_fields, config_from, config_in, read_flags
+
+RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; bad input and failed runs become one line each on stderr, only bugs show a trace."""
+    try:
+        args = _parsed(list(sys.argv[1:] if argv is None else argv))
+        return int(args.call(args) or 0)
+    except ValueError as error:
+        # pools and visualize know nothing of InputError, but their errors have the same form
+        if isinstance(error, InputError) or re.fullmatch(r"[^\n]+: found [^\n]+, allowed [^\n]+", str(error)):
+            return _complain(error, 2)
+        raise
+    except RunError as error:
+        return _complain(error, 1)
+    except KeyboardInterrupt as stop:
+        return 130 if stop.args else _complain("stopped", 130)  # with a message, training has told it already
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else _complain(leaving.code, 1) if leaving.code else 0
+    except BrokenPipeError:  # `nca3d targets | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _complain(error: object, code: int) -> int:
+    print(error, file=sys.stderr)
+    return code
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong in the one line that all errors have, without a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        flag = re.match(r"argument ([^\s:,/]+)[^:]*: (.*)", message)
+        name, text = (flag[1], flag[2]) if flag else ("arguments", message)
+        found, allowed = "no such thing", text
+        if text.startswith("expected "):
+            found, allowed = "another number of values", text.removeprefix("expected ").replace("argument", "value")
+        elif given := re.fullmatch(r"ignored explicit argument (.*)", text):
+            found, allowed = given[1], "no value"
+        elif missing := re.fullmatch(r"the following arguments are required: (.*)", text):
+            name, found, allowed = missing[1], "nothing", f"one, see {self.prog} --help"
+        raise InputError(self.prog, name, found, allowed)
+
+
+def _parsed(argv: list[str]) -> argparse.Namespace:
+    parser, commands = _parsers()
+    argv = argv or ["--help"]
+    command = commands.get(argv[0])
+    if command is None and argv[0] not in parser._option_string_actions:
+        raise InputError("nca3d", "command", repr(argv[0]), f"{', '.join(commands)}{nearest(argv[0], commands)}")
+    args, extra = parser.parse_known_args(argv)
+    if extra:
+        # the value of an unknown flag lands among the positional arguments: not worth a line of its own
+        flags = [text.split("=")[0] for text in extra if text.startswith("--")]
+        prog, known = (command or parser).prog, (command or parser)._option_string_actions
+        raise (
+            InputErrors(
+                InputError(prog, flag, "an unknown flag", f"a flag of {prog} --help{nearest(flag, known)}") for flag in flags
+            )
+            if flags
+            else InputError(prog, "arguments", " ".join(extra), f"fewer, see {prog} --help")
+        )
+    return args
+
+
+def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
+    parser = _Parser(
+        prog="nca3d", description="Grow 3D bodies from one cell with neural cellular automata.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action="version", version=f"nca3d {nca3d.__version__}")
+    group = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def add(call: Any) -> _Parser:
+        name, doc = call.__name__.removeprefix("_"), call.__doc__.split("\n")[0]
+        command: _Parser = group.add_parser(name, help=doc, description=call.__doc__, allow_abbrev=False)
+        command.set_defaults(call=call)
+        return command
+
+    train, evaluate, targets, doctor = add(_train), add(_evaluate), add(_targets), add(_doctor)
+    train.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
+    train.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(configs.names())}")
+    train.add_argument("--resume", metavar="FOLDER", help="go on with the run in FOLDER; flags may change its config")
+    train.add_argument("--print-config", action="store_true", help="print the whole config as TOML and stop")
+    add_fields(train)
+    evaluate.add_argument("run", metavar="RUN", help="a run folder, one of its checkpoints or zoo:NAME")
+    evaluate.add_argument("--preset", default="quick", metavar="NAME", help="how thorough (default: quick)")
+    evaluate.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    targets.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
+    targets.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
+    add_fields(targets, ("size", "target_options"))
+    doctor.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
+    return parser, {"train": train, "evaluate": evaluate, "targets": targets, "doctor": doctor}
+
+
+def _train(args: argparse.Namespace) -> None:
+    """Train a rule that grows a body; flags override the config file.
+
+    Put CONFIG first: a flag that takes several values would swallow it.
+    """
+    config = config_from(args)
+    if args.print_config:
+        print(config.to_toml(), end="")
+        return
+    from nca3d.training.loop import train
+
+    run = train(config, resume=Path(args.resume) if args.resume else None)
+    folder = Path(run.folder)
+    results = [file for file in sorted(folder.rglob("*")) if file.suffix in RESULTS and file.is_file()]
+    for file in sorted(results, key=lambda file: file.suffix == ".html"):
+        print(file)
+    print(folder)
+
+
+def _evaluate(args: argparse.Namespace) -> None:
+    """Measure how well a trained rule grows its target, stays and heals."""
+    _check_file("--json", args.json)
+    config = None if args.run.startswith("zoo:") else Config.load(config_in(Path(args.run)))
+    from nca3d import targets
+    from nca3d.evaluation import evaluate
+    from nca3d.load import load
+    from nca3d.training.loop import load_plugins
+
+    if config:
+        load_plugins(config)
+    rule = load(args.run)
+    card: Any = rule.card
+    target = targets.load(card["target"], size=tuple(card["size"]), **card["target_options"])
+    report = evaluate(rule, target, preset=args.preset, progress=True)
+    for name, value in report.rows():
+        print(f"{name:<24} {value:.4g}" if isinstance(value, float) else f"{name:<24} {value}")
+    if args.json:
+        report.to_json(args.json)
+        print(args.json)
+
+
+def _targets(args: argparse.Namespace) -> None:
+    """List the shipped bodies; with names, say what each becomes on the lattice, or draw one."""
+    values, places, errors = read_flags(args)
+    if errors:
+        raise InputErrors(errors)
+    config = Config.from_dict(values, "nca3d targets", places)
+    if args.draw and (len(args.names) != 1 or args.draw.suffix != ".png"):
+        raise InputError("--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")
+    _check_file("--draw", args.draw)
+    from nca3d import targets
+
+    for name, doc in {} if args.names else targets.catalogue().items():
+        print(f"{name:<16} {doc}")
+    for name in args.names:
+        target = targets.load(name, size=config.size, **config.target_options)
+        kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
+        print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
+    if args.draw:
+        from PIL import Image
+
+        from visualize.volume import volume
+
+        Image.fromarray(volume(target.rgba(), size=(960, 960))).save(args.draw)
+        print(args.draw)
+
+
+def _check_file(flag: str, file: Path | None) -> None:
+    if file is not None and (not file.parent.is_dir() or file.is_dir()):
+        raise InputError(flag, "file", file, "a file name in a folder that exists")
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    """Say what works on this machine, or inject a fault into a throw-away run."""
+    from nca3d import doctor
+
+    return doctor.inject(args.inject) if args.inject else doctor.examine()

@@ -1,0 +1,83 @@
+"""Whole experiments, one TOML file each, called by their bare name (`nca3d train quick`); and how such a file is read.
+
+Imports the standard library and `nca3d.errors` only.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from nca3d.errors import InputError, nearest
+
+MAX_BYTES = 1_000_000
+_FOLDER = Path(__file__).parent
+
+
+def names() -> list[str]:
+    """The names of the shipped configs, sorted."""
+    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
+
+
+def path(name: str) -> Path:
+    """The file of a shipped config."""
+    return _FOLDER / f"{name}.toml"
+
+
+def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    """The raw keys of a TOML file or shipped config, and its path; what the keys hold is not checked here.
+
+    Raises:
+        InputError: missing, a folder, over 1 MB, not UTF-8, not TOML (with line and column).
+    """
+    name = os.fspath(source)
+    file = path(name) if name in names() else Path(name)
+    where = one_line(str(file))
+    data = _bytes(file, one_line(name))
+    if len(data) > MAX_BYTES:
+        raise InputError(where, "size", f"more than {MAX_BYTES:,} bytes", f"a TOML file of at most {MAX_BYTES:,} bytes")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(where, f"line {line}", f"byte 0x{data[error.start]:02x}", "a TOML file in UTF-8") from None
+    return _parsed(text, where), where
+
+
+def one_line(text: str) -> str:
+    """A name from outside, safe to print within one line."""
+    return (text if text.isprintable() else ascii(text))[:200]
+
+
+def _bytes(file: Path, name: str) -> bytes:
+    allowed = f"a TOML file or a shipped config ({', '.join(names())}){nearest(file.stem, names())}"
+    try:
+        if not file.is_file():  # a pipe would block for ever
+            found = "a folder" if file.is_dir() else "a device or pipe" if file.exists() else "no such file"
+            raise InputError(name, "config", found, allowed)
+        with file.open("rb") as opened:
+            return opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise InputError(name, "config", error.strerror or error, allowed) from None
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError(where, "depth", "lists or tables nested too deep", "a flat table of fields") from None
+    except tomllib.TOMLDecodeError as error:
+        lines = text.split("\n")
+        message, found = str(error).split(" (at ")[0], "the end of the file"
+        row, column = len(lines), len(lines[-1]) + 1
+        if at := re.search(r"\(at line (\d+), column (\d+)\)", str(error)):
+            row, column = int(at[1]), int(at[2])
+            found = repr(lines[row - 1].strip()[:80])
+        if message.startswith(("Cannot overwrite", "Cannot declare", "Cannot mutate")):
+            message = f"each key once ({message})"
+        raise InputError(where, f"line {row}, column {column}", found, f"TOML: {message}") from None
+    except ValueError as error:  # a number of thousands of digits, a date that is none
+        raise InputError(where, "number", str(error), "numbers of ordinary length") from None

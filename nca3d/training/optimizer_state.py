@@ -1,0 +1,88 @@
+"""An optimizer's state as plain tensors and scalars, and back, bit for bit.
+
+PyTorch's own `load_state_dict` casts every state tensor to its parameter's dtype, which turns the uint8 state of 8-bit
+optimizers into float32 in silence, and takes another optimizer's state without a word. So the state is written here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.errors import InputError
+
+_WHERE = "checkpoint: optimizer"
+
+
+def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The state as tensors named "<parameter>.<key>" or "group<n>.<key>", and as scalars that JSON can hold."""
+    tensors: dict[str, Tensor] = {}
+    groups: list[dict[str, Any]] = []
+    states: list[dict[str, Any]] = []
+    for number, group in enumerate(optimizer.param_groups):
+        options = {key: value for key, value in group.items() if key != "params"}
+        tensors |= {f"group{number}.{key}": value for key, value in options.items() if isinstance(value, Tensor)}
+        groups.append({key: value for key, value in options.items() if not isinstance(value, Tensor)})
+    for index, parameter in enumerate(_parameters(optimizer)):
+        state = optimizer.state.get(parameter, {})
+        tensors |= {f"{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
+        states.append({key: value for key, value in state.items() if not isinstance(value, Tensor)})
+    return tensors, {"type": _type(optimizer), "shapes": _shapes(optimizer), "groups": groups, "states": states}
+
+
+def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
+    """Give the optimizer a packed state: dtypes and bits unchanged, each tensor on its parameter's device.
+
+    Raises:
+        InputError: the state of another type of optimizer, or for other shapes; the optimizer is untouched.
+    """
+    _require("type", scalars.get("type"), _type(optimizer))
+    _require("shapes", scalars.get("shapes"), _shapes(optimizer))
+    for key, length in (("groups", len(optimizer.param_groups)), ("states", len(_parameters(optimizer)))):
+        found = scalars.get(key)
+        if not isinstance(found, list) or len(found) != length or not all(isinstance(entry, dict) for entry in found):
+            raise InputError(_WHERE, key, found, f"a list of {length} tables")
+    states: list[dict[str, Any]] = [dict(state) for state in scalars["states"]]
+    groups: list[dict[str, Any]] = [dict(group) for group in scalars["groups"]]
+    places = {str(index): state for index, state in enumerate(states)}
+    places |= {f"group{number}": group for number, group in enumerate(groups)}
+    for name, tensor in tensors.items():
+        place, _, key = name.partition(".")
+        if place not in places or not key:
+            raise InputError(_WHERE, name, "a tensor of that name", f"tensors of {len(states)} parameters")
+        places[place][key] = tensor.clone()
+    for group, loaded in zip(optimizer.param_groups, groups, strict=True):
+        for key in loaded.keys() - group.keys():  # the reverse is an older version's file: what it lacks stays
+            raise InputError(_WHERE, key, "an option", ", ".join(group))
+    for group, loaded in zip(optimizer.param_groups, groups, strict=True):
+        for key, value in loaded.items():
+            group[key] = tuple(value) if isinstance(group[key], tuple) else value  # JSON knows no tuples: betas
+        on_device = bool(group.get("capturable") or group.get("fused"))  # else Adam's step counter stays on the CPU
+        for parameter in group["params"]:
+            state = states.pop(0)
+            for key, value in state.items():
+                if isinstance(value, Tensor) and (key != "step" or on_device):
+                    state[key] = value.to(parameter.device)
+            optimizer.state.pop(parameter, None)
+            if state:
+                optimizer.state[parameter] = state
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _shapes(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
+    return [[list(parameter.shape) for parameter in group["params"]] for group in optimizer.param_groups]
+
+
+def _type(optimizer: torch.optim.Optimizer) -> str:
+    return f"{type(optimizer).__module__.split('.')[0]}.{type(optimizer).__name__}"
+
+
+def _require(field: str, found: Any, wanted: Any) -> None:
+    if found != wanted:
+        raise InputError(_WHERE, field, found, f"{wanted}, as the optimizer of this config has")

@@ -1,0 +1,102 @@
+"""A signal is a wish to stop; a second one is an order; afterwards all is as it was."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from nca3d.training import stop
+from nca3d.training.stop import StopSignal
+
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_sets_a_flag_and_the_handlers_come_back(number: signal.Signals) -> None:
+    former = [signal.getsignal(n) for n in SIGNALS]
+    with StopSignal() as wish:
+        assert wish.requested is None
+        os.kill(os.getpid(), number)
+        assert wish.requested == number
+    assert [signal.getsignal(n) for n in SIGNALS] == former
+
+
+def test_handlers_come_back_after_an_error() -> None:
+    former = [signal.getsignal(n) for n in SIGNALS]
+    with pytest.raises(ZeroDivisionError), StopSignal():
+        raise ZeroDivisionError
+    assert [signal.getsignal(n) for n in SIGNALS] == former
+
+
+def test_leaving_as_the_signal_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    wish = StopSignal()
+    wish.requested = signal.SIGINT
+    with pytest.raises(KeyboardInterrupt):
+        wish.leave("saved")
+    wish.requested = signal.SIGTERM
+    with pytest.raises(SystemExit) as caught:
+        wish.leave()
+    assert caught.value.code == 143
+    assert capsys.readouterr().err == "saved\n"
+
+
+def test_in_another_thread_it_does_nothing() -> None:
+    former = [signal.getsignal(n) for n in SIGNALS]
+    seen: list[object] = []
+
+    def work() -> None:
+        with StopSignal() as wish:
+            seen.append(wish.requested)
+            seen.append([signal.getsignal(n) for n in SIGNALS])
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [None, former]
+
+
+def test_a_second_ctrl_c_in_a_notebook_leaves_the_kernel_alive(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "_interactive", lambda: True)
+    with pytest.raises(KeyboardInterrupt), StopSignal() as wish:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert wish.requested == signal.SIGINT
+        os.kill(os.getpid(), signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)  # Python's own handler is back
+
+
+LOOP = """
+import runpy, sys, time
+StopSignal = runpy.run_path(sys.argv[2])["StopSignal"]  # without its package, which imports torch
+with StopSignal() as wish:
+    print("ready", flush=True)
+    while wish.requested is None:
+        time.sleep(0.01)
+    print("saving", flush=True)
+    if sys.argv[1] == "stuck":
+        time.sleep(60)
+    wish.leave("saved")
+"""
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+@pytest.mark.parametrize("way", ["once", "stuck"])
+def test_a_process_that_is_told_to_stop(number: signal.Signals, way: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", LOOP, way, stop.__file__], text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    assert process.stdout.readline() == "saving\n"
+    if way == "stuck":
+        process.send_signal(number)
+    _, errors = process.communicate(timeout=30)
+    expected = -signal.SIGINT if (way, number) == ("once", signal.SIGINT) else 128 + number
+    assert process.returncode == expected  # an uncaught KeyboardInterrupt ends Python by the signal itself
+    assert ("saved" in errors) == (way == "once")

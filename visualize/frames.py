@@ -1,0 +1,100 @@
+"""What pictures are made of: checked RGBA frames, their occupied cells and the box that they fill."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+FloatArray = NDArray[np.float32]
+BoolArray = NDArray[np.bool_]
+Picture = NDArray[np.uint8]
+Box = tuple[FloatArray, FloatArray]
+
+OCCUPIED_ABOVE = 0.1
+# Non-finite cells are painted in a colour that no body wears by chance, so that a diverged run is seen and not hidden.
+NOT_FINITE = (1.0, 0.0, 1.0, 1.0)
+
+
+def as_frames(frames: ArrayLike, where: str) -> FloatArray:
+    """Frames as float32 (T,D,H,W,4) in 0..1; integers are read as 0..255, non-finite cells become magenta.
+
+    Raises:
+        ValueError: the array isn't numeric, has another rank, another last axis, no frame or no cell.
+    """
+    return _checked(frames, where, "(T,D,H,W,4)", 5)
+
+
+def as_frame(rgba: ArrayLike, where: str) -> FloatArray:
+    """One frame as float32 (D,H,W,4) in 0..1; integers are read as 0..255, non-finite cells become magenta.
+
+    Raises:
+        ValueError: the array isn't numeric, has another rank, another last axis or no cell.
+    """
+    return _checked(rgba, where, "(D,H,W,4)", 4)
+
+
+def _checked(values: ArrayLike, where: str, allowed: str, rank: int) -> FloatArray:
+    try:
+        array: NDArray[Any] = np.asarray(values)
+    except ValueError:
+        raise ValueError(f"{where}: rgba: found arrays of different shapes, allowed one array {allowed}") from None
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{where}: rgba: found dtype {array.dtype}, allowed numbers, float 0..1 or uint8 0..255")
+    if array.ndim != rank or array.shape[-1] != 4 or 0 in array.shape:
+        raise ValueError(f"{where}: rgba: found shape {array.shape}, allowed {allowed} with at least one cell")
+    floats = array.astype(np.float32)
+    if array.dtype.kind in "iu":
+        floats = floats / 255.0
+    broken = ~np.isfinite(floats).all(axis=-1)
+    floats = np.clip(np.nan_to_num(floats, nan=0.0), 0.0, 1.0)
+    floats[broken] = NOT_FINITE
+    return floats
+
+
+def occupied(rgba: FloatArray) -> BoolArray:
+    """The cells that are drawn: alpha above 0.1."""
+    return np.asarray(rgba[..., 3] > OCCUPIED_ABOVE)
+
+
+def as_picture(colours: FloatArray) -> Picture:
+    """Colours 0..1 as bytes 0..255."""
+    return (np.clip(colours, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
+def lattice_box(rgba: FloatArray) -> Box:
+    """Low and high corner (x,y,z) of the whole lattice; cell i spans [i, i+1]."""
+    depth, height, width = rgba.shape[-4:-1]
+    return np.zeros(3, np.float32), np.array([width, height, depth], np.float32)
+
+
+def body_box(frames: FloatArray) -> Box:
+    """Low and high corner (x,y,z) of every cell occupied in any frame; the lattice's own box when there is none."""
+    cells = np.asarray(occupied(frames).reshape(-1, *frames.shape[-4:-1]).any(axis=0))
+    if not cells.any():
+        return lattice_box(frames)
+    low, high = [], []
+    for axis in (2, 1, 0):
+        filled = np.flatnonzero(cells.any(axis=tuple(other for other in range(3) if other != axis)))
+        low.append(filled[0])
+        high.append(filled[-1] + 1)
+    return np.array(low, np.float32), np.array(high, np.float32)
+
+
+def as_colour(colour: str | tuple[float, float, float], where: str) -> FloatArray:
+    """A colour as three floats 0..1, from a CSS name, `#rrggbb` or three floats.
+
+    Raises:
+        ValueError: the colour isn't known.
+    """
+    if isinstance(colour, str):
+        from PIL import ImageColor
+
+        try:
+            return np.array(ImageColor.getrgb(colour)[:3], np.float32) / 255.0
+        except ValueError:
+            pass
+    elif np.shape(colour) == (3,) and np.all((np.asarray(colour) >= 0) & (np.asarray(colour) <= 1)):
+        return np.array(colour, np.float32)
+    raise ValueError(f"{where}: background: found {colour!r}, allowed a CSS name, #rrggbb or three floats 0..1")
