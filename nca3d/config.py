@@ -49,7 +49,7 @@ class Config:
 
     regime: str = field("regenerating", "what the body must do: grow, also stay, also heal",
                         choices=("growing", "persistent", "regenerating"), group="what we ask for")
-    iterations: int = field(2000, "training iterations", low=1, high=10_000_000)
+    iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
     batch: int = field(4, "bodies in one iteration", low=1, high=4096)
     pool_size: int = field(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
     steps: tuple[int, int] | str = field("auto", "steps of one training rollout, drawn in this range; "

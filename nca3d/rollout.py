@@ -103,7 +103,7 @@ def rollout(
         ValueError: an argument that does not fit; the line says which and what is allowed.
     """
     _check(rule, state, steps, fire_masks, inputs, record_every)
-    run_step = EXECUTORS.find("dense" if executor == "auto" else executor, "rollout", "executor")
+    execute = EXECUTORS.find("dense" if executor == "auto" else executor, "rollout", "executor")
     ids = torch.arange(len(state), device=state.device) if sample_ids is None else sample_ids.to(state.device)
     if ids.shape != (len(state),):
         raise ValueError(f"sample_ids: found shape {tuple(ids.shape)}, allowed ({len(state)},)")
@@ -115,9 +115,7 @@ def rollout(
         return fire_mask(random_seed, numbers, ids, as_size(state.shape[2:]), rule.fire_rate)
 
     def run(cells: Tensor, fire: Tensor) -> Tensor:
-        for fire_now in fire:
-            cells = run_step(rule, cells, fire_now[:, 0])
-        return cells
+        return execute(rule, cells, fire[:, :, 0])
 
     stops = _stops(steps, record_every)
     segment = _segment(rule, state, steps, memory)

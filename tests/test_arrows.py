@@ -14,8 +14,9 @@ ROOT = Path(__file__).parents[1]
 
 #: What stands further right may import what stands further left, never the reverse.
 ORDER = [
-    {"errors"}, {"registry"}, {"lattice", "schema", "configs", "config", "fire"}, {"targets", "rules"},
-    {"executors"}, {"rollout"}, {"quality"}, {"losses"}, {"load", "training", "evaluation"}, {"doctor"}, {"flags"}, {"cli"}, {"__main__"},
+    {"errors"}, {"registry"}, {"lattice", "schema", "configs", "config", "fire"},
+    {"targets", "rules"}, {"executors"}, {"rollout"}, {"quality"}, {"losses"},
+    {"load", "training", "evaluation"}, {"doctor"}, {"flags"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 PICTURES = ("visualize", "matplotlib", "pyvista", "imageio", "trimesh")

@@ -101,7 +101,7 @@ def _write_gif(pictures: Iterator[Picture], path: Path, fps: float, keep: Sequen
     palette = sheet.quantize(256 - len(keep), method=Image.Quantize.MEDIANCUT)
     colours = np.array(palette.getpalette(), np.int16).reshape(-1, 3)[: 256 - len(keep)]
     for colour in keep:  # what is nearly a kept colour becomes it: white paper must not turn grey
-        colours[np.abs(colours - np.array(colour)).max(axis=1) <= 3] = colour
+        colours[np.abs(colours - np.array(colour)).max(axis=1) <= 5] = colour
     palette.putpalette([*colours.ravel().tolist(), *(part for colour in keep for part in colour)])
     shared = [image.quantize(palette=palette, dither=Image.Dither.NONE) for image in images]
     shared[0].save(path, "GIF", save_all=True, append_images=shared[1:], duration=_milliseconds(fps, 10), loop=0)

@@ -120,7 +120,7 @@ def _sections(pictures: Mapping[str, str]) -> Iterator[str]:
     yield _picture(pictures["growth"], "growth, frame by frame", "The same eye throughout; pale cells are still faint.")
     healings = {name: url for name, url in pictures.items() if name.startswith("heal-")}
     if healings:
-        yield "<h2>Cut and healing</h2>\n<p>Cells inside the wound lose all they knew; only their neighbours can rebuild them.</p>"
+        yield "<h2>Cut and healing</h2>\n<p>Cells in the wound lose all they knew; only their neighbours can rebuild them.</p>"
     for name, url in healings.items():
         damage = name.removeprefix("heal-").replace("_", " ")
         yield _picture(url, f"healing after {damage}", f"{damage[:1].upper()}{damage[1:]}: before, cut, and steps since.")

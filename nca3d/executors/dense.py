@@ -24,54 +24,64 @@ from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 
 
-def step(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
-    """One step.
+def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
+    """Several steps.
 
     Args:
         rule: what one cell does.
         state: float (B, D, H, W, C), contiguous.
-        fire: bool (B, D, H, W).
+        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
+
+    Returns:
+        The last state, (B, D, H, W, C).
     """
-    return _Step.apply(rule, state, fire, *rule.parameters())
+    pre = alive_mask(rule, state.detach())
+    for fire_now in fire:
+        state, pre = _Step.apply(rule, state, pre, fire_now, *rule.parameters())
+    return state
+
+
+def alive_mask(rule: Rule, state: Tensor) -> Tensor:
+    """`Rule.alive_mask` for channels last: (B, D, H, W, C) -> bool (B, D, H, W)."""
+    return dilate(state[..., rule.alpha] > rule.alive_threshold, circular=rule.padding == "circular")
 
 
 class _Step(torch.autograd.Function):
+    """(state, which cells are alive) -> the same after one step."""
+
     @staticmethod
-    def forward(ctx: Any, rule: Rule, state: Tensor, fire: Tensor, *parameters: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor
+    ) -> tuple[Tensor, Tensor]:
         device = state.device.type
         ctx.network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
-            return _Step._forward(ctx, rule, state, fire)
+            seen = _perceive(rule, state)
+            rows = _rows(pre & fire)
+            perception = _at(seen, rows)
+            y = state.clone(memory_format=torch.contiguous_format)
+            y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype))
 
-    @staticmethod
-    def _forward(ctx: Any, rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
-        circular = rule.padding == "circular"
-        pre = dilate(state[..., rule.alpha] > rule.alive_threshold, circular)
-        seen = _perceive(rule, state)
-
-        rows = _rows(pre & fire)
-        perception = _at(seen, rows)
-        y = state.clone(memory_format=torch.contiguous_format)
-        y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype))
-
-        above = y[..., rule.alpha] > rule.alive_threshold
-        post = dilate(above, circular)
-        ring = dilate(pre & ~post, circular) & ~pre
-        if ring.any():
-            post = dilate(above | _ring_above(rule, seen, y, ring & fire, ctx.network_dtype), circular)
-        alive = (pre & post)[..., None]
+            near = alive_mask(rule, y)
+            post = near
+            undecided = pre & ~near
+            if undecided.any():
+                post = near | _near_ring(rule, seen, y, pre, undecided, fire, ctx.network_dtype)
+        alive = pre & post
 
         ctx.rule = rule
         ctx.save_for_backward(state if rule.learns_kernels else None, rows, perception, alive)
-        return torch.where(alive, y, rule.dead_value)
+        ctx.mark_non_differentiable(near)
+        # `near` is the next step's `pre`: a cell above the threshold was alive before, so it stays; the ring dies.
+        return _where(alive, y, rule.dead_value), near
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
         parameters: list[Tensor] = list(rule.parameters())
-        into_state = torch.where(alive, gradient, 0.0).contiguous()
+        into_state = _where(alive, gradient.contiguous(), 0.0)
 
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
@@ -85,7 +95,7 @@ class _Step(torch.autograd.Function):
                 kernels = [kernel for kernel in rule.kernels() if kernel is not None]
             through_kernels = _gradients(kernels, _into_kernels(rule, state, rows, into_seen), parameters)
             into_parameters = [a + b for a, b in zip(into_parameters, through_kernels, strict=True)]
-        return None, into_state, None, *into_parameters
+        return None, into_state, None, None, *into_parameters
 
 
 def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
@@ -175,9 +185,33 @@ def _delta(rule: Rule, perception: Tensor, network_dtype: torch.dtype | None) ->
     return rule.step_size * answer.to(perception.dtype)
 
 
-def _ring_above(rule: Rule, seen: list[Tensor], y: Tensor, ring: Tensor, network_dtype: torch.dtype | None) -> Tensor:
-    """Which of these firing cells of the ring have an alpha above the threshold after their update, bool (B, D, H, W)."""
+def _near_ring(
+    rule: Rule,
+    seen: list[Tensor],
+    y: Tensor,
+    pre: Tensor,
+    undecided: Tensor,
+    fire: Tensor,
+    network_dtype: torch.dtype | None,
+) -> Tensor:
+    """Which cells touch a firing cell of the ring whose alpha is above the threshold after its update, bool (B, D, H, W)."""
+    circular = rule.padding == "circular"
+    ring = dilate(undecided, circular) & ~pre & fire
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
     alpha.index_add_(0, rows, _delta(rule, _at(seen, rows), network_dtype)[:, rule.alpha])
-    return (alpha.view_as(ring) > rule.alive_threshold) & ring
+    return dilate((alpha.view_as(ring) > rule.alive_threshold) & ring, circular)
+
+
+def _where(alive: Tensor, cells: Tensor, dead_value: float) -> Tensor:
+    """`torch.where(alive, cells, dead_value)` for a mask without the channels, bool (B, D, H, W).
+
+    A dead value of 0 is a number without bits: a bitwise and does the same, NaN included, in a tenth of the time.
+    """
+    if dead_value != 0.0:
+        return torch.where(alive[..., None], cells, dead_value)
+    integer = _INTEGERS[cells.element_size()]
+    return (cells.view(integer) & -alive.to(integer)[..., None]).view(cells.dtype)
+
+
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}

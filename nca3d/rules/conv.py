@@ -65,7 +65,7 @@ class ConvRule(Rule):
         widths = [len(self.kernels()) * channels, *self.hidden]
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):
-            layers += [_linear(narrow, wide, generator), nn.ReLU()]
+            layers += [_linear(narrow, wide, generator), nn.ReLU(inplace=True)]
         last = nn.Linear(widths[-1], channels, bias=False)
         nn.init.zeros_(last.weight)
         self.network = nn.Sequential(*layers, last)

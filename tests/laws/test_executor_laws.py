@@ -70,8 +70,8 @@ def test_a_dying_body_agrees(executor, random_seed):
         list(rule.parameters())[-1].neg_()
     state = body(rule, batch=2, share=0.15, random_seed=random_seed % 211)
     for steps in (1, 2, 3):
-        found = rollout(rule, state, steps, random_seed=random_seed, executor=executor)
-        wanted = as_written(rule, state, steps, random_seed)
+        found = rollout(rule, state, steps, random_seed=random_seed, executor=executor).detach()
+        wanted = as_written(rule, state, steps, random_seed).detach()
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * max(1e-30, float(wanted.abs().max())))
 
 

@@ -1,0 +1,56 @@
+"""The README's commands and its Python block do what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import nca3d
+from nca3d.cli import main
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (nca3d .*)$", README, re.MULTILINE)]
+
+
+def test_there_are_commands():
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("nca3d train") and "--resume" not in c])
+def test_train_commands_parse(command, tmp_path, monkeypatch, capsys):
+    """Every flag and value is accepted: the same command, asked to print its config instead of training."""
+    monkeypatch.chdir(tmp_path)
+    nca3d.Config().save(tmp_path / "my.toml")
+    words = shlex.split(command.split(">")[0])[1:]
+    assert main([*words, *([] if "--print-config" in words else ["--print-config"])]) == 0
+    assert "iterations" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("nca3d targets")])
+def test_targets_commands_run(command, tmp_path, monkeypatch):
+    pytest.importorskip("pyvista")
+    monkeypatch.chdir(tmp_path)
+    assert main(shlex.split(command)[1:]) == 0
+    if "--draw" in command:
+        assert (tmp_path / command.split()[-1]).stat().st_size > 5_000
+
+
+def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    names: dict = {}
+    exec(block, names)
+    grown, hurt, healed = nca3d.iou(names["torch"].cat([names["grown"], names["hurt"], names["healed"]]), names["target"])
+    assert grown > 0.9
+    assert hurt < 0.6
+    assert healed > 0.85
+    assert (tmp_path / "healing.png").stat().st_size > 10_000
+
+
+def test_files_that_the_readme_names_exist():
+    root = Path(__file__).parents[1]
+    for name in re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"`((?:nca3d|notebooks|tests)/[\w./]+)`", README):
+        assert (root / name).exists(), name
