@@ -46,6 +46,7 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> dict[str
         **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
         "pool_diversity": pools.diversity.summary(trainer.pool.states),
     }
+    rule.card = {**rule.card, "figures": dict(report)}
     growth, heal, timelines = film(rule, target, config.horizon, config.random_seed)
     write_report(
         run.folder,

@@ -57,6 +57,7 @@ class Trainer:
             torch.set_num_threads(config.threads)
 
         rule = build_rule(config, target).to(device)
+        rule.card = card_of(config)
         slots = 1 if config.regime == "growing" else config.pool_size
         seeds = seed_state(rule, config.size, batch=1, device="cpu").expand(slots, -1, -1, -1, -1)
         generator = torch.Generator().manual_seed(config.random_seed)
@@ -108,7 +109,7 @@ class Trainer:
             "skipped": self.skipped,
             "optimizer": optimizer_scalars,
             "rule": {"name": self.config.rule, "options": self.rule.spec()},
-            "card": card_of(self.config),
+            "card": self.rule.card,
         }
         return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)
 
