@@ -1,8 +1,8 @@
 """nca3d: 3D neural cellular automata that grow, keep and heal a body, trained from a pool of evolved states.
 
     import nca3d
-    run = nca3d.train(nca3d.Config(target="axolotl", size=(11, 20, 15)))
-    grown = nca3d.rollout(run.rule, nca3d.seed_state(run.rule, (11, 20, 15)), steps=50)
+    run = nca3d.train(nca3d.Config(target="axolotl", size=(10, 18, 14)))
+    grown = nca3d.rollout(run.rule, nca3d.seed_state(run.rule, (10, 18, 14)), steps=46)
 
 Names are looked up when they are first used, so that `import nca3d` and `nca3d --help` load nothing heavy.
 """

@@ -30,7 +30,7 @@ class Config:
     # fmt: off
     target: str = field("axolotl", "a shipped name (see: nca3d targets) or a path to a mesh, array or volume",
                         group="what to grow")
-    size: tuple[int, int, int] = field((11, 20, 15), "the lattice: D H W cells", low=3, high=512)
+    size: tuple[int, int, int] = field((10, 18, 14), "the lattice: D H W cells", low=3, high=512)
     target_options: dict[str, Any] = field({}, "options of that target: margin, orientation, colormap ...")  # noqa: RUF009
 
     rule: str = field("conv", "the kind of rule", group="what one cell does")
@@ -85,7 +85,7 @@ class Config:
     average: float = field(0.99, "decay of the running average of the weights that is evaluated and saved; 0 = off",
                            low=0, below=1)
     device: str = field("auto", "where to compute", choices=("auto", "cpu", "cuda"))
-    threads: int = field(0, "CPU threads; 0 = leave it to torch", low=0, high=1024)
+    threads: int = field(0, "CPU threads; 0 = one for small lattices, else as many as torch has", low=0, high=1024)
     memory: int | str = field("auto", "what a rollout keeps for its backward pass; a number = steps in a segment",
                               low=1, high=100_000, words=("auto", "keep", "recompute"))
 

@@ -26,7 +26,7 @@ def lines_of(**values: Any) -> list[str]:
 
 def test_the_defaults_hold() -> None:
     config = Config()
-    assert config.size == (11, 20, 15)
+    assert config.size == (10, 18, 14)
     assert config.steps_range == (25, 50)
     assert config.horizon == 50
     assert Config.from_dict({"steps": [3, 7]}).steps_range == (3, 7)

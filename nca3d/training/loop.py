@@ -19,6 +19,7 @@ from nca3d.training import checkpoint
 from nca3d.training.log import Log
 from nca3d.training.run_folder import open_run_folder
 from nca3d.training.stop import StopSignal
+from nca3d.training.threads import threads
 from nca3d.training.trainer import Trainer
 
 
@@ -51,7 +52,7 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
     """
     load_plugins(config)
     trainer = Trainer.begin(config)
-    with open_run_folder(config, resume) as folder, StopSignal() as stop:
+    with open_run_folder(config, resume) as folder, StopSignal() as stop, threads(config):
         if resume is not None:
             saved = checkpoint.load(folder.path)
             trainer.restore(saved)

@@ -53,8 +53,6 @@ class Trainer:
         check_memory(config)
         target = load(config.target, size=config.size, **config.target_options)
         weights = terms_of(config.losses, target.kind)
-        if config.threads:
-            torch.set_num_threads(config.threads)
 
         rule = build_rule(config, target).to(device)
         rule.card = card_of(config)
