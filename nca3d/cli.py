@@ -123,14 +123,28 @@ def _train(args: argparse.Namespace) -> None:
     if args.print_config:
         print(config.to_toml(), end="")
         return
+    resume = Path(args.resume) if args.resume else None
+    _check_files(config, resume)
     from nca3d.training.loop import train
 
-    run = train(config, resume=Path(args.resume) if args.resume else None)
+    run = train(config, resume=resume)
     folder = Path(run.folder)
     results = [file for file in sorted(folder.rglob("*")) if file.suffix in RESULTS and file.is_file()]
     for file in sorted(results, key=lambda file: file.suffix == ".html"):
         print(file)
     print(folder)
+
+
+def _check_files(config: Config, resume: Path | None) -> None:
+    """Refuse at once what is wrong with the files that a run reads and writes: torch alone takes seconds to load."""
+    from nca3d import targets
+    from nca3d.training.run_folder import check_run_folder
+
+    check_run_folder(config, resume)
+    if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
+        raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
+    if not config.plugins:  # which may register the target
+        targets.load(config.target, size=config.size, **config.target_options)
 
 
 def _evaluate(args: argparse.Namespace) -> None:

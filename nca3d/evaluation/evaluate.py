@@ -39,11 +39,20 @@ HELD = 0.95
 
 
 class Report(dict[str, Any]):
-    """Figures by name; `heal_iou` holds one for each damage. `.spread` has each figure's values over the samples."""
+    """Figures by name; `heal_iou` holds one for each damage, also found as "heal_iou.sphere".
+
+    `.spread` has each figure's values over the samples.
+    """
 
     def __init__(self, figures: dict[str, Any], spread: dict[str, list[float]]) -> None:
         super().__init__(figures)
         self.spread = spread
+
+    def __missing__(self, name: str) -> Any:
+        outer, dot, inner = name.partition(".")
+        if dot and isinstance(self.get(outer), dict) and inner in self[outer]:
+            return self[outer][inner]
+        raise KeyError(name)
 
     def rows(self) -> list[tuple[str, Any]]:
         """(name, value) with nested names joined by a dot: `heal_iou.sphere`."""

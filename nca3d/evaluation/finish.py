@@ -11,7 +11,7 @@ from torch import Tensor
 
 import nca3d
 import pools
-from nca3d.evaluation.evaluate import PRESETS, evaluate
+from nca3d.evaluation.evaluate import PRESETS, Report, evaluate
 from nca3d.evaluation.report import write_report
 from nca3d.fire import evaluation_seed
 from nca3d.quality import iou, occupied, to_rgba
@@ -30,7 +30,7 @@ FILM_SEED = 1000
 """The trial whose fire masks the films show: one that the figures don't use."""
 
 
-def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> dict[str, Any]:
+def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     """Figures, pictures, film and report of a finished run, written into its folder.
 
     Returns:
@@ -38,14 +38,17 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> dict[str
     """
     config, target, rule = trainer.config, trainer.target, run.rule
     report = evaluate(rule, target, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
-    figures = {
-        **report,
-        "iterations": trainer.iteration,
-        "training_seconds": round(trainer.seconds, 1),
-        "skipped_iterations": trainer.skipped,
-        **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
-        "pool_diversity": pools.diversity.summary(trainer.pool.states),
-    }
+    figures = Report(
+        {
+            **report,
+            "iterations": trainer.iteration,
+            "training_seconds": round(trainer.seconds, 1),
+            "skipped_iterations": trainer.skipped,
+            **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
+            "pool_diversity": pools.diversity.summary(trainer.pool.states),
+        },
+        report.spread,
+    )
     rule.card = {**rule.card, "figures": dict(report)}
     growth, heal, timelines = film(rule, target, config.horizon, config.random_seed)
     write_report(

@@ -110,6 +110,18 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
         raise
 
 
+def check_run_folder(config: Config, resume: str | os.PathLike[str] | None = None) -> None:
+    """What `open_run_folder` would refuse, found out at once and without touching anything.
+
+    Raises:
+        InputError: as `open_run_folder`.
+    """
+    if resume is not None:
+        _resumed(Path(resume))
+    elif config.out:
+        _refuse_unusable(Path(config.out))
+
+
 def _undo(path: Path, made: list[Path]) -> None:
     """Leave nothing behind when nothing has happened yet but that the folder was made."""
     with contextlib.suppress(OSError):

@@ -45,6 +45,9 @@ def test_a_rule_that_grows_and_heals_scores_one():
     assert report["hurt_iou"]["half_space"] == pytest.approx(0.5, abs=0.01)
     assert report["hurt_iou"]["sphere"] == pytest.approx(0.8, abs=0.01)
     assert report["steps_held"] == 1000
+    assert report["heal_iou.sphere"] == 1.0
+    with pytest.raises(KeyError, match=r"heal_iou\.sfere"):
+        report["heal_iou.sfere"]
 
 
 def test_a_fresh_rule_grows_nothing_and_the_tool_says_no():
