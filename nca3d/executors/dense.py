@@ -37,7 +37,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
     """
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
-        state, pre = _Step.apply(rule, state, pre, fire_now, *rule.parameters())
+        state, pre = _Step.apply(rule, state, pre, fire_now, *_trained(rule))
     return state
 
 
@@ -80,7 +80,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
-        parameters: list[Tensor] = list(rule.parameters())
+        parameters = _trained(rule)
         into_state = _where(alive, gradient.contiguous(), 0.0)
 
         with torch.enable_grad():
@@ -93,9 +93,16 @@ class _Step(torch.autograd.Function):
         if state is not None:
             with torch.enable_grad():
                 kernels = [kernel for kernel in rule.kernels() if kernel is not None]
-            through_kernels = _gradients(kernels, _into_kernels(rule, state, rows, into_seen), parameters)
-            into_parameters = [a + b for a, b in zip(into_parameters, through_kernels, strict=True)]
+            into_kernels = _into_kernels(rule, state, rows, into_seen)
+            learned = [pair for pair in zip(kernels, into_kernels, strict=True) if pair[0].requires_grad]
+            if learned:
+                through_kernels = _gradients([k for k, _ in learned], [into for _, into in learned], parameters)
+                into_parameters = [a + b for a, b in zip(into_parameters, through_kernels, strict=True)]
         return None, into_state, None, None, *into_parameters
+
+
+def _trained(rule: Rule) -> list[Tensor]:
+    return [parameter for parameter in rule.parameters() if parameter.requires_grad]
 
 
 def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
