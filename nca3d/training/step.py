@@ -21,6 +21,10 @@ REST_STEPS = 8
 """How many steps before the last one the term `rest` compares it with."""
 
 
+AGEING_STEP = 1 << 30
+"""Ageing counts its steps from here, so that its fire masks are not those of the training rollout."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What one iteration did: `metrics` for the log, and whether anything went wrong ("" or why the step was skipped)."""
@@ -68,6 +72,35 @@ def draw_batch(
     )
 
 
+@torch.no_grad()
+def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared) -> tuple[Tensor, Tensor]:
+    """Pooled states, neither fresh nor just damaged, run on without gradient: old bodies are what persistence is learned from.
+
+    A body drifts slowly, and the pool alone can't show it: a state that has drifted is the worst of its batch, and goes back to
+    the seed before training has seen it. Ages drawn here reach beyond that.
+
+    Returns:
+        The states (n, C, D, H, W), and by how many steps each was aged, (n,).
+    """
+    older = ~(ready.fresh | ready.damaged) & (config.regime != "growing")
+    generator = counted_generator(config, iteration, purpose=3)
+    steps = int(torch.randint(0, config.ageing + 1, (1,), generator=generator))
+    if iteration <= config.damage_from * config.iterations or not older.any():
+        steps = 0
+    states = ready.states.clone()
+    if steps:
+        device = next(rule.parameters()).device
+        states[older] = rollout(
+            rule,
+            states[older].to(device),
+            steps,
+            random_seed=training_seed(config.random_seed, iteration),
+            first_step=AGEING_STEP,
+            sample_ids=older.nonzero().squeeze(1),
+        ).to(states)
+    return states, steps * older
+
+
 def train_step(
     config: Config,
     iteration: int,
@@ -79,6 +112,7 @@ def train_step(
 ) -> Outcome:
     """One iteration, 1, 2, …; its random numbers follow from (config.random_seed, iteration) and the pool's generator."""
     batch, ready = draw_batch(config, iteration, pool, rule, target, weights)
+    states, ages = grow_older(config, iteration, rule, ready)
     steps = draw_steps(config, iteration)
     device = next(rule.parameters()).device
 
@@ -86,7 +120,7 @@ def train_step(
     ends, totals, named = [], [], dict.fromkeys(weights, 0.0)
     for ids in torch.arange(config.batch).chunk(config.accumulate):
         with autocast(config, device):
-            moments = run_moments(config, iteration, rule, ready.states[ids].to(device), ids, steps, "rest" in weights)
+            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, "rest" in weights)
         terms = evaluate_terms(weights, moments, target, rule)
         loss = total(terms)
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
@@ -103,7 +137,7 @@ def train_step(
         optimizer.step()
     reseeded = {}
     if batch is not None:
-        reseeded = pool.replace(batch.index, states.cpu(), steps=steps, fresh=ready.fresh)
+        reseeded = pool.replace(batch.index, states.cpu(), steps=ages + steps, fresh=ready.fresh)
     metrics = {"loss": float(loss.mean()), "iou": float(iou(states, target).mean()), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in named.items()}
     metrics |= {f"reseeded_{why}": float(count) for why, count in reseeded.items()}

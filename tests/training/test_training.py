@@ -13,16 +13,17 @@ import pytest
 import torch
 
 import nca3d
+import pools
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.training import checkpoint
 from nca3d.training.optim import learning_rate
-from nca3d.training.step import counted_generator, draw_steps
+from nca3d.training.step import counted_generator, draw_steps, grow_older
 from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
 
 TINY = nca3d.Config(
     target="sphere", size=(7, 7, 7), channels=8, hidden=(16,), batch=4, pool_size=8, damage_count=1, damage_from=0.0,
-    steps=(4, 8), iterations=12, save_every=6, log_every=1, warmup=0, report=False, random_seed=3,
+    steps=(4, 8), ageing=6, iterations=12, save_every=6, log_every=1, warmup=0, report=False, random_seed=3,
 )  # fmt: skip
 
 
@@ -268,6 +269,25 @@ def test_regimes_ask_for_different_starts():
         trainer.step()
     assert growing.pool.age.tolist() == [0]
     assert persistent.pool.age.max() > 0
+
+
+def test_pooled_states_are_aged_before_training_goes_on():
+    """Only states that are neither fresh nor just damaged; the pool counts those steps too."""
+    config = TINY.replace(ageing=40, iterations=40)
+    trainer = Trainer.begin(config)
+    with torch.no_grad():
+        trainer.rule.network[-1].weight.copy_(0.01 * torch.ones_like(trainer.rule.network[-1].weight))
+    states = nca3d.rollout(trainer.rule, nca3d.seed_state(trainer.rule, config.size, 4), 3)
+    flags = torch.tensor([[True, False, False, False], [False, True, False, False]])
+    ready = pools.Prepared(states, *flags)
+    older, ages = grow_older(config, 9, trainer.rule, ready)
+    assert ages[:2].tolist() == [0, 0]
+    assert 0 < int(ages[2]) == int(ages[3]) <= 40
+    assert torch.equal(older[:2], states[:2])
+    assert not torch.equal(older[2:], states[2:])
+    trainer.iteration = 8
+    trainer.step()
+    assert int(trainer.pool.age.max()) == int(ages[2]) + draw_steps(config, 9)
 
 
 def test_steps_grow_with_the_curriculum():
