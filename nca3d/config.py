@@ -59,7 +59,7 @@ class Config:
                               low=0, high=1)
     detach_every: int = field(0, "cut the graph every so many steps (truncated backpropagation); 0 = never",
                               low=0, high=100_000)
-    ageing: int = field(200, "at most so many steps without gradient before training goes on from a pooled state",
+    ageing: int = field(400, "every fifth iteration pooled states first run on without gradient, at most so many steps",
                         low=0, high=1_000_000)
     damages: tuple[str, ...] = field(("sphere", "half_space"), "kinds of damage, drawn from these")
     damage_count: int = field(1, "how many of the batch (the best) are damaged", low=0, high=4095)

@@ -142,7 +142,7 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
     assert f"{file}: warmup: found -1, allowed an integer from 0 to 1_000_000" in lines
     assert "--learning-rate: learning_rate: found 'abc', allowed a number above 0 and at most 1" in lines
     assert "--size: size: found [1, 2, 'x'], allowed a list of 3 integers, each from 3 to 512" in lines
-    assert "--batch: batch: found 1000, allowed at most pool_size = 128" in lines
+    assert "--batch: batch: found 1000, allowed at most pool_size = 64" in lines
 
 
 ONE_LINE = [
@@ -236,6 +236,7 @@ def test_resume_takes_the_folders_config_and_the_flags(
     trained: list[dict[str, Any]], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     Config(channels=12, iterations=5).save(tmp_path / "config.toml")
+    (tmp_path / "checkpoints").mkdir()
     assert cli.main(["train", "--resume", str(tmp_path), "--iterations", "9"]) == 0
     assert trained == [{"config": Config(channels=12, iterations=9), "resume": tmp_path}]
     capsys.readouterr()

@@ -21,6 +21,9 @@ REST_STEPS = 8
 """How many steps before the last one the term `rest` compares it with."""
 
 
+AGEING_EVERY = 5
+"""Iterations from one ageing to the next: long ageings now and then cost less than short ones each time, and reach as far."""
+
 AGEING_STEP = 1 << 30
 """Ageing counts its steps from here, so that its fire masks are not those of the training rollout."""
 
@@ -83,10 +86,11 @@ def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared
         The states (n, C, D, H, W), and by how many steps each was aged, (n,).
     """
     older = ~(ready.fresh | ready.damaged) & (config.regime != "growing")
-    generator = counted_generator(config, iteration, purpose=3)
-    steps = int(torch.randint(0, config.ageing + 1, (1,), generator=generator))
-    if iteration <= config.damage_from * config.iterations or not older.any():
-        steps = 0
+    begun = iteration > config.curriculum * config.iterations  # before, bodies are not worth keeping for long
+    steps = 0
+    if begun and iteration % AGEING_EVERY == 0 and older.any():
+        generator = counted_generator(config, iteration, purpose=3)
+        steps = int(torch.randint(0, config.ageing + 1, (1,), generator=generator))
     states = ready.states.clone()
     if steps:
         device = next(rule.parameters()).device
