@@ -49,7 +49,7 @@ class Config:
 
     regime: str = field("regenerating", "what the body must do: grow, also stay, also heal",
                         choices=("growing", "persistent", "regenerating"), group="what we ask for")
-    iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
+    iterations: int = field(1800, "training iterations", low=1, high=10_000_000)
     batch: int = field(4, "bodies in one iteration", low=1, high=4096)
     pool_size: int = field(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
     steps: tuple[int, int] | str = field("auto", "steps of one training rollout, drawn in this range; "
@@ -71,7 +71,7 @@ class Config:
 
     optimizer: str = field("adam", "adamw8bit needs the gpu extra", choices=("adam", "adamw", "adamw8bit"), group="how")
     learning_rate: float = field(6e-3, "at the height of the schedule", above=0, high=1)
-    betas: tuple[float, float] = field((0.9, 0.99), "decay of the optimizer's running mean and square", low=0, below=1)
+    betas: tuple[float, float] = field((0.9, 0.95), "decay of the optimizer's running mean and square", low=0, below=1)
     weight_decay: float = field(0.0, "decoupled for adamw", low=0, high=1)
     schedule: str = field("cosine", "course of the learning rate", choices=("constant", "step", "cosine"))
     warmup: int = field(50, "iterations over which the learning rate rises from zero", low=0, high=1_000_000)

@@ -235,7 +235,8 @@ def one(spec: Spec) -> st.SearchStrategy[Any]:
     if spec.item is int:
         return st.integers(int(low or 0), int(high or 0))
     if spec.item is float:
-        return st.floats(low, high, exclude_min=spec.above is not None, exclude_max=spec.below is not None, allow_infinity=False)
+        within = {"exclude_min": spec.above is not None, "exclude_max": spec.below is not None, "allow_infinity": False}
+        return st.floats(low, high, **within)
     return texts if spec.may_be_empty else texts.filter(bool)
 
 
