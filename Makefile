@@ -23,12 +23,12 @@ check: .venv/.installed-test
 
 # Each extra is tried on its own if they can't be had together: what is missing is said, and the rest goes on.
 .venv/.installed-demo: setup.cfg constraints.txt | .venv/bin/python
-	$(PIP) -e '.[viz]' || { $(PIP) -e . && \
+	@$(PIP) -e '.[viz]' || { $(PIP) -e . && \
 	  echo "not installed: extra viz. Pictures come from the built-in ray-marcher, films are GIFs, meshes can't be read." >&2; }
 	@touch $@
 
 .venv/.installed-test: setup.cfg constraints.txt | .venv/bin/python
-	$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 ruff mypy && \
+	@$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 ruff mypy && \
 	  for extra in viz gpu tensorboard notebooks; do \
 	    $(PIP) -e ".[$$extra]" || echo "not installed: extra $$extra; its tests are skipped." >&2; done; }
 	@touch $@
@@ -37,7 +37,7 @@ check: .venv/.installed-test
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "nca3d needs Python 3.11 or newer; found $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12" >&2; exit 1; }
 	@echo "making a virtual environment in .venv and installing (a few minutes the first time)"
-	$(PYTHON) -m venv .venv || { rm -rf .venv; \
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
 
 # Headless OpenGL: without these Debian libraries pyvista ends in a segmentation fault, so nca3d draws with its own ray-marcher.

@@ -18,6 +18,7 @@ Golden values: draw(0, 0, 0, 0) = 0xd941144b, draw(1, 2, 3, 4) = 0xd4b33233, dra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import index
 
 import torch
 from torch import Tensor
@@ -95,8 +96,8 @@ def fire_mask(
     if not 0.0 <= fire_rate <= 1.0:
         raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 .. 1")
     depth, height, width = as_size(size)
-    one_step = isinstance(step, int)
-    steps = [step] if isinstance(step, int) else list(step)
+    one_step = hasattr(step, "__index__") and getattr(step, "ndim", 0) == 0
+    steps = [index(step)] if one_step else [index(s) for s in step]  # type: ignore[arg-type, union-attr]
     if any(not 0 <= s < _WORD for s in steps):
         raise ValueError(f"step: found {min(steps)} .. {max(steps)}, allowed 0 .. 2**32 - 1")
     ids = torch.as_tensor(sample_ids)

@@ -56,8 +56,9 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
         if resume is not None:
             saved = checkpoint.load(folder.path)
             trainer.restore(saved)
-            if why := checkpoint.bit_exact_warning(saved.manifest):
-                print(why, file=sys.stderr)
+            for note in (checkpoint.bit_exact_warning(saved.manifest), _stretched(config, saved)):
+                if note:
+                    print(note, file=sys.stderr)
             folder.cut_metrics(trainer.iteration)
         bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
         started = time.monotonic() - trainer.seconds
@@ -102,6 +103,17 @@ def load_plugins(config: Config) -> None:
             runpy.run_path(plugin)
         except Exception as error:
             raise InputError(plugin, "plugin", f"{type(error).__name__}: {error}", "a file that runs") from error
+
+
+def _stretched(config: Config, saved: checkpoint.Checkpoint) -> str | None:
+    """What another number of iterations means for a resumed run; None where it is the same."""
+    before = saved.scalars["iterations"]
+    if before == config.iterations:
+        return None
+    return (
+        f"iterations was {before}, is {config.iterations}: schedule, curriculum and damage_from are shares of it, "
+        f"so what follows is not bit for bit a run of {config.iterations} from the start"
+    )
 
 
 def _failed(folder: Path, trainer: Trainer, fault: str) -> str:

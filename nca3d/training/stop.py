@@ -16,7 +16,7 @@ class StopSignal:
     """`with StopSignal() as stop: while stop.requested is None: ...`; the former handlers come back at the end.
 
     A signal sets `requested` and no more, so that it can't tear a save apart. A second one exits at once; in a notebook
-    or another interactive session it raises KeyboardInterrupt instead, so that the session's variables live on.
+    or another interactive shell it raises KeyboardInterrupt instead, so that its variables live on.
     Outside the main thread Python can't handle signals, and this does nothing.
     """
 

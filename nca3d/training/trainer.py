@@ -102,6 +102,7 @@ class Trainer:
             groups["average"] = self.average
         scalars = {
             "iteration": self.iteration,
+            "iterations": self.config.iterations,
             "seconds": self.seconds,
             "bad_steps": self.bad_steps,
             "skipped": self.skipped,

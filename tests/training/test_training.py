@@ -72,10 +72,12 @@ def test_a_resumed_run_is_the_same_run(tmp_path, changes):
     assert tail == [{k: v for k, v in line.items() if k != "seconds"} for line in resumed.metrics]
 
 
-def test_more_iterations_go_on(tmp_path):
+def test_more_iterations_go_on(tmp_path, capsys):
     nca3d.train(tiny(tmp_path / "run"), progress=False)
+    assert "iterations was" not in capsys.readouterr().err
     run = nca3d.train(tiny(tmp_path / "run", iterations=15), resume=tmp_path / "run", progress=False)
     assert [line["iteration"] for line in run.metrics] == list(range(1, 16))
+    assert "iterations was 12, is 15" in capsys.readouterr().err
     with pytest.raises(InputError, match="iterations: found 5, allowed at least the 15"):
         nca3d.train(tiny(tmp_path / "run", iterations=5), resume=tmp_path / "run", progress=False)
 
