@@ -49,7 +49,7 @@ class Config:
 
     regime: str = field("regenerating", "what the body must do: grow, also stay, also heal",
                         choices=("growing", "persistent", "regenerating"), group="what we ask for")
-    iterations: int = field(1800, "training iterations", low=1, high=10_000_000)
+    iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
     batch: int = field(4, "bodies in one iteration", low=1, high=4096)
     pool_size: int = field(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
     steps: tuple[int, int] | str = field("auto", "steps of one training rollout, drawn in this range; "
@@ -59,7 +59,7 @@ class Config:
                               low=0, high=1)
     detach_every: int = field(0, "cut the graph every so many steps (truncated backpropagation); 0 = never",
                               low=0, high=100_000)
-    ageing: int = field(400, "every fifth iteration pooled states first run on without gradient, at most so many steps",
+    ageing: int = field(300, "every fifth iteration pooled states first run on without gradient, at most so many steps",
                         low=0, high=1_000_000)
     damages: tuple[str, ...] = field(("sphere", "half_space"), "kinds of damage, drawn from these")
     damage_count: int = field(1, "how many of the batch (the best) are damaged", low=0, high=4095)
