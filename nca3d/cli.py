@@ -138,8 +138,10 @@ def _train(args: argparse.Namespace) -> None:
 def _check_files(config: Config, resume: Path | None) -> None:
     """Refuse at once what is wrong with the files that a run reads and writes: torch alone takes seconds to load."""
     from nca3d import targets
+    from nca3d.training.memory import check_memory
     from nca3d.training.run_folder import check_run_folder
 
+    check_memory(config)
     check_run_folder(config, resume)
     if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
         raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +20,7 @@ from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target, load
 from nca3d.training import checkpoint
+from nca3d.training.memory import check_memory
 from nca3d.training.optim import build_optimizer, learning_rate
 from nca3d.training.step import Outcome, train_step
 
@@ -211,34 +211,6 @@ def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wan
                 shapes[0],
                 f"{shapes[1]}, as this config asks (channels, hidden, perception)",
             )
-
-
-def check_memory(config: Config) -> None:
-    """Refuse at once what can't fit, instead of being killed for it in the middle of the night.
-
-    Raises:
-        InputError: the pool and one batch with its gradient need more than this machine has free.
-    """
-    slots = 1 if config.regime == "growing" else config.pool_size
-    state = 4 * config.channels_for(3) * math.prod(config.size)
-    needed = state * (slots + 6 * config.batch // config.accumulate)
-    free = _free_memory()
-    if needed > free:
-        raise InputError(
-            "config",
-            "size",
-            f"{list(config.size)} with pool_size = {slots} and batch = {config.batch}: at least {needed / 2**30:.1f} GiB",
-            f"what fits in the {free / 2**30:.1f} GiB that are free: a smaller size, pool_size or batch",
-        )
-
-
-def _free_memory() -> int:
-    """Bytes that can be had without swapping; without such a figure, as much as anyone asks for."""
-    try:
-        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
-        return int(fields["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        return 1 << 62
 
 
 def choose_device(config: Config) -> torch.device:
