@@ -42,7 +42,7 @@ check: .venv/.installed-test
 
 # Headless OpenGL: without these Debian libraries pyvista ends in a segmentation fault, so nca3d draws with its own ray-marcher.
 graphics:
-	@if ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/*swrast* /usr/lib/*/libgallium* >/dev/null 2>&1; then :; \
+	@if ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/*swrast* /usr/lib/*/libgallium* 2>/dev/null | grep -q .; then :; \
 	elif command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
 	  run=; [ "$$(id -u)" = 0 ] || run=sudo; \
 	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends libegl1 libgl1 libgl1-mesa-dri >/dev/null \
