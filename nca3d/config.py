@@ -165,6 +165,15 @@ class Config:
             allowed = ", ".join(known)
             raise InputErrors(InputError(where, name, repr(word), allowed + nearest(word, known)) for word in unknown)
 
+    def anchored(self) -> Config:
+        """A copy whose relative paths are absolute, so that a run can be gone on with and evaluated from any folder."""
+
+        def absolute(name: str) -> str:
+            return str(Path(name).absolute()) if Path(name).suffix and Path(name).is_file() else name
+
+        init = str(Path(self.init).absolute()) if self.init and Path(self.init).is_dir() else self.init
+        return self.replace(target=absolute(self.target), init=init, plugins=tuple(map(absolute, self.plugins)))
+
     @property
     def steps_range(self) -> tuple[int, int]:
         """The full range of steps of a training rollout, "auto" resolved from the lattice size."""

@@ -122,6 +122,15 @@ def test_overflow_charges_hidden_values_only():
     assert LOSSES["overflow"](state, target, rule).item() == pytest.approx(64 / (8 * 4))
 
 
+def test_occupancy_charges_the_wrong_side_of_the_threshold():
+    target, rule = cube("rgb"), ConvRule(channels=8)
+    state = state_of(target)[None]
+    assert LOSSES["occupancy"](state, target, rule).item() == 0.0
+    state[0, 0, 3, 0, 0, 0] = 0.15
+    state[0, 0, 3, 1, 1, 1] = 0.1
+    assert LOSSES["occupancy"](state, target, rule).item() == pytest.approx((0.1 + 0.2) / 8)
+
+
 def test_rest_is_the_change_between_moments():
     target, rule = cube("rgb"), ConvRule(channels=8)
     still = torch.rand(1, 1, 8, 4, 4, 4)
@@ -130,7 +139,7 @@ def test_rest_is_the_change_between_moments():
 
 
 def test_terms_must_fit_the_kind_of_target():
-    assert terms_of({}, "rgb") == {"rgba": 1.0, "overflow": 0.1}
+    assert terms_of({}, "rgb") == {"rgba": 1.0, "occupancy": 0.2, "overflow": 0.1}
     assert terms_of({"rgba": 1.0, "rest": 0.0}, "rgb") == {"rgba": 1.0}
     with pytest.raises(ValueError, match="kind 'rgb'"):
         terms_of({"classes": 1.0}, "rgb")

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from nca3d.errors import InputError
 from nca3d.losses.classes import classes
+from nca3d.losses.occupancy import occupancy
 from nca3d.losses.overflow import overflow
 from nca3d.losses.rest import rest
 from nca3d.losses.rgba import rgba
@@ -21,10 +22,13 @@ from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
 LOSSES = Registry("loss")
-for _term in (rgba, classes, overflow, rest):
+for _term in (rgba, classes, occupancy, overflow, rest):
     LOSSES[_term.__name__] = _term
 
-DEFAULT_TERMS = {"rgb": {"rgba": 1.0, "overflow": 0.1}, "classes": {"classes": 1.0, "overflow": 0.1}}
+DEFAULT_TERMS = {
+    "rgb": {"rgba": 1.0, "occupancy": 0.2, "overflow": 0.1},
+    "classes": {"classes": 1.0, "overflow": 0.1},
+}
 """The terms of a config that names none, by the target's kind."""
 
 

@@ -50,6 +50,7 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
         RunError: the run failed on its own (extinct, non-finite, disk full); the last good checkpoint is kept.
         KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
     """
+    config = config.anchored()
     load_plugins(config)
     trainer = Trainer.begin(config)
     with open_run_folder(config, resume) as folder, StopSignal() as stop, threads(config):

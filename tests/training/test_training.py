@@ -9,11 +9,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 import nca3d
 import pools
+from nca3d.cli import main
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.training import checkpoint
 from nca3d.training.optim import learning_rate
@@ -242,6 +244,20 @@ def test_bad_input_writes_nothing(tmp_path, changes):
     with pytest.raises(InputError):
         nca3d.train(tiny(tmp_path / "run", **changes), progress=False)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_can_be_used_from_any_folder(tmp_path, monkeypatch):
+    """Relative paths in a config are those of the folder in which training began."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    np.save("own.npy", np.ones((3, 3, 3), dtype=np.int64))
+    config = tiny(tmp_path / "run", target="own.npy", **plugin(Path(), "own_relative", 99, 99)).replace(losses={"classes": 1.0})
+    nca3d.train(config, progress=False)
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    nca3d.train(nca3d.Config.load(tmp_path / "run" / "config.toml"), resume=tmp_path / "run", progress=False)
+    rule = nca3d.load(tmp_path / "run")
+    assert nca3d.targets.load(rule.card["target"], size=rule.card["size"]).occupied.sum() == 27
+    assert main(["evaluate", str(tmp_path / "run")]) == 0
 
 
 def test_init_starts_from_a_trained_rule(tmp_path):
