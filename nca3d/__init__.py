@@ -21,6 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Compact": "nca3d.compact",
     "Config": "nca3d.config",
     "ConvRule": "nca3d.rules",
     "InputError": "nca3d.errors",
@@ -28,6 +29,8 @@ _HOMES = {
     "Rule": "nca3d.rules",
     "Target": "nca3d.targets",
     "Trajectory": "nca3d.rollout",
+    "compact": "nca3d.compact",
+    "dense": "nca3d.compact",
     "evaluate": "nca3d.evaluation",
     "fire_mask": "nca3d.fire",
     "iou": "nca3d.quality",

@@ -18,6 +18,7 @@ Golden values: draw(0, 0, 0, 0) = 0xd941144b, draw(1, 2, 3, 4) = 0xd4b33233, dra
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from operator import index
 
 import torch
@@ -111,10 +112,61 @@ def fire_mask(
     else:
         words = torch.tensor([_signed(s) for s in steps], dtype=torch.int32, device=ids.device)
         cells = torch.arange(depth * height * width, dtype=torch.int32, device=ids.device)
-        unsigned = draws(random_seed, words[:, None, None], _low_word(ids)[:, None], cells)
-        # Flipping the sign bit turns the order of unsigned numbers into that of signed ones.
-        fire = ((unsigned ^ _signed(1 << 31)) < below - (1 << 31)).view(shape)
+        fire = _below(draws(random_seed, words[:, None, None], _low_word(ids)[:, None], cells), below).view(shape)
     return fire[0] if one_step else fire
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which cells fire in the steps 0, 1, … of one rollout: drawn when asked for, or looked up in masks that the caller gave.
+
+    Args:
+        random_seed, fire_rate: as in `fire_mask`.
+        first_step: absolute number of step 0.
+        sample_ids: int (B,).
+        size: lattice (D, H, W).
+        given: bool (steps, B, 1, D, H, W) instead of the draw.
+    """
+
+    random_seed: int
+    first_step: int
+    sample_ids: Tensor
+    size: Size
+    fire_rate: float
+    given: Tensor | None = None
+
+    @property
+    def below(self) -> int:
+        """A cell fires when its draw, 0 .. 2³²−1, is below this."""
+        return round(self.fire_rate * _WORD)
+
+    def masks(self, start: int, stop: int) -> Tensor:
+        """Steps start .. stop−1 for every cell of the lattice, bool (stop − start, B, D, H, W)."""
+        if self.given is not None:
+            return self.given[start:stop, :, 0].to(self.sample_ids.device)
+        numbers = range(self.first_step + start, self.first_step + stop)
+        return fire_mask(self.random_seed, numbers, self.sample_ids, self.size, self.fire_rate)[:, :, 0]
+
+    def at(self, step: int, cells: Tensor) -> Tensor:
+        """Whether these cells (int64, flat indices over batch and lattice) fire in one step, bool like `cells`."""
+        if self.given is not None:
+            return self.given[step].flatten()[cells]
+        if self.below == _WORD:
+            return torch.ones_like(cells, dtype=torch.bool)
+        depth, height, width = self.size
+        volume = depth * height * width
+        ids = _low_word(self.sample_ids)[cells // volume]
+        number = torch.full((), _signed(self.first_step + step), dtype=torch.int32, device=cells.device)
+        return _below(draws(self.random_seed, number, ids, cells % volume), self.below)
+
+    def words(self) -> Tensor:
+        """The sample ids as the hash takes them, int32 (B,)."""
+        return _low_word(self.sample_ids)
+
+
+def _below(draw: Tensor, bound: int) -> Tensor:
+    """Flipping the sign bit turns the order of unsigned numbers into that of signed ones."""
+    return (draw ^ _signed(1 << 31)) < bound - (1 << 31)
 
 
 def _low_word(ids: Tensor) -> Tensor:

@@ -1,15 +1,42 @@
-"""How the same rule is run: `dense.py` is the reference. May import `lattice` and `rules`.
+"""How the same rule is run: `dense.py` is the reference, `event.py` runs living cells only. May import `lattice`, `compact`,
+`fire` and `rules`.
 
-An executor is one function `run(rule, state, fire)` on channels-last states: (B, D, H, W, C), bool (T, B, D, H, W).
-All must agree with `Rule.forward` (law 5); a new one enters the law tests by its line here.
+An executor is one callable `run(rule, state, draw, start, stop, memory)`: steps start .. stop−1 of a dense or compact state, the
+answer in the same form. `EveryCell` makes one of a function on whole lattices. All must agree with `Rule.forward` (law 5); a new
+one enters the law tests by its line here.
 """
 
 from __future__ import annotations
 
-from nca3d.executors import dense
+from torch import Tensor
+
+from nca3d.compact import Compact
+from nca3d.executors import dense, event, graph, rows_native
+from nca3d.executors.every_cell import EveryCell
+from nca3d.executors.memory import BUDGET, Memory
 from nca3d.registry import Registry
+from nca3d.rules.cell import Rule
 
 EXECUTORS = Registry("executor")
-EXECUTORS["dense"] = dense.run
+EXECUTORS["dense"] = EveryCell(dense.run)
+EXECUTORS["event"] = event.run
+EXECUTORS["graph"] = EveryCell(graph.run)
 
-__all__ = ["EXECUTORS"]
+SPARSE = 0.25
+"""Without compiled code, events pay off below this share of living cells."""
+
+
+def choose(rule: Rule, state: Tensor | Compact) -> str:
+    """What "auto" means: a pure function of the rule, the lattice and its living cells, so that a resumed run chooses the same.
+
+    Compiled events are the fastest way to run any rule that they can run, at any share of living cells.
+    """
+    if event.unfit(rule):
+        return "dense"
+    if isinstance(state, Compact) or rows_native.available(state):
+        return "event"
+    living = rule.alive_mask(state.detach()).float().mean() if state.numel() else 0.0
+    return "event" if living < SPARSE else "dense"
+
+
+__all__ = ["BUDGET", "EXECUTORS", "EveryCell", "Memory", "choose"]

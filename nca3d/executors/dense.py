@@ -43,6 +43,8 @@ def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
 
 def alive_mask(rule: Rule, state: Tensor) -> Tensor:
     """`Rule.alive_mask` for channels last: (B, D, H, W, C) -> bool (B, D, H, W)."""
+    if rule.alive_threshold is None:
+        return torch.ones_like(state[..., 0], dtype=torch.bool)
     return dilate(state[..., rule.alpha] > rule.alive_threshold, circular=rule.padding == "circular")
 
 

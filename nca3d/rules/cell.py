@@ -29,7 +29,8 @@ class Rule(nn.Module, ABC):
         visible: number of visible channels; alpha is the channel after them.
         visible_kind: "rgb" (premultiplied colours) or "classes" (logits; class 0 is empty).
         fire_rate: probability that a cell updates in a step, 0 < rate <= 1.
-        alive_threshold: a cell is alive when its alpha, or that of a neighbour, is above it (strictly).
+        alive_threshold: a cell is alive when its alpha, or that of a neighbour, is above it (strictly); None = there is no
+            alive mask: every cell is alive.
         step_size: factor of the change.
         padding: what lies beyond the border: "zeros", "replicate" or "circular".
     """
@@ -49,7 +50,7 @@ class Rule(nn.Module, ABC):
         visible: int = 3,
         visible_kind: Literal["rgb", "classes"] = "rgb",
         fire_rate: float = 0.5,
-        alive_threshold: float = 0.1,
+        alive_threshold: float | None = 0.1,
         step_size: float = 1.0,
         padding: Literal["zeros", "replicate", "circular"] = "zeros",
     ) -> None:
@@ -64,8 +65,8 @@ class Rule(nn.Module, ABC):
             raise ValueError(f"visible: found {visible}, allowed 3 where visible_kind is 'rgb'")
         if not 0 < fire_rate <= 1:
             raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 < fire_rate <= 1")
-        if not alive_threshold >= 0:
-            raise ValueError(f"alive_threshold: found {alive_threshold}, allowed 0 or more")
+        if alive_threshold is not None and not alive_threshold >= 0:
+            raise ValueError(f"alive_threshold: found {alive_threshold}, allowed 0 or more, or None")
         if padding not in PADDINGS:
             raise ValueError(f"padding: found {padding!r}, allowed {', '.join(PADDINGS)}")
         self.channels, self.visible, self.visible_kind = channels, visible, visible_kind
@@ -112,6 +113,8 @@ class Rule(nn.Module, ABC):
     def alive_mask(self, state: Tensor) -> Tensor:
         """bool (B, 1, D, H, W): alpha above the threshold here or in one of the 26 neighbours (maxpool3³ > threshold)."""
         alpha = state[:, self.alpha : self.alpha + 1]
+        if self.alive_threshold is None:
+            return torch.ones_like(alpha, dtype=torch.bool)
         return dilate(alpha > self.alive_threshold, circular=self.padding == "circular")
 
     def forward(self, state: Tensor, fire: Tensor) -> Tensor:

@@ -39,7 +39,7 @@ class ConvRule(Rule):
         visible: int = 3,
         visible_kind: Literal["rgb", "classes"] = "rgb",
         fire_rate: float = 0.5,
-        alive_threshold: float = 0.1,
+        alive_threshold: float | None = 0.1,
         step_size: float = 1.0,
         padding: Literal["zeros", "replicate", "circular"] = "zeros",
         generator: torch.Generator | None = None,

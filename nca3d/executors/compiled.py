@@ -1,0 +1,84 @@
+"""Builds `rows.c` when it is first needed, once for each machine, and keeps what was built.
+
+It takes about two seconds, needs a C compiler (`cc`, or the one that $CC names) and goes to $NCA3D_CACHE, else the user's cache
+folder. $NCA3D_NATIVE=0 does without. Where nothing can be built, `rows_torch.py` does the same work, several times slower.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import warnings
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("rows.c")
+FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi",
+         "-shared", "-fPIC", "-pthread")  # fmt: skip
+
+
+def build(real: str) -> Path | None:
+    """The shared library for REAL = "float" or "double"; None, with a warning that says why, where it can't be had."""
+    if os.environ.get("NCA3D_NATIVE") == "0":
+        return None
+    compiler = compiler_found()
+    if compiler is None:
+        _warn("there is no C compiler (cc, gcc or clang; $CC names another)")
+        return None
+    folder = cache_folder()
+    path = folder / f"rows-{real}-{_digest(compiler)}.so"
+    if path.is_file():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Built beside and renamed: processes that start together must not load each other's half-written file.
+        with tempfile.TemporaryDirectory(dir=folder) as beside:
+            made = Path(beside) / "rows.so"
+            command = [compiler, *FLAGS, f"-DREAL={real}", str(SOURCE), "-o", str(made)]
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            if done.returncode:
+                _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
+                return None
+            os.replace(made, path)
+    except OSError as error:
+        _warn(f"{folder} can't be written: {error}")
+        return None
+    return path
+
+
+def compiler_found() -> str | None:
+    """The C compiler's path."""
+    names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
+    return next((found for name in names if name and (found := shutil.which(name))), None)
+
+
+def cache_folder() -> Path:
+    """Where libraries are kept: $NCA3D_CACHE, else nca3d in the user's cache folder."""
+    chosen = os.environ.get("NCA3D_CACHE")
+    if chosen:
+        return Path(chosen)
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    return Path(home) / "nca3d"
+
+
+def _digest(compiler: str) -> str:
+    """Another source, compiler or processor is another library: one built for this one may not run elsewhere."""
+    parts = [SOURCE.read_text(), compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        parts += sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
+    except OSError:
+        parts.append(platform.processor())
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _warn(why: str) -> None:
+    warnings.warn(
+        f"nca3d runs living cells through torch, several times slower than compiled code: {why}. "
+        "On Debian: apt-get install gcc libc6-dev",
+        RuntimeWarning,
+        stacklevel=4,
+    )

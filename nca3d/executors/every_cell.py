@@ -1,0 +1,59 @@
+"""Makes an executor of a function that runs some steps of every cell of the lattice: dense states in, dense states out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
+
+from nca3d.compact import Compact, compact, dense
+from nca3d.executors.memory import Memory
+from nca3d.fire import Draw
+from nca3d.rules.cell import Rule
+
+MASK_BYTES = 64 << 20
+"""Fire masks are drawn for as many steps at once as fit here: few large draws are faster than many small ones."""
+
+Steps = Callable[[Rule, Tensor, Tensor], Tensor]
+"""(rule, state (B, D, H, W, C), fire bool (T, B, D, H, W)) -> the state after T steps."""
+
+
+class EveryCell:
+    """See the module. `run` may be run again for its gradient, so it must not draw anything."""
+
+    def __init__(self, run: Steps) -> None:
+        self.run = run
+
+    def __call__(
+        self, rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
+    ) -> Tensor | Compact:
+        """Steps start .. stop−1 of a dense or compact state; the answer has the same form."""
+        if isinstance(state, Compact):
+            return compact(self._run(rule, dense(state, rule.dead_value), draw, start, stop, memory), rule.dead_value)
+        return self._run(rule, state, draw, start, stop, memory)
+
+    def _run(self, rule: Rule, state: Tensor, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor:
+        trained = state.requires_grad or any(p.requires_grad for p in rule.parameters())
+        segment = None
+        if torch.is_grad_enabled() and trained:
+            segment = memory.segment(stop - start, step_bytes(rule, state))
+        cells = state.movedim(1, -1).contiguous()
+        # Masks are drawn outside what is recomputed, so that both passes see the same ones.
+        at_once = max(1, MASK_BYTES // max(1, 8 * cells[..., 0].numel()))
+        while start < stop:
+            end = min(stop, start + min(segment or at_once, at_once))
+            fire = draw.masks(start, end)
+            if segment is None:
+                cells = self.run(rule, cells, fire)
+            else:
+                cells = checkpoint(self.run, rule, cells, fire, use_reentrant=False, preserve_rng_state=False)
+            start = end
+        return cells.movedim(-1, 1)
+
+
+def step_bytes(rule: Rule, state: Tensor) -> int:
+    """At most this many bytes are kept of one step for its backward pass (every cell alive and firing)."""
+    per_cell = (len(rule.kernels()) + 3) * rule.channels + 2 * sum(getattr(rule, "hidden", (rule.channels,)))
+    return state[:, 0].numel() * per_cell * state.element_size()

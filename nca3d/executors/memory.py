@@ -1,0 +1,44 @@
+"""What a rollout keeps for its backward pass: everything a step needs, or states at the ends of segments that are run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+BUDGET = 2 << 30
+"""Bytes that memory="auto" keeps for one rollout before it recomputes instead."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A plan: `length` steps in a segment, or None = decide by what the steps need and the budget in bytes.
+
+    length 0: keep everything.
+    """
+
+    length: int | None
+    budget: int = BUDGET
+
+    @classmethod
+    def of(cls, memory: str | int, budget: int | None) -> Memory:
+        """From the arguments of `rollout`.
+
+        Raises:
+            ValueError: neither "auto", "keep", "recompute" nor a whole number of steps; a budget below 1 byte.
+        """
+        budget = BUDGET if budget is None else budget
+        if budget < 1:
+            raise ValueError(f"memory_budget: found {budget}, allowed 1 byte or more")
+        if isinstance(memory, int) and not isinstance(memory, bool) and memory >= 1:
+            return cls(memory, budget)
+        if memory not in ("auto", "keep", "recompute"):
+            raise ValueError(
+                f"memory: found {memory!r}, allowed 'auto', 'keep', 'recompute' or a segment length of 1 or more"
+            )
+        return cls({"auto": None, "keep": 0, "recompute": 1}[str(memory)], budget)
+
+    def segment(self, steps: int, step_bytes: int, kept: int = 0) -> int | None:
+        """Steps from one kept state to the next for the `steps` to come, each of which would keep `step_bytes` besides what
+        is `kept` already; None = keep everything."""
+        if self.length is not None:
+            return self.length or None
+        return None if kept + steps * step_bytes <= self.budget else max(1, round(steps**0.5))

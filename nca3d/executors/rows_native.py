@@ -1,0 +1,227 @@
+"""Rows of living cells in compiled code: calls `rows.c`, which `compiled.py` builds for the processor at hand."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.executors.compiled import build
+from nca3d.executors.store import Marks, Rows, Store
+from nca3d.fire import Draw
+from nca3d.lattice import PADDINGS, Size
+from nca3d.rules.cell import Rule
+
+REALS = {torch.float32: "float", torch.float64: "double"}
+_P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
+_SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
+    "lattice_new": (_P, (_I, _I, _I, _I, _I, _I)),
+    "lattice_free": (None, (_P,)),
+    "map_set": (None, (_P, _P, _N)),
+    "map_clear": (None, (_P, _P, _N)),
+    "fire_rows": (_N, (_P, _P, _P, _P, _N, _P)),
+    "perceive": (None, (_P, _N)),
+    "unperceive": (None, (_P, _N)),
+    "unperceive_taps": (None, (_P, _N)),
+    "add_rows": (None, (_P, _P, _P, _N, _N, _N, _D)),
+    "take_rows": (None, (_P, _P, _P, _N, _N, _N, _D)),
+    "carry_back": (None, (_P, _P, _P, _N, _N)),
+    "mark": (_I, (_P, _P, _P, _P, _P, _N, _N, _D, _P)),
+    "ring": (_N, (_P, _P, _P, _P, _P, _N, _P, _N)),
+    "ring_keeps": (None, (_P, _P, _P, _P, _N, _N, _N, _N, _D, _D, _P)),
+    "next_rows": (_N, (_P, _P, _P, _P, _N)),
+    "grow": (None, (_P, _P, _P, _P, _P, _P, _N, _N, _P, _P, _P, _P)),
+}
+
+
+class _Fire(ctypes.Structure):
+    _fields_ = (
+        ("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P)
+    )  # fmt: skip
+
+
+class _Sight(ctypes.Structure):
+    _fields_ = (
+        ("lattice", _P), ("cells", _P), ("rows", _P), ("x", _P), ("taps", _P), ("place", _P), ("seen", _P), ("into_taps", _P),
+        ("kernels", _N), ("kinds", _N), ("channels", _N), ("stride", _N),
+    )  # fmt: skip
+
+
+def available(like: Tensor) -> bool:
+    """Whether states like this can be run by compiled code on this machine."""
+    return like.device.type == "cpu" and like.dtype in REALS and library(REALS[like.dtype]) is not None
+
+
+@lru_cache
+def library(real: str) -> ctypes.CDLL | None:
+    """The compiled code for "float" or "double"; None where it can't be built."""
+    path = build(real)
+    if path is None:
+        return None
+    code = ctypes.CDLL(str(path))
+    for name, (result, arguments) in _SIGNATURES.items():
+        function = getattr(code, name)
+        function.restype, function.argtypes = result, arguments
+    return code
+
+
+class NativeRows(Rows):
+    """See `Rows`. float32 or float64 on the CPU."""
+
+    index = torch.int32
+    lanes = 16
+
+    def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
+        super().__init__(rule, batch, size, like)
+        code = library(REALS[like.dtype])
+        assert code is not None
+        self.code = code
+        threads = torch.get_num_threads()
+        self.lattice = code.lattice_new(batch, *size, PADDINGS.index(rule.padding), threads)
+        if not self.lattice:
+            raise MemoryError(f"no memory for the map of {batch} lattices of {size}")
+        weakref.finalize(self, code.lattice_free, self.lattice)
+        self.place = torch.tensor([*self.places, self.own[0] if self.own else -1], dtype=torch.int32)
+        self.sight = _Sight(
+            lattice=self.lattice, taps=self.taps.data_ptr(), into_taps=self.into_taps.data_ptr(), place=self.place.data_ptr(), kernels=len(self.places),
+            kinds=self.kinds, channels=rule.channels, stride=self.stride,
+        )  # fmt: skip
+        self.sight_at = ctypes.addressof(self.sight)
+        self.seen = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
+        self.fire = _Fire()
+        self.fire_at = ctypes.addressof(self.fire)
+        self.fire_keeps: tuple[Any, ...] = ()
+
+    def enter(self, store: Store) -> None:
+        self.code.map_set(self.lattice, store.cells.data_ptr(), len(store.cells))
+
+    def leave(self, store: Store) -> None:
+        self.code.map_clear(self.lattice, store.cells.data_ptr(), len(store.cells))
+
+    def fired(self, store: Store, draw: Draw, step: int) -> Tensor:
+        rows = torch.empty(len(store.cells), dtype=torch.int32)
+        fire = self._fire(draw, step)
+        count = self.code.fire_rows(
+            self.lattice, fire, store.cells.data_ptr(), store.alive.data_ptr(), len(store.cells), rows.data_ptr()
+        )
+        return rows[:count]
+
+    def _fire(self, draw: Draw, step: int) -> int:
+        """The draw of one step as C has it; the tensors that it points to stay alive with it."""
+        if not self.fire_keeps or self.fire_keeps[0] is not draw:
+            self.fire_keeps = (draw, draw.words().contiguous())
+            self.fire.ids = self.fire_keeps[1].data_ptr()
+            self.fire.seed, self.fire.below = draw.random_seed, draw.below
+        if draw.given is not None:
+            mask = draw.given[step].contiguous()
+            self.fire_keeps = (*self.fire_keeps[:2], mask)
+            self.fire.mask = mask.data_ptr()
+        self.fire.step = (draw.first_step + step) % (1 << 32)
+        return self.fire_at
+
+    def _look(self, cells: Tensor, rows: Tensor | None, x: Tensor, seen: Tensor) -> int:
+        sight = self.sight
+        sight.cells, sight.rows = cells.data_ptr(), None if rows is None else rows.data_ptr()
+        sight.x, sight.seen = x.data_ptr(), seen.data_ptr()
+        return self.sight_at
+
+    def _seen(self, n: int) -> Tensor:
+        if len(self.seen) < n:
+            self.seen = torch.empty(n + n // 4, self.seen.shape[1], dtype=self.dtype)
+        return self.seen[:n]
+
+    def perceive(self, store: Store, rows: Tensor) -> Tensor:
+        seen = self._seen(len(rows))
+        self.code.perceive(self._look(store.cells, rows, store.x, seen), len(rows))
+        return self._copies(seen)
+
+    def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
+        seen = self._seen(len(cells))
+        self.code.perceive(self._look(cells, None, store.x, seen), len(cells))
+        return self._copies(seen)
+
+    def _copies(self, seen: Tensor) -> Tensor:
+        """A rule may name the identity more than once; compiled code fills in the first."""
+        for place in self.own[1:]:
+            width = self.rule.channels
+            seen[:, place * width : (place + 1) * width] = seen[:, self.own[0] * width : (self.own[0] + 1) * width]
+        return seen
+
+    def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
+        into_seen = into_seen.contiguous()
+        width = self.rule.channels
+        for place in self.own[1:]:
+            into_seen[:, self.own[0] * width : (self.own[0] + 1) * width] += into_seen[:, place * width : (place + 1) * width]
+        self.code.unperceive(self._look(store.cells, rows, into_x, into_seen), len(rows))
+
+    def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
+        into_seen = into_seen.contiguous()
+        self.code.unperceive_taps(self._look(store.cells, rows, store.x, into_seen), len(rows))
+
+    def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
+        change = change.contiguous()
+        self.code.add_rows(
+            x.data_ptr(), rows.data_ptr(), change.data_ptr(), len(rows), self.rule.channels, self.stride, self.rule.step_size
+        )
+
+    def take(self, x: Tensor, rows: Tensor) -> Tensor:
+        out = torch.empty(len(rows), self.rule.channels, dtype=self.dtype)
+        self.code.take_rows(
+            x.data_ptr(), rows.data_ptr(), out.data_ptr(), len(rows), self.rule.channels, self.stride, self.rule.step_size
+        )
+        return out
+
+    def mark(self, store: Store, y: Tensor | None) -> Marks:
+        near = torch.empty(len(store.cells), dtype=torch.uint8)
+        counts = (ctypes.c_int64 * 2)()
+        alpha = None if y is None else y.data_ptr() + self.rule.alpha * y.element_size()
+        failed = self.code.mark(
+            self.lattice, store.cells.data_ptr(), alpha, store.alive.data_ptr(), near.data_ptr(), len(near), self.stride,
+            self.rule.alive_threshold, counts,
+        )  # fmt: skip
+        if failed:
+            raise MemoryError(f"no memory for the neighbours of {len(near)} cells")
+        return Marks(near, unchanged=bool(counts[0]), open_fates=counts[1])
+
+    def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
+        cells = torch.empty(27 * marks.open_fates, dtype=torch.int32)
+        fire = self._fire(draw, step)
+        count = self.code.ring(
+            self.lattice, fire, store.cells.data_ptr(), store.alive.data_ptr(), marks.near.data_ptr(), len(store.cells),
+            cells.data_ptr(), len(cells),
+        )  # fmt: skip
+        return cells[:count]
+
+    def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
+        kept = torch.zeros(len(store.cells), dtype=torch.uint8)
+        change, rule = change.contiguous(), self.rule
+        self.code.ring_keeps(
+            self.lattice, ring.data_ptr(), store.x.data_ptr(), change.data_ptr(), len(ring), rule.alpha, rule.channels,
+            self.stride, rule.step_size, rule.alive_threshold, kept.data_ptr(),
+        )  # fmt: skip
+        return kept
+
+    def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
+        n, keeps = len(store.cells), None if kept is None else kept.data_ptr()
+        alive, near = store.alive.data_ptr(), marks.near.data_ptr()
+        rows = self.code.next_rows(self.lattice, alive, near, keeps, n)
+        after = Store(
+            torch.empty(rows, dtype=torch.int32),
+            torch.empty(rows, self.stride, dtype=self.dtype),
+            torch.empty(rows, dtype=torch.uint8),
+        )
+        became = torch.empty(n, dtype=torch.int32)
+        self.code.grow(
+            self.lattice, store.cells.data_ptr(), y.data_ptr(), alive, near, keeps, n, self.stride,
+            after.cells.data_ptr(), after.x.data_ptr(), after.alive.data_ptr(), became.data_ptr(),
+        )  # fmt: skip
+        return after, became
+
+    def carry_back(self, after: Tensor, became: Tensor) -> Tensor:
+        before = torch.empty(len(became), self.stride, dtype=self.dtype)
+        self.code.carry_back(after.data_ptr(), became.data_ptr(), before.data_ptr(), len(became), self.stride)
+        return before

@@ -1,0 +1,132 @@
+"""Rows of living cells in plain torch: any device and dtype. The map is a tensor of the lattice's size, made once a rollout."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import torch
+from torch import Tensor
+
+from nca3d.executors.store import DEAD, FIRST, OUTSIDE, Marks, Rows, Store
+from nca3d.fire import Draw
+from nca3d.lattice import Size
+from nca3d.rules.cell import Rule
+
+NOWHERE = -1
+
+
+class TorchRows(Rows):
+    """See `Rows`."""
+
+    index = torch.int64
+    lanes = 1
+
+    def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
+        super().__init__(rule, batch, size, like)
+        depth, height, width = size
+        self.map = torch.zeros(batch * depth * height * width, dtype=torch.int32, device=self.device)
+        self.offsets = torch.tensor(list(product((-1, 0, 1), repeat=3)), device=self.device)
+        self.born = torch.zeros(0, dtype=torch.int64, device=self.device)
+
+    def _around(self, cells: Tensor) -> Tensor:
+        """The 27 cells around each, NOWHERE beyond a border of zeros, int64 (n, 27)."""
+        depth, height, width = self.size
+        sides = torch.tensor(self.size, device=self.device)
+        place = torch.stack([cells // (height * width) % depth, cells // width % height, cells % width], dim=-1)
+        at = place[:, None] + self.offsets
+        inside = ((at >= 0) & (at < sides)).all(-1)
+        at = at % sides if self.rule.padding == "circular" else at.minimum(sides - 1).clamp_min(0)
+        start = cells // (depth * height * width) * (depth * height * width)
+        flat = start[:, None] + (at[..., 0] * height + at[..., 1]) * width + at[..., 2]
+        return torch.where(inside, flat, NOWHERE) if self.rule.padding == "zeros" else flat
+
+    def _neighbours(self, cells: Tensor) -> Tensor:
+        """The rows of the 27 cells around each."""
+        at = self._around(cells)
+        return torch.where(at == NOWHERE, OUTSIDE, self.map[at].long())
+
+    def enter(self, store: Store) -> None:
+        self.map[store.cells[FIRST:]] = torch.arange(FIRST, len(store.cells), dtype=torch.int32, device=self.device)
+
+    def leave(self, store: Store) -> None:
+        self.map[store.cells[FIRST:]] = DEAD
+
+    def fired(self, store: Store, draw: Draw, step: int) -> Tensor:
+        rows = store.alive.nonzero().squeeze(1)
+        return rows[draw.at(step, store.cells[rows])]
+
+    def perceive(self, store: Store, rows: Tensor) -> Tensor:
+        return self.perceive_at(store, store.cells[rows])
+
+    def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
+        around = self._neighbours(cells)
+        seen = store.x.new_empty(len(cells), self.kinds, self.rule.channels)
+        seen[:, self.own] = store.x[around[:, 13]][:, None]
+        seen[:, self.places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
+        return seen.flatten(1)
+
+    def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
+        around = self._neighbours(store.cells[rows])
+        into = into_seen.view(len(rows), self.kinds, -1)
+        into_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", into[:, self.places], self.taps).flatten(0, 1))
+        into_x.index_add_(0, around[:, 13], into[:, self.own].sum(1))
+
+    def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
+        around = self._neighbours(store.cells[rows])
+        into = into_seen.view(len(rows), self.kinds, -1)
+        self.into_taps += torch.einsum("noc,nkc->koc", store.x[around], into[:, self.places])
+
+    def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
+        x.index_add_(0, rows, change, alpha=self.rule.step_size)
+
+    def take(self, x: Tensor, rows: Tensor) -> Tensor:
+        return self.rule.step_size * x.index_select(0, rows)
+
+    def mark(self, store: Store, y: Tensor | None) -> Marks:
+        above = store.alive.bool() if y is None else y[:, self.rule.alpha] > self.rule.alive_threshold
+        above = above.index_fill(0, torch.arange(FIRST, device=self.device), False)
+        at = self._around(store.cells[above]).flatten()
+        at = at[at != NOWHERE]
+        there = self.map[at]
+        near = torch.zeros_like(above)
+        near[there[there >= FIRST].long()] = True
+        self.born = at[there == DEAD].unique()
+        alive = store.alive.bool()
+        unchanged = not len(self.born) and bool((alive & near)[FIRST:].all())
+        return Marks(near, unchanged, int((alive & ~near).sum()))
+
+    def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
+        at = self._around(store.cells[store.alive.bool() & ~marks.near]).flatten()
+        at = at[at != NOWHERE].unique()
+        at = at[~store.alive.bool()[self.map[at].long()]]
+        return at[draw.at(step, at)]
+
+    def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
+        alpha = store.x[self.map[ring].long(), self.rule.alpha] + self.rule.step_size * change[:, self.rule.alpha]
+        around = self._neighbours(ring[alpha > self.rule.alive_threshold]).flatten()
+        kept = torch.zeros_like(store.alive)
+        kept[around[around >= FIRST]] = True
+        return kept
+
+    def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
+        alive = store.alive.bool()
+        holds = torch.zeros_like(alive) if kept is None else alive & kept.bool()
+        stays = (marks.near | holds).nonzero().squeeze(1)
+        lives = (alive & (marks.near | holds))[stays]
+        cells, order = torch.cat([store.cells[stays], self.born]).sort()
+        x = torch.cat([torch.where(lives[:, None], y[stays], y[DEAD]), y[DEAD].expand(len(self.born), -1)])[order]
+        near = torch.cat([marks.near[stays], torch.ones_like(self.born, dtype=torch.bool)])[order]
+        after = Store(
+            torch.cat([store.cells[:FIRST], cells]), torch.cat([y[:FIRST], x]),
+            torch.cat([near.new_zeros(FIRST), near]),
+        )  # fmt: skip
+        place = torch.empty_like(order)
+        place[order] = torch.arange(FIRST, FIRST + len(order), device=self.device)
+        became = torch.zeros(len(store.cells), dtype=torch.int64, device=self.device)
+        became[stays[lives]] = place[: len(stays)][lives]
+        self.leave(store)
+        self.enter(after)
+        return after, became
+
+    def carry_back(self, after: Tensor, became: Tensor) -> Tensor:
+        return torch.where((became == 0)[:, None], 0.0, after.index_select(0, became))

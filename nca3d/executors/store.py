@@ -1,0 +1,142 @@
+"""The rows that an event-driven step works on, and what a backend must be able to do with them.
+
+Two backends do the same: `rows_native.py` (compiled, CPU) and `rows_torch.py` (any device and dtype, plain torch).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nca3d.fire import Draw
+from nca3d.lattice import Size
+from nca3d.rules.cell import Rule
+
+DEAD, OUTSIDE, FIRST = 0, 1, 2
+"""Row 0 stands for every dead cell, row 1 for what lies beyond a border of zeros; cells begin at row 2."""
+
+
+@dataclass
+class Store:
+    """Cells of interest as rows: those alive, those beside them, and whatever else is not dead.
+
+    cells: flat indices over batch and lattice, rising; −1 in the first two rows. (R,)
+    x: their states, channels padded to the backend's stride. (R, stride)
+    alive: the alive mask before the step (`pre`), uint8 or bool. (R,)
+    """
+
+    cells: Tensor
+    x: Tensor
+    alive: Tensor
+
+
+@dataclass
+class Marks:
+    """Which rows are at or beside a cell that is above the threshold now, (R,), and whether that changes the store at all.
+
+    unchanged: every row is near, was alive, and no cell beyond the store is near.
+    open_fates: rows that were alive and are not near: a firing cell just outside may still keep them.
+    """
+
+    near: Tensor
+    unchanged: bool
+    open_fates: int
+
+
+class Rows(ABC):
+    """What a step does beside running the update network. One object serves one rollout; `enter` a store before asking.
+
+    Args:
+        rule: what one cell does.
+        batch, size: B and (D, H, W).
+        like: a tensor with the dtype and device of the states.
+    """
+
+    index: torch.dtype
+    """Of cells and rows."""
+    lanes: int
+    """Rows of states are padded to a multiple of so many channels."""
+
+    def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
+        self.rule, self.batch, self.size = rule, batch, size
+        self.dtype, self.device = like.dtype, like.device
+        self.stride = -(-rule.channels // self.lanes) * self.lanes
+        kernels = [None if kernel is None else kernel.detach() for kernel in rule.kernels()]
+        self.kinds = len(kernels)
+        self.own = [place for place, kernel in enumerate(kernels) if kernel is None]
+        self.places = [place for place, kernel in enumerate(kernels) if kernel is not None]
+        self.taps = like.new_zeros(len(self.places), 27, self.stride)
+        """(K, 27, stride): what each kernel but the identity weighs each neighbour with."""
+        for tap, place in zip(self.taps, self.places, strict=True):
+            kernel = kernels[place]
+            assert kernel is not None
+            tap[:, : rule.channels] = kernel.expand(rule.channels, 3, 3, 3).reshape(rule.channels, 27).t()
+
+        self.into_taps = torch.zeros_like(self.taps)
+        """What flows into them, summed over calls of `unperceive_taps`."""
+
+    def padded(self, values: Tensor) -> Tensor:
+        """States of cells (N, C) as rows (N + 2, stride), those of DEAD and OUTSIDE first."""
+        first = torch.zeros(FIRST, values.shape[1], dtype=values.dtype, device=values.device)
+        first[DEAD] = self.rule.dead_value
+        rows = torch.cat([first, values])
+        return torch.nn.functional.pad(rows, (0, self.stride - values.shape[1])) if self.stride > values.shape[1] else rows
+
+    @abstractmethod
+    def enter(self, store: Store) -> None:
+        """Make the store's cells findable."""
+
+    @abstractmethod
+    def leave(self, store: Store) -> None:
+        """Forget them."""
+
+    @abstractmethod
+    def fired(self, store: Store, draw: Draw, step: int) -> Tensor:
+        """The rows that are alive and fire, rising."""
+
+    @abstractmethod
+    def perceive(self, store: Store, rows: Tensor) -> Tensor:
+        """What these rows see, (n, kinds · C); valid until the next call."""
+
+    @abstractmethod
+    def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
+        """The same for cells that may have no row."""
+
+    @abstractmethod
+    def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
+        """The adjoint of `perceive`, added to `into_x` (R, stride)."""
+
+    @abstractmethod
+    def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
+        """Adds what flows into the taps of learned kernels to `into_taps`."""
+
+    @abstractmethod
+    def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
+        """x[rows] += step_size · change."""
+
+    @abstractmethod
+    def take(self, x: Tensor, rows: Tensor) -> Tensor:
+        """step_size · x[rows], (n, C)."""
+
+    @abstractmethod
+    def mark(self, store: Store, y: Tensor | None) -> Marks:
+        """Near which cells is there one whose alpha in `y` (R, stride) is above the threshold? None: one that is alive."""
+
+    @abstractmethod
+    def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
+        """Cells that fire, were not alive, and touch a row whose fate is open; rising, each once."""
+
+    @abstractmethod
+    def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
+        """The rows beside a ring cell whose changed alpha is above the threshold, (R,) like `Store.alive`."""
+
+    @abstractmethod
+    def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
+        """The store after `mark` of `y`, entered in place of this one, and the row that each row became (0 = it died)."""
+
+    @abstractmethod
+    def carry_back(self, after: Tensor, became: Tensor) -> Tensor:
+        """What flows into each row, given what flows into the row that it became: nothing into those that died."""
