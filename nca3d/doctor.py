@@ -31,6 +31,7 @@ EXTRAS = {
     "viz": ("pyvista", "trimesh", "imageio", "imageio_ffmpeg"),
     "gpu": ("bitsandbytes",),
     "tensorboard": ("tensorboard",),
+    "graph": ("torch_geometric",),
     "notebooks": ("ipykernel", "nbclient"),
 }
 

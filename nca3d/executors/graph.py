@@ -1,0 +1,158 @@
+"""The lattice as a graph: one edge for each neighbour, its direction on the edge; and rules on any graph, such as a mesh.
+
+A cell sees by message passing (Gilmer et al. 2017): each edge carries its source's state times the kernel's weight for
+its direction, and a cell adds up what arrives. It is the plain, general executor: any neighbourhood, plain autograd, no
+code shared with the others. Sums along edges come from PyTorch Geometric (Fey & Lenssen 2019), extra `graph`; on a GPU they
+are added in no fixed order, so there two runs agree but for rounding, unless `torch.use_deterministic_algorithms(True)`.
+
+Where a rule's kernels know no direction, the graph need not be a lattice: `run_on_graph` (Grattarola et al. 2021,
+"Learning Graph Cellular Automata").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import ModuleType
+
+import torch
+from torch import Tensor
+
+from nca3d.errors import InputError
+from nca3d.executors.graph_edges import lattice_graph, mesh_graph
+from nca3d.lattice import as_size
+from nca3d.rules.cell import Rule
+
+__all__ = ["lattice_graph", "mesh_graph", "run", "run_on_graph"]
+
+
+def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
+    """Several steps on the lattice.
+
+    Args:
+        rule: what one cell does. Of a "von_neumann" rule's kernels only the centre and the 6 faces count.
+        state: float (B, D, H, W, C).
+        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
+
+    Returns:
+        The last state, (B, D, H, W, C).
+
+    Raises:
+        InputError: PyTorch Geometric is not installed.
+    """
+    size = as_size(state.shape[1:4])
+    seen = lattice_graph(size, rule.padding, rule.neighbourhood, state.device)
+    touching = lattice_graph(size, rule.padding, "moore", state.device)
+
+    def weigh() -> Tensor | None:
+        kernels = [kernel.flatten(1) for kernel in rule.kernels() if kernel is not None]
+        if not kernels:
+            return None
+        taps = torch.stack(torch.broadcast_tensors(*kernels))  # (K, 1 or C, 27)
+        return taps.permute(2, 0, 1).contiguous().index_select(0, seen.direction)[:, :, None]
+
+    nodes = state.flatten(1, 3).transpose(0, 1).contiguous()  # a gather of strided rows takes ten times as long
+    fired = fire.flatten(2).transpose(1, 2)
+    nodes = _steps(rule, nodes, fired, seen.edges, weigh, touching.edges)
+    return nodes.transpose(0, 1).reshape(state.shape).contiguous()
+
+
+def run_on_graph(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_weight: Tensor | None = None) -> Tensor:
+    """Several steps of an isotropic rule on any graph, for instance the vertices of a mesh (`mesh_graph`).
+
+    In place of the kernel's Laplacian a node i with edges j → i of weights w sees
+
+        s · (Σ_j w_ij x_j / Σ_j w_ij − x_i)         s = 88/26, minus the centre of the 27-point kernel
+
+    (0 for a node without edges). So a node weighs itself as a cell does, and what a cell spreads over its 26 neighbours a node
+    spreads over its own: a rule trained on a lattice meets numbers of the size that it knows. On a circular lattice with
+    the kernel's weights (faces 6, edges 3, corners 2) it *is* the kernel. A node lives on if its alpha or that of a
+    neighbour is above the threshold, before and after. `rule.padding` has no meaning here. Several bodies are one graph in
+    several parts, as everywhere in PyTorch Geometric.
+
+    Args:
+        rule: a rule whose kernels are the identity and a Laplacian: `perception="isotropic"`.
+        state: float (N, C).
+        edge_index: int64 (2, E), source and target; an undirected edge stands in it twice.
+        fire: bool (T, N): `nca3d.fire_mask(random_seed, range(T), [0], (1, 1, N), rate).flatten(1)`.
+        edge_weight: float (E,), above 0; None = all alike.
+
+    Returns:
+        The last state, (N, C).
+
+    Raises:
+        ValueError: a rule that looks in directions, or tensors that don't fit; the line says what is allowed.
+        InputError: PyTorch Geometric is not installed.
+    """
+    _check(rule, state, edge_index, fire, edge_weight)
+    loops = torch.arange(len(state), device=state.device).expand(2, -1)
+    edges = torch.cat([edge_index, loops], dim=1)
+    weight = _laplacian(rule, len(state), edge_index, edge_weight).to(state.dtype)[:, None, None, None]
+    return _steps(rule, state[:, None], fire[..., None], edges, lambda: weight, edges)[:, 0]
+
+
+def _steps(
+    rule: Rule, nodes: Tensor, fire: Tensor, edges: Tensor, weigh: Callable[[], Tensor | None], touching: Tensor
+) -> Tensor:
+    """`Rule.forward` with nodes (N, B, C) in place of cells, for each mask in fire (T, N, B).
+
+    Weights are asked for in each step: the gradients of learned kernels are then summed step by step, in the same order
+    however a rollout is cut into segments, so that what is kept in memory changes not one bit (law 8).
+    """
+    messages = _messages()
+
+    def alive(cells: Tensor) -> Tensor:
+        if rule.alive_threshold is None:
+            return torch.ones_like(cells[..., 0], dtype=torch.bool)
+        # Every node is a source of its own, so "here or in a neighbour" is one count.
+        return messages.count(cells[..., rule.alpha] > rule.alive_threshold, touching) > 0
+
+    def perceive(cells: Tensor) -> Tensor:
+        weight = weigh()
+        fields = iter(() if weight is None else messages.weighted_sum(cells, edges, weight).unbind(1))
+        return torch.cat([cells if kernel is None else next(fields) for kernel in rule.kernels()], dim=-1)
+
+    for fire_now in fire:
+        pre = alive(nodes)
+        delta = rule.update(perceive(nodes)).to(nodes.dtype)
+        y = torch.where(fire_now[..., None], nodes + rule.step_size * delta, nodes)
+        post = alive(y)
+        nodes = torch.where((pre & post)[..., None], y, rule.dead_value)
+    return nodes
+
+
+def _laplacian(rule: Rule, nodes: int, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+    """A weight for each edge, then for each node's edge to itself: (E + N,)."""
+    strength = next(kernel for kernel in rule.kernels() if kernel is not None)[0, 1, 1, 1].neg()
+    shares = strength.new_ones(edge_index.shape[1]) if edge_weight is None else edge_weight.to(strength.dtype)
+    total = shares.new_zeros(nodes).index_add(0, edge_index[1], shares)
+    return strength * torch.cat([shares / total[edge_index[1]], -(total > 0).to(strength.dtype)])
+
+
+def _check(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_weight: Tensor | None) -> None:
+    perception = getattr(rule, "perception", None)
+    if perception != "isotropic":
+        raise ValueError(
+            f"rule: found perception {perception!r}, allowed 'isotropic' (identity and Laplacian): "
+            "a graph has no axes, so a kernel that looks in directions means nothing on it"
+        )
+    if state.ndim != 2 or state.shape[1] != rule.channels or not state.is_floating_point():
+        raise ValueError(f"state: found {state.dtype} {tuple(state.shape)}, allowed float (N, {rule.channels})")
+    nodes = len(state)
+    fits = edge_index.ndim == 2 and len(edge_index) == 2 and edge_index.dtype == torch.int64
+    if not fits or (edge_index < 0).any() or (edge_index >= nodes).any():
+        raise ValueError(
+            f"edge_index: found {edge_index.dtype} {tuple(edge_index.shape)}, allowed int64 (2, E), each 0 .. {nodes - 1}"
+        )
+    if fire.ndim != 2 or fire.shape[1] != nodes or fire.dtype != torch.bool:
+        raise ValueError(f"fire: found {fire.dtype} {tuple(fire.shape)}, allowed bool (T, {nodes})")
+    if edge_weight is not None and (edge_weight.shape != edge_index.shape[1:] or not (edge_weight > 0).all()):
+        raise ValueError(f"edge_weight: found shape {tuple(edge_weight.shape)}, allowed ({edge_index.shape[1]},), each above 0")
+
+
+def _messages() -> ModuleType:
+    """The sums along edges: PyTorch Geometric takes seconds to import, so no one pays for it who doesn't use it."""
+    try:
+        from nca3d.executors import graph_messages
+    except ImportError as error:
+        raise InputError("executor", "graph", "no torch-geometric", "pip install 'nca3d[graph]'") from error
+    return graph_messages

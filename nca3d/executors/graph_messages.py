@@ -1,0 +1,46 @@
+"""The sums along edges, by PyTorch Geometric. The one module that imports it at its top: import this one late."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch_geometric.nn import MessagePassing
+
+
+class WeightedSum(MessagePassing):
+    """What each node sees: the sum over its edges of weight · state of the source, for K weights an edge.
+
+    seen[i, k] = Σ over edges (j → i) of weight[edge, k] · nodes[j]
+
+    Nodes come first in every tensor, so that a gather or a scatter moves whole rows.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add", node_dim=0)
+
+    def forward(self, nodes: Tensor, edges: Tensor, weight: Tensor) -> Tensor:
+        """nodes (N, B, C), edges int64 (2, E), weight (E, K, 1, 1 or C) -> (N, K, B, C)."""
+        return self.propagate(edges, nodes=nodes, weight=weight)
+
+    def message(self, nodes_j: Tensor, weight: Tensor) -> Tensor:
+        """(E, B, C), (E, K, 1, 1 or C) -> (E, K, B, C)."""
+        return weight * nodes_j[:, None]
+
+
+class Count(MessagePassing):
+    """How many of a node's sources are marked: whole numbers, so no order of summing and no NaN can change the answer."""
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add", node_dim=0)
+
+    def forward(self, marked: Tensor, edges: Tensor) -> Tensor:
+        """marked bool (N, B), edges int64 (2, E) -> int32 (N, B)."""
+        return self.propagate(edges, marked=marked.int())
+
+    def message(self, marked_j: Tensor) -> Tensor:
+        """(E, B) as it is."""
+        return marked_j
+
+
+#: Neither has parameters or a memory, so one of each serves every rule.
+weighted_sum = WeightedSum()
+count = Count()
