@@ -18,7 +18,7 @@ Golden values: draw(0, 0, 0, 0) = 0xd941144b, draw(1, 2, 3, 4) = 0xd4b33233, dra
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import index
 
 import torch
@@ -139,6 +139,14 @@ class Draw:
     def below(self) -> int:
         """A cell fires when its draw, 0 .. 2³²−1, is below this."""
         return round(self.fire_rate * _WORD)
+
+    def only(self, samples: range) -> Draw:
+        """The same draw for some neighbouring samples of the batch."""
+        if len(samples) == len(self.sample_ids):
+            return self
+        part = slice(samples.start, samples.stop)
+        given = None if self.given is None else self.given[:, part]
+        return replace(self, sample_ids=self.sample_ids[part], given=given)
 
     def masks(self, start: int, stop: int) -> Tensor:
         """Steps start .. stop−1 for every cell of the lattice, bool (stop − start, B, D, H, W)."""

@@ -1,4 +1,4 @@
-"""Builds `rows.c` when it is first needed, once for each machine, and keeps what was built.
+"""Builds the C code of `native/` when it is first needed, once for each machine, and keeps what was built.
 
 It takes about two seconds, needs a C compiler (`cc`, or the one that $CC names) and goes to $NCA3D_CACHE, else the user's cache
 folder. $NCA3D_NATIVE=0 does without. Where nothing can be built, `rows_torch.py` does the same work, several times slower.
@@ -15,7 +15,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
-SOURCE = Path(__file__).with_name("rows.c")
+FOLDER = Path(__file__).with_name("native")
+SOURCES = ("rows.c", "network.c", "steps.c")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi",
          "-shared", "-fPIC", "-pthread")  # fmt: skip
 
@@ -37,7 +38,7 @@ def build(real: str) -> Path | None:
         # Built beside and renamed: processes that start together must not load each other's half-written file.
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
-            command = [compiler, *FLAGS, f"-DREAL={real}", str(SOURCE), "-o", str(made)]
+            command = [compiler, *FLAGS, f"-DREAL={real}", *(str(FOLDER / name) for name in SOURCES), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
@@ -66,7 +67,8 @@ def cache_folder() -> Path:
 
 def _digest(compiler: str) -> str:
     """Another source, compiler or processor is another library: one built for this one may not run elsewhere."""
-    parts = [SOURCE.read_text(), compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
+    texts = [(FOLDER / name).read_text() for name in (*SOURCES, "rows.h")]
+    parts = [*texts, compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         parts += sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})

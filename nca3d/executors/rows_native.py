@@ -15,11 +15,12 @@ from nca3d.executors.store import Marks, Rows, Store
 from nca3d.fire import Draw
 from nca3d.lattice import PADDINGS, Size
 from nca3d.rules.cell import Rule
+from nca3d.rules.kernels import sobel
 
 REALS = {torch.float32: "float", torch.float64: "double"}
 _P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
-    "lattice_new": (_P, (_I, _I, _I, _I, _I, _I)),
+    "lattice_new": (_P, (_I, _I, _I, _I, _I)),
     "lattice_free": (None, (_P,)),
     "map_set": (None, (_P, _P, _N)),
     "map_clear": (None, (_P, _P, _N)),
@@ -27,27 +28,35 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "perceive": (None, (_P, _N)),
     "unperceive": (None, (_P, _N)),
     "unperceive_taps": (None, (_P, _N)),
-    "add_rows": (None, (_P, _P, _P, _N, _N, _N, _D)),
-    "take_rows": (None, (_P, _P, _P, _N, _N, _N, _D)),
+    "add_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
+    "take_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
     "carry_back": (None, (_P, _P, _P, _N, _N)),
     "mark": (_I, (_P, _P, _P, _P, _P, _N, _N, _D, _P)),
     "ring": (_N, (_P, _P, _P, _P, _P, _N, _P, _N)),
     "ring_keeps": (None, (_P, _P, _P, _P, _N, _N, _N, _N, _D, _D, _P)),
     "next_rows": (_N, (_P, _P, _P, _P, _N)),
     "grow": (None, (_P, _P, _P, _P, _P, _P, _N, _N, _P, _P, _P, _P)),
+    "layers_new": (_P, (_I, _P, _P, _P, _I)),
+    "layers_clear": (None, (_P,)),
+    "layers_collect": (None, (_P, _I, _P, _P)),
+    "part_new": (_P, ()),
+    "part_free": (None, (_P,)),
+    "part_bytes": (_N, ()),
+    "parts_forward": (_I, (_P, _I)),
+    "parts_backward": (_I, (_P, _I)),
 }
 
 
-class _Fire(ctypes.Structure):
+class Fire(ctypes.Structure):
     _fields_ = (
         ("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P)
     )  # fmt: skip
 
 
-class _Sight(ctypes.Structure):
+class Sight(ctypes.Structure):
     _fields_ = (
         ("lattice", _P), ("cells", _P), ("rows", _P), ("x", _P), ("taps", _P), ("place", _P), ("seen", _P), ("into_taps", _P),
-        ("kernels", _N), ("kinds", _N), ("channels", _N), ("stride", _N),
+        ("kernels", _N), ("wide", _N), ("channels", _N), ("stride", _N), ("gradient", _I),
     )  # fmt: skip
 
 
@@ -80,21 +89,25 @@ class NativeRows(Rows):
         code = library(REALS[like.dtype])
         assert code is not None
         self.code = code
-        threads = torch.get_num_threads()
-        self.lattice = code.lattice_new(batch, *size, PADDINGS.index(rule.padding), threads)
+        self.lattice = code.lattice_new(batch, *size, PADDINGS.index(rule.padding))
         if not self.lattice:
             raise MemoryError(f"no memory for the map of {batch} lattices of {size}")
         weakref.finalize(self, code.lattice_free, self.lattice)
         self.place = torch.tensor([*self.places, self.own[0] if self.own else -1], dtype=torch.int32)
-        self.sight = _Sight(
+        self.sight = Sight(
             lattice=self.lattice, taps=self.taps.data_ptr(), into_taps=self.into_taps.data_ptr(), place=self.place.data_ptr(), kernels=len(self.places),
-            kinds=self.kinds, channels=rule.channels, stride=self.stride,
+            wide=self.kinds * rule.channels, channels=rule.channels, stride=self.stride, gradient=self._sees_gradient(),
         )  # fmt: skip
         self.sight_at = ctypes.addressof(self.sight)
         self.seen = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
-        self.fire = _Fire()
+        self.fire = Fire()
         self.fire_at = ctypes.addressof(self.fire)
         self.fire_keeps: tuple[Any, ...] = ()
+
+    def _sees_gradient(self) -> bool:
+        """Whether the first three kernels are the Sobel ones, which share most of their sums."""
+        sobels = torch.stack([sobel(axis).flatten() for axis in "xyz"]).to(self.taps)
+        return len(self.taps) >= 3 and torch.equal(self.taps[:3, :, : self.rule.channels], sobels[..., None].expand(3, 27, self.rule.channels))
 
     def enter(self, store: Store) -> None:
         self.code.map_set(self.lattice, store.cells.data_ptr(), len(store.cells))
@@ -164,21 +177,23 @@ class NativeRows(Rows):
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         change = change.contiguous()
+        width = self.rule.channels
         self.code.add_rows(
-            x.data_ptr(), rows.data_ptr(), change.data_ptr(), len(rows), self.rule.channels, self.stride, self.rule.step_size
+            x.data_ptr(), rows.data_ptr(), change.data_ptr(), len(rows), width, width, self.stride, self.rule.step_size
         )
 
     def take(self, x: Tensor, rows: Tensor) -> Tensor:
         out = torch.empty(len(rows), self.rule.channels, dtype=self.dtype)
+        width = self.rule.channels
         self.code.take_rows(
-            x.data_ptr(), rows.data_ptr(), out.data_ptr(), len(rows), self.rule.channels, self.stride, self.rule.step_size
+            x.data_ptr(), rows.data_ptr(), out.data_ptr(), len(rows), width, width, self.stride, self.rule.step_size
         )
         return out
 
-    def mark(self, store: Store, y: Tensor | None) -> Marks:
+    def mark(self, store: Store, y: Tensor) -> Marks:
         near = torch.empty(len(store.cells), dtype=torch.uint8)
         counts = (ctypes.c_int64 * 2)()
-        alpha = None if y is None else y.data_ptr() + self.rule.alpha * y.element_size()
+        alpha = y.data_ptr() + self.rule.alpha * y.element_size()
         failed = self.code.mark(
             self.lattice, store.cells.data_ptr(), alpha, store.alive.data_ptr(), near.data_ptr(), len(near), self.stride,
             self.rule.alive_threshold, counts,

@@ -82,9 +82,9 @@ class TorchRows(Rows):
     def take(self, x: Tensor, rows: Tensor) -> Tensor:
         return self.rule.step_size * x.index_select(0, rows)
 
-    def mark(self, store: Store, y: Tensor | None) -> Marks:
-        above = store.alive.bool() if y is None else y[:, self.rule.alpha] > self.rule.alive_threshold
-        above = above.index_fill(0, torch.arange(FIRST, device=self.device), False)
+    def mark(self, store: Store, y: Tensor) -> Marks:
+        above = y[:, self.rule.alpha] > self.rule.alive_threshold
+        above[:FIRST] = False
         at = self._around(store.cells[above]).flatten()
         at = at[at != NOWHERE]
         there = self.map[at]

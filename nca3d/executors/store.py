@@ -122,8 +122,8 @@ class Rows(ABC):
         """step_size · x[rows], (n, C)."""
 
     @abstractmethod
-    def mark(self, store: Store, y: Tensor | None) -> Marks:
-        """Near which cells is there one whose alpha in `y` (R, stride) is above the threshold? None: one that is alive."""
+    def mark(self, store: Store, y: Tensor) -> Marks:
+        """Which rows are at or beside one whose alpha in `y` (R, stride) is above the threshold."""
 
     @abstractmethod
     def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:

@@ -1,0 +1,142 @@
+/* The update network on blocks of rows: linear layers with ReLUs between them, forward, and backward with their gradients.
+ *
+ * One matrix product serves all: a tile of ROWS × 2 vectors of sums stays in registers while the inner dimension runs by.
+ * Rows are padded to whole vectors, with zeros, so that no loop has a remainder but the one over rows.
+ */
+#include "rows.h"
+
+#ifdef __AVX512F__
+#define TILE 12 /* 24 of 32 vector registers hold sums */
+#else
+#define TILE 3
+#endif
+
+/* to[i][j] = from[i][j] + Σ_k a(i, k) · b[k][j], with a(i, k) at a[i · down + k · along]; from may be `to`, or one row for all. */
+typedef struct {
+    const REAL *a, *b, *from;
+    REAL *to;
+    int64_t down, along, b_wide, from_wide, wide, inner;
+} Product;
+
+static inline __attribute__((always_inline)) void tile(const int rows, const int vectors, const Product *p, int64_t i, int64_t j) {
+    vec sum[TILE][2];
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++)
+            sum[r][v] = p->from ? load(p->from + (i + r) * p->from_wide + j + v * LANES) : (vec){0};
+    const REAL *a = p->a + i * p->down, *b = p->b + j;
+    for (int64_t k = 0; k < p->inner; k++, a += p->along, b += p->b_wide) {
+        vec right[2];
+        for (int v = 0; v < vectors; v++) right[v] = load(b + v * LANES);
+        for (int r = 0; r < rows; r++)
+            for (int v = 0; v < vectors; v++) sum[r][v] += a[r * p->down] * right[v];
+    }
+    for (int r = 0; r < rows; r++)
+        for (int v = 0; v < vectors; v++) *(vec *)(p->to + (i + r) * p->wide + j + v * LANES) = sum[r][v];
+}
+
+static void multiply(const Product *p, int64_t rows, int64_t columns) {
+    for (int64_t j = 0; j < columns; j += 2 * LANES) {
+        const int two = columns - j > LANES;
+        int64_t i = 0;
+        for (; i + TILE <= rows; i += TILE) two ? tile(TILE, 2, p, i, j) : tile(TILE, 1, p, i, j);
+#if TILE > 4
+        for (; i + 4 <= rows; i += 4) two ? tile(4, 2, p, i, j) : tile(4, 1, p, i, j);
+#endif
+        for (; i < rows; i++) two ? tile(1, 2, p, i, j) : tile(1, 1, p, i, j);
+    }
+}
+
+/* ---- layers --------------------------------------------------------------------------------------------------------------- */
+
+static REAL *zeros(int64_t count) { /* aligned, so that a vector never straddles two lines of cache */
+    const size_t bytes = ((size_t)count * sizeof(REAL) + 127) / 64 * 64;
+    REAL *p = aligned_alloc(64, bytes);
+    if (p) memset(p, 0, bytes);
+    return p;
+}
+
+void layers_free(Layers *net) {
+    if (!net) return;
+    REAL **lists[] = {net->weights, net->turned, net->biases, net->into_weights, net->into_biases, net->values, net->into};
+    for (int which = 0; which < 7; which++) {
+        for (int l = 0; lists[which] && l < net->layers + (which > 4); l++) free(lists[which][l]);
+        free(lists[which]);
+    }
+    free((void *)net->widths), free(net);
+}
+
+/* weights: (out, in) of each layer; biases: (out), or NULL. Returns NULL where memory is missing. */
+Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half) {
+    Layers *net = calloc(1, sizeof *net);
+    if (!net) return NULL;
+    net->layers = layers, net->half = half;
+    int64_t *w = malloc((layers + 1) * sizeof *w);
+    net->widths = w;
+    REAL ***lists[] = {&net->weights, &net->turned, &net->biases, &net->into_weights, &net->into_biases, &net->values, &net->into};
+    int good = w != NULL;
+    for (int which = 0; which < 7; which++) good &= (*lists[which] = calloc(layers + 1, sizeof(REAL *))) != NULL;
+    if (good) memcpy(w, widths, (layers + 1) * sizeof *w);
+    for (int l = 0; good && l <= layers; l++) {
+        good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->into[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
+        if (l == layers || !good) break;
+        const int64_t in = w[l], out = w[l + 1];
+        net->weights[l] = zeros(out * ROUND(in)), net->into_weights[l] = zeros(out * ROUND(in));
+        net->turned[l] = zeros(in * ROUND(out)), net->into_biases[l] = zeros(ROUND(out));
+        net->biases[l] = biases[l] ? zeros(ROUND(out)) : NULL;
+        good &= net->weights[l] && net->into_weights[l] && net->turned[l] && net->into_biases[l] && (!biases[l] || net->biases[l]);
+        for (int64_t o = 0; good && o < out; o++) {
+            if (biases[l]) net->biases[l][o] = biases[l][o];
+            for (int64_t i = 0; i < in; i++)
+                net->weights[l][o * ROUND(in) + i] = net->turned[l][i * ROUND(out) + o] = weights[l][o * in + i];
+        }
+    }
+    if (!good) layers_free(net), net = NULL;
+    return net;
+}
+
+void layers_clear(Layers *net) {
+    for (int l = 0; l < net->layers; l++) {
+        memset(net->into_weights[l], 0, net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
+        memset(net->into_biases[l], 0, ROUND(net->widths[l + 1]) * sizeof(REAL));
+    }
+}
+
+/* What flowed into a layer's weights (out, in) and bias (out) since `layers_clear`, added to these; either may be NULL. */
+void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias) {
+    const int64_t in = net->widths[l], out = net->widths[l + 1];
+    for (int64_t o = 0; o < out; o++) {
+        if (bias) bias[o] += net->into_biases[l][o];
+        for (int64_t i = 0; weight && i < in; i++) weight[o * in + i] += net->into_weights[l][o * ROUND(in) + i];
+    }
+}
+
+/* From values[0] to the answer, or, where that is not asked for, to what the last layer gets. */
+REAL *layers_forward(Layers *net, int64_t rows, int answer) {
+    for (int l = 0; l < net->layers - !answer; l++) {
+        const int64_t in = net->widths[l], out = ROUND(net->widths[l + 1]);
+        REAL *to = net->values[l + 1];
+        Product p = {net->values[l], net->turned[l], net->biases[l], to, ROUND(in), 1, out, 0, out, in};
+        multiply(&p, rows, out);
+        if (l + 1 < net->layers)
+            for (int64_t i = 0; i < rows * out; i++) to[i] = to[i] > 0 ? to[i] : 0;
+    }
+    return net->values[net->layers];
+}
+
+/* From into[layers] to what flows into values[0]; `layers_forward` of the same rows goes before. */
+REAL *layers_backward(Layers *net, int64_t rows) {
+    for (int l = net->layers - 1; l >= 0; l--) {
+        const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
+        const REAL *into = net->into[l + 1], *value = net->values[l];
+        REAL *back = net->into[l], *bias = net->into_biases[l], *weight = net->into_weights[l];
+        Product sum = {into, value, weight, weight, 1, wide, in, in, in, rows};
+        multiply(&sum, out, in);
+        for (int64_t i = 0; i < rows; i++)
+            for (int64_t o = 0; o < wide; o++) bias[o] += into[i * wide + o];
+        Product through = {into, net->weights[l], NULL, back, wide, 1, in, 0, in, out};
+        multiply(&through, rows, in);
+        if (l > 0)
+            for (int64_t i = 0; i < rows * in; i++) back[i] = value[i] > 0 ? back[i] : 0;
+    }
+    return net->into[0];
+}

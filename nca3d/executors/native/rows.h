@@ -1,0 +1,96 @@
+/* Rows of living cells: what the files of this folder share. See rows.c. */
+#ifndef NCA3D_ROWS_H
+#define NCA3D_ROWS_H
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifndef REAL
+#define REAL float
+#endif
+#define LANES 16 /* numbers in a vector; the compiler splits it where the processor's are shorter */
+#define DEAD 0
+#define OUTSIDE 1
+#define FIRST 2
+#define ROUND(n) (((n) + LANES - 1) / LANES * LANES)
+
+typedef REAL vec __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
+enum { ZEROS, REPLICATE, CIRCULAR };
+
+static inline vec load(const REAL *p) { return *(const vec *)p; }
+
+typedef struct {
+    int32_t *map;
+    int32_t *born; /* cells that the last `mark` found beside a living one and outside the store, sorted */
+    int64_t born_room, born_count;
+    int64_t bytes;
+    int32_t batch, depth, height, width, padding;
+} Lattice;
+
+/* Which cells fire in one step. */
+typedef struct {
+    const uint8_t *mask; /* given masks (all samples, this step), or NULL: draw */
+    uint32_t seed, step;
+    uint64_t below; /* fire_rate · 2³² */
+    const int32_t *ids;
+} Fire;
+
+/* What is seen of what, and where it goes. */
+typedef struct {
+    const Lattice *l;
+    const int32_t *cells, *rows; /* the cell of each row; the rows asked for, or NULL: `cells` itself is asked for */
+    REAL *x;                     /* states, or what flows back into them */
+    const REAL *taps;            /* (K, 27, stride) */
+    const int32_t *place;        /* (K + 1): where each kernel's channels go in what is seen; last: the cell itself, or -1 */
+    REAL *seen;                  /* (n, wide) */
+    REAL *into_taps;             /* (K, 27, stride) */
+    int64_t kernels, wide, channels, stride;
+    int32_t gradient; /* whether the first three kernels are the Sobel ones for x, y, z */
+} Sight;
+
+Lattice *lattice_new(int32_t batch, int32_t depth, int32_t height, int32_t width, int32_t padding);
+void lattice_free(Lattice *l);
+int64_t fire_rows(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, int64_t n, int32_t *rows);
+void perceive(const Sight *s, int64_t n);
+void unperceive(const Sight *s, int64_t n);
+void unperceive_taps(const Sight *s, int64_t n);
+void map_set(Lattice *l, const int32_t *cells, int64_t n);
+void map_clear(Lattice *l, const int32_t *cells, int64_t n);
+void add_rows(REAL *x, const int32_t *rows, const REAL *change, int64_t n, int64_t channels, int64_t wide, int64_t stride,
+              double factor);
+void take_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t channels, int64_t wide, int64_t stride,
+               double factor);
+void carry_back(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride);
+int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre, uint8_t *near, int64_t n, int64_t stride,
+         double threshold, int64_t counts[2]);
+int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, const uint8_t *near, int64_t n,
+             int32_t *out, int64_t room);
+void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, const REAL *change, int64_t n, int64_t alpha,
+                int64_t wide, int64_t stride, double factor, double threshold, uint8_t *kept);
+int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n);
+void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n,
+          int64_t stride, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next);
+
+/* network.c: linear layers with ReLUs between them, on blocks of rows */
+#define BLOCK 256 /* rows at once: what flows between layers stays in the processor's cache */
+
+typedef struct {
+    int32_t layers, half; /* half: products of numbers rounded to bfloat16, summed in full */
+    const int64_t *widths; /* (layers + 1) */
+    REAL **weights;        /* (out, ROUND(in)) */
+    REAL **turned;         /* (in, ROUND(out)): the same, transposed */
+    REAL **biases;         /* (ROUND(out)), or NULL */
+    REAL **values;         /* (layers + 1): (BLOCK, ROUND(width)), what each layer gets, then the answer */
+    REAL **into;           /* the same for what flows back */
+    REAL **into_weights, **into_biases;
+} Layers;
+
+Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half);
+void layers_free(Layers *net);
+void layers_clear(Layers *net);
+void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias);
+REAL *layers_forward(Layers *net, int64_t rows, int answer);
+REAL *layers_backward(Layers *net, int64_t rows);
+
+#endif

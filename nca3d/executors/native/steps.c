@@ -1,0 +1,241 @@
+/* Whole steps of living cells, forward and backward: what event_steps.py does in torch, here without a call for each operation.
+ *
+ * A `Part` is the samples that one thread runs. Stores of all steps lie one after the other on a tape, memory that the caller
+ * gives, so that the backward pass finds them; without a tape two buffers take turns. A step that does not fit on the tape leaves
+ * everything as it was, and the caller goes on with a fresh one.
+ */
+#include <pthread.h>
+
+#include "rows.h"
+
+typedef struct {
+    int64_t tape, rows, fired;              /* which tape; rows of the store; how many fired */
+    int64_t cells, x, fired_rows, became;   /* byte offsets; cells may be those of an earlier record on the same tape; became -1: none */
+} Record;
+
+typedef struct {
+    Lattice *l; /* the caller's */
+    Layers *net;
+    Sight sight; /* taps, places, sizes; what is looked at is filled in here */
+    Fire fire;
+    const uint8_t *masks; /* of step 0, or NULL */
+    int64_t mask_step;    /* from one step's masks to the next */
+    int64_t first_step;   /* absolute number of step 0 */
+    int64_t alpha;
+    double factor, threshold;
+    /* the store before the next step */
+    int64_t rows;
+    const int32_t *cells;
+    const REAL *x;
+    const uint8_t *alive;
+    /* where steps are recorded; NULL: they are not */
+    char *tape;
+    int64_t tape_number, tape_room, tape_used, cells_at;
+    Record *records; /* of steps `recorded_from`, … */
+    int64_t recorded_from;
+    char *turns[2];
+    int64_t turns_room[2];
+    int32_t turn;
+    /* work space */
+    void *space;
+    int64_t space_room;
+    int64_t step, stop;
+    int32_t failed; /* no memory */
+    /* backward */
+    char *const *tapes;
+    REAL *into_x; /* in: what flows into the rows after the last step; out: before the first */
+    int64_t into_rows;
+    REAL *into_turns[2];
+    int64_t into_room[2];
+    int32_t learns_kernels, further;
+} Part;
+
+Part *part_new(void) { return calloc(1, sizeof(Part)); }
+
+void part_free(Part *p) {
+    free(p->turns[0]), free(p->turns[1]), free(p->into_turns[0]), free(p->into_turns[1]), free(p->space);
+    layers_free(p->net), free(p);
+}
+
+int64_t part_bytes(void) { return sizeof(Part); }
+
+static int room(void **at, int64_t *have, int64_t need) {
+    if (need <= *have) return 1;
+    free(*at);
+    need += need / 4;
+    *at = aligned_alloc(64, (size_t)(need + 63) / 64 * 64);
+    *have = *at ? need : 0;
+    return *at != NULL;
+}
+
+static int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+static char *on_tape(Part *p, int64_t bytes) {
+    char *at = p->tape + p->tape_used;
+    p->tape_used += aligned(bytes);
+    return at;
+}
+
+/* One block of rows: what they see -> the network's answer. */
+static REAL *answer(Part *p, const int32_t *cells, const int32_t *rows, const REAL *x, int64_t n, int whole) {
+    Sight s = p->sight;
+    s.l = p->l, s.cells = cells, s.rows = rows, s.x = (REAL *)x, s.seen = p->net->values[0];
+    perceive(&s, n);
+    return layers_forward(p->net, n, whole);
+}
+
+static void set_fire(Part *p, int64_t step) {
+    p->fire.step = (uint32_t)(p->first_step + step);
+    p->fire.mask = p->masks ? p->masks + step * p->mask_step : NULL;
+}
+
+/* Which rows the ring keeps alive, NULL if none or no memory. */
+static uint8_t *kept_by_ring(Part *p, const uint8_t *near, int64_t open, uint8_t *kept) {
+    const int64_t stride = p->sight.stride;
+    int32_t *cells = malloc(27 * open * sizeof *cells);
+    if (!cells) return p->failed = 1, NULL;
+    const int64_t count = ring(p->l, &p->fire, p->cells, p->alive, near, p->rows, cells, 27 * open);
+    memset(kept, 0, p->rows);
+    for (int64_t i = 0; i < count; i += BLOCK) {
+        const int64_t n = count - i < BLOCK ? count - i : BLOCK;
+        const REAL *change = answer(p, cells + i, NULL, p->x, n, 1);
+        ring_keeps(p->l, cells + i, p->x, change, n, p->alpha, stride, stride, p->factor, p->threshold, kept);
+    }
+    free(cells);
+    return count ? kept : NULL;
+}
+
+/* Runs step p->step. Returns 0 if the tape has no room for it: nothing has changed then. */
+static int forward(Part *p) {
+    const int64_t n = p->rows, stride = p->sight.stride, row = stride * (int64_t)sizeof(REAL);
+    if (!room(&p->space, &p->space_room, aligned(n * 4) + aligned(n * row) + 2 * aligned(n) + aligned(n * 4))) return p->failed = 1;
+    char *space = p->space;
+    int32_t *fired = (int32_t *)space;
+    REAL *y = (REAL *)(space += aligned(n * 4));
+    uint8_t *near = (uint8_t *)(space += aligned(n * row)), *kept = (uint8_t *)(space += aligned(n));
+    int32_t *became = (int32_t *)(space += aligned(n));
+
+    set_fire(p, p->step);
+    const int64_t count = fire_rows(p->l, &p->fire, p->cells, p->alive, n, fired);
+    memcpy(y, p->x, n * row);
+    for (int64_t i = 0; i < count; i += BLOCK) {
+        const int64_t some = count - i < BLOCK ? count - i : BLOCK;
+        const REAL *change = answer(p, p->cells, fired + i, p->x, some, 1);
+        add_rows(y, fired + i, change, some, p->sight.channels, stride, stride, p->factor);
+    }
+    int64_t counts[2];
+    if (mark(p->l, p->cells, y + p->alpha, p->alive, near, n, stride, p->threshold, counts)) return p->failed = 1;
+    const int same = (int)counts[0];
+    uint8_t *holds = !same && counts[1] ? kept_by_ring(p, near, counts[1], kept) : NULL;
+    if (p->failed) return 1;
+
+    const int64_t after = same ? n : next_rows(p->l, p->alive, near, holds, n);
+    const int64_t needed = aligned(after * row) + (same && p->tape ? 0 : aligned(after * 4) + aligned(after)) +
+                           (p->tape ? aligned(count * 4) + (same ? 0 : aligned(n * 4)) : 0);
+    REAL *x;
+    int32_t *cells = (int32_t *)p->cells;
+    uint8_t *alive = (uint8_t *)p->alive;
+    if (p->tape) {
+        if (p->tape_used + needed > p->tape_room) return 0;
+        Record *record = p->records + (p->step - p->recorded_from);
+        *record = (Record){p->tape_number, n, count, p->cells_at, (char *)p->x - p->tape, p->tape_used, -1};
+        memcpy(on_tape(p, count * 4), fired, count * 4);
+        if (!same) record->became = p->tape_used, became = (int32_t *)on_tape(p, n * 4);
+        x = (REAL *)on_tape(p, after * row);
+        if (!same) p->cells_at = p->tape_used, cells = (int32_t *)on_tape(p, after * 4), alive = (uint8_t *)on_tape(p, after);
+    } else {
+        p->turn = !p->turn;
+        if (!room((void **)&p->turns[p->turn], &p->turns_room[p->turn], needed)) return p->failed = 1;
+        char *at = p->turns[p->turn];
+        x = (REAL *)at, cells = (int32_t *)(at += aligned(after * row)), alive = (uint8_t *)(at + aligned(after * 4));
+        if (same) memcpy(cells, p->cells, n * 4), memcpy(alive, p->alive, n);
+    }
+    if (same)
+        memcpy(x, y, n * row);
+    else
+        grow(p->l, p->cells, y, p->alive, near, holds, n, stride, cells, x, alive, became);
+    p->rows = after, p->cells = cells, p->x = x, p->alive = alive, p->step++;
+    return 1;
+}
+
+/* Steps up to p->stop, or until the tape is full. With a tape the store is copied to it first: its offsets are of this tape. */
+static void *run_forward(void *given) {
+    Part *p = given;
+    if (p->tape) {
+        const int64_t row = p->sight.stride * (int64_t)sizeof(REAL), n = p->rows;
+        if (aligned(n * row) + aligned(n * 4) + aligned(n) > p->tape_room) return NULL;
+        p->tape_used = 0;
+        p->x = memcpy(on_tape(p, n * row), p->x, n * row);
+        p->cells_at = p->tape_used;
+        p->cells = memcpy(on_tape(p, n * 4), p->cells, n * 4);
+        p->alive = memcpy(on_tape(p, n), p->alive, n);
+    }
+    map_set(p->l, p->cells, p->rows);
+    while (p->step < p->stop && !p->failed && forward(p)) {}
+    map_clear(p->l, p->cells, p->rows);
+    return NULL;
+}
+
+/* Backward through the step of `record`: p->into_x of the rows after it -> of the rows before it. */
+static void backward(Part *p, const Record *record, int further) {
+    char *tape = p->tapes[record->tape];
+    const int64_t n = record->rows, stride = p->sight.stride;
+    const int32_t *cells = (const int32_t *)(tape + record->cells), *fired = (const int32_t *)(tape + record->fired_rows);
+    const REAL *x = (const REAL *)(tape + record->x);
+    const int32_t *became = record->became < 0 ? NULL : (const int32_t *)(tape + record->became);
+    if (became) {
+        p->turn = !p->turn;
+        if (!room((void **)&p->into_turns[p->turn], &p->into_room[p->turn], n * stride * (int64_t)sizeof(REAL))) {
+            p->failed = 1;
+            return;
+        }
+        carry_back(p->into_x, became, p->into_turns[p->turn], n, stride);
+        p->into_x = p->into_turns[p->turn];
+    }
+    p->into_rows = n;
+
+    /* What flows into the changes is read before anything is added to `into_x` through what cells saw. */
+    if (!room(&p->space, &p->space_room, (record->fired + BLOCK) * stride * (int64_t)sizeof(REAL))) {
+        p->failed = 1;
+        return;
+    }
+    REAL *into = p->space;
+    take_rows(p->into_x, fired, into, record->fired, stride, stride, stride, p->factor);
+    map_set(p->l, cells, n);
+    for (int64_t i = 0; i < record->fired; i += BLOCK) {
+        const int64_t some = record->fired - i < BLOCK ? record->fired - i : BLOCK;
+        answer(p, cells, fired + i, x, some, 0);
+        memcpy(p->net->into[p->net->layers], into + i * stride, some * stride * sizeof(REAL));
+        Sight s = p->sight;
+        s.l = p->l, s.cells = cells, s.rows = fired + i, s.seen = layers_backward(p->net, some);
+        s.x = (REAL *)x;
+        if (p->learns_kernels) unperceive_taps(&s, some);
+        s.x = p->into_x;
+        if (further) unperceive(&s, some);
+    }
+    map_clear(p->l, cells, n);
+}
+
+static void *run_backward(void *given) {
+    Part *p = given;
+    while (p->step > p->stop && !p->failed) {
+        p->step--;
+        backward(p, p->records + (p->step - p->recorded_from), p->further || p->step > p->stop);
+    }
+    return NULL;
+}
+
+/* Each part in a thread of its own. Threads meet once a segment: waking one may cost as much as a whole step of a small body. */
+static int run(Part *const *parts, int32_t count, void *(*work)(void *)) {
+    pthread_t ids[count];
+    int started = 0, failed = 0;
+    while (started < count - 1 && !pthread_create(&ids[started], NULL, work, parts[started])) started++;
+    for (int k = started; k < count; k++) work(parts[k]);
+    for (int k = 0; k < started; k++) pthread_join(ids[k], NULL);
+    for (int k = 0; k < count; k++) failed |= parts[k]->failed;
+    return failed;
+}
+
+int parts_forward(Part *const *parts, int32_t count) { return run(parts, count, run_forward); }
+
+int parts_backward(Part *const *parts, int32_t count) { return run(parts, count, run_backward); }

@@ -1,0 +1,179 @@
+"""Samples of a batch run by compiled code: `Part` of `event_steps.py` for the networks that most rules have, a segment a call."""
+
+from __future__ import annotations
+
+import ctypes
+import weakref
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.executors.event_steps import Part
+from nca3d.executors.network import linear_layers, trained
+from nca3d.executors.rows_native import Fire, NativeRows, Sight
+from nca3d.executors.store import Store
+from nca3d.rules.cell import Rule
+
+_P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
+
+RECORD = 7
+"""Numbers that steps.c writes down of a step."""
+
+
+class _Part(ctypes.Structure):
+    """`Part` of steps.c, field by field."""
+
+    _fields_ = (
+        ("lattice", _P), ("net", _P), ("sight", Sight), ("fire", Fire), ("masks", _P), ("mask_step", _N), ("first_step", _N),
+        ("alpha", _N), ("factor", _D), ("threshold", _D),
+        ("rows", _N), ("cells", _P), ("x", _P), ("alive", _P),
+        ("tape", _P), ("tape_number", _N), ("tape_room", _N), ("tape_used", _N), ("cells_at", _N), ("records", _P),
+        ("recorded_from", _N), ("turns", _P * 2), ("turns_room", _N * 2), ("turn", _I), ("space", _P), ("space_room", _N),
+        ("step", _N), ("stop", _N), ("failed", _I),
+        ("tapes", _P), ("into_x", _P), ("into_rows", _N), ("into_turns", _P * 2), ("into_room", _N * 2),
+        ("learns_kernels", _I), ("further", _I),
+    )  # fmt: skip
+
+
+def fits(rule: Rule, network_dtype: torch.dtype | None) -> bool:
+    """Whether compiled code knows the rule's update network."""
+    return network_dtype is None and linear_layers(rule) is not None
+
+
+@dataclass
+class NativePart(Part):
+    """See `Part`. What the backward pass needs lies on tapes: tensors that hold the stores of all steps one after the other."""
+
+    rows: NativeRows
+    c: Any = field(init=False)
+    alive_with: list[Any] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        code, rule, rows = self.rows.code, self.rule, self.rows
+        at = code.part_new()
+        if not at or code.part_bytes() != ctypes.sizeof(_Part):
+            raise MemoryError("no memory for the work space of a rollout")
+        weakref.finalize(self, code.part_free, at)
+        self.at = at
+        self.c = c = _Part.from_address(at)
+        c.lattice, c.sight, c.alpha = rows.lattice, rows.sight, rule.alpha
+        c.sight.wide = -(-rows.kinds * rule.channels // rows.lanes) * rows.lanes
+        c.factor, c.threshold, c.learns_kernels = rule.step_size, rule.alive_threshold, rule.learns_kernels
+        self._set_draw()
+        self._set_network()
+
+    def _set_draw(self) -> None:
+        draw, c = self.draw, self.c
+        ids = draw.words().contiguous()
+        c.fire.ids, c.fire.seed, c.fire.below = ids.data_ptr(), draw.random_seed, draw.below
+        c.first_step = draw.first_step
+        self.alive_with.append(ids)
+        if draw.given is not None and len(draw.given):
+            masks = draw.given if draw.given[0].is_contiguous() else draw.given.contiguous()
+            c.masks, c.mask_step = masks.data_ptr(), masks.stride(0)
+            self.alive_with.append(masks)
+
+    def _set_network(self) -> None:
+        layers = linear_layers(self.rule)
+        assert layers is not None
+        widths = torch.tensor([layers[0].in_features, *(layer.out_features for layer in layers)])
+        pointers = _P * len(layers)
+        weights = [layer.weight.detach().contiguous() for layer in layers]
+        biases = [None if layer.bias is None else layer.bias.detach().contiguous() for layer in layers]
+        self.c.net = self.rows.code.layers_new(
+            len(layers), widths.data_ptr(), pointers(*(w.data_ptr() for w in weights)),
+            pointers(*(None if b is None else b.data_ptr() for b in biases)), 0,
+        )  # fmt: skip
+        if not self.c.net:
+            raise MemoryError("no memory for the update network")
+
+    @staticmethod
+    def forward(parts: list[NativePart], steps: range, keep: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
+        for part in parts:
+            part._begin(steps, keep)
+        unfinished = parts
+        while unfinished:
+            for part in unfinished:
+                if keep:
+                    part._new_tape()
+            _call(parts[0].rows.code.parts_forward, unfinished)
+            unfinished = [part for part in unfinished if part.c.step < part.c.stop]
+        return [part._finish(keep) for part in parts]
+
+    def _begin(self, steps: range, keep: bool) -> None:
+        c, store = self.c, self.store
+        c.step, c.stop, c.rows = steps.start, steps.stop, len(store.cells)
+        c.cells, c.x, c.alive = store.cells.data_ptr(), store.x.data_ptr(), store.alive.data_ptr()
+        c.tape = c.records = None
+        self.records = torch.zeros(len(steps) if keep else 0, RECORD, dtype=torch.int64)
+        self.tapes: list[Tensor] = []
+
+    def _new_tape(self) -> None:
+        """Room for the steps that are left, if the body grows no more; if it does, another one follows."""
+        c = self.c
+        row = self.rows.stride * self.store.x.element_size()
+        room = (c.stop - c.step + 1) * (c.rows * (row + 11) + 512)
+        if self.tapes and c.step == self.tape_begun:  # not even one step found room on the last one
+            room = max(room, 2 * len(self.tapes[-1]))
+        self.tape_begun = c.step
+        tape = torch.empty(room, dtype=torch.uint8)
+        self.tapes.append(tape)
+        c.tape, c.tape_room, c.tape_used, c.tape_number = tape.data_ptr(), room, 0, len(self.tapes) - 1
+        c.records, c.recorded_from = self.records.data_ptr(), self._first()
+
+    def _first(self) -> int:
+        return self.c.stop - len(self.records)
+
+    def _finish(self, keep: bool) -> list[Tensor | None]:
+        """Copies the last store out of the tape or buffer that it lies in."""
+        c = self.c
+        dtype = self.store.x.dtype
+        x = torch.empty(c.rows, self.rows.stride, dtype=dtype)
+        cells, alive = torch.empty(c.rows, dtype=torch.int32), torch.empty(c.rows, dtype=torch.uint8)
+        for tensor, at in ((x, c.x), (cells, c.cells), (alive, c.alive)):
+            ctypes.memmove(tensor.data_ptr(), at, tensor.nbytes)
+        self.store = Store(cells, x, alive)
+        c.tape = None
+        return [self.records, *self.tapes] if keep else []
+
+    @staticmethod
+    def backward(  # type: ignore[override]
+        parts: list[NativePart], steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
+    ) -> list[Tensor]:
+        held: list[Any] = []
+        for part, (records, *tapes), gradient in zip(parts, kept, into, strict=True):
+            assert records is not None
+            pointers = (_P * len(tapes))(*(tape.data_ptr() for tape in tapes if tape is not None))
+            start = gradient.clone()  # the rows are added to in place, and these are autograd's
+            held += [pointers, start, records]
+            c = part.c
+            c.tapes, c.records, c.recorded_from = ctypes.addressof(pointers), records.data_ptr(), steps.start
+            c.into_x, c.into_rows, c.step, c.stop, c.further = start.data_ptr(), len(start), steps.stop, steps.start, further
+        _call(parts[0].rows.code.parts_backward, parts)
+        results = []
+        for part in parts:
+            result = torch.empty(part.c.into_rows, part.rows.stride, dtype=part.rows.dtype)
+            ctypes.memmove(result.data_ptr(), part.c.into_x, result.nbytes)
+            results.append(result)
+        del held
+        return results
+
+    def clear(self) -> None:
+        self.rows.code.layers_clear(self.c.net)
+        self.rows.into_taps.zero_()
+
+    def collected(self) -> list[Tensor]:
+        parameters = trained(self.rule)
+        gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
+        for place, layer in enumerate(linear_layers(self.rule) or []):
+            into = [None if p is None or id(p) not in gradients else gradients[id(p)].data_ptr() for p in (layer.weight, layer.bias)]
+            self.rows.code.layers_collect(self.c.net, place, *into)
+        return list(gradients.values())
+
+
+def _call(function: Any, parts: list[NativePart]) -> None:
+    pointers = (_P * len(parts))(*(part.at for part in parts))
+    if function(pointers, len(parts)):
+        raise MemoryError("no memory for the rows of a rollout")
