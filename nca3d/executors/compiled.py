@@ -38,7 +38,7 @@ def build(real: str) -> Path | None:
         # Built beside and renamed: processes that start together must not load each other's half-written file.
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
-            command = [compiler, *FLAGS, f"-DREAL={real}", *(str(FOLDER / name) for name in SOURCES), "-o", str(made)]
+            command = [compiler, *FLAGS, f"-DREAL={real}", *(["-DFLOATS"] if real == "float" else []), *(str(FOLDER / name) for name in SOURCES), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
@@ -67,7 +67,7 @@ def cache_folder() -> Path:
 
 def _digest(compiler: str) -> str:
     """Another source, compiler or processor is another library: one built for this one may not run elsewhere."""
-    texts = [(FOLDER / name).read_text() for name in (*SOURCES, "rows.h")]
+    texts = [(FOLDER / name).read_text() for name in (*SOURCES, "rows.h", "half.h")]
     parts = [*texts, compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

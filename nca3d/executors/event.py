@@ -15,6 +15,8 @@ and their gradient; this file opens a state for them, deals samples out to threa
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -55,10 +57,24 @@ def run(
         ValueError: a rule that this executor can't run exactly; the line names what can.
     """
     refuse(rule, state)
-    if isinstance(state, Compact):
-        return _run(rule, state, draw, start, stop, memory)
-    cells = _seen(rule, state) if state.requires_grad else compact(state, rule.dead_value)
-    return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
+    threads = torch.get_num_threads()
+    with one_core():
+        if isinstance(state, Compact):
+            return _run(rule, state, draw, start, stop, memory, threads)
+        cells = _seen(rule, state) if state.requires_grad else compact(state, rule.dead_value)
+        return dense(_run(rule, cells, draw, start, stop, memory, threads), rule.dead_value)
+
+
+@contextmanager
+def one_core() -> Iterator[None]:
+    """torch computes on the calling core alone inside: what it has to do here is short, and waking a thread for it may take longer.
+    The compiled steps have threads of their own."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def unfit(rule: Rule) -> str:
@@ -90,15 +106,15 @@ def _seen(rule: Rule, state: Tensor) -> Compact:
     return gather(state, there.flatten().nonzero().squeeze(1))
 
 
-def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Compact:
+def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, threads: int) -> Compact:
     device = state.values.device.type
     network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     native = rows_native.available(state.values)
     backend = NativeRows if native else TorchRows
-    kind: Any = NativePart if native and native_part.fits(rule, network_dtype) else Part
+    kind: Any = NativePart if native and native_part.fits(rule, state.values, network_dtype) else Part
     with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
         parts, xs = [], []
-        for values, cells, samples in _dealt(state, torch.get_num_threads() if kind is NativePart else 1):
+        for values, cells, samples in _dealt(state, threads if kind is NativePart else 1):
             rows = backend(rule, len(samples), state.size, values)
             store, source = _open(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))

@@ -37,9 +37,11 @@ class _Part(ctypes.Structure):
     )  # fmt: skip
 
 
-def fits(rule: Rule, network_dtype: torch.dtype | None) -> bool:
-    """Whether compiled code knows the rule's update network."""
-    return network_dtype is None and linear_layers(rule) is not None
+def fits(rule: Rule, values: Tensor, network_dtype: torch.dtype | None) -> bool:
+    """Whether compiled code knows the rule's update network and the arithmetic asked for."""
+    half = network_dtype == torch.bfloat16 and values.dtype == torch.float32
+    same = all(parameter.dtype == values.dtype and parameter.device == values.device for parameter in rule.parameters())
+    return same and (network_dtype is None or half) and linear_layers(rule) is not None
 
 
 @dataclass
@@ -84,7 +86,7 @@ class NativePart(Part):
         biases = [None if layer.bias is None else layer.bias.detach().contiguous() for layer in layers]
         self.c.net = self.rows.code.layers_new(
             len(layers), widths.data_ptr(), pointers(*(w.data_ptr() for w in weights)),
-            pointers(*(None if b is None else b.data_ptr() for b in biases)), 0,
+            pointers(*(None if b is None else b.data_ptr() for b in biases)), self.network.dtype == torch.bfloat16,
         )  # fmt: skip
         if not self.c.net:
             raise MemoryError("no memory for the update network")

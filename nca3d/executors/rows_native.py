@@ -21,6 +21,7 @@ REALS = {torch.float32: "float", torch.float64: "double"}
 _P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "lattice_new": (_P, (_I, _I, _I, _I, _I)),
+    "lanes": (_I, ()),
     "lattice_free": (None, (_P,)),
     "map_set": (None, (_P, _P, _N)),
     "map_clear": (None, (_P, _P, _N)),
@@ -82,13 +83,12 @@ class NativeRows(Rows):
     """See `Rows`. float32 or float64 on the CPU."""
 
     index = torch.int32
-    lanes = 16
 
     def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
-        super().__init__(rule, batch, size, like)
         code = library(REALS[like.dtype])
         assert code is not None
-        self.code = code
+        self.code, self.lanes = code, code.lanes()
+        super().__init__(rule, batch, size, like)
         self.lattice = code.lattice_new(batch, *size, PADDINGS.index(rule.padding))
         if not self.lattice:
             raise MemoryError(f"no memory for the map of {batch} lattices of {size}")

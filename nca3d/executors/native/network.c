@@ -5,10 +5,16 @@
  */
 #include "rows.h"
 
-#ifdef __AVX512F__
+#if defined(__AVX512F__) || defined(__aarch64__)
 #define TILE 12 /* 24 of 32 vector registers hold sums */
 #else
-#define TILE 3
+#define TILE 6 /* 12 of 16 */
+#endif
+
+#ifdef FLOATS
+#include "half.h"
+#else
+#define HAS_HALF 0
 #endif
 
 /* to[i][j] = from[i][j] + Σ_k a(i, k) · b[k][j], with a(i, k) at a[i · down + k · along]; from may be `to`, or one row for all. */
@@ -39,12 +45,25 @@ static void multiply(const Product *p, int64_t rows, int64_t columns) {
         const int two = columns - j > LANES;
         int64_t i = 0;
         for (; i + TILE <= rows; i += TILE) two ? tile(TILE, 2, p, i, j) : tile(TILE, 1, p, i, j);
-#if TILE > 4
         for (; i + 4 <= rows; i += 4) two ? tile(4, 2, p, i, j) : tile(4, 1, p, i, j);
-#endif
         for (; i < rows; i++) two ? tile(1, 2, p, i, j) : tile(1, 1, p, i, j);
     }
 }
+
+#if !HAS_HALF
+/* To the nearest bfloat16, ties to even; what is not a number stays so. */
+static void round_to_half(REAL *x, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        float f = (float)x[i];
+        uint32_t bits;
+        memcpy(&bits, &f, sizeof bits);
+        if ((bits & 0x7fffffffu) <= 0x7f800000u) bits += 0x7fffu + ((bits >> 16) & 1);
+        bits &= 0xffff0000u;
+        memcpy(&f, &bits, sizeof f);
+        x[i] = f;
+    }
+}
+#endif
 
 /* ---- layers --------------------------------------------------------------------------------------------------------------- */
 
@@ -55,6 +74,8 @@ static REAL *zeros(int64_t count) { /* aligned, so that a vector never straddles
     return p;
 }
 
+static uint32_t *words(int64_t count) { return aligned_alloc(64, ((size_t)count * sizeof(uint32_t) + 127) / 64 * 64); }
+
 void layers_free(Layers *net) {
     if (!net) return;
     REAL **lists[] = {net->weights, net->turned, net->biases, net->into_weights, net->into_biases, net->values, net->into};
@@ -62,7 +83,34 @@ void layers_free(Layers *net) {
         for (int l = 0; lists[which] && l < net->layers + (which > 4); l++) free(lists[which][l]);
         free(lists[which]);
     }
+    for (int l = 0; l < net->layers; l++) {
+        if (net->weight_pairs) free(net->weight_pairs[l]);
+        if (net->turned_pairs) free(net->turned_pairs[l]);
+    }
+    free(net->weight_pairs), free(net->turned_pairs), free(net->left_pairs), free(net->right_pairs);
     free((void *)net->widths), free(net);
+}
+
+/* The weights once more, rounded. Returns 0 where memory is missing. */
+static int halve(Layers *net) {
+    int64_t widest = 0;
+    for (int l = 0; l <= net->layers; l++) widest = widest < net->widths[l] ? ROUND(net->widths[l]) : widest;
+    net->weight_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
+    net->turned_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
+    net->left_pairs = words(BLOCK * widest), net->right_pairs = words(BLOCK * widest);
+    if (!net->weight_pairs || !net->turned_pairs || !net->left_pairs || !net->right_pairs) return 0;
+    for (int l = 0; l < net->layers; l++) {
+        const int64_t in = net->widths[l], out = net->widths[l + 1];
+#if HAS_HALF
+        net->weight_pairs[l] = words((out + 1) / 2 * ROUND(in)), net->turned_pairs[l] = words(ROUND(in) / 2 * ROUND(out));
+        if (!net->weight_pairs[l] || !net->turned_pairs[l]) return 0;
+        pairs_down(net->weights[l], out, ROUND(in), net->weight_pairs[l]);
+        pairs_down(net->turned[l], in, ROUND(out), net->turned_pairs[l]);
+#else
+        round_to_half(net->weights[l], out * ROUND(in)), round_to_half(net->turned[l], in * ROUND(out));
+#endif
+    }
+    return 1;
 }
 
 /* weights: (out, in) of each layer; biases: (out), or NULL. Returns NULL where memory is missing. */
@@ -74,7 +122,7 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
     net->widths = w;
     REAL ***lists[] = {&net->weights, &net->turned, &net->biases, &net->into_weights, &net->into_biases, &net->values, &net->into};
     int good = w != NULL;
-    for (int which = 0; which < 7; which++) good &= (*lists[which] = calloc(layers + 1, sizeof(REAL *))) != NULL;
+    for (int which = 0; which < 7; which++) good &= (*lists[which] = calloc((size_t)layers + 1, sizeof(REAL *))) != NULL;
     if (good) memcpy(w, widths, (layers + 1) * sizeof *w);
     for (int l = 0; good && l <= layers; l++) {
         good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->into[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
@@ -90,6 +138,7 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
                 net->weights[l][o * ROUND(in) + i] = net->turned[l][i * ROUND(out) + o] = weights[l][o * in + i];
         }
     }
+    if (good && half) good = halve(net);
     if (!good) layers_free(net), net = NULL;
     return net;
 }
@@ -110,15 +159,53 @@ void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias) {
     }
 }
 
+/* values[l + 1] = values[l] · weights + bias */
+static void through_layer(Layers *net, int l, int64_t rows) {
+    const int64_t in = net->widths[l], out = ROUND(net->widths[l + 1]);
+#if HAS_HALF
+    if (net->half) {
+        pairs_along(net->values[l], rows, ROUND(in), net->left_pairs);
+        HalfProduct p = {net->left_pairs, net->turned_pairs[l], net->biases[l], net->values[l + 1], ROUND(in) / 2, 1, out, 0, out,
+                         (in + 1) / 2};
+        half_multiply(&p, rows, out);
+        return;
+    }
+#else
+    if (net->half) round_to_half(net->values[l], rows * ROUND(in));
+#endif
+    Product p = {net->values[l], net->turned[l], net->biases[l], net->values[l + 1], ROUND(in), 1, out, 0, out, in};
+    multiply(&p, rows, out);
+}
+
+/* into_weights += intoᵀ · values and into[l] = into[l + 1] · weightsᵀ */
+static void back_through_layer(Layers *net, int l, int64_t rows) {
+    const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
+    REAL *into = net->into[l + 1], *weight = net->into_weights[l];
+#if HAS_HALF
+    if (net->half) {
+        pairs_down(into, rows, wide, net->left_pairs), pairs_down(net->values[l], rows, in, net->right_pairs);
+        HalfProduct sum = {net->left_pairs, net->right_pairs, weight, weight, 1, wide, in, in, in, (rows + 1) / 2};
+        half_multiply(&sum, out, in);
+        pairs_along(into, rows, wide, net->left_pairs);
+        HalfProduct back = {net->left_pairs, net->weight_pairs[l], NULL, net->into[l], wide / 2, 1, in, 0, in, (out + 1) / 2};
+        half_multiply(&back, rows, in);
+        return;
+    }
+#else
+    if (net->half) round_to_half(into, rows * wide);
+#endif
+    Product sum = {into, net->values[l], weight, weight, 1, wide, in, in, in, rows};
+    multiply(&sum, out, in);
+    Product back = {into, net->weights[l], NULL, net->into[l], wide, 1, in, 0, in, out};
+    multiply(&back, rows, in);
+}
+
 /* From values[0] to the answer, or, where that is not asked for, to what the last layer gets. */
 REAL *layers_forward(Layers *net, int64_t rows, int answer) {
     for (int l = 0; l < net->layers - !answer; l++) {
-        const int64_t in = net->widths[l], out = ROUND(net->widths[l + 1]);
+        through_layer(net, l, rows);
         REAL *to = net->values[l + 1];
-        Product p = {net->values[l], net->turned[l], net->biases[l], to, ROUND(in), 1, out, 0, out, in};
-        multiply(&p, rows, out);
-        if (l + 1 < net->layers)
-            for (int64_t i = 0; i < rows * out; i++) to[i] = to[i] > 0 ? to[i] : 0;
+        for (int64_t i = 0; l + 1 < net->layers && i < rows * ROUND(net->widths[l + 1]); i++) to[i] = to[i] > 0 ? to[i] : 0;
     }
     return net->values[net->layers];
 }
@@ -126,17 +213,13 @@ REAL *layers_forward(Layers *net, int64_t rows, int answer) {
 /* From into[layers] to what flows into values[0]; `layers_forward` of the same rows goes before. */
 REAL *layers_backward(Layers *net, int64_t rows) {
     for (int l = net->layers - 1; l >= 0; l--) {
-        const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
+        const int64_t in = ROUND(net->widths[l]), wide = ROUND(net->widths[l + 1]);
         const REAL *into = net->into[l + 1], *value = net->values[l];
-        REAL *back = net->into[l], *bias = net->into_biases[l], *weight = net->into_weights[l];
-        Product sum = {into, value, weight, weight, 1, wide, in, in, in, rows};
-        multiply(&sum, out, in);
+        REAL *back = net->into[l], *bias = net->into_biases[l];
         for (int64_t i = 0; i < rows; i++)
             for (int64_t o = 0; o < wide; o++) bias[o] += into[i * wide + o];
-        Product through = {into, net->weights[l], NULL, back, wide, 1, in, 0, in, out};
-        multiply(&through, rows, in);
-        if (l > 0)
-            for (int64_t i = 0; i < rows * in; i++) back[i] = value[i] > 0 ? back[i] : 0;
+        back_through_layer(net, l, rows);
+        for (int64_t i = 0; l > 0 && i < rows * in; i++) back[i] = value[i] > 0 ? back[i] : 0;
     }
     return net->into[0];
 }

@@ -33,6 +33,8 @@ void lattice_free(Lattice *l) {
     free(l->born), free(l);
 }
 
+int32_t lanes(void) { return (int32_t)LANES; }
+
 static int64_t volume(const Lattice *l) { return (int64_t)l->depth * l->height * l->width; }
 
 static int wrap(int at, int side, int padding) {

@@ -9,13 +9,21 @@
 #ifndef REAL
 #define REAL float
 #endif
-#define LANES 16 /* numbers in a vector; the compiler splits it where the processor's are shorter */
+/* A vector is one register of the processor that this is built for; LANES numbers of it. */
+#if defined(__AVX512F__)
+#define VECTOR 64
+#elif defined(__AVX__)
+#define VECTOR 32
+#else
+#define VECTOR 16
+#endif
+#define LANES ((int64_t)(VECTOR / sizeof(REAL)))
 #define DEAD 0
 #define OUTSIDE 1
 #define FIRST 2
 #define ROUND(n) (((n) + LANES - 1) / LANES * LANES)
 
-typedef REAL vec __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL))));
+typedef REAL vec __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
 enum { ZEROS, REPLICATE, CIRCULAR };
 
 static inline vec load(const REAL *p) { return *(const vec *)p; }
@@ -84,6 +92,7 @@ typedef struct {
     REAL **values;         /* (layers + 1): (BLOCK, ROUND(width)), what each layer gets, then the answer */
     REAL **into;           /* the same for what flows back */
     REAL **into_weights, **into_biases;
+    uint32_t **weight_pairs, **turned_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
 } Layers;
 
 Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half);
