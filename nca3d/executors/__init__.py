@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nca3d.compact import Compact
 from nca3d.executors import dense, event, graph, rows_native
+from nca3d.executors.cores import use_cores
 from nca3d.executors.every_cell import EveryCell
 from nca3d.executors.memory import BUDGET, Memory
 from nca3d.registry import Registry
@@ -39,4 +40,4 @@ def choose(rule: Rule, state: Tensor | Compact) -> str:
     return "event" if living < SPARSE else "dense"
 
 
-__all__ = ["BUDGET", "EXECUTORS", "EveryCell", "Memory", "choose"]
+__all__ = ["BUDGET", "EXECUTORS", "EveryCell", "Memory", "choose", "use_cores"]

@@ -15,8 +15,6 @@ and their gradient; this file opens a state for them, deals samples out to threa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from nca3d.compact import Compact, compact, dense, gather
 from nca3d.executors import native_part, rows_native
+from nca3d.executors.cores import torch_on_one
 from nca3d.executors.event_steps import Part, advance
 from nca3d.executors.memory import Memory
 from nca3d.executors.native_part import NativePart
@@ -38,8 +37,8 @@ from nca3d.rules.cell import Rule
 PLANNED = 16
 """Steps from one look at the memory budget to the next: bodies grow on the way."""
 
-THREADED = 4096
-"""Rows of a batch from which its samples are dealt out to threads; below, one thread alone is as fast."""
+PART, MOST_PARTS = 16_384, 32
+"""Rows times steps that are worth a part of their own, some ten milliseconds of work, and how many parts there are at most."""
 
 
 def run(
@@ -57,24 +56,11 @@ def run(
         ValueError: a rule that this executor can't run exactly; the line names what can.
     """
     refuse(rule, state)
-    threads = torch.get_num_threads()
-    with one_core():
+    with torch_on_one():  # what torch has to do here is short
         if isinstance(state, Compact):
-            return _run(rule, state, draw, start, stop, memory, threads)
+            return _run(rule, state, draw, start, stop, memory)
         cells = _seen(rule, state) if state.requires_grad else compact(state, rule.dead_value)
-        return dense(_run(rule, cells, draw, start, stop, memory, threads), rule.dead_value)
-
-
-@contextmanager
-def one_core() -> Iterator[None]:
-    """torch computes on the calling core alone inside: what it has to do here is short, and waking a thread for it may take longer.
-    The compiled steps have threads of their own."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+        return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
 def unfit(rule: Rule) -> str:
@@ -106,7 +92,7 @@ def _seen(rule: Rule, state: Tensor) -> Compact:
     return gather(state, there.flatten().nonzero().squeeze(1))
 
 
-def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, threads: int) -> Compact:
+def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Compact:
     device = state.values.device.type
     network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     native = rows_native.available(state.values)
@@ -114,7 +100,7 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
     kind: Any = NativePart if native and native_part.fits(rule, state.values, network_dtype) else Part
     with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
         parts, xs = [], []
-        for values, cells, samples in _dealt(state, threads if kind is NativePart else 1):
+        for values, cells, samples in _dealt(state, stop - start if kind is NativePart else 0):
             rows = backend(rule, len(samples), state.size, values)
             store, source = _open(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
@@ -130,14 +116,17 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
     return _close(parts, xs, state)
 
 
-def _dealt(state: Compact, threads: int) -> list[tuple[Tensor, Tensor, range]]:
-    """(values, cells, samples) for each thread: whole samples, so that threads never meet, about as many rows for each."""
-    threads = threads if len(state.cells) >= THREADED else 1
+def _dealt(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
+    """(values, cells, samples) of each part: whole samples, so that threads never meet, with about as many rows in each.
+
+    How many follows from the work alone, not from the cores: sums of gradients are the same on any machine.
+    """
+    count = max(1, min(state.batch, MOST_PARTS, len(state.cells) * steps // PART))
     volume = math.prod(state.size)
     firsts = torch.searchsorted(state.cells, torch.arange(state.batch + 1, device=state.cells.device) * volume)
     bounds = [0]
-    for k in range(1, min(threads, state.batch)):
-        sample = int((firsts - len(state.cells) * k / threads).abs().argmin())
+    for k in range(1, count):
+        sample = int((firsts - len(state.cells) * k / count).abs().argmin())
         bounds += [sample] if bounds[-1] < sample < state.batch else []
     bounds.append(state.batch)
     rows = firsts[torch.tensor(bounds)].tolist()

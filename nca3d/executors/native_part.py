@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nca3d.executors.cores import cores
 from nca3d.executors.event_steps import Part
 from nca3d.executors.network import linear_layers, trained
 from nca3d.executors.rows_native import Fire, NativeRows, Sight
@@ -177,5 +178,5 @@ class NativePart(Part):
 
 def _call(function: Any, parts: list[NativePart]) -> None:
     pointers = (_P * len(parts))(*(part.at for part in parts))
-    if function(pointers, len(parts)):
+    if function(pointers, len(parts), cores()):
         raise MemoryError("no memory for the rows of a rollout")

@@ -43,8 +43,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "part_new": (_P, ()),
     "part_free": (None, (_P,)),
     "part_bytes": (_N, ()),
-    "parts_forward": (_I, (_P, _I)),
-    "parts_backward": (_I, (_P, _I)),
+    "parts_forward": (_I, (_P, _I, _I)),
+    "parts_backward": (_I, (_P, _I, _I)),
 }
 
 

@@ -9,16 +9,17 @@ from collections.abc import Iterator
 import torch
 
 from nca3d.config import Config
+from nca3d.executors import use_cores
 
 SMALL = 32_768
-"""Cells of a batch below which one thread is the best choice."""
+"""Cells of a batch below which one thread is the best choice for torch's operations."""
 
 
 def choose_threads(config: Config) -> int:
-    """The threads that the config names; 0 = one for small batches, else as many as torch has.
+    """The threads of torch's operations that the config names; 0 = one for small batches, else as many as torch has.
 
-    On small lattices an operation takes a tenth of a millisecond. Two threads gain little there (0.26 s an iteration of the
-    default body at 11x20x15 against 0.34) and lose much as soon as anything else runs on the machine (1.4 s against 0.39).
+    On small lattices an operation takes a tenth of a millisecond, less than waking a thread for it may take. Compiled steps,
+    most of an iteration, run for tens of milliseconds: they use all threads that there are (`executors.use_cores`).
     """
     if config.threads:
         return config.threads
@@ -29,8 +30,9 @@ def choose_threads(config: Config) -> int:
 def threads(config: Config) -> Iterator[None]:
     """Computes with `choose_threads(config)` threads, and gives back as many as there were: a notebook goes on as before."""
     before = torch.get_num_threads()
-    torch.set_num_threads(choose_threads(config))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    with use_cores(config.threads or before):
+        torch.set_num_threads(choose_threads(config))
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)

@@ -1,6 +1,6 @@
 /* Whole steps of living cells, forward and backward: what event_steps.py does in torch, here without a call for each operation.
  *
- * A `Part` is the samples that one thread runs. Stores of all steps lie one after the other on a tape, memory that the caller
+ * A `Part` is some samples of a batch, run by one thread. Stores of all steps lie one after the other on a tape, memory that the caller
  * gives, so that the backward pass finds them; without a tape two buffers take turns. A step that does not fit on the tape leaves
  * everything as it was, and the caller goes on with a fresh one.
  */
@@ -159,11 +159,10 @@ static int forward(Part *p) {
 }
 
 /* Steps up to p->stop, or until the tape is full. With a tape the store is copied to it first: its offsets are of this tape. */
-static void *run_forward(void *given) {
-    Part *p = given;
+static void run_forward(Part *p) {
     if (p->tape) {
         const int64_t row = p->sight.stride * (int64_t)sizeof(REAL), n = p->rows;
-        if (aligned(n * row) + aligned(n * 4) + aligned(n) > p->tape_room) return NULL;
+        if (aligned(n * row) + aligned(n * 4) + aligned(n) > p->tape_room) return;
         p->tape_used = 0;
         p->x = memcpy(on_tape(p, n * row), p->x, n * row);
         p->cells_at = p->tape_used;
@@ -173,7 +172,6 @@ static void *run_forward(void *given) {
     map_set(p->l, p->cells, p->rows);
     while (p->step < p->stop && !p->failed && forward(p)) {}
     map_clear(p->l, p->cells, p->rows);
-    return NULL;
 }
 
 /* Backward through the step of `record`: p->into_x of the rows after it -> of the rows before it. */
@@ -216,26 +214,38 @@ static void backward(Part *p, const Record *record, int further) {
     map_clear(p->l, cells, n);
 }
 
-static void *run_backward(void *given) {
-    Part *p = given;
+static void run_backward(Part *p) {
     while (p->step > p->stop && !p->failed) {
         p->step--;
         backward(p, p->records + (p->step - p->recorded_from), p->further || p->step > p->stop);
     }
+}
+
+typedef struct {
+    Part *const *parts;
+    int32_t count, next;
+    void (*work)(Part *);
+} Queue;
+
+static void *serve(void *given) {
+    Queue *q = given;
+    for (int32_t k; (k = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED)) < q->count;) q->work(q->parts[k]);
     return NULL;
 }
 
-/* Each part in a thread of its own. Threads meet once a segment: waking one may cost as much as a whole step of a small body. */
-static int run(Part *const *parts, int32_t count, void *(*work)(void *)) {
-    pthread_t ids[count];
+/* Threads take parts from a queue and meet once a segment: waking one may cost as much as a whole step of a small body. */
+static int run(Part *const *parts, int32_t count, int32_t threads, void (*work)(Part *)) {
+    Queue queue = {parts, count, 0, work};
+    pthread_t ids[64];
     int started = 0, failed = 0;
-    while (started < count - 1 && !pthread_create(&ids[started], NULL, work, parts[started])) started++;
-    for (int k = started; k < count; k++) work(parts[k]);
+    while (started < 63 && started + 1 < threads && started + 1 < count && !pthread_create(&ids[started], NULL, serve, &queue))
+        started++;
+    serve(&queue);
     for (int k = 0; k < started; k++) pthread_join(ids[k], NULL);
-    for (int k = 0; k < count; k++) failed |= parts[k]->failed;
+    for (int32_t k = 0; k < count; k++) failed |= parts[k]->failed;
     return failed;
 }
 
-int parts_forward(Part *const *parts, int32_t count) { return run(parts, count, run_forward); }
+int parts_forward(Part *const *parts, int32_t count, int32_t threads) { return run(parts, count, threads, run_forward); }
 
-int parts_backward(Part *const *parts, int32_t count) { return run(parts, count, run_backward); }
+int parts_backward(Part *const *parts, int32_t count, int32_t threads) { return run(parts, count, threads, run_backward); }

@@ -1,0 +1,41 @@
+"""How many cores compiled steps run on. Results do not depend on it, not by one bit: samples are dealt out by their number alone.
+
+It is not torch's number of threads: torch's short operations on a small body lose by a second thread, whole segments gain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+
+_chosen: ContextVar[int | None] = ContextVar("cores", default=None)
+
+
+def cores() -> int:
+    """Those of `use_cores`, else as many as torch uses now."""
+    return _chosen.get() or torch.get_num_threads()
+
+
+@contextmanager
+def use_cores(count: int) -> Iterator[None]:
+    """Compiled steps inside run on so many cores, whatever torch's number of threads is."""
+    token = _chosen.set(count)
+    try:
+        yield
+    finally:
+        _chosen.reset(token)
+
+
+@contextmanager
+def torch_on_one() -> Iterator[None]:
+    """torch's own operations inside run on the calling core alone, compiled steps on as many as before."""
+    threads = torch.get_num_threads()
+    with use_cores(cores()):
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
