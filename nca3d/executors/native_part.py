@@ -42,7 +42,8 @@ def fits(rule: Rule, values: Tensor, network_dtype: torch.dtype | None) -> bool:
     """Whether compiled code knows the rule's update network and the arithmetic asked for."""
     half = network_dtype == torch.bfloat16 and values.dtype == torch.float32
     same = all(parameter.dtype == values.dtype and parameter.device == values.device for parameter in rule.parameters())
-    return same and (network_dtype is None or half) and linear_layers(rule) is not None
+    once = sum(kernel is None for kernel in rule.kernels()) <= 1
+    return once and same and (network_dtype is None or half) and linear_layers(rule) is not None
 
 
 @dataclass

@@ -61,7 +61,8 @@ def linear_layers(rule: Rule) -> list[nn.Linear] | None:
     modules = list(rule.network)
     for place, module in enumerate(modules):
         wanted = nn.ReLU if place % 2 else nn.Linear
-        if type(module) is not wanted or any(id(p) not in own for p in module.parameters()) or module._forward_hooks:
+        if type(module) is not wanted or any(id(p) not in own for p in module.parameters()):
             return None
-    linear = [module for module in modules if isinstance(module, nn.Linear)]
-    return linear if len(modules) % 2 and not rule.network._forward_hooks else None
+    if any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in rule.network.modules()):
+        return None
+    return [module for module in modules if isinstance(module, nn.Linear)] if len(modules) % 2 else None

@@ -1,14 +1,46 @@
-"""Every kind of rule that the laws speak of: a new one enters all law tests by one line of `RULE_CASES`."""
+"""Every kind of rule and executor that the laws speak of: a rule enters all law tests by one line of `RULE_CASES`, an executor
+by its line in `nca3d.executors.EXECUTORS`."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from unittest.mock import patch
 
 import torch
+from torch import nn
 
+from nca3d.executors import EXECUTORS, event, native_part, rows_native
 from nca3d.rules import ConvRule, Rule
+from nca3d.rules.kernels import laplacian
 
 SIZE = (7, 6, 8)
+
+
+
+class OwnNetwork(ConvRule):
+    """An update network that no executor knows: smooth, with a layer of its own and a mixing of what is seen."""
+
+    def __init__(self):
+        super().__init__(channels=8, hidden=(24,))
+        self.mix = nn.Linear(32, 32)
+        self.network = nn.Sequential(*list(self.network))
+
+    def update(self, perception):
+        return self.network(torch.tanh(self.mix(perception)) + perception)
+
+
+class SixNeighbours(ConvRule):
+    """Sees the cells that share a face, and itself twice."""
+
+    neighbourhood = "von_neumann"
+
+    across = (laplacian() == 6 / 26).float()[None] / 6
+    slope = torch.tensor([-0.5, 0.0, 0.5]).expand(3, 3, 3)[None] * (laplacian() >= 6 / 26 - 1e-6)
+
+    def kernels(self):
+        like = next(self.parameters(), self.across)
+        return [self.across.to(like), None, self.slope.to(like), None]
+
 
 RULE_CASES: dict[str, Callable[[], Rule]] = {
     "gradient": lambda: ConvRule(channels=8, hidden=(24,)),
@@ -21,6 +53,9 @@ RULE_CASES: dict[str, Callable[[], Rule]] = {
     "classes": lambda: ConvRule(channels=8, hidden=(24,), visible=5, visible_kind="classes"),
     "deep": lambda: ConvRule(channels=8, hidden=(24, 16, 24)),
     "half steps": lambda: ConvRule(channels=8, hidden=(24,), step_size=0.5, fire_rate=0.8, alive_threshold=0.2),
+    "odd sizes": lambda: ConvRule(channels=21, hidden=(19, 3), visible=12, visible_kind="classes", perception="gradient+laplacian"),
+    "own network": OwnNetwork,
+    "six neighbours": lambda: SixNeighbours(channels=8, hidden=(24,)),
     "every cell fires": lambda: ConvRule(channels=8, hidden=(24,), fire_rate=1.0),
 }
 
@@ -36,7 +71,7 @@ def lively(name: str, random_seed: int = 0, strength: float = 0.15) -> Rule:
     """A rule with random weights that grows: its last layer is not zero any more, and alpha tends to rise."""
     rule = fresh(name, random_seed)
     generator = torch.Generator().manual_seed(random_seed)
-    last = list(rule.parameters())[-1]
+    last = rule.network[-1].weight
     with torch.no_grad():
         last.copy_(strength * torch.randn(last.shape, generator=generator))
         last[rule.alpha].abs_()
@@ -51,3 +86,19 @@ def body(
     state = torch.rand(batch, rule.channels, *size, generator=generator)
     filled = torch.rand(batch, 1, *size, generator=generator) < share
     return torch.where(filled, state, 0.0)
+
+
+def event_in_torch(*arguments):
+    """The event-driven executor as it is without a C compiler."""
+    with patch.object(rows_native, "available", return_value=False):
+        return event.run(*arguments)
+
+
+def event_step_by_step(*arguments):
+    """The same with compiled rows and the network in torch, as rules with a network of their own have it."""
+    with patch.object(native_part, "fits", return_value=False):
+        return event.run(*arguments)
+
+
+EXECUTORS["event, in torch"] = event_in_torch
+EXECUTORS["event, step by step"] = event_step_by_step
