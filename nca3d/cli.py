@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import nca3d
 from nca3d import configs
+from nca3d.bench import request
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors, RunError, nearest
 from nca3d.flags import add_fields, config_from, config_in, read_flags
@@ -98,7 +99,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         command.set_defaults(call=call)
         return command
 
-    train, evaluate, targets, doctor = add(_train), add(_evaluate), add(_targets), add(_doctor)
+    train, evaluate, bench, targets, doctor = add(_train), add(_evaluate), add(_bench), add(_targets), add(_doctor)
     train.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
     train.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(configs.names())}")
     train.add_argument("--resume", metavar="FOLDER", help="go on with the run in FOLDER; flags may change its config")
@@ -107,11 +108,12 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     evaluate.add_argument("run", metavar="RUN", help="a run folder, one of its checkpoints or zoo:NAME")
     evaluate.add_argument("--preset", default="quick", metavar="NAME", help="how thorough (default: quick)")
     evaluate.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    request.add_flags(bench)
     targets.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
     targets.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
     add_fields(targets, ("size", "target_options"))
     doctor.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
-    return parser, {"train": train, "evaluate": evaluate, "targets": targets, "doctor": doctor}
+    return parser, {"train": train, "evaluate": evaluate, "bench": bench, "targets": targets, "doctor": doctor}
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -169,6 +171,17 @@ def _evaluate(args: argparse.Namespace) -> None:
     if args.json:
         report.to_json(args.json)
         print(args.json)
+
+
+def _bench(args: argparse.Namespace) -> None:
+    """Measure speed and memory of all executors on this machine, or predict them for a lattice (--plan).
+
+    Put SETTING first: a flag that takes several values would swallow it.
+    """
+    asked = request.Request.of(args)  # refuses bad flags at once: torch alone takes seconds to load
+    from nca3d.bench.command import run
+
+    run(asked)
 
 
 def _targets(args: argparse.Namespace) -> None:

@@ -24,7 +24,7 @@ from nca3d.errors import InputError, RunError
 from nca3d.schema import toml
 
 ROOT = Path(cli.__file__).parents[1]
-COMMANDS = ["train", "evaluate", "targets", "doctor"]
+COMMANDS = ["train", "evaluate", "bench", "targets", "doctor"]
 
 
 def config_of(*argv: str) -> Config:
@@ -66,7 +66,8 @@ def test_help_is_instant_and_loads_nothing_heavy(command: list[str]) -> None:
 
 
 def test_bad_input_is_refused_before_torch_is_imported() -> None:
-    for argv in (["train", "nope"], ["train", "--batch", "0"], ["train", "--bogus"], ["evaluate", "/nope"]):
+    wrong = ["train nope", "train --batch 0", "train --bogus", "evaluate /nope", "bench nope", "bench --threads 0"]
+    for argv in map(str.split, wrong):
         done = subprocess.run([sys.executable, "-c", QUICK, *argv], cwd=ROOT, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (2, ""), done.stderr
         assert len(done.stderr.splitlines()) == 1
@@ -146,7 +147,7 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
 
 
 ONE_LINE = [
-    (["trian"], "command: found 'trian', allowed train, evaluate, targets, doctor; did you mean 'train'?"),
+    (["trian"], "command: found 'trian', allowed train, evaluate, bench, targets, doctor; did you mean 'train'?"),
     (["--bogus"], "command: found '--bogus', allowed train"),
     (["train", "--learing-rate", "0.1"], "did you mean '--learning-rate'?"),
     (["train", "--learning-rat=0.1"], "--learning-rat: found an unknown flag"),

@@ -18,7 +18,7 @@ def check_memory(config: Config) -> None:
     slots = 1 if config.regime == "growing" else config.pool_size
     state = 4 * config.channels_for(3) * math.prod(config.size)
     needed = state * (slots + 6 * config.batch // config.accumulate)
-    free = _free_memory()
+    free = free_memory()
     if needed > free:
         raise InputError(
             "config",
@@ -28,7 +28,7 @@ def check_memory(config: Config) -> None:
         )
 
 
-def _free_memory() -> int:
+def free_memory() -> int:
     """Bytes that can be had without swapping; without such a figure, as much as anyone asks for."""
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())

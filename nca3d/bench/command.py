@@ -1,0 +1,142 @@
+"""`nca3d bench`: measures what the flags ask for, prints a table, writes JSON, Markdown and a figure of the cost curves."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from nca3d.bench import curves
+from nca3d.bench.cax_peer import find_cax
+from nca3d.bench.contenders import TEXTBOOK, contenders
+from nca3d.bench.floor import Floor, measure_floor
+from nca3d.bench.machine import describe, file_stem, header, threads
+from nca3d.bench.measure import Means, announce, measure_setting
+from nca3d.bench.progress import Progress
+from nca3d.bench.request import WHERE, Request
+from nca3d.bench.results import Row, table
+from nca3d.errors import InputError
+from nca3d.executors import EXECUTORS
+
+
+def run(request: Request) -> None:
+    """Measure or plan, print, write.
+
+    Raises:
+        InputError: an executor, device or CAX that is not there; nothing was measured.
+        RunError: a setting that is not what its name says.
+    """
+    if request.device == "cuda" and not torch.cuda.is_available():
+        raise InputError(WHERE, "--device", "'cuda'", "cpu: torch sees no CUDA device")
+    cuda = request.device == "cuda" or (request.device == "auto" and torch.cuda.is_available())
+    device = torch.device("cuda" if cuda else "cpu")
+    with _threads(request.threads):
+        if request.plan is not None:
+            from nca3d.bench.plan import plan
+
+            print(plan(request.plan, device).words())
+        else:
+            _measure(request, device)
+
+
+@contextlib.contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _measure(request: Request, device: torch.device) -> None:
+    cax = find_cax(request.cax)
+    plans = [(setting, contenders(setting, request.executors, cax is not None)) for setting in request.settings]
+    machine = describe(device)
+    floor = measure_floor(device)
+    print(header(machine), floor_line(floor), sep="\n", flush=True)
+    means = Means(device, floor, request.repeats, request.memory, Progress(), cax)
+    rows: list[Row] = []
+    along: dict[str, list[Row]] = {}
+    try:
+        for setting, who in plans:
+            announce(setting, who, means)
+        for setting, who in plans:
+            rows += measure_setting(setting, who, means)
+        if request.curves:
+            # the graph executor, made for generality, costs more than the textbook at every point: only when asked for
+            drawn = request.executors or [name for name in EXECUTORS if name != "graph"]
+            along = curves.measure_curves(drawn, means)
+    finally:  # a measurement that is stopped has not been for nothing
+        means.progress.close()
+        for points in (rows, *along.values()):
+            if points:
+                print("\n" + table(points))
+    _write(request, machine, floor, rows, along)
+
+
+def floor_line(floor: Floor) -> str:
+    """What the machine itself reaches, in words."""
+    return (
+        f"floor: matrix products {floor.float32 / 1e9:.3g} Gflop/s in float32, {floor.bf16 / 1e9:.3g} in bf16; "
+        f"copies {floor.bandwidth / 1e9:.3g} GB/s (read and written)"
+    )
+
+
+def _write(request: Request, machine: dict[str, Any], floor: Floor, rows: Sequence[Row], along: dict[str, list[Row]]) -> None:
+    """The files that the flags ask for; their paths are printed."""
+    files = {"json": [request.json], "md": [], "png": [request.plot]}
+    if request.save is not None:
+        request.save.mkdir(parents=True, exist_ok=True)
+        stem = request.save / file_stem(machine)
+        files = {kind: [*places, stem.with_suffix(f".{kind}")] for kind, places in files.items()}
+    content = {
+        "machine": machine,
+        "floor": asdict(floor),
+        "settings": [asdict(setting) for setting in request.settings],
+        "rows": [asdict(row) for row in rows],
+        "curves": {name: [asdict(row) for row in points] for name, points in along.items()},
+    }
+    text = "\n\n".join([header(machine), floor_line(floor), *(table(points) for points in (rows, *along.values()))]) + "\n"
+    for kind, places in files.items():
+        for file in places:
+            if file is None or (kind == "png" and not along):
+                continue
+            if kind == "png":
+                figure(along, machine).savefig(file)
+            else:
+                file.write_text(json.dumps(content, indent=1) + "\n" if kind == "json" else text)
+            print(file)
+
+
+def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> Any:
+    """The cost curves as a Figure: time above, memory below; against living cells to the left, volume to the right."""
+    from visualize.costs import Panel, costs
+
+    resident = any(row.resident for points in along.values() for row in points)
+    kinds = {"training": ("time of a training iteration", "seconds", 1.0)}
+    kinds["resident" if resident else "allocated"] = ("peak memory above the inputs", "MB", 1e6)
+    side = curves.SIDE
+    ticks = {
+        "living": {share * side**3: f"{100 * share:g} %" for share in curves.SHARES},
+        "volume": {float(side**3): f"{side}³" for side in curves.SIDES},
+    }
+    x = {
+        "living": ("living_cells", f"living cells, of {side}³ = {side**3:,}"),
+        "volume": ("volume", f"cells of the lattice, {curves.BODY:,} of them alive"),
+    }
+    panels = []
+    for of, (what, unit, scale) in kinds.items():
+        row = []
+        for name, points in along.items():
+            field, label = x[name]
+            lines = {who: (xs, [y / scale for y in ys]) for who, (xs, ys) in curves.lines(points, field, of).items()}
+            against = name if name == "volume" else "living cells"
+            row.append(Panel(f"{what}, against {against}", label, unit, lines, ticks[name]))
+        panels.append(row)
+    title = f"batch {curves.BATCH}, {curves.STEPS} steps · {machine['device']}, {threads(machine)}"
+    return costs(panels, title=title, baseline=TEXTBOOK)

@@ -1,0 +1,143 @@
+"""Who is measured: the textbook step and every executor, each run forward alone and as training."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.bench.inputs import living_share, loss, make_rule, make_state
+from nca3d.bench.settings import Setting
+from nca3d.bench.textbook import Textbook
+from nca3d.compact import Compact, compact, dense
+from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.executors import EXECUTORS
+from nca3d.rollout import rollout
+
+TEXTBOOK, CAX = "textbook", "cax"
+
+SLOW = (TEXTBOOK, "graph")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to run a setting.
+
+    Args:
+        executor: "textbook", "cax", or an executor's name.
+        bf16: the network computes under bf16 autocast; the state stays float32.
+        compact: the state goes in and comes out as `nca3d.compact`: cells that are not zero, and nothing of the volume's size.
+        memory_budget: of `rollout`; None = its own.
+    """
+
+    executor: str
+    bf16: bool = False
+    compact: bool = False
+    memory_budget: int | None = None
+
+    @property
+    def name(self) -> str:
+        """As tables call it."""
+        return self.executor + " compact" * self.compact + " bf16" * self.bf16
+
+
+def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bool = False) -> list[Contender]:
+    """The textbook first, then CAX if it is there, then executors; those that may compute in bf16 come a second time.
+
+    Args:
+        setting: what is measured.
+        executors: names, or None for all.
+        cax: whether the peer CAX takes part.
+
+    Raises:
+        InputErrors: unknown executors, one line each.
+    """
+    known = [*EXECUTORS, "auto"]
+    wrong = [
+        InputError("nca3d bench", "--executors", repr(name), f"{', '.join(known)}{nearest(name, known)}")
+        for name in executors or ()
+        if name not in known
+    ]
+    if wrong:
+        raise InputErrors(wrong)
+    torch_names = [TEXTBOOK, *dict.fromkeys(EXECUTORS if executors is None else executors)]
+    plain = [Contender(name) for name in torch_names]
+    narrow = [Contender(name, bf16=True) for name in torch_names if setting.bf16]
+    return [plain[0], *([Contender(CAX)] if cax else []), *plain[1:], *narrow]
+
+
+class TorchRunner:
+    """A contender that runs in this process.
+
+    Args:
+        contender: who.
+        setting: what; the same rule and state for all.
+        device: where.
+    """
+
+    #: Share of the cells that were alive at the end of the warm-up.
+    living = float("nan")
+
+    def __init__(self, contender: Contender, setting: Setting, device: torch.device) -> None:
+        self.contender, self.setting, self.device = contender, setting, device
+        rule = make_rule(setting)
+        state = make_state(setting, rule).to(device)
+        self.rule = rule.to(device)
+        self.state: Tensor | Compact = compact(state) if contender.compact else state
+        self.textbook = Textbook(self.rule).to(device) if contender.executor == TEXTBOOK else None
+
+    def warm_up(self) -> None:
+        """Both kinds of run, once: the first call of an operation sets it up. Slow contenders train for two steps."""
+        seed = self.setting.random_seed
+        self.run(True, seed, steps=2 if self.contender.executor in SLOW else None)
+        last = self.run(False, seed)
+        self.living = living_share(dense(last) if isinstance(last, Compact) else last, self.rule)
+        self._drop_gradients()
+
+    def run(self, training: bool, random_seed: int, steps: int | None = None) -> Any:
+        """The last state of one rollout; as training, it has left the gradients of all parameters."""
+        with torch.set_grad_enabled(training):
+            last = self._rollout(self.setting.steps if steps is None else steps, random_seed)
+            if training:
+                loss(last, self.rule).backward()
+        return last
+
+    def time(self, training: bool, random_seed: int) -> float:
+        """Seconds of one rollout, with its backward pass if `training`.
+
+        Training meets new masks, and so new numbers of firing cells, in each iteration: give each repetition its own seed, or
+        libraries that prepare a kernel for each size look faster than they are.
+        """
+        self._wait()
+        start = time.perf_counter()
+        self.run(training, random_seed)
+        self._wait()
+        seconds = time.perf_counter() - start
+        self._drop_gradients()
+        return seconds
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _rollout(self, steps: int, random_seed: int) -> Any:
+        lean = torch.autocast(self.device.type, dtype=torch.bfloat16) if self.contender.bf16 else contextlib.nullcontext()
+        with lean:
+            if self.textbook is not None:
+                assert isinstance(self.state, Tensor), "the textbook knows no compact states"
+                return self.textbook.rollout(self.state, steps)
+            name, budget = self.contender.executor, self.contender.memory_budget
+            return rollout(self.rule, self.state, steps, random_seed=random_seed, executor=name, memory_budget=budget)
+
+    def _drop_gradients(self) -> None:
+        for module in (self.rule, self.textbook):
+            if module is not None:
+                module.zero_grad(set_to_none=True)
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)

@@ -1,0 +1,60 @@
+"""What a measurement was made on: the lines above a table, without which its numbers mean nothing."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import nca3d
+
+
+def describe(device: torch.device) -> dict[str, Any]:
+    """Names of device and processor, versions, threads, load, date."""
+    return {
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "kind": device.type,
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "nca3d": nca3d.__version__,
+        "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
+    }
+
+
+def processor() -> str:
+    """The processor's name, as its maker writes it."""
+    try:
+        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor() or platform.machine()
+
+
+def header(machine: dict[str, Any]) -> str:
+    """One line to print: a busy machine says so."""
+    busy = machine["load"] is not None and machine["load"] > 0.5
+    load = f", load {machine['load']:g} before the start: times of a busy machine compare badly" if busy else ""
+    return (
+        f"{machine['device']}, {threads(machine)} of {machine['cores']} cores, torch {machine['torch']}, "
+        f"Python {machine['python']}, nca3d {machine['nca3d']}, {machine['date']}{load}"
+    )
+
+
+def threads(machine: dict[str, Any]) -> str:
+    """`1 thread` or `2 threads`."""
+    return f"{machine['threads']} thread{'s' * (machine['threads'] > 1)}"
+
+
+def file_stem(machine: dict[str, Any]) -> str:
+    """`2026-11-25-amd-epyc-1-thread`: date, device and threads, fit for a file name."""
+    words = f"{machine['date'][:10]} {machine['device']} {threads(machine)}"
+    return re.sub(r"[^a-z0-9]+", "-", words.lower()).strip("-")

@@ -1,0 +1,87 @@
+"""What is measured: named sizes, batches, steps and shares of living cells. Imports no torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from nca3d.errors import InputError, InputErrors, nearest
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One thing to measure: a rollout of `steps` steps from a compact random body, forward alone and as training.
+
+    Args:
+        name: as the table calls it.
+        size: lattice (D, H, W).
+        batch: samples.
+        steps: of one rollout.
+        living: share of the cells that are in the alive mask at the start, above 0 up to 1.
+        channels: of the state: 3 visible, alpha, the rest hidden.
+        hidden: widths of the rule's hidden layers.
+        fire_rate: probability that a cell updates in a step.
+        bf16: whether the network under bf16 autocast is measured too.
+        random_seed: chooses body, weights and fire masks.
+    """
+
+    name: str
+    size: tuple[int, int, int]
+    batch: int
+    steps: int
+    living: float = 1.0
+    channels: int = 16
+    hidden: tuple[int, ...] = (128,)
+    fire_rate: float = 0.5
+    bf16: bool = False
+    random_seed: int = 0
+
+    @property
+    def volume(self) -> int:
+        """Cells of the whole batch, D · H · W · B."""
+        return math.prod(self.size) * self.batch
+
+    @property
+    def updates(self) -> int:
+        """Cell updates of a rollout as every peer counts them: the whole volume, once a step."""
+        return self.volume * self.steps
+
+    def words(self) -> str:
+        """`15×15×11, batch 8, 64 steps, 100 % alive`."""
+        size = "×".join(map(str, self.size))
+        return f"{size}, batch {self.batch}, {self.steps} steps, {100 * self.living:g} % alive"
+
+
+_ALL = (
+    Setting("cube", (15, 15, 11), batch=8, steps=64, bf16=True),
+    Setting("body32", (32, 32, 32), batch=4, steps=32, living=0.05),
+    Setting("body64", (64, 64, 64), batch=2, steps=16, living=0.05),
+    Setting("sparse64", (64, 64, 64), batch=2, steps=16, living=0.01),
+    Setting("quick-cube", (8, 8, 6), batch=4, steps=16, bf16=True),
+    Setting("quick-body", (24, 24, 24), batch=2, steps=8, living=0.05),
+)
+
+SETTINGS = {setting.name: setting for setting in _ALL}
+
+GROUPS = {"all": ("cube", "body32", "body64", "sparse64"), "quick": ("quick-cube", "quick-body")}
+"""One word for several settings."""
+
+
+def find(names: Iterable[str]) -> list[Setting]:
+    """The settings of these names and groups, each once, in the order given.
+
+    Raises:
+        InputErrors: unknown names, one line each.
+    """
+    found: dict[str, Setting] = {}
+    wrong = []
+    for name in names:
+        if name not in SETTINGS and name not in GROUPS:
+            known = [*GROUPS, *SETTINGS]
+            wrong.append(InputError("nca3d bench", "SETTING", repr(name), f"{', '.join(known)}{nearest(name, known)}"))
+            continue
+        found |= {each: SETTINGS[each] for each in GROUPS.get(name, (name,))}
+    if wrong:
+        raise InputErrors(wrong)
+    return list(found.values())
