@@ -130,7 +130,7 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
         rows.add(y, some, network.forward(rows.perceive(store, some)))
     marks = rows.mark(store, y)
     if marks.unchanged:
-        return Store(store.cells, y, store.alive), fired, None
+        return Store(store.cells, y, marks.near), fired, None
     kept = None
     if marks.open_fates:
         ring = rows.ring(store, marks, part.draw, step)

@@ -25,7 +25,7 @@ class Store:
 
     cells: flat indices over batch and lattice, rising; −1 in the first two rows. (R,)
     x: their states, channels padded to the backend's stride. (R, stride)
-    alive: the alive mask before the step (`pre`), uint8 or bool. (R,)
+    alive: the alive mask before the step (`pre`), a backend's own kind of bits. (R,)
     """
 
     cells: Tensor

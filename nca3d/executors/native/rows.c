@@ -65,13 +65,17 @@ static inline int go(const Lattice *l, Walk *k, int64_t cell) {
 
 /* The cells in the 3×3×3 around the one gone to, -1 beyond a border of zeros. */
 static inline void around(const Lattice *l, const Walk *k, int64_t at[27]) {
-    for (int i = -1; i <= 1; i++)
-        for (int j = -1; j <= 1; j++)
-            for (int m = -1; m <= 1; m++) {
-                const int64_t d = wrap(k->d + i, l->depth, l->padding), h = wrap(k->h + j, l->height, l->padding),
-                              w = wrap(k->w + m, l->width, l->padding);
-                *at++ = d < 0 || h < 0 || w < 0 ? -1 : k->start + (d * l->height + h) * l->width + w;
-            }
+    int d[3], h[3], w[3];
+    for (int i = 0; i < 3; i++) {
+        d[i] = wrap(k->d + i - 1, l->depth, l->padding), h[i] = wrap(k->h + i - 1, l->height, l->padding);
+        w[i] = wrap(k->w + i - 1, l->width, l->padding);
+    }
+    for (int i = 0; i < 3; i++)
+        for (int j = 0; j < 3; j++) {
+            const int64_t line = k->start + ((int64_t)d[i] * l->height + h[j]) * l->width;
+            const int out = d[i] < 0 || h[j] < 0;
+            for (int m = 0; m < 3; m++) *at++ = out || w[m] < 0 ? -1 : line + w[m];
+        }
 }
 
 /* The rows of the 27 cells around `cell`. */
@@ -130,7 +134,7 @@ int64_t fire_rows(const Lattice *l, const Fire *f, const int32_t *cells, const u
             prefix = prefix_of(f, sample);
         }
         rows[count] = (int32_t)row;
-        count += pre[row] && fires(f, prefix, cells[row], sample * v);
+        count += (pre[row] & NEAR) && fires(f, prefix, cells[row], sample * v);
     }
     return count;
 }
@@ -328,44 +332,39 @@ static int born(Lattice *l, int64_t cell) {
     return 0;
 }
 
-/* near (n bytes) = 1 for rows at or beside one whose alpha, at alpha[row · stride], is above the threshold; cells without a row
- * are kept for `grow`. counts: whether the store stays as it is, and how many rows were alive and are not near.
- * Returns 1 where memory is missing. */
+/* near[row]: NEAR for rows at or beside one whose alpha, at alpha[row · stride], is above the threshold, CORE if it is so itself.
+ * Cells beside those and without a row are kept for `grow`. counts: whether the store stays as it is, and how many rows were
+ * alive and are not near. Returns 1 where memory is missing. */
 int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre, uint8_t *near, int64_t n, int64_t stride,
          double threshold, int64_t counts[2]) {
-    const int64_t plane = (int64_t)l->height * l->width;
     Walk walk = AT_NO_LINE;
     int failed = 0;
-    memset(near, 0, n);
     l->born_count = 0;
-    for (int64_t row = FIRST; row < n && !failed; row++) {
-        if (!(alpha[row * stride] > (REAL)threshold)) continue;
-        if (go(l, &walk, cells[row])) {
-            const int32_t *p = l->map + cells[row] - plane - l->width - 1;
-            int missing = 0;
-            for (int i = 0; i < 3; i++, p += plane)
-                for (int j = 0; j < 3; j++)
-                    for (int m = 0; m < 3; m++) {
-                        const int32_t there = p[j * (int64_t)l->width + m];
-                        near[there > 0 ? there : DEAD] = 1;
-                        missing |= there == 0;
-                    }
-            if (!missing) continue;
-        }
-        int64_t at[27];
-        around(l, &walk, at);
-        for (int k = 0; k < 27; k++) {
-            if (at[k] < 0) continue;
-            const int32_t there = l->map[at[k]];
-            if (there > 0) near[there] = 1;
-            if (there == 0) failed |= born(l, at[k]);
-        }
-    }
     near[DEAD] = near[OUTSIDE] = 0;
+    for (int64_t row = FIRST; row < n; row++) {
+        const int core = alpha[row * stride] > (REAL)threshold;
+        near[row] = core ? NEAR | CORE : 0;
+        if (!core || (pre[row] & CORE)) continue; /* the store has all neighbours of cells that were above it before */
+        int64_t at[27];
+        go(l, &walk, cells[row]), around(l, &walk, at);
+        for (int k = 0; k < 27 && !failed; k++)
+            if (at[k] >= 0 && l->map[at[k]] == 0) failed = born(l, at[k]);
+    }
     qsort(l->born, l->born_count, sizeof *l->born, compare);
     for (int64_t k = 0; k < l->born_count; k++) l->map[l->born[k]] = 0;
+
     int64_t open = 0, steady = 0;
-    for (int64_t row = FIRST; row < n; row++) open += pre[row] & !near[row], steady += pre[row] & near[row];
+    walk = AT_NO_LINE;
+    for (int64_t row = FIRST; row < n; row++) {
+        if (!near[row]) {
+            int32_t rows[27];
+            neighbours(l, &walk, cells[row], rows);
+            int core = 0;
+            for (int k = 0; k < 27; k++) core |= near[rows[k]];
+            if (core & CORE) near[row] = NEAR;
+        }
+        open += pre[row] & ~near[row] & NEAR, steady += pre[row] & near[row] & NEAR;
+    }
     counts[0] = !l->born_count && steady == n - FIRST, counts[1] = open;
     return failed;
 }
@@ -377,13 +376,13 @@ int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_
     int64_t count = 0;
     Walk walk = AT_NO_LINE;
     for (int64_t row = FIRST; row < n; row++) {
-        if (!pre[row] || near[row]) continue;
+        if (!(pre[row] & ~near[row] & NEAR)) continue;
         int64_t at[27];
         go(l, &walk, cells[row]), around(l, &walk, at);
         const int64_t sample = cells[row] / v;
         const uint32_t prefix = prefix_of(f, sample);
         for (int k = 0; k < 27; k++)
-            if (at[k] >= 0 && !pre[l->map[at[k]]] && fires(f, prefix, at[k], sample * v)) {
+            if (at[k] >= 0 && !(pre[l->map[at[k]]] & NEAR) && fires(f, prefix, at[k], sample * v)) {
                 if (count < room) out[count] = (int32_t)at[k];
                 count++;
             }
@@ -414,7 +413,7 @@ void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, cons
 /* How many rows the next store has: those near, those kept, those born. kept may be NULL. */
 int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n) {
     int64_t count = FIRST + l->born_count;
-    for (int64_t row = FIRST; row < n; row++) count += near[row] | (kept && pre[row] && kept[row]);
+    for (int64_t row = FIRST; row < n; row++) count += near[row] || (kept && (pre[row] & NEAR) && kept[row]);
     return count;
 }
 
@@ -431,11 +430,11 @@ void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, c
     }
     for (int64_t row = FIRST; row <= n; row++) {
         for (; born < last && (row == n || *born < cells[row]); born++, to++) {
-            new_cells[to] = *born, new_pre[to] = 1, l->map[*born] = (int32_t)to;
+            new_cells[to] = *born, new_pre[to] = NEAR, l->map[*born] = (int32_t)to;
             memcpy(new_x + to * stride, x, bytes);
         }
         if (row == n) break;
-        const int holds = kept && pre[row] && kept[row], alive = pre[row] && (near[row] || holds);
+        const int holds = kept && (pre[row] & NEAR) && kept[row], alive = (pre[row] & NEAR) && (near[row] || holds);
         next[row] = 0;
         l->map[cells[row]] = 0;
         if (!near[row] && !holds) continue;

@@ -25,6 +25,7 @@
 
 typedef REAL vec __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
 enum { ZEROS, REPLICATE, CIRCULAR };
+enum { NEAR = 1, CORE = 2 }; /* bits of an alive mask: alive; and above the threshold itself */
 
 static inline vec load(const REAL *p) { return *(const vec *)p; }
 

@@ -5,6 +5,7 @@
  * everything as it was, and the caller goes on with a fresh one.
  */
 #include <pthread.h>
+#include <sys/mman.h>
 
 #include "rows.h"
 
@@ -66,6 +67,17 @@ static int room(void **at, int64_t *have, int64_t need) {
     *at = aligned_alloc(64, (size_t)(need + 63) / 64 * 64);
     *have = *at ? need : 0;
     return *at != NULL;
+}
+
+/* A long tape is touched from front to back: a fault for each 2 MB instead of each 4 KB. */
+static void huge_pages(char *at, int64_t bytes) {
+#ifdef MADV_HUGEPAGE
+    const int64_t huge = 1 << 21;
+    char *from = (char *)(((uintptr_t)at + huge - 1) / huge * huge);
+    if (bytes > 4 * huge) madvise(from, (at + bytes - from) / huge * huge, MADV_HUGEPAGE);
+#else
+    (void)at, (void)bytes;
+#endif
 }
 
 static int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
@@ -130,11 +142,11 @@ static int forward(Part *p) {
     if (p->failed) return 1;
 
     const int64_t after = same ? n : next_rows(p->l, p->alive, near, holds, n);
-    const int64_t needed = aligned(after * row) + (same && p->tape ? 0 : aligned(after * 4) + aligned(after)) +
+    const int64_t needed = aligned(after * row) + aligned(after) + (same && p->tape ? 0 : aligned(after * 4)) +
                            (p->tape ? aligned(count * 4) + (same ? 0 : aligned(n * 4)) : 0);
     REAL *x;
     int32_t *cells = (int32_t *)p->cells;
-    uint8_t *alive = (uint8_t *)p->alive;
+    uint8_t *alive;
     if (p->tape) {
         if (p->tape_used + needed > p->tape_room) return 0;
         Record *record = p->records + (p->step - p->recorded_from);
@@ -142,16 +154,17 @@ static int forward(Part *p) {
         memcpy(on_tape(p, count * 4), fired, count * 4);
         if (!same) record->became = p->tape_used, became = (int32_t *)on_tape(p, n * 4);
         x = (REAL *)on_tape(p, after * row);
-        if (!same) p->cells_at = p->tape_used, cells = (int32_t *)on_tape(p, after * 4), alive = (uint8_t *)on_tape(p, after);
+        alive = (uint8_t *)on_tape(p, after);
+        if (!same) p->cells_at = p->tape_used, cells = (int32_t *)on_tape(p, after * 4);
     } else {
         p->turn = !p->turn;
         if (!room((void **)&p->turns[p->turn], &p->turns_room[p->turn], needed)) return p->failed = 1;
         char *at = p->turns[p->turn];
         x = (REAL *)at, cells = (int32_t *)(at += aligned(after * row)), alive = (uint8_t *)(at + aligned(after * 4));
-        if (same) memcpy(cells, p->cells, n * 4), memcpy(alive, p->alive, n);
+        if (same) memcpy(cells, p->cells, n * 4);
     }
     if (same)
-        memcpy(x, y, n * row);
+        memcpy(x, y, n * row), memcpy(alive, near, n);
     else
         grow(p->l, p->cells, y, p->alive, near, holds, n, stride, cells, x, alive, became);
     p->rows = after, p->cells = cells, p->x = x, p->alive = alive, p->step++;
@@ -164,6 +177,7 @@ static void run_forward(Part *p) {
         const int64_t row = p->sight.stride * (int64_t)sizeof(REAL), n = p->rows;
         if (aligned(n * row) + aligned(n * 4) + aligned(n) > p->tape_room) return;
         p->tape_used = 0;
+        huge_pages(p->tape, p->tape_room);
         p->x = memcpy(on_tape(p, n * row), p->x, n * row);
         p->cells_at = p->tape_used;
         p->cells = memcpy(on_tape(p, n * 4), p->cells, n * 4);
