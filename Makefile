@@ -8,12 +8,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test check clean graphics
+.PHONY: demo test check clean graphics compiler
 
-demo: .venv/.installed-demo graphics
+demo: .venv/.installed-demo graphics compiler
 	$(BIN)/nca3d train quick
 
-test: .venv/.installed-test graphics
+test: .venv/.installed-test graphics compiler
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
 
@@ -48,6 +48,15 @@ graphics:
 	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends libegl1 libgl1 libgl1-mesa-dri >/dev/null \
 	    || echo "not installed: libegl1 libgl1 libgl1-mesa-dri. Pictures come from the built-in ray-marcher." >&2; \
 	else echo "no OpenGL: apt-get install libegl1 libgl1 libgl1-mesa-dri for it; pictures come from the built-in ray-marcher until then." >&2; fi
+
+# A C compiler for the event-driven executor: without one it runs through torch, several times slower.
+compiler:
+	@if command -v cc gcc clang >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
+	  run=; [ "$$(id -u)" = 0 ] || run=sudo; \
+	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends gcc libc6-dev >/dev/null \
+	    || echo "not installed: gcc libc6-dev. Living cells run through torch, several times slower." >&2; \
+	else echo "no C compiler: apt-get install gcc libc6-dev for it; living cells run through torch, several times slower, until then." >&2; fi
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -68,9 +69,10 @@ def compact(state: Tensor, background: float = 0.0) -> Compact:
     """
     if state.ndim != 5 or not state.is_floating_point():
         raise ValueError(f"state: found {state.dtype} {tuple(state.shape)}, allowed floating-point (B, C, D, H, W)")
-    volume = state[0, 0].numel()
+    volume = math.prod(state.shape[2:])
     found = [(sample.detach() != background).any(0).flatten().nonzero().squeeze(1) for sample in state]
-    cells = torch.cat([where + volume * b for b, where in enumerate(found)]) if found else torch.zeros(0, dtype=torch.int64)
+    none = torch.zeros(0, dtype=torch.int64, device=state.device)
+    cells = torch.cat([none, *(where + volume * b for b, where in enumerate(found))])
     return gather(state, cells)
 
 

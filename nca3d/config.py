@@ -90,6 +90,9 @@ class Config:
     threads: int = field(0, "CPU threads; 0 = one for small lattices, else as many as torch has", low=0, high=1024)
     memory: int | str = field("auto", "what a rollout keeps for its backward pass; a number = steps in a segment",
                               low=1, high=100_000, words=("auto", "keep", "recompute"))
+    memory_budget: int = field(2048, "MiB that memory = auto keeps before it recomputes", low=1, high=1 << 30)
+    executor: str = field("auto", "how steps are run; event = living cells only, graph needs the graph extra",
+                          choices=("auto", "dense", "event", "graph"))
 
     random_seed: int = field(0, "every draw follows from it", low=0, high=2**31 - 1, group="house-keeping")
     out: str = field("", "run folder; empty = runs/<target>-<n>, the first n that is free", may_be_empty=True)

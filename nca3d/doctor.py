@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
@@ -25,6 +26,7 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError, nearest
+from nca3d.executors import compiled
 from nca3d.training import checkpoint
 
 EXTRAS = {
@@ -44,6 +46,7 @@ def examine() -> int:
         "torch": f"{torch.__version__}, CUDA: {cuda}",
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()} cores",
         "bf16": "native" if _bf16() else 'emulated: precision = "bf16" saves no time here',
+        "living cells": _compiled(),
         "OpenGL": _opengl(),
         "free disk": f"{shutil.disk_usage(Path.cwd()).free / 1e9:.1f} GB in {Path.cwd()}",
     }
@@ -61,6 +64,15 @@ def _bf16() -> bool:
     flags = Path("/proc/cpuinfo")
     words = set(flags.read_text().split()) if flags.exists() else set()
     return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+
+
+def _compiled() -> str:
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        path = compiled.build("float")
+    if path:
+        return f"compiled steps in {path}"
+    return "; ".join(str(warning.message) for warning in said) or "run through torch (NCA3D_NATIVE=0)"
 
 
 def _opengl() -> str:

@@ -125,7 +125,7 @@ class Draw:
         first_step: absolute number of step 0.
         sample_ids: int (B,).
         size: lattice (D, H, W).
-        given: bool (steps, B, 1, D, H, W) instead of the draw.
+        given: bool (steps, B, 1, D, H, W) instead of the draw, on the device of `sample_ids`.
     """
 
     random_seed: int
@@ -151,7 +151,7 @@ class Draw:
     def masks(self, start: int, stop: int) -> Tensor:
         """Steps start .. stop−1 for every cell of the lattice, bool (stop − start, B, D, H, W)."""
         if self.given is not None:
-            return self.given[start:stop, :, 0].to(self.sample_ids.device)
+            return self.given[start:stop, :, 0]
         numbers = range(self.first_step + start, self.first_step + stop)
         return fire_mask(self.random_seed, numbers, self.sample_ids, self.size, self.fire_rate)[:, :, 0]
 

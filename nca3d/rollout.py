@@ -14,11 +14,13 @@ from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
 from nca3d.rules.cell import Rule
 
+
 @dataclass(frozen=True)
 class Trajectory:
-    """States on the way: `states` (T, B, C, D, H, W), `steps` (T,) absolute step numbers: the first, every k-th, the last."""
+    """States on the way: `states` (T, B, C, D, H, W), or a list of T compact ones if the rollout began with one; `steps` (T,)
+    absolute step numbers: the first, every k-th, the last."""
 
-    states: Tensor
+    states: Any
     steps: Tensor
 
 
@@ -103,11 +105,13 @@ def rollout(
     ids = torch.arange(batch, device=device) if sample_ids is None else sample_ids.to(device)
     if ids.shape != (batch,):
         raise ValueError(f"sample_ids: found shape {tuple(ids.shape)}, allowed ({batch},)")
-    draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, fire_masks)
+    given = None if fire_masks is None else fire_masks.to(device)
+    draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, given)
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     plan = Memory.of(memory, memory_budget)
 
-    recorded, done = [state], 0
+    recorded: list[Any] = [state]
+    done = 0
     for stop in _stops(steps, record_every):
         state = run(rule, state, draw, done, stop, plan)
         recorded.append(state)

@@ -1,9 +1,9 @@
 """How the same rule is run: `dense.py` is the reference, `event.py` runs living cells only. May import `lattice`, `compact`,
 `fire` and `rules`.
 
-An executor is one callable `run(rule, state, draw, start, stop, memory)`: steps start .. stop−1 of a dense or compact state, the
-answer in the same form. `EveryCell` makes one of a function on whole lattices. All must agree with `Rule.forward` (law 5); a new
-one enters the law tests by its line here.
+An executor is one callable `run(rule, state, draw, start, stop, memory)`: steps start .. stop−1 of a dense or compact state,
+the answer in the same form. `EveryCell` makes one of a function on whole lattices. All must agree with `Rule.forward` (law 5);
+a new one enters the law tests by its line here.
 """
 
 from __future__ import annotations
@@ -15,11 +15,23 @@ from nca3d.executors import dense, event, graph, rows_native
 from nca3d.executors.cores import use_cores
 from nca3d.executors.every_cell import EveryCell
 from nca3d.executors.memory import BUDGET, Memory
+from nca3d.fire import Draw
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 
+_dense_in_torch = EveryCell(dense.run)
+
+
+def run_dense(
+    rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
+) -> Tensor | Compact:  # fmt: skip
+    """Every cell of the lattice, in compiled code where it knows the rule, else as `dense.py` has it."""
+    run = event.run_every_cell if event.compiled_fits(rule, state) else _dense_in_torch
+    return run(rule, state, draw, start, stop, memory)
+
+
 EXECUTORS = Registry("executor")
-EXECUTORS["dense"] = EveryCell(dense.run)
+EXECUTORS["dense"] = run_dense
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
 

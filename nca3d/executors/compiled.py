@@ -38,7 +38,8 @@ def build(real: str) -> Path | None:
         # Built beside and renamed: processes that start together must not load each other's half-written file.
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
-            command = [compiler, *FLAGS, f"-DREAL={real}", *(["-DFLOATS"] if real == "float" else []), *(str(FOLDER / name) for name in SOURCES), "-o", str(made)]
+            kind = [f"-DREAL={real}", *(["-DFLOATS"] if real == "float" else [])]
+            command = [compiler, *FLAGS, *kind, *(str(FOLDER / name) for name in SOURCES), "-o", str(made)]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")

@@ -1,4 +1,4 @@
-"""How many cores compiled steps run on. Results do not depend on it, not by one bit: samples are dealt out by their number alone.
+"""How many cores compiled steps run on. Results do not depend on it, not by one bit: work is dealt out by its size alone.
 
 It is not torch's number of threads: torch's short operations on a small body lose by a second thread, whole segments gain.
 """

@@ -209,7 +209,7 @@ def _near_ring(
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
     alpha.index_add_(0, rows, _delta(rule, _at(seen, rows), network_dtype)[:, rule.alpha])
-    return dilate((alpha.view_as(ring) > rule.alive_threshold) & ring, circular)
+    return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 
 
 def _where(alive: Tensor, cells: Tensor, dead_value: float) -> Tensor:

@@ -8,13 +8,14 @@ A state is kept as rows of cells (`store.py`). In a step
    the alpha of those cells alone;
 4. the next store has the rows that live, and the cells that they touch: the store grows and shrinks with the body.
 
-All that `Rule.forward` computes elsewhere is thrown away there, so leaving it out changes nothing. `event_steps.py` has the steps
-and their gradient; this file opens a state for them, deals samples out to threads, and closes it again.
+All that `Rule.forward` computes elsewhere is thrown away there, so leaving it out changes nothing. `event_steps.py` has the
+steps and their gradient, `native_part.py` the same in compiled code; this file opens a state for them and closes it again.
 """
 
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -63,6 +64,30 @@ def run(
         return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
+def run_every_cell(
+    rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
+) -> Tensor | Compact:  # fmt: skip
+    """The dense executor in compiled code: the same steps, but every cell of the lattice has a row and keeps it."""
+    if isinstance(state, Compact):
+        whole = run_every_cell(rule, dense(state, rule.dead_value), draw, start, stop, memory)
+        assert isinstance(whole, Tensor)
+        return compact(whole, rule.dead_value)
+    with torch_on_one():
+        cells = gather(state, torch.arange(state[:, 0].numel(), device=state.device))
+        return dense(_run(rule, cells, draw, start, stop, memory, fixed=True), rule.dead_value)
+
+
+def compiled_fits(rule: Rule, state: Tensor | Compact) -> bool:
+    """Whether compiled code can run all of this rule's step."""
+    values = state.values if isinstance(state, Compact) else state
+    return not unfit(rule) and rows_native.available(values) and native_part.fits(rule, values, _network_dtype(values))
+
+
+def _network_dtype(values: Tensor) -> torch.dtype | None:
+    device = values.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
 def unfit(rule: Rule) -> str:
     """Why this rule can't be run by events, or ""."""
     if rule.alive_threshold is None:
@@ -92,15 +117,16 @@ def _seen(rule: Rule, state: Tensor) -> Compact:
     return gather(state, there.flatten().nonzero().squeeze(1))
 
 
-def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Compact:
-    device = state.values.device.type
-    network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    native = rows_native.available(state.values)
-    backend = NativeRows if native else TorchRows
-    kind: Any = NativePart if native and native_part.fits(rule, state.values, network_dtype) else Part
-    with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
+def _run(
+    rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, fixed: bool = False
+) -> Compact:  # fmt: skip
+    network_dtype = _network_dtype(state.values)
+    native = compiled_fits(rule, state)
+    backend = NativeRows if rows_native.available(state.values) else TorchRows
+    kind: Any = partial(NativePart, fixed=fixed) if native else Part
+    with torch.autocast(state.values.device.type, enabled=False):  # only the network ever answers in fewer bits
         parts, xs = [], []
-        for values, cells, samples in _dealt(state, stop - start if kind is NativePart else 0):
+        for values, cells, samples in _dealt(state, stop - start if native else 0):
             rows = backend(rule, len(samples), state.size, values)
             store, source = _open(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))

@@ -19,6 +19,7 @@ from nca3d.executors.store import Rows, Store
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
 
+
 @dataclass
 class Part:
     """Samples of a batch, and where they have got to; runs any update network on any device.
@@ -48,7 +49,7 @@ class Part:
         parts: list[Part], steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
     ) -> list[Tensor]:  # fmt: skip
         """What flows into the rows before the steps; with `further` also through what cells saw in the first of them."""
-        return [_backward(part, steps, *given, further) for part, *given in zip(parts, kept, into, strict=True)]  # type: ignore[misc]
+        return [_backward(part, steps, k, gradient, further) for part, k, gradient in zip(parts, kept, into, strict=True)]
 
     def clear(self) -> None:
         """Start a new sum of the parameters' gradients."""
@@ -142,16 +143,16 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
 
 def _backward(part: Part, steps: range, kept: list[Any], into_x: Tensor, further: bool) -> Tensor:
     for step in reversed(steps):
-        place = 4 * (step - steps.start)
-        into_x = _unstep(part, *kept[place : place + 4], into_x, further or step > steps.start)
+        cells, x, fired, became = kept[4 * (step - steps.start) :][:4]
+        into_x = _unstep(part, Store(cells, x, cells), fired, became, into_x, further or step > steps.start)
     return into_x
 
 
 def _unstep(
-    part: Part, cells: Tensor, x: Tensor, fired: Tensor, became: Tensor | None, after: Tensor, further: bool
+    part: Part, store: Store, fired: Tensor, became: Tensor | None, after: Tensor, further: bool
 ) -> Tensor:  # fmt: skip
     """What flows into the rows of a step, given what flows into those after it; with `further` also through what cells saw."""
-    rows, store = part.rows, Store(cells, x, cells)  # who was alive is told by who fired
+    rows = part.rows  # who was alive is told by who fired: `store.alive` is not asked for
     into_x = after.clone() if became is None else rows.carry_back(after, became)
     into_change = rows.take(into_x, fired)
     rows.enter(store)

@@ -1,4 +1,4 @@
-"""Samples of a batch run by compiled code: `Part` of `event_steps.py` for the networks that most rules have, a segment a call."""
+"""Samples of a batch run by compiled code, a segment a call: `Part` of `event_steps.py` for the network of most rules."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Part(ctypes.Structure):
         ("recorded_from", _N), ("turns", _P * 2), ("turns_room", _N * 2), ("turn", _I), ("space", _P), ("space_room", _N),
         ("step", _N), ("stop", _N), ("failed", _I),
         ("tapes", _P), ("into_x", _P), ("into_rows", _N), ("into_turns", _P * 2), ("into_room", _N * 2),
-        ("learns_kernels", _I), ("further", _I),
+        ("learns_kernels", _I), ("further", _I), ("fixed", _I),
     )  # fmt: skip
 
 
@@ -48,9 +48,13 @@ def fits(rule: Rule, values: Tensor, network_dtype: torch.dtype | None) -> bool:
 
 @dataclass
 class NativePart(Part):
-    """See `Part`. What the backward pass needs lies on tapes: tensors that hold the stores of all steps one after the other."""
+    """See `Part`. What the backward pass needs lies on tapes: tensors that hold the stores of all steps one after the other.
+
+    fixed: every cell of the lattice has a row, and keeps it (the dense executor).
+    """
 
     rows: NativeRows
+    fixed: bool = False
     c: Any = field(init=False)
     alive_with: list[Any] = field(init=False, default_factory=list)
 
@@ -64,7 +68,8 @@ class NativePart(Part):
         self.c = c = _Part.from_address(at)
         c.lattice, c.sight, c.alpha = rows.lattice, rows.sight, rule.alpha
         c.sight.wide = -(-rows.kinds * rule.channels // rows.lanes) * rows.lanes
-        c.factor, c.threshold, c.learns_kernels = rule.step_size, rule.alive_threshold, rule.learns_kernels
+        c.factor, c.threshold, c.learns_kernels = rule.step_size, rule.threshold, rule.learns_kernels
+        c.fixed = self.fixed
         self._set_draw()
         self._set_network()
 
@@ -113,13 +118,14 @@ class NativePart(Part):
         c.tape = c.records = None
         self.records = torch.zeros(len(steps) if keep else 0, RECORD, dtype=torch.int64)
         self.tapes: list[Tensor] = []
+        self.tape_begun = -1
 
     def _new_tape(self) -> None:
-        """Room for the steps that are left, if the body grows no more; if it does, another one follows."""
+        """Room for the steps that are left, if the body stays what it is; if it does not, another one follows."""
         c = self.c
         row = self.rows.stride * self.store.x.element_size()
-        room = (c.stop - c.step + 1) * (c.rows * (row + 11) + 512)
-        if self.tapes and c.step == self.tape_begun:  # not even one step found room on the last one
+        room = (c.stop - c.step + 1) * (c.rows * (row + 4) + 512)
+        if c.step == self.tape_begun:  # not even one step found room on the last one
             room = max(room, 2 * len(self.tapes[-1]))
         self.tape_begun = c.step
         tape = torch.empty(room, dtype=torch.uint8)
@@ -172,8 +178,8 @@ class NativePart(Part):
         parameters = trained(self.rule)
         gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
         for place, layer in enumerate(linear_layers(self.rule) or []):
-            into = [None if p is None or id(p) not in gradients else gradients[id(p)].data_ptr() for p in (layer.weight, layer.bias)]
-            self.rows.code.layers_collect(self.c.net, place, *into)
+            into = [gradients.get(id(parameter)) for parameter in (layer.weight, layer.bias)]
+            self.rows.code.layers_collect(self.c.net, place, *(None if g is None else g.data_ptr() for g in into))
         return list(gradients.values())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nca3d.rules.cell import Rule
@@ -19,7 +18,7 @@ def trained(rule: Rule) -> list[nn.Parameter]:
 
 
 class Network:
-    """Any network, through autograd. `gradients` collects what flows into the trained parameters over all calls of `backward`."""
+    """Any network, through autograd. `gradients` sums what flows into the trained parameters over calls of `backward`."""
 
     def __init__(self, rule: Rule, dtype: torch.dtype | None) -> None:
         self.rule, self.dtype = rule, dtype

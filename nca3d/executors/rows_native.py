@@ -35,8 +35,8 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
     "mark": (_I, (_P, _P, _P, _P, _P, _N, _N, _D, _P)),
     "ring": (_N, (_P, _P, _P, _P, _P, _N, _P, _N)),
     "ring_keeps": (None, (_P, _P, _P, _P, _N, _N, _N, _N, _D, _D, _P)),
-    "next_rows": (_N, (_P, _P, _P, _P, _N)),
-    "grow": (None, (_P, _P, _P, _P, _P, _P, _N, _N, _P, _P, _P, _P)),
+    "next_rows": (_N, (_P, _P, _P, _P, _N, _I)),
+    "grow": (None, (_P, _P, _P, _P, _P, _P, _N, _N, _I, _P, _P, _P, _P)),
     "layers_new": (_P, (_I, _P, _P, _P, _I)),
     "layers_clear": (None, (_P,)),
     "layers_collect": (None, (_P, _I, _P, _P)),
@@ -49,12 +49,16 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
 
 
 class Fire(ctypes.Structure):
+    """`Fire` of rows.h."""
+
     _fields_ = (
         ("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P)
     )  # fmt: skip
 
 
 class Sight(ctypes.Structure):
+    """`Sight` of rows.h."""
+
     _fields_ = (
         ("lattice", _P), ("cells", _P), ("rows", _P), ("x", _P), ("taps", _P), ("place", _P), ("seen", _P), ("into_taps", _P),
         ("kernels", _N), ("wide", _N), ("channels", _N), ("stride", _N), ("gradient", _I),
@@ -95,7 +99,8 @@ class NativeRows(Rows):
         weakref.finalize(self, code.lattice_free, self.lattice)
         self.place = torch.tensor([*self.places, self.own[0] if self.own else -1], dtype=torch.int32)
         self.sight = Sight(
-            lattice=self.lattice, taps=self.taps.data_ptr(), into_taps=self.into_taps.data_ptr(), place=self.place.data_ptr(), kernels=len(self.places),
+            lattice=self.lattice, taps=self.taps.data_ptr(), into_taps=self.into_taps.data_ptr(),
+            place=self.place.data_ptr(), kernels=len(self.places),
             wide=self.kinds * rule.channels, channels=rule.channels, stride=self.stride, gradient=self._sees_gradient(),
         )  # fmt: skip
         self.sight_at = ctypes.addressof(self.sight)
@@ -107,7 +112,8 @@ class NativeRows(Rows):
     def _sees_gradient(self) -> bool:
         """Whether the first three kernels are the Sobel ones, which share most of their sums."""
         sobels = torch.stack([sobel(axis).flatten() for axis in "xyz"]).to(self.taps)
-        return len(self.taps) >= 3 and torch.equal(self.taps[:3, :, : self.rule.channels], sobels[..., None].expand(3, 27, self.rule.channels))
+        first = self.taps[:3, :, : self.rule.channels]
+        return len(first) == 3 and bool((first == sobels[..., None]).all())
 
     def enter(self, store: Store) -> None:
         self.code.map_set(self.lattice, store.cells.data_ptr(), len(store.cells))
@@ -196,7 +202,7 @@ class NativeRows(Rows):
         alpha = y.data_ptr() + self.rule.alpha * y.element_size()
         failed = self.code.mark(
             self.lattice, store.cells.data_ptr(), alpha, store.alive.data_ptr(), near.data_ptr(), len(near), self.stride,
-            self.rule.alive_threshold, counts,
+            self.rule.threshold, counts,
         )  # fmt: skip
         if failed:
             raise MemoryError(f"no memory for the neighbours of {len(near)} cells")
@@ -216,14 +222,14 @@ class NativeRows(Rows):
         change, rule = change.contiguous(), self.rule
         self.code.ring_keeps(
             self.lattice, ring.data_ptr(), store.x.data_ptr(), change.data_ptr(), len(ring), rule.alpha, rule.channels,
-            self.stride, rule.step_size, rule.alive_threshold, kept.data_ptr(),
+            self.stride, rule.step_size, rule.threshold, kept.data_ptr(),
         )  # fmt: skip
         return kept
 
     def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
         n, keeps = len(store.cells), None if kept is None else kept.data_ptr()
         alive, near = store.alive.data_ptr(), marks.near.data_ptr()
-        rows = self.code.next_rows(self.lattice, alive, near, keeps, n)
+        rows = self.code.next_rows(self.lattice, alive, near, keeps, n, 0)
         after = Store(
             torch.empty(rows, dtype=torch.int32),
             torch.empty(rows, self.stride, dtype=self.dtype),
@@ -231,7 +237,7 @@ class NativeRows(Rows):
         )
         became = torch.empty(n, dtype=torch.int32)
         self.code.grow(
-            self.lattice, store.cells.data_ptr(), y.data_ptr(), alive, near, keeps, n, self.stride,
+            self.lattice, store.cells.data_ptr(), y.data_ptr(), alive, near, keeps, n, self.stride, 0,
             after.cells.data_ptr(), after.x.data_ptr(), after.alive.data_ptr(), became.data_ptr(),
         )  # fmt: skip
         return after, became

@@ -83,7 +83,7 @@ class TorchRows(Rows):
         return self.rule.step_size * x.index_select(0, rows)
 
     def mark(self, store: Store, y: Tensor) -> Marks:
-        above = y[:, self.rule.alpha] > self.rule.alive_threshold
+        above = y[:, self.rule.alpha] > self.rule.threshold
         above[:FIRST] = False
         at = self._around(store.cells[above]).flatten()
         at = at[at != NOWHERE]
@@ -103,7 +103,7 @@ class TorchRows(Rows):
 
     def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
         alpha = store.x[self.map[ring].long(), self.rule.alpha] + self.rule.step_size * change[:, self.rule.alpha]
-        around = self._neighbours(ring[alpha > self.rule.alive_threshold]).flatten()
+        around = self._neighbours(ring[alpha > self.rule.threshold]).flatten()
         kept = torch.zeros_like(store.alive)
         kept[around[around >= FIRST]] = True
         return kept

@@ -31,7 +31,7 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     truth, occupied = values[:-1], target.occupied.to(states.device)
     cells = max(1, int(target.occupied.sum()))
 
-    counted = occupied | (states.detach()[:, rule.alpha] > rule.alive_threshold)
+    counted = occupied | (states.detach()[:, rule.alpha] > rule.threshold)
     entropy = F.cross_entropy(logits, truth.argmax(0).expand(len(states), *occupied.shape), reduction="none")
     entropy = torch.where(counted, entropy, 0.0).sum(dim=(1, 2, 3)) / cells
 

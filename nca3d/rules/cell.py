@@ -9,6 +9,7 @@ Papers: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill); t
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
@@ -94,6 +95,11 @@ class Rule(nn.Module, ABC):
     def alpha(self) -> int:
         """The channel that says how much of a cell is there."""
         return self.visible
+
+    @property
+    def threshold(self) -> float:
+        """What alpha is compared with: −∞ without an alive mask."""
+        return -math.inf if self.alive_threshold is None else self.alive_threshold
 
     def pad(self, state: Tensor) -> Tensor:
         """One layer of cells around the lattice, (B, C, D, H, W) -> (B, C, D+2, H+2, W+2)."""

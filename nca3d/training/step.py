@@ -101,6 +101,7 @@ def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared
             random_seed=training_seed(config.random_seed, iteration),
             first_step=AGEING_STEP,
             sample_ids=older.nonzero().squeeze(1),
+            executor=config.executor,
         ).to(states)
     return states, steps * older
 
@@ -160,8 +161,9 @@ def run_moments(
     seed, done, moments = training_seed(config.random_seed, iteration), 0, []
     for stop in sorted(looks | cuts):
         states = rollout(
-            rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, memory=config.memory
-        )
+            rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, executor=config.executor,
+            memory=config.memory, memory_budget=config.memory_budget << 20,
+        )  # fmt: skip
         if stop in looks:
             moments.append(states)
         if stop in cuts:

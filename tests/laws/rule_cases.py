@@ -53,7 +53,7 @@ RULE_CASES: dict[str, Callable[[], Rule]] = {
     "classes": lambda: ConvRule(channels=8, hidden=(24,), visible=5, visible_kind="classes"),
     "deep": lambda: ConvRule(channels=8, hidden=(24, 16, 24)),
     "half steps": lambda: ConvRule(channels=8, hidden=(24,), step_size=0.5, fire_rate=0.8, alive_threshold=0.2),
-    "odd sizes": lambda: ConvRule(channels=21, hidden=(19, 3), visible=12, visible_kind="classes", perception="gradient+laplacian"),
+    "odd sizes": lambda: ConvRule(21, (19, 3), "gradient+laplacian", visible=12, visible_kind="classes"),
     "own network": OwnNetwork,
     "six neighbours": lambda: SixNeighbours(channels=8, hidden=(24,)),
     "every cell fires": lambda: ConvRule(channels=8, hidden=(24,), fire_rate=1.0),
@@ -100,5 +100,12 @@ def event_step_by_step(*arguments):
         return event.run(*arguments)
 
 
+def dense_in_torch(*arguments):
+    """Every cell through torch, as `dense.py` has it: on GPUs, in other precisions, for rules with a network of their own."""
+    with patch.object(event, "compiled_fits", return_value=False):
+        return EXECUTORS["dense"](*arguments)
+
+
+EXECUTORS["dense, in torch"] = dense_in_torch
 EXECUTORS["event, in torch"] = event_in_torch
 EXECUTORS["event, step by step"] = event_step_by_step

@@ -410,17 +410,18 @@ void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, cons
     kept[DEAD] = kept[OUTSIDE] = 0;
 }
 
-/* How many rows the next store has: those near, those kept, those born. kept may be NULL. */
-int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n) {
+/* How many rows the next store has: those near, those kept, those born; `fixed`: all. kept may be NULL. */
+int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n, int32_t fixed) {
     int64_t count = FIRST + l->born_count;
+    if (fixed) return n + l->born_count;
     for (int64_t row = FIRST; row < n; row++) count += near[row] || (kept && (pre[row] & NEAR) && kept[row]);
     return count;
 }
 
-/* The next store: rows that live on with their states, rows that died but are near with the dead value, the newly born.
+/* The next store: rows that live on with their states, rows that died but are near (or fixed) with the dead value, the newly born.
  * next[row] = the row that it became if it lived, else 0. The map follows. */
 void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n,
-          int64_t stride, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next) {
+          int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next) {
     const size_t bytes = stride * sizeof(REAL);
     const int32_t *born = l->born, *last = born + l->born_count;
     int64_t to = 0;
@@ -437,7 +438,7 @@ void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, c
         const int holds = kept && (pre[row] & NEAR) && kept[row], alive = (pre[row] & NEAR) && (near[row] || holds);
         next[row] = 0;
         l->map[cells[row]] = 0;
-        if (!near[row] && !holds) continue;
+        if (!near[row] && !holds && !fixed) continue;
         new_cells[to] = cells[row], new_pre[to] = near[row], l->map[cells[row]] = (int32_t)to;
         memcpy(new_x + to * stride, alive ? x + row * stride : x, bytes);
         if (alive) next[row] = (int32_t)to;

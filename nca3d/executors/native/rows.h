@@ -77,9 +77,9 @@ int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_
              int32_t *out, int64_t room);
 void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, const REAL *change, int64_t n, int64_t alpha,
                 int64_t wide, int64_t stride, double factor, double threshold, uint8_t *kept);
-int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n);
+int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n, int32_t fixed);
 void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n,
-          int64_t stride, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next);
+          int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next);
 
 /* network.c: linear layers with ReLUs between them, on blocks of rows */
 #define BLOCK 256 /* rows at once: what flows between layers stays in the processor's cache */

@@ -49,6 +49,7 @@ typedef struct {
     REAL *into_turns[2];
     int64_t into_room[2];
     int32_t learns_kernels, further;
+    int32_t fixed; /* every cell of the lattice has a row, and keeps it */
 } Part;
 
 Part *part_new(void) { return calloc(1, sizeof(Part)); }
@@ -141,7 +142,7 @@ static int forward(Part *p) {
     uint8_t *holds = !same && counts[1] ? kept_by_ring(p, near, counts[1], kept) : NULL;
     if (p->failed) return 1;
 
-    const int64_t after = same ? n : next_rows(p->l, p->alive, near, holds, n);
+    const int64_t after = same ? n : next_rows(p->l, p->alive, near, holds, n, p->fixed);
     const int64_t needed = aligned(after * row) + aligned(after) + (same && p->tape ? 0 : aligned(after * 4)) +
                            (p->tape ? aligned(count * 4) + (same ? 0 : aligned(n * 4)) : 0);
     REAL *x;
@@ -166,7 +167,7 @@ static int forward(Part *p) {
     if (same)
         memcpy(x, y, n * row), memcpy(alive, near, n);
     else
-        grow(p->l, p->cells, y, p->alive, near, holds, n, stride, cells, x, alive, became);
+        grow(p->l, p->cells, y, p->alive, near, holds, n, stride, p->fixed, cells, x, alive, became);
     p->rows = after, p->cells = cells, p->x = x, p->alive = alive, p->step++;
     return 1;
 }
