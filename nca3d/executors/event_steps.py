@@ -84,7 +84,8 @@ class _Steps(torch.autograd.Function):
             kept = kept if lean else made
             ctx.shares = [len(parameters), *(len(tensors) for tensors in kept)]
             ctx.save_for_backward(*parameters, *(tensor for tensors in kept for tensor in tensors))
-        return tuple(part.store.x for part in parts)
+        # Not the very tensors that `parts` hold: those would hold this node, which holds `parts`, for ever.
+        return tuple(part.store.x.detach() for part in parts)
 
     @staticmethod
     @once_differentiable

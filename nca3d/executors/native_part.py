@@ -128,6 +128,9 @@ class NativePart(Part):
         if c.step == self.tape_begun:  # not even one step found room on the last one
             room = max(room, 2 * len(self.tapes[-1]))
         self.tape_begun = c.step
+        # Eight sizes between powers of two: tapes of ever new sizes would leave the heap in pieces.
+        grain = 1 << max(16, room.bit_length() - 4)
+        room = -(-room // grain) * grain
         tape = torch.empty(room, dtype=torch.uint8)
         self.tapes.append(tape)
         c.tape, c.tape_room, c.tape_used, c.tape_number = tape.data_ptr(), room, 0, len(self.tapes) - 1
