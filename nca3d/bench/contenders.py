@@ -47,7 +47,8 @@ class Contender:
 
 
 def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bool = False) -> list[Contender]:
-    """The textbook first, then CAX if it is there, then executors; those that may compute in bf16 come a second time.
+    """The textbook first, then CAX if it is there, then executors, the event-driven one also from compact states to compact
+    states where most cells are dead; those that may compute in bf16 come a second time.
 
     Args:
         setting: what is measured.
@@ -67,8 +68,10 @@ def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bo
         raise InputErrors(wrong)
     torch_names = [TEXTBOOK, *dict.fromkeys(EXECUTORS if executors is None else executors)]
     plain = [Contender(name) for name in torch_names]
+    compact = [Contender(name, compact=True) for name in torch_names if name == "event" and setting.living < 0.5]
     narrow = [Contender(name, bf16=True) for name in torch_names if setting.bf16]
-    return [plain[0], *([Contender(CAX)] if cax else []), *plain[1:], *narrow]
+    who = [plain[0], *([Contender(CAX)] if cax else []), *plain[1:], *compact, *narrow]
+    return [contender for contender in who if not setting.only or contender.executor in setting.only]
 
 
 class TorchRunner:

@@ -24,6 +24,7 @@ class Setting:
         fire_rate: probability that a cell updates in a step.
         bf16: whether the network under bf16 autocast is measured too.
         random_seed: chooses body, weights and fire masks.
+        only: executors that are measured, where the others would take minutes a step; () = all.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Setting:
     fire_rate: float = 0.5
     bf16: bool = False
     random_seed: int = 0
+    only: tuple[str, ...] = ()
 
     @property
     def volume(self) -> int:
@@ -58,13 +60,14 @@ _ALL = (
     Setting("body32", (32, 32, 32), batch=4, steps=32, living=0.05),
     Setting("body64", (64, 64, 64), batch=2, steps=16, living=0.05),
     Setting("sparse64", (64, 64, 64), batch=2, steps=16, living=0.01),
+    Setting("sparse128", (128, 128, 128), batch=1, steps=64, living=0.01, only=("event",)),
     Setting("quick-cube", (8, 8, 6), batch=4, steps=16, bf16=True),
     Setting("quick-body", (24, 24, 24), batch=2, steps=8, living=0.05),
 )
 
 SETTINGS = {setting.name: setting for setting in _ALL}
 
-GROUPS = {"all": ("cube", "body32", "body64", "sparse64"), "quick": ("quick-cube", "quick-body")}
+GROUPS = {"all": ("cube", "body32", "body64", "sparse64", "sparse128"), "quick": ("quick-cube", "quick-body")}
 """One word for several settings."""
 
 

@@ -19,11 +19,12 @@ QUICK = settings.find(["quick"])
 
 
 def test_the_settings_asked_for():
-    cube, body32, body64, sparse64 = settings.find(["all"])
+    cube, body32, body64, sparse64, sparse128 = settings.find(["all"])
     assert (cube.size, cube.batch, cube.steps, cube.living, cube.bf16) == ((15, 15, 11), 8, 64, 1.0, True)
     assert (body32.size, body32.batch, body32.steps, body32.living) == ((32, 32, 32), 4, 32, 0.05)
     assert (body64.size, body64.batch, body64.steps, body64.living) == ((64, 64, 64), 2, 16, 0.05)
     assert sparse64 == replace(body64, name="sparse64", living=0.01)
+    assert (sparse128.size, sparse128.steps, sparse128.living, sparse128.only) == ((128,) * 3, 64, 0.01, ("event",))
     assert all((s.channels, s.hidden, s.fire_rate) == (16, (128,), 0.5) for s in SETTINGS.values())
 
 

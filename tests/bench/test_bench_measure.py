@@ -24,7 +24,9 @@ MB = 1 << 20
 
 def test_who_is_measured():
     names = [c.name for c in contenders(SETTINGS["body32"])]
-    assert names == ["textbook", *EXECUTORS]
+    assert names == ["textbook", *EXECUTORS, "event compact"]
+    assert [c.name for c in contenders(SETTINGS["sparse128"])] == ["event", "event compact"]
+    assert "event compact" not in [c.name for c in contenders(SETTINGS["cube"])]
     assert [c.name for c in contenders(TINY, ["dense"], cax=True)] == [
         "textbook", "cax", "dense", "textbook bf16", "dense bf16"
     ]  # fmt: skip
