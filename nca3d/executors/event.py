@@ -15,6 +15,7 @@ steps and their gradient, `native_part.py` the same in compiled code; this file 
 from __future__ import annotations
 
 import math
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any
 
@@ -38,6 +39,9 @@ from nca3d.rules.cell import Rule
 PLANNED = 16
 """Steps from one look at the memory budget to the next: bodies grow on the way."""
 
+MOST_CELLS = 1 << 31
+"""Cells of a batch must be fewer: they are counted in 32 bits."""
+
 PART, MOST_PARTS = 16_384, 32
 """Rows times steps that are worth a part of their own, some ten milliseconds of work, and how many parts there are at most."""
 
@@ -57,10 +61,11 @@ def run(
         ValueError: a rule that this executor can't run exactly; the line names what can.
     """
     refuse(rule, state)
-    with torch_on_one():  # what torch has to do here is short
+    with _few_threads(rule, state):
         if isinstance(state, Compact):
             return _run(rule, state, draw, start, stop, memory)
-        cells = _seen(rule, state) if state.requires_grad else compact(state, rule.dead_value)
+        asked = torch.is_grad_enabled() and state.requires_grad
+        cells = _seen(rule, state) if asked else compact(state, rule.dead_value)
         return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
@@ -80,7 +85,19 @@ def run_every_cell(
 def compiled_fits(rule: Rule, state: Tensor | Compact) -> bool:
     """Whether compiled code can run all of this rule's step."""
     values = state.values if isinstance(state, Compact) else state
-    return not unfit(rule) and rows_native.available(values) and native_part.fits(rule, values, _network_dtype(values))
+    if unfit(rule) or _cells(state) >= MOST_CELLS or not rows_native.available(values):
+        return False
+    return native_part.fits(rule, values, _network_dtype(values))
+
+
+def _few_threads(rule: Rule, state: Tensor | Compact) -> AbstractContextManager[None]:
+    """Beside compiled steps torch has only short work to do, for which a second thread is not worth waking."""
+    return torch_on_one() if compiled_fits(rule, state) else nullcontext()
+
+
+def _cells(state: Tensor | Compact) -> int:
+    batch, _, *sides = state.shape
+    return batch * math.prod(sides)
 
 
 def _network_dtype(values: Tensor) -> torch.dtype | None:
@@ -104,9 +121,8 @@ def refuse(rule: Rule, state: Tensor | Compact) -> None:
     why = unfit(rule)
     if why:
         raise ValueError(f"executor: found 'event' for {type(rule).__name__}, which {why}; allowed 'dense', 'graph'")
-    batch, _, *sides = state.shape
-    if batch * math.prod(sides) >= 1 << 31:
-        raise ValueError(f"state: found {batch} lattices of {tuple(sides)}, allowed fewer than 2**31 cells in all")
+    if _cells(state) >= MOST_CELLS:
+        raise ValueError(f"state: found {tuple(state.shape)}, allowed fewer than 2**31 cells in all")
 
 
 def _seen(rule: Rule, state: Tensor) -> Compact:
@@ -131,11 +147,13 @@ def _run(
             store, source = _open(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
             parts.append(kind(rule, rows, draw.only(samples), Network(rule, network_dtype), store))
+        asked = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
         kept, whole = 0, range(start, stop)
         while start < stop:
             step_bytes = sum(part.step_bytes() for part in parts)
-            segment = memory.segment(stop - start, step_bytes, kept)
-            steps = range(start, min(stop, start + (segment or (PLANNED if memory.length is None else stop))))
+            segment = memory.segment(stop - start, step_bytes, kept) if asked else None
+            length = segment or (PLANNED if asked and memory.length is None else stop)
+            steps = range(start, min(stop, start + length))
             xs = advance(parts, xs, steps, whole, lean=segment is not None)
             kept += sum(part.step_bytes() for part in parts) * (1 if segment else len(steps))
             start = steps.stop

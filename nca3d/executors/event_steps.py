@@ -66,14 +66,18 @@ def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, lea
 
     lean: keep only where the steps began, and run them again for their gradient.
     """
-    return list(_Steps.apply(parts, steps, whole, lean, *xs, *trained(parts[0].rule)))
+    parameters = trained(parts[0].rule)
+    # Inside a node gradients are off: whether they are asked for is seen only here.
+    asked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*xs, *parameters))
+    return list(_Steps.apply(parts, steps, whole, asked, lean, *xs, *parameters))
 
 
 class _Steps(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, parts: list[Part], steps: range, whole: range, lean: bool, *tensors: Tensor) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, parts: list[Part], steps: range, whole: range, asked: bool, lean: bool, *tensors: Tensor
+    ) -> tuple[Tensor, ...]:
         xs, parameters = tensors[: len(parts)], tensors[len(parts) :]
-        asked = any(tensor.requires_grad for tensor in tensors)
         for part, x in zip(parts, xs, strict=True):
             part.store = Store(part.store.cells, x.detach(), part.store.alive)
         kept: list[list[Tensor | None]] = [[p.store.cells, p.store.x, p.store.alive] for p in parts]
@@ -105,7 +109,7 @@ class _Steps(torch.autograd.Function):
         into: list[Any] = [None] * len(parameters)
         if steps.start == ctx.whole.start:
             into = [sum(shares) for shares in zip(*map(_collected, parts), strict=True)]
-        return None, None, None, None, *(into_xs if ctx.into_x else [None] * len(parts)), *into
+        return None, None, None, None, None, *(into_xs if ctx.into_x else [None] * len(parts)), *into
 
 
 def _forward(part: Part, steps: range, keep: bool) -> list[Tensor | None]:

@@ -185,6 +185,18 @@ def test_weights_changed_before_the_backward_pass_are_noticed():
         out.sum().backward()
 
 
+@pytest.mark.parametrize("name", ["gradient", "own network"])
+def test_without_gradients_nothing_is_kept(name):
+    rule = lively(name)
+    state = body(rule).requires_grad_()
+    kept = []
+    with patch.object(native_part.NativePart, "_new_tape", side_effect=AssertionError), torch.no_grad():
+        with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda t: t):
+            out = nca3d.rollout(rule, state, 40, executor="event")
+    assert not kept and not out.requires_grad
+    assert torch.equal(out, nca3d.rollout(rule, state, 40, executor="event").detach())
+
+
 def test_a_second_backward_pass_gives_the_same():
     rule = lively("learned")
     out = nca3d.rollout(rule, body(rule), 5, executor="event", memory=2)
