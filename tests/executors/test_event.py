@@ -190,9 +190,9 @@ def test_without_gradients_nothing_is_kept(name):
     rule = lively(name)
     state = body(rule).requires_grad_()
     kept = []
-    with patch.object(native_part.NativePart, "_new_tape", side_effect=AssertionError), torch.no_grad():
-        with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda t: t):
-            out = nca3d.rollout(rule, state, 40, executor="event")
+    hooks = torch.autograd.graph.saved_tensors_hooks(kept.append, lambda t: t)
+    with patch.object(native_part.NativePart, "_new_tape", side_effect=AssertionError), torch.no_grad(), hooks:
+        out = nca3d.rollout(rule, state, 40, executor="event")
     assert not kept and not out.requires_grad
     assert torch.equal(out, nca3d.rollout(rule, state, 40, executor="event").detach())
 
