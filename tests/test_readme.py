@@ -13,6 +13,7 @@ from nca3d.cli import main
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (nca3d .*)$", README, re.MULTILINE)]
+BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 def test_there_are_commands():
@@ -40,14 +41,20 @@ def test_targets_commands_run(command, tmp_path, monkeypatch):
 
 def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    (block,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     names: dict = {}
-    exec(block, names)
+    exec(BLOCKS[0], names)
     grown, hurt, healed = nca3d.iou(names["torch"].cat([names["grown"], names["hurt"], names["healed"]]), names["target"])
     assert grown > 0.9
     assert hurt < 0.6
     assert healed > 0.85
     assert (tmp_path / "healing.png").stat().st_size > 10_000
+
+
+def test_a_body_in_a_large_lattice_stays_compact(capsys):
+    names: dict = {}
+    exec(BLOCKS[1], names)
+    assert capsys.readouterr().out == f"{len(names['grown'].values)} cells of 2097152\n"
+    assert 300 < len(names["grown"].values) < 3000
 
 
 def test_files_that_the_readme_names_exist():

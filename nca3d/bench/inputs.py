@@ -21,7 +21,7 @@ sides in a step), and the number of living cells stays within a few per cent."""
 REST = ((12, 12, 12), 0.4)
 """Lattice and living share of the body on which a rule's alpha is balanced."""
 
-DRIFT = 0.05
+DRIFT = 0.1
 """By how much the living share may change from start to end, relative, before a measurement is not what its name says."""
 
 

@@ -35,10 +35,20 @@ def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
     Returns:
         The last state, (B, D, H, W, C).
     """
+    if rule.has_own_step():
+        return _as_written(rule, state, fire)
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
         state, pre = _Step.apply(rule, state, pre, fire_now, *_trained(rule))
     return state
+
+
+def _as_written(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
+    """The rule's own step, whatever it is, with autograd's own backward pass."""
+    state = state.movedim(-1, 1)
+    for fire_now in fire:
+        state = rule(state, fire_now[:, None])
+    return state.movedim(1, -1).contiguous()
 
 
 def alive_mask(rule: Rule, state: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def unfit(rule: Rule) -> str:
     """Why this rule can't be run by events, or ""."""
     if rule.alive_threshold is None:
         return "has no alive mask, so that every cell counts"
-    if any(getattr(type(rule), name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad")):
+    if rule.has_own_step():
         return "has a step of its own (it overrides forward, perceive, alive_mask or pad)"
     if rule.dead_value > rule.alive_threshold:
         return "has dead cells that count as alive (dead_value above alive_threshold)"
@@ -120,7 +120,8 @@ def refuse(rule: Rule, state: Tensor | Compact) -> None:
     """Raises ValueError for what can't be run exactly."""
     why = unfit(rule)
     if why:
-        raise ValueError(f"executor: found 'event' for {type(rule).__name__}, which {why}; allowed 'dense', 'graph'")
+        others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
+        raise ValueError(f"executor: found 'event' for {type(rule).__name__}, which {why}; allowed {others}")
     if _cells(state) >= MOST_CELLS:
         raise ValueError(f"state: found {tuple(state.shape)}, allowed fewer than 2**31 cells in all")
 

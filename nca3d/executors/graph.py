@@ -38,7 +38,11 @@ def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
 
     Raises:
         InputError: PyTorch Geometric is not installed.
+        ValueError: a rule that overrides the step itself.
     """
+    if rule.has_own_step():
+        why = "has a step of its own (it overrides forward, perceive, alive_mask or pad)"
+        raise ValueError(f"executor: found 'graph' for {type(rule).__name__}, which {why}; allowed 'dense'")
     size = as_size(state.shape[1:4])
     seen = lattice_graph(size, rule.padding, rule.neighbourhood, state.device)
     touching = lattice_graph(size, rule.padding, "moore", state.device)

@@ -54,7 +54,9 @@ class Network:
 
 def linear_layers(rule: Rule) -> list[nn.Linear] | None:
     """The linear layers of a `ConvRule`, if its update is the one of `ConvRule` and nobody hooked into or replaced a layer."""
-    if not isinstance(rule, ConvRule) or type(rule).update is not ConvRule.update or type(rule.network) is not nn.Sequential:
+    if not isinstance(rule, ConvRule) or type(rule.network) is not nn.Sequential:
+        return None
+    if type(rule).update is not ConvRule.update or "update" in vars(rule):
         return None
     own = {id(parameter) for parameter in rule.parameters()}
     modules = list(rule.network)

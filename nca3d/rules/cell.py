@@ -101,6 +101,11 @@ class Rule(nn.Module, ABC):
         """What alpha is compared with: −∞ without an alive mask."""
         return -math.inf if self.alive_threshold is None else self.alive_threshold
 
+    @classmethod
+    def has_own_step(cls) -> bool:
+        """Whether it overrides a part of the step itself: executors can then only run the step as it is written."""
+        return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
+
     def pad(self, state: Tensor) -> Tensor:
         """One layer of cells around the lattice, (B, C, D, H, W) -> (B, C, D+2, H+2, W+2)."""
         return F.pad(state, (1,) * 6, mode=PADDING_MODES[self.padding])
