@@ -92,15 +92,13 @@ def fire_mask(
     Raises:
         ValueError: a seed, step, size or rate out of range.
     """
-    if not 0 <= random_seed < _WORD:
-        raise ValueError(f"random_seed: found {random_seed}, allowed 0 .. 2**32 - 1")
+    _check_seed(random_seed)
     if not 0.0 <= fire_rate <= 1.0:
         raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 .. 1")
     depth, height, width = as_size(size)
     one_step = hasattr(step, "__index__") and getattr(step, "ndim", 0) == 0
     steps = [index(step)] if one_step else [index(s) for s in step]  # type: ignore[arg-type, union-attr]
-    if any(not 0 <= s < _WORD for s in steps):
-        raise ValueError(f"step: found {min(steps)} .. {max(steps)}, allowed 0 .. 2**32 - 1")
+    _check_steps(steps)
     ids = torch.as_tensor(sample_ids)
     if ids.ndim != 1 or ids.is_floating_point():
         raise ValueError(f"sample_ids: found {ids.dtype} {tuple(ids.shape)}, allowed whole numbers (B,)")
@@ -125,7 +123,11 @@ class Draw:
         first_step: absolute number of step 0.
         sample_ids: int (B,).
         size: lattice (D, H, W).
+        steps: how many.
         given: bool (steps, B, 1, D, H, W) instead of the draw, on the device of `sample_ids`.
+
+    Raises:
+        ValueError: a seed or step out of range.
     """
 
     random_seed: int
@@ -133,7 +135,13 @@ class Draw:
     sample_ids: Tensor
     size: Size
     fire_rate: float
+    steps: int
     given: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.given is None:
+            _check_seed(self.random_seed)
+            _check_steps((self.first_step, self.first_step + max(0, self.steps - 1)))
 
     @property
     def below(self) -> int:
@@ -170,6 +178,16 @@ class Draw:
     def words(self) -> Tensor:
         """The sample ids as the hash takes them, int32 (B,)."""
         return _low_word(self.sample_ids)
+
+
+def _check_seed(random_seed: int) -> None:
+    if not 0 <= random_seed < _WORD:
+        raise ValueError(f"random_seed: found {random_seed}, allowed 0 .. 2**32 - 1")
+
+
+def _check_steps(steps: Sequence[int]) -> None:
+    if any(not 0 <= step < _WORD for step in steps):
+        raise ValueError(f"step: found {min(steps)} .. {max(steps)}, allowed 0 .. 2**32 - 1")
 
 
 def _below(draw: Tensor, bound: int) -> Tensor:

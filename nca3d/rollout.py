@@ -106,7 +106,7 @@ def rollout(
     if ids.shape != (batch,):
         raise ValueError(f"sample_ids: found shape {tuple(ids.shape)}, allowed ({batch},)")
     given = None if fire_masks is None else fire_masks.to(device)
-    draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, given)
+    draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     plan = Memory.of(memory, memory_budget)
 

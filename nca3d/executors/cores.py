@@ -33,6 +33,9 @@ def use_cores(count: int) -> Iterator[None]:
 def torch_on_one() -> Iterator[None]:
     """torch's own operations inside run on the calling core alone, compiled steps on as many as before."""
     threads = torch.get_num_threads()
+    if threads == 1:  # nothing to give back: another thread may be inside already
+        yield
+        return
     with use_cores(cores()):
         torch.set_num_threads(1)
         try:

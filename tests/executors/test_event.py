@@ -222,9 +222,9 @@ def test_a_second_backward_pass_gives_the_same():
     assert same(first, torch.autograd.grad(out.sum(), list(rule.parameters())))
 
 
-@pytest.mark.parametrize("draw", [Draw(7, 3, torch.tensor([5, 2**31 + 1, -4]), SIZE, 0.3),
-                                  Draw(7, 3, torch.arange(3), SIZE, 1.0),
-                                  Draw(0, 0, torch.arange(3), SIZE, 0.5, given=GIVEN)])  # fmt: skip
+@pytest.mark.parametrize("draw", [Draw(7, 3, torch.tensor([5, 2**31 + 1, -4]), SIZE, 0.3, 4),
+                                  Draw(7, 3, torch.arange(3), SIZE, 1.0, 4),
+                                  Draw(0, 0, torch.arange(3), SIZE, 0.5, 4, given=GIVEN)])  # fmt: skip
 def test_draws_of_single_cells_are_those_of_the_mask(draw):
     cells = torch.arange(0, 3 * 7 * 6 * 8, 5)
     whole = draw.masks(0, 4).flatten(1)
@@ -232,6 +232,14 @@ def test_draws_of_single_cells_are_those_of_the_mask(draw):
         assert torch.equal(draw.at(step, cells), whole[step, cells])
     some = draw.only(range(1, 3))
     assert torch.equal(some.masks(0, 4), draw.masks(0, 4)[:, 1:])
+
+
+@pytest.mark.parametrize("executor", ["event", "dense", "auto"])
+@pytest.mark.parametrize("wrong", [{"random_seed": -1}, {"random_seed": 2**32}, {"first_step": -1}, {"first_step": 2**32 - 2}])
+def test_draws_out_of_range_are_refused_by_every_executor(executor, wrong):
+    rule = lively("gradient")
+    with pytest.raises(ValueError, match=r"found .*, allowed 0 \.\. 2\*\*32 - 1"):
+        nca3d.rollout(rule, body(rule), 3, executor=executor, **wrong)
 
 
 def test_auto_is_a_pure_function_of_rule_and_state():
