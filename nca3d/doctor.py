@@ -30,7 +30,7 @@ from nca3d.executors import compiled
 from nca3d.training import checkpoint
 
 EXTRAS = {
-    "viz": ("pyvista", "trimesh", "imageio", "imageio_ffmpeg"),
+    "viz": ("pyvista", "trimesh", "imageio_ffmpeg"),
     "gpu": ("bitsandbytes",),
     "tensorboard": ("tensorboard",),
     "graph": ("torch_geometric",),
