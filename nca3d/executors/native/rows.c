@@ -350,7 +350,7 @@ int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre
         for (int k = 0; k < 27 && !failed; k++)
             if (at[k] >= 0 && l->map[at[k]] == 0) failed = born(l, at[k]);
     }
-    qsort(l->born, l->born_count, sizeof *l->born, compare);
+    if (l->born_count) qsort(l->born, l->born_count, sizeof *l->born, compare);
     for (int64_t k = 0; k < l->born_count; k++) l->map[l->born[k]] = 0;
 
     int64_t open = 0, steady = 0;
