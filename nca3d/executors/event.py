@@ -61,6 +61,8 @@ def run(
         ValueError: a rule that this executor can't run exactly; the line names what can.
     """
     refuse(rule, state)
+    if not state.shape[0]:
+        return state
     with _few_threads(rule, state):
         if isinstance(state, Compact):
             return _run(rule, state, draw, start, stop, memory)

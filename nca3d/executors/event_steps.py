@@ -94,22 +94,27 @@ class _Steps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        parts, steps, saved = ctx.parts, ctx.steps, iter(ctx.saved_tensors)
-        parameters, *kept = [list(islice(saved, share)) for share in ctx.shares]
-        kind = type(parts[0])
-        if ctx.lean:
-            for part, before in zip(parts, kept, strict=True):
-                part.store = Store(*before)
-            kept = kind.forward(parts, steps, True)
-        if steps.stop == ctx.whole.stop:
-            for part in parts:
-                part.clear()
-        further = ctx.into_x or steps.start > ctx.whole.start
-        into_xs = kind.backward(parts, steps, kept, [gradient.contiguous() for gradient in gradients], further)
-        into: list[Any] = [None] * len(parameters)
-        if steps.start == ctx.whole.start:
-            into = [sum(shares) for shares in zip(*map(_collected, parts), strict=True)]
-        return None, None, None, None, None, *(into_xs if ctx.into_x else [None] * len(parts)), *into
+        with torch.autocast(gradients[0].device.type, enabled=False):  # as in the forward pass: only the network may use it
+            return _through(ctx, gradients)
+
+
+def _through(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+    parts, steps, saved = ctx.parts, ctx.steps, iter(ctx.saved_tensors)
+    parameters, *kept = [list(islice(saved, share)) for share in ctx.shares]
+    kind = type(parts[0])
+    if ctx.lean:
+        for part, before in zip(parts, kept, strict=True):
+            part.store = Store(*before)
+        kept = kind.forward(parts, steps, True)
+    if steps.stop == ctx.whole.stop:
+        for part in parts:
+            part.clear()
+    further = ctx.into_x or steps.start > ctx.whole.start
+    into_xs = kind.backward(parts, steps, kept, [gradient.contiguous() for gradient in gradients], further)
+    into: list[Any] = [None] * len(parameters)
+    if steps.start == ctx.whole.start:
+        into = [sum(shares) for shares in zip(*map(_collected, parts), strict=True)]
+    return None, None, None, None, None, *(into_xs if ctx.into_x else [None] * len(parts)), *into
 
 
 def _forward(part: Part, steps: range, keep: bool) -> list[Tensor | None]:

@@ -67,13 +67,13 @@ class TorchRows(Rows):
 
     def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
-        into = into_seen.view(len(rows), self.kinds, -1)
+        into = into_seen.view(len(rows), self.kinds, self.rule.channels)
         into_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", into[:, self.places], self.taps).flatten(0, 1))
         into_x.index_add_(0, around[:, 13], into[:, self.own].sum(1))
 
     def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
-        into = into_seen.view(len(rows), self.kinds, -1)
+        into = into_seen.view(len(rows), self.kinds, self.rule.channels)
         self.into_taps += torch.einsum("noc,nkc->koc", store.x[around], into[:, self.places])
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:

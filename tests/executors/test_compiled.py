@@ -8,6 +8,12 @@ import pytest
 
 from nca3d.executors import compiled
 
+
+@pytest.fixture(autouse=True)
+def compiled_steps_wanted(monkeypatch):
+    monkeypatch.delenv("NCA3D_NATIVE", raising=False)
+
+
 needs_compiler = pytest.mark.skipif(compiled.compiler_found() is None, reason="needs a C compiler")
 
 
@@ -15,7 +21,6 @@ needs_compiler = pytest.mark.skipif(compiled.compiler_found() is None, reason="n
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_built_once_and_found_again(real, tmp_path, monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "new" / "folder"))
-    monkeypatch.delenv("NCA3D_NATIVE", raising=False)
     first = compiled.build(real)
     assert first is not None and first.parent == tmp_path / "new" / "folder"
     made = first.stat().st_mtime_ns
@@ -48,7 +53,6 @@ def test_other_processors_compile_too(flags, tmp_path, monkeypatch):
 )
 def test_what_is_missing_is_said_once_and_done_without(compiler, says, tmp_path, monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.delenv("NCA3D_NATIVE", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     if compiler:

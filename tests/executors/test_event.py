@@ -13,16 +13,20 @@ from hypothesis import strategies as st
 from rule_cases import SIZE, body, lively
 
 import nca3d
-from nca3d.executors import Memory, choose, event, event_steps, native_part, use_cores
+from nca3d.executors import Memory, choose, event, event_steps, native_part, rows_native, use_cores
 from nca3d.fire import Draw, fire_mask
 from nca3d.rules import ConvRule
 
 GIVEN = fire_mask(3, range(4), [0, 1, 2], SIZE, 0.5)
 
 
-def gradients(rule, state, steps=6, **options):
+events = pytest.mark.parametrize("executor", ["event", "event, in torch", "event, step by step"])
+needs_compiled = pytest.mark.skipif(not rows_native.available(torch.zeros(1)), reason="speaks of compiled steps")
+
+
+def gradients(rule, state, steps=6, executor="event", **options):
     state = state.clone().requires_grad_()
-    out = nca3d.rollout(rule, state, steps, random_seed=2, executor="event", **options)
+    out = nca3d.rollout(rule, state, steps, random_seed=2, executor=executor, **options)
     weighing = torch.randn(out.shape, dtype=out.dtype, generator=torch.Generator().manual_seed(3))
     return [out.detach(), *torch.autograd.grad((out * weighing).sum(), [state, *rule.parameters()])]
 
@@ -94,10 +98,11 @@ def test_too_many_cells_are_refused():
 
 @pytest.mark.parametrize("steps", [0, 1, 5])
 @pytest.mark.parametrize("batch", [0, 1, 3])
-def test_empty_batches_and_dead_bodies(batch, steps):
-    rule = lively("gradient")
+@events
+def test_empty_batches_and_dead_bodies(executor, batch, steps):
+    rule = lively("learned")
     state = torch.zeros(batch, 8, *SIZE, requires_grad=True)
-    out = nca3d.rollout(rule, state, steps, executor="event")
+    out = nca3d.rollout(rule, state, steps, executor=executor)
     assert torch.equal(out.detach(), state.detach())
     if out.requires_grad:
         out.sum().backward()
@@ -166,6 +171,7 @@ def test_memory_plans():
         Memory.of("auto", 0)
 
 
+@needs_compiled
 def test_a_body_that_outgrows_its_tape_many_times():
     """From one cell to a full lattice, every cell firing: the first tapes have room for a fraction of it."""
     rule = lively("every cell fires", strength=0.5)
@@ -182,12 +188,13 @@ def test_a_body_that_outgrows_its_tape_many_times():
     assert same(kept, gradients(rule, seed, steps=8, memory=1))
 
 
-def test_bf16_is_near_full_precision_and_really_used():
+@events
+def test_bf16_is_near_full_precision_and_really_used(executor):
     rule = lively("deep").float()
     state = body(rule)
     plain = gradients(rule, state, steps=2)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        half = gradients(rule, state, steps=2)
+        half = gradients(rule, state, steps=2, executor=executor)
     assert half[0].dtype == torch.float32
     assert not torch.equal(plain[0], half[0])
     for a, b in zip(half, plain, strict=True):
@@ -279,6 +286,7 @@ print(resident("VmHWM") - before)
 """
 
 
+@needs_compiled
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_nothing_of_the_lattice_size_is_touched():
     """A small body in 640³ cells, forward and backward: a dense state would be 16.8 GB, a map of its cells 1 GB."""
