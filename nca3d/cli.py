@@ -99,21 +99,40 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         command.set_defaults(call=call)
         return command
 
-    train, evaluate, bench, targets, doctor = add(_train), add(_evaluate), add(_bench), add(_targets), add(_doctor)
+    train, evaluate, compare = add(_train), add(_evaluate), add(_compare)
+    bench, targets, doctor = add(_bench), add(_targets), add(_doctor)
     train.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
     train.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(configs.names())}")
     train.add_argument("--resume", metavar="FOLDER", help="go on with the run in FOLDER; flags may change its config")
     train.add_argument("--print-config", action="store_true", help="print the whole config as TOML and stop")
     add_fields(train)
-    evaluate.add_argument("run", metavar="RUN", help="a run folder, one of its checkpoints or zoo:NAME")
-    evaluate.add_argument("--preset", default="quick", metavar="NAME", help="how thorough (default: quick)")
-    evaluate.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    _add_evaluate(evaluate)
+    compare.add_argument("reports", nargs="+", metavar="RUN", help="a run or evaluation folder, a report.json, or zoo:NAME")
+    compare.add_argument("--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there")
     request.add_flags(bench)
     targets.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
     targets.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
     add_fields(targets, ("size", "target_options"))
     doctor.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
-    return parser, {"train": train, "evaluate": evaluate, "bench": bench, "targets": targets, "doctor": doctor}
+    commands = {"train": train, "evaluate": evaluate, "compare": compare, "bench": bench, "targets": targets}
+    return parser, {**commands, "doctor": doctor}
+
+
+def _add_evaluate(evaluate: _Parser) -> None:
+    evaluate.add_argument(
+        "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
+    )
+    evaluate.add_argument("--preset", default="quick", metavar="NAME", help="quick, standard or full (default: quick)")
+    evaluate.add_argument("--laws", action="store_true", help="check the laws of the cell instead, on any module")
+    evaluate.add_argument("--out", metavar="FOLDER", type=Path, help="write the report there")
+    evaluate.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    evaluate.add_argument(
+        "--pictures", action=argparse.BooleanOptionalAction, default=True, help="draw bodies as well as plots"
+    )
+    evaluate.add_argument("--horizon", metavar="N", type=int, help="steps after which a body is grown (default: the card's)")
+    evaluate.add_argument("--samples", metavar="N", type=int, help="bodies side by side (default: the preset's)")
+    evaluate.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
+    add_fields(evaluate, ("target", "size", "target_options", "executor"))
 
 
 def _train(args: argparse.Namespace) -> None:
@@ -151,26 +170,49 @@ def _check_files(config: Config, resume: Path | None) -> None:
         targets.load(config.target, size=config.size, **config.target_options)
 
 
-def _evaluate(args: argparse.Namespace) -> None:
-    """Measure how well a trained rule grows its target, stays and heals."""
-    _check_file("--json", args.json)
-    config = None if args.run.startswith("zoo:") else Config.load(config_in(Path(args.run)))
-    from nca3d import targets
-    from nca3d.evaluation import evaluate
-    from nca3d.load import load
-    from nca3d.training.loop import load_plugins
+def _evaluate(args: argparse.Namespace) -> int:
+    """Is it alive? Measure how well a rule grows its target, stays and heals, on draws that training never used.
 
-    if config:
-        load_plugins(config)
-    rule = load(args.run)
-    card: Any = rule.card
-    target = targets.load(card["target"], size=tuple(card["size"]), **card["target_options"])
-    report = evaluate(rule, target, preset=args.preset, progress=True)
-    for name, value in report.rows():
-        print(f"{name:<24} {value:.4g}" if isinstance(value, float) else f"{name:<24} {value}")
-    if args.json:
-        report.to_json(args.json)
-        print(args.json)
+    Writes report.html with pictures, report.json and a Markdown table into RUN/evaluate-PRESET, or runs/evaluate-NAME-PRESET.
+    """
+    values, places, errors = read_flags(args)
+    errors += _out_of_range(args)
+    if errors:
+        raise InputErrors(errors)
+    Config.from_dict(values, "nca3d evaluate", places)
+    _check_file("--json", args.json)
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise InputError("--out", "folder", args.out, "a folder, or a name that is free")
+    named = args.run.startswith("zoo:") or re.search(r"\.py:\w+$", args.run)
+    config = None if named else Config.load(config_in(Path(args.run)))
+    from nca3d.evaluation.command import Asked, run
+
+    asked = Asked(
+        args.run, args.preset, args.out, args.json, args.laws, args.pictures, args.horizon, args.samples, args.random_seed,
+        values.get("executor", "auto"), values.get("target"), values.get("size"), values.get("target_options"), config,
+    )  # fmt: skip
+    return run(asked)
+
+
+def _out_of_range(args: argparse.Namespace) -> list[InputError]:
+    lowest = {"horizon": 1, "samples": 1, "random_seed": 0}
+    return [
+        InputError(f"--{name.replace('_', '-')}", "number", getattr(args, name), f"{low} or more")
+        for name, low in lowest.items()
+        if getattr(args, name) is not None and getattr(args, name) < low
+    ]
+
+
+def _compare(args: argparse.Namespace) -> None:
+    """Lay the figures of several runs side by side, as a Markdown table and a picture."""
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise InputError("--out", "folder", args.out, "a folder, or a name that is free")
+    for name in args.reports:
+        if not name.startswith("zoo:") and not Path(name).exists():
+            raise InputError(name, "report", "nothing there", "a folder or file of a report, or zoo:NAME")
+    from nca3d.evaluation.command import run_compare
+
+    run_compare(args.reports, args.out)
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -99,6 +99,8 @@ class Config:
     save_every: int = field(250, "iterations between checkpoints", low=1, high=10_000_000)
     keep_checkpoints: int = field(3, "how many of the last ones stay", low=2, high=1000)
     log_every: int = field(10, "iterations between lines of metrics.jsonl", low=1, high=10_000_000)
+    pattern_every: int = field(100, "iterations between measures of pattern and of the pool's diversity in metrics.jsonl; "
+                                    "0 = never", low=0, high=1 << 30)
     tensorboard: bool = field(False, "write TensorBoard events too (needs the tensorboard extra)")
     report: bool = field(True, "end with pictures, films and report.html")
     plugins: tuple[str, ...] = field((), "Python files imported first: they register rules, targets, losses, damages")

@@ -1,4 +1,4 @@
-"""How well a body matches its target, and how a state looks: `iou`, `to_rgba`."""
+"""How well a body matches its target, and how a state looks: `iou`, `colour_error`, `label_accuracy`, `to_rgba`."""
 
 from __future__ import annotations
 
@@ -41,6 +41,67 @@ def iou(state: Tensor | np.ndarray, target: Target) -> Tensor:
     both = (grown & wanted).flatten(1).sum(1).float()
     either = (grown | wanted).flatten(1).sum(1).float()
     return torch.where(either > 0, both / either.clamp_min(1), 1.0)
+
+
+def colour_error(state: Tensor, target: Target) -> Tensor:
+    """How far off the colours are: mean |difference| of straight red, green, blue over the cells that body and target share.
+
+    A cell that is missing or too many is the IoU's affair, so the two figures don't count one fault twice.
+
+    Args:
+        state: (B, C, D, H, W).
+        target: the body asked for, of kind "rgb".
+
+    Returns:
+        float32 (B,), 0 (the same) .. 1; 1 where they share no cell.
+
+    Raises:
+        ValueError: the target has classes.
+    """
+    if target.kind != "rgb":
+        raise ValueError("colour_error: found a target of classes, allowed 'rgb': see label_accuracy")
+    found, wanted, both = _shared(state, target)
+    difference = (straight(found) - straight(wanted)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
+    return _mean_where(difference, both, none=1.0)
+
+
+def label_accuracy(state: Tensor, target: Target) -> Tensor:
+    """The share of right classes among the cells that body and target share.
+
+    Args:
+        state: (B, C, D, H, W).
+        target: the body asked for, of kind "classes".
+
+    Returns:
+        float32 (B,), 0 .. 1; 0 where they share no cell.
+
+    Raises:
+        ValueError: the target has colours.
+    """
+    if target.kind != "classes":
+        raise ValueError("label_accuracy: found a target of colours, allowed 'classes': see colour_error")
+    found, wanted, both = _shared(state, target)
+    return _mean_where((found[:, :-1].argmax(dim=1) == wanted[:, :-1].argmax(dim=1)).float(), both, none=0.0)
+
+
+def straight(shown: Tensor) -> Tensor:
+    """Premultiplied red, green, blue and alpha along axis 1 -> straight red, green, blue, 0 .. 1."""
+    return (shown[:, :3] / shown[:, 3:4].clamp_min(1e-6)).clamp(0.0, 1.0)
+
+
+def _shared(state: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
+    """Visible channels and alpha of the state and of the target, and where both have a cell."""
+    shown = state.detach()[:, : target.visible + 1]
+    if tuple(shown.shape[2:]) != target.size:
+        raise ValueError(f"state: found lattice {tuple(shown.shape[2:])}, allowed the target's {target.size}")
+    both = occupied(shown, target.visible, target.kind) & target.occupied.to(shown.device)
+    return shown, target.values.to(shown)[None], both
+
+
+def _mean_where(values: Tensor, where: Tensor, none: float) -> Tensor:
+    count = where.flatten(1).sum(dim=1)
+    total = torch.where(where, values, 0.0).flatten(1).sum(dim=1)
+    return torch.where(count > 0, total / count.clamp_min(1), none)
 
 
 def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None) -> np.ndarray:

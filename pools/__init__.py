@@ -8,7 +8,7 @@ Torch tensors in, torch tensors out. A leaf: it may import torch and the standar
     pool.replace(batch.index, rollout(ready.states), steps=32, fresh=ready.fresh)
 """
 
-from pools import damage, diversity
+from pools import damage, diversity, pattern
 from pools.state_pool import Batch, Prepared, StatePool, prepare
 
-__all__ = ["Batch", "Prepared", "StatePool", "damage", "diversity", "prepare"]
+__all__ = ["Batch", "Prepared", "StatePool", "damage", "diversity", "pattern", "prepare"]

@@ -29,6 +29,8 @@ from typing import NoReturn, TypeVar
 import torch
 from torch import Tensor
 
+from pools import geodesic
+
 Severity = float | Sequence[float] | Tensor
 Size = Sequence[int]
 Vector = Sequence[float] | Tensor
@@ -70,6 +72,26 @@ def box(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
     sides = 0.5 + 0.5 * _uniform((n, 3, 1, 1, 1), g, bodies.device)
     reach = (_offsets(bodies, _centers(bodies, center, g)).abs() / sides).amax(dim=1)
     return carve(reach, severity=severity, body=bodies, generator=g)
+
+
+@register("cube")
+def cube(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+         generator: torch.Generator | None = None, center: Vector | None = None) -> Tensor:  # fmt: skip
+    """A cube along the axes around the body's centre of mass, or around `center` (d,h,w): the same wound for every sample."""
+    bodies, g = _start(size, n, body, generator)
+    centers = _middles(bodies) if center is None else _centers(bodies, center, g)
+    return carve(_offsets(bodies, centers).abs().amax(dim=1), severity=severity, body=bodies, generator=g)
+
+
+@register("limb")
+def limb(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
+         generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+    """The end of a limb: cells in order of their way inside the body from a tip of it, so that the belly beside it stays."""
+    bodies, g = _start(size, n, body, generator)
+    straight = _offsets(bodies, _middles(bodies)).square().sum(dim=1)
+    innermost = straight.masked_fill(~bodies, torch.inf).flatten(1).argmin(dim=1)
+    tip = _random_cell(geodesic.tips(geodesic.distances(bodies, innermost)).flatten(1), g)
+    return carve(geodesic.order(bodies, tip), severity=severity, body=bodies, generator=g)
 
 
 @register("half_space")
@@ -290,6 +312,13 @@ def _centers(bodies: Tensor, center: Vector | None, g: torch.Generator) -> Tenso
     cell = _random_cell(bodies.flatten(1), g)
     middle = torch.stack([cell // (height * width), cell // width % height, cell % width], dim=1)
     return middle + _uniform((n, 3), g, bodies.device) - 0.5
+
+
+def _middles(bodies: Tensor) -> Tensor:
+    """(n,3) centres of mass (d,h,w); the corner (0,0,0) where there is no body."""
+    offsets = _offsets(bodies, torch.zeros(len(bodies), 3, dtype=torch.float64, device=bodies.device))
+    inside = bodies[:, None]
+    return (offsets * inside).sum(dim=(2, 3, 4)) / inside.sum(dim=(2, 3, 4)).clamp(min=1)
 
 
 def _directions(direction: str | Vector | None, bodies: Tensor, g: torch.Generator) -> Tensor:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import signal
@@ -24,7 +23,7 @@ from nca3d.errors import InputError, RunError
 from nca3d.schema import toml
 
 ROOT = Path(cli.__file__).parents[1]
-COMMANDS = ["train", "evaluate", "bench", "targets", "doctor"]
+COMMANDS = ["train", "evaluate", "compare", "bench", "targets", "doctor"]
 
 
 def config_of(*argv: str) -> Config:
@@ -147,7 +146,7 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
 
 
 ONE_LINE = [
-    (["trian"], "command: found 'trian', allowed train, evaluate, bench, targets, doctor; did you mean 'train'?"),
+    (["trian"], "command: found 'trian', allowed train, evaluate, compare, bench, targets, doctor; did you mean 'train'?"),
     (["--bogus"], "command: found '--bogus', allowed train"),
     (["train", "--learing-rate", "0.1"], "did you mean '--learning-rate'?"),
     (["train", "--learning-rat=0.1"], "--learning-rat: found an unknown flag"),
@@ -155,7 +154,7 @@ ONE_LINE = [
     (["train", "--batch"], "--batch: found another number of values, allowed one value"),
     (["train", "--report=yes"], "--report: found 'yes', allowed no value"),
     (["train", "quick", "slow"], "arguments: found slow"),
-    (["train", "nope"], "nope: config: found no such file, allowed a TOML file or a shipped config (quick"),
+    (["train", "nope"], "nope: config: found no such file, allowed a TOML file or a shipped config (axolotl"),
     (["train", "--learning-rate", "nan"], "found nan"),
     (["train", "--batch", "9" * 5000], "batch: found '999"),
     (["train", "--resume", "/nope"], "/nope: run folder: found no such folder"),
@@ -298,26 +297,47 @@ def test_targets_are_listed_and_drawn(
     assert "not-there" in complaint(capsys, "targets", "not-there")
 
 
-def test_evaluate_prints_and_writes_its_figures(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    from nca3d import evaluation
+TINY_RULE = """
+import torch
+from nca3d.rules import ConvRule
+from torch import nn
 
-    loading = importlib.import_module("nca3d.load")  # nca3d.load itself is the function of that name
-    card = {"target": "sphere", "size": [8, 8, 8], "target_options": {}}
-    monkeypatch.setattr(loading, "load", lambda source: SimpleNamespace(card=card, source=source))
+rule = ConvRule(hidden=(16,))
 
-    def evaluate(rule: Any, target: Any, preset: str, progress: bool) -> evaluation.Report:
-        assert rule.source == str(tmp_path)
-        assert target.size == (8, 8, 8)
-        return evaluation.Report({"grow_iou": 0.987654, "heal_iou": {"sphere": 0.5}, "params": 10368}, {})
+class Normed(nn.Module):
+    channels = 8
+    def __init__(self):
+        super().__init__()
+        self.net = nn.Sequential(nn.Conv3d(8, 16, 3, padding=1), nn.GroupNorm(4, 16), nn.ReLU(), nn.Conv3d(16, 8, 1))
+    def forward(self, state):
+        return state + 0.1 * self.net(state)
+"""
 
-    monkeypatch.setattr(evaluation, "evaluate", evaluate)
-    Config().save(tmp_path / "config.toml")
-    assert cli.main(["evaluate", str(tmp_path), "--json", str(tmp_path / "figures.json")]) == 0
-    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert rows[:3] == [["grow_iou", "0.9877"], ["heal_iou.sphere", "0.5"], ["params", "10368"]]
-    assert json.loads((tmp_path / "figures.json").read_text())["grow_iou"] == 0.987654
+
+def test_evaluate_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TINY_RULE)
+    mine = f"{tmp_path / 'mine.py'}:rule"
+    argv = ["evaluate", mine, "--target", "sphere", "--size", "7", "7", "7", "--horizon", "3", "--samples", "2"]
+    assert cli.main([*argv, "--no-pictures", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "f.json")]) == 0
+    rows = dict(line.rsplit(maxsplit=1) for line in capsys.readouterr().out.splitlines() if " " in line)
+    assert float(rows["grow_iou"]) < 0.1 and rows["samples"] == "2"
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert found["steps_tried"] == 1000 and len(found["spread"]["grow_iou"]) == 2
+    assert {"report.html", "report.json", "report.md", "persistence.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    assert cli.main(["compare", str(tmp_path / "out"), "zoo:axolotl", "--out", str(tmp_path / "both")]) == 0
+    table = capsys.readouterr().out
+    assert f"| measure | {tmp_path / 'out'} | zoo:axolotl |" in table and "| steps_held |" in table
+    assert (tmp_path / "both" / "compare.png").stat().st_size > 1000
+    assert "FILE" not in complaint(capsys, "evaluate", mine) and "--target" in complaint(capsys, "evaluate", mine)
+
+
+def test_laws_of_any_module(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TINY_RULE)
+    assert cli.main(["evaluate", f"{tmp_path / 'mine.py'}:rule", "--laws"]) == 0
+    assert "locality     holds" in capsys.readouterr().out
+    assert cli.main(["evaluate", f"{tmp_path / 'mine.py'}:Normed", "--laws"]) == 1
+    assert "locality     broken" in capsys.readouterr().out
+    assert "allowed rule, Normed" in complaint(capsys, "evaluate", f"{tmp_path / 'mine.py'}:Normd", "--laws")
 
 
 def test_nobody_reads_on() -> None:

@@ -1,8 +1,12 @@
 """Is it alive? What a trained rule grows, holds and heals, measured on fire masks that training never used.
 
-May import everything below it (`lattice` … `losses`), `pools`, and `visualize` inside functions of `report.py` alone.
+Holds the studies (`persistence`, `regeneration`, `robustness`, `emergence`, `laws`), `evaluate` that makes them, and the pages.
+May import everything below it (`lattice` … `losses`), `pools`, and `visualize` inside functions of `report.py` and `study.py`.
 """
 
-from nca3d.evaluation.evaluate import PRESETS, Preset, Report, evaluate
+from nca3d.evaluation.evaluate import evaluate
+from nca3d.evaluation.figures import Report
+from nca3d.evaluation.laws import check_laws
+from nca3d.evaluation.presets import PRESETS, Preset, Wound
 
-__all__ = ["PRESETS", "Preset", "Report", "evaluate"]
+__all__ = ["PRESETS", "Preset", "Report", "Wound", "check_laws", "evaluate"]

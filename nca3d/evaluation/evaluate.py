@@ -1,104 +1,39 @@
-"""Growth, persistence and regeneration of a rule, as figures: `evaluate(rule, target)`."""
+"""Is it alive? `evaluate(rule, target)`: growth, persistence, regeneration, robustness and emergence of a rule, as figures."""
 
 from __future__ import annotations
 
-import json
-import statistics
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
-import pools
+from nca3d.compact import Compact, dense
 from nca3d.errors import InputError, nearest
-from nca3d.fire import evaluation_seed
-from nca3d.quality import iou, occupied
-from nca3d.rollout import Trajectory, rollout, seed_state
+from nca3d.evaluation import persistence, regeneration, robustness
+from nca3d.evaluation.emergence import emergence
+from nca3d.evaluation.figures import Report, mean
+from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset, Wound
+from nca3d.evaluation.trials import Trials
+from nca3d.executors.cores import torch_on_one
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
+"""Numbers of the trials of each study: other numbers are other fire masks and wounds."""
 
-@dataclass(frozen=True)
-class Preset:
-    """How much is asked: bodies grown side by side, steps to hold, and wounds with the fraction of the body they destroy."""
-
-    samples: int
-    hold_steps: int
-    wounds: dict[str, float] = field(default_factory=dict)
+SMALL = 0.25
+"""Severity up to which a wound counts as small: what every regenerating body should heal."""
 
 
-PRESETS = {"quick": Preset(samples=8, hold_steps=1000, wounds={"half_space": 0.5, "sphere": 0.2, "random_cells": 0.25})}
-
-WINDOW = 100
-"""Steps of one window in which the worst body must keep `HELD` of its quality at the horizon."""
-
-HELD = 0.95
-
-
-class Report(dict[str, Any]):
-    """Figures by name; `heal_iou` holds one for each damage, also found as "heal_iou.sphere".
-
-    `.spread` has each figure's values over the samples.
-    """
-
-    def __init__(self, figures: dict[str, Any], spread: dict[str, list[float]]) -> None:
-        super().__init__(figures)
-        self.spread = spread
-
-    def __missing__(self, name: str) -> Any:
-        outer, dot, inner = name.partition(".")
-        if dot and isinstance(self.get(outer), dict) and inner in self[outer]:
-            return self[outer][inner]
-        raise KeyError(name)
-
-    def rows(self) -> list[tuple[str, Any]]:
-        """(name, value) with nested names joined by a dot: `heal_iou.sphere`."""
-        rows: list[tuple[str, Any]] = []
-        for name, value in self.items():
-            rows += (
-                [(f"{name}.{inner}", v) for inner, v in value.items()] if isinstance(value, dict) else [(name, value)]
-            )
-        return rows
-
-    def to_json(self, path: str | Path | None = None) -> str:
-        """The figures and their spread as JSON; written to `path` too if given."""
-        text = json.dumps({**self, "spread": self.spread}, indent=2, allow_nan=False)
-        if path is not None:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        return text
-
-    def to_markdown(self) -> str:
-        """A table for a paper: mean, and the range over the samples where there is one."""
-        lines = ["| measure | value | range |", "|---|---|---|"]
-        for name, value in self.rows():
-            values = self.spread.get(name)
-            span = f"{min(values):.3f} – {max(values):.3f}" if values else ""
-            lines.append(
-                f"| {name} | {value:.3f} | {span} |" if isinstance(value, float) else f"| {name} | {value} | |"
-            )
-        return "\n".join(lines)
-
-    def to_html(self) -> str:
-        """The same table as one small page."""
-        cells = "".join(
-            f"<tr><td>{name}</td><td>{value:.3f}</td></tr>"
-            if isinstance(value, float)
-            else f"<tr><td>{name}</td><td>{value}</td></tr>"
-            for name, value in self.rows()
-        )
-        return f'<!doctype html><meta charset="utf-8"><title>nca3d evaluation</title><table>{cells}</table>\n'
-
-
-@torch.no_grad()
 def evaluate(
     rule: Rule,
     target: Target,
-    preset: str = "quick",
+    preset: str | Preset = "quick",
     *,
     horizon: int | None = None,
+    samples: int | None = None,
     random_seed: int = 0,
     executor: str = "auto",
     progress: bool = False,
@@ -108,78 +43,203 @@ def evaluate(
     Args:
         rule: what one cell does.
         target: the body it should grow.
-        preset: a name in `PRESETS`.
+        preset: a name in `PRESETS`, or a `Preset` of one's own. "quick" is growth, a hold of 1,000 steps and three wounds;
+            "standard" adds 10,000 steps, the grid of wounds, repeated injury, controls, robustness and emergence; "full" is
+            the same on more bodies, moments and steps.
         horizon: steps after which a body is judged grown; default the rule's card, else 2 · longest side + 10.
+        samples: bodies side by side; default the preset's.
         random_seed: chooses fire masks and wounds; they never overlap those of training.
         executor: see `rollout`.
-        progress: whether to show a bar.
+        progress: whether to show a bar with the time left.
 
     Returns:
-        grow_iou (at the horizon), hold_iou_1000 (1,000 steps later), heal_iou.<damage> and hurt_iou.<damage> (two horizons
-        after the cut, and right after it), steps_held (of the steps tried), params, horizon, samples: means over samples.
+        grow_iou (at the horizon), hold_iou_N (N steps later), heal_iou.<damage>, hurt_iou.<damage> (two horizons after the
+        wound, and right after it), recovered.<damage>, steps_held (by the worst body), colour error or label accuracy
+        beside each, and by study `persistence`, `regeneration`, `robustness`, `emergence`. Means over bodies; their spread and
+        bootstrap intervals are attributes of the report.
 
     Raises:
-        InputError: an unknown preset.
+        InputError: an unknown preset, a horizon or number of samples that can't be.
     """
-    if preset not in PRESETS:
-        raise InputError("evaluate", "preset", repr(preset), ", ".join(PRESETS) + nearest(preset, PRESETS))
-    asked = PRESETS[preset]
+    asked = _asked(preset, samples)
     if horizon is None:
         horizon = rule.card.get("horizon") or 2 * max(target.size) + 10
-    total = horizon + asked.hold_steps + 2 * horizon * len(asked.wounds)
-    bar = tqdm(total=total, disable=not progress, desc="evaluate", unit="step")
-
-    def run(state: Tensor, steps: int, trial: int, record_every: int | None = None) -> Any:
-        out = rollout(
-            rule,
-            state,
-            steps,
-            random_seed=evaluation_seed(random_seed, trial),
-            executor=executor,
-            record_every=record_every,
-        )
-        bar.update(steps)
-        return out
-
-    grown = run(seed_state(rule, target.size, asked.samples), horizon, trial=0)
-    spread = {"grow_iou": iou(grown, target).tolist()}
-
-    hold = f"hold_iou_{asked.hold_steps}"
-    held = run(grown, asked.hold_steps, trial=1, record_every=10)
-    spread[hold] = iou(held.states[-1], target).tolist()
-    steps_held = _steps_held(held, target)
-
-    for trial, (wound, severity) in enumerate(asked.wounds.items(), start=2):
-        generator = torch.Generator().manual_seed(evaluation_seed(random_seed, trial))
-        body = occupied(grown, rule.visible, rule.visible_kind).cpu()
-        mask = pools.damage.DAMAGES[wound](
-            target.size, asked.samples, severity=severity, body=body, generator=generator
-        )
-        hurt = pools.damage.apply(grown, mask.to(grown.device), rule.dead_value)
-        healed = run(hurt, 2 * horizon, trial)
-        spread[f"hurt_iou.{wound}"] = iou(hurt, target).tolist()
-        spread[f"heal_iou.{wound}"] = iou(healed, target).tolist()
-    bar.close()
-
-    means = {name: statistics.fmean(values) for name, values in spread.items()}
-    figures: dict[str, Any] = {name: value for name, value in means.items() if "." not in name}
-    for kind in ("heal_iou", "hurt_iou"):
-        figures[kind] = {wound: means[f"{kind}.{wound}"] for wound in asked.wounds}
-    figures |= {
-        "steps_held": steps_held,
-        "steps_tried": asked.hold_steps,
-        "horizon": horizon,
-        "samples": asked.samples,
-        "params": sum(p.numel() for p in rule.parameters()),
-    }
-    return Report(figures, spread)
+    if horizon < 1:
+        raise InputError("evaluate", "horizon", horizon, "1 step or more")
+    work = _work(asked, horizon, len(robustness.conditions(rule)))
+    with torch_on_one(), tqdm(total=work, disable=not progress, desc="evaluate", unit="step") as bar:
+        trials = Trials(rule, target, horizon, asked.samples, random_seed, executor, bar.update)
+        found = _Findings(trials, asked)
+        bodies = found.life()
+        found.three_wounds(bodies)
+        if "regeneration" in asked.studies:
+            found.regeneration(bodies)
+        if "robustness" in asked.studies:
+            found.robustness()
+        if "emergence" in asked.studies:
+            found.emergence(bodies)
+        bar.update(max(0, bar.total - bar.n))
+    return found.report()
 
 
-def _steps_held(held: Trajectory, target: Target) -> int:
-    """The most steps up to which all bodies stay finite and keep `HELD` of their first quality, in whole windows."""
-    quality = torch.stack([iou(state, target) for state in held.states])
-    finite = held.states.isfinite().flatten(2).all(dim=2)
-    good = (finite & (quality >= HELD * quality[0])).all(dim=1)
-    after = (held.steps - held.steps[0]).tolist()
-    failed = next((step for step, fine in zip(after, good.tolist(), strict=True) if not fine), None)
-    return after[-1] if failed is None else max(0, failed - 1) // WINDOW * WINDOW
+def _asked(preset: str | Preset, samples: int | None) -> Preset:
+    if isinstance(preset, str):
+        if preset not in PRESETS:
+            raise InputError("evaluate", "preset", repr(preset), ", ".join(PRESETS) + nearest(preset, PRESETS))
+        preset = PRESETS[preset]
+    if samples is not None and samples < 1:
+        raise InputError("evaluate", "samples", samples, "1 body or more")
+    return preset if samples is None else replace(preset, samples=samples)
+
+
+def _work(asked: Preset, horizon: int, conditions: int) -> int:
+    """Steps of the whole evaluation, for the bar: nearly all of its time is steps."""
+    wound = 2 * horizon + asked.late_steps
+    total = horizon + asked.hold_steps + len(QUICK_WOUNDS) * wound
+    if "regeneration" in asked.studies:
+        total += len(asked.moments) * len(asked.wounds) * wound + max(asked.moments) + 2 * len(QUICK_WOUNDS) * wound
+        total += asked.injuries * 2 * horizon
+    if "robustness" in asked.studies:
+        total += conditions * (horizon + robustness.HOLD + 4)
+    return total
+
+
+class _Findings:
+    """The studies, one method each, and the figures that they leave."""
+
+    def __init__(self, trials: Trials, asked: Preset) -> None:
+        self.trials, self.asked = trials, asked
+        self.figures: dict[str, Any] = {}
+        self.spread: dict[str, list[Any]] = {}
+        self.series: dict[str, Any] = {}
+
+    def put(self, path: str | tuple[str, ...], values: list[Any]) -> None:
+        """A figure, or one of a study, with its values over bodies: the mean of those that have one."""
+        *outer, last = (path,) if isinstance(path, str) else path
+        self.spread[".".join([*outer, last])] = values
+        place = self.figures
+        for part in outer:
+            place = place.setdefault(part, {})
+        place[last] = mean(values)
+
+    def life(self) -> Compact:
+        """Growth to the horizon and a long hold; returns the grown bodies."""
+        trials, steps = self.trials, self.asked.hold_steps
+        detail = "colour_error" if trials.target.kind == "rgb" else "label_accuracy"
+        grown, growth = trials.watch(trials.seeds(), trials.horizon, GROW)
+        held = trials.watch(grown, steps, HOLD)[1]
+        self.put("grow_iou", growth.quality[-1].tolist())
+        self.put(f"grow_{detail}", growth.detail[-1].tolist())
+        marks = sorted({min(1000, steps), steps})
+        for mark in marks:
+            self.put(f"hold_iou_{mark}", held.quality[mark].tolist())
+        self.put(f"hold_{detail}_{marks[-1]}", held.detail[-1].tolist())
+        judged = persistence.persistence(held)
+        self.figures["steps_held"] = min(judged["steps_held"])
+        self.spread["steps_held"] = judged["steps_held"]
+        self.figures["steps_tried"] = steps
+        for name in ("blow_up_step", "extinction_step", "drift", "period", "amplitude"):
+            self.put(("persistence", name), judged[name])
+        self.series["growth"] = {"steps": growth.steps.tolist(), "quality": growth.quality.tolist()}
+        self.series["hold"] = persistence.windows(held)
+        return grown
+
+    def three_wounds(self, grown: Compact) -> None:
+        """The wounds of every preset, right at the horizon."""
+        curves = self.series.setdefault("recovery", {})
+        for trial, (damage, severity) in enumerate(QUICK_WOUNDS.items(), start=WOUNDS):
+            wound = Wound(damage, severity)
+            _, healing = regeneration.heal(self.trials, grown, wound, trial, late_steps=self.asked.late_steps)
+            self.put(("heal_iou", damage), healing.seen.quality[-1].tolist())
+            self.put(("hurt_iou", damage), healing.seen.quality[0].tolist())
+            self.put(("recovered", damage), healing.recovered)
+            self.put(("half_recovery_step", damage), list(healing.half_step))
+            curves[healing.name] = _curve(healing)
+
+    def regeneration(self, grown: Compact) -> None:
+        """The whole grid of wounds, repeated injury, and controls that must not pass."""
+        asked, curves = self.asked, self.series.setdefault("recovery", {})
+        rows, small, half = [], [], []
+        for healing in regeneration.grid(self.trials, grown, asked.wounds, asked.moments, asked.late_steps, GRID):
+            wound = healing.wound
+            rows.append(healing.row())
+            self.put(("regeneration", "recovered_each", healing.name), healing.recovered)
+            if healing.moment == asked.moments[0]:
+                curves[healing.name] = _curve(healing)
+            small += [healing.recovered] if wound.severity <= SMALL else []
+            half += [healing.recovered] if (wound.damage, wound.severity) == ("half_space", 0.5) else []
+        self.series["grid"] = rows
+        self.put(("regeneration", "recovered_small"), _by_body(small))
+        self.put(("regeneration", "recovered_half_space"), _by_body(half))
+        again = regeneration.again_and_again(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
+        for number, healing in enumerate(again, start=1):
+            self.put(("regeneration", "injury", str(number)), healing.seen.quality[-1].tolist())
+        self._controls(grown)
+
+    def _controls(self, grown: Compact) -> None:
+        """Rules that can't heal, on the same grown bodies and wounds: what they recover is what the yardstick lets through."""
+        seed = self.trials.seed(CONTROL)
+        for name, rule in (
+            ("untrained", robustness.still(self.trials.rule)),
+            ("shuffled", robustness.shuffled(self.trials.rule, seed)),
+        ):
+            of = self.trials.of(rule)
+            passed = [
+                regeneration.heal(of, grown, Wound(*wound), WOUNDS + number, late_steps=self.asked.late_steps)[1].recovered
+                for number, wound in enumerate(QUICK_WOUNDS.items())
+            ]
+            self.put(("regeneration", f"control_{name}"), _by_body(passed))
+
+    def robustness(self) -> None:
+        """Growth and hold in a world that is not the one of training."""
+        for condition in robustness.conditions(self.trials.rule):
+            # The same trial each time, so that only the condition differs.
+            self.put(("robustness", condition.name), condition.try_it(self.trials, WORLD))
+            self.series.setdefault("conditions", {})[condition.name] = condition.group
+
+    def emergence(self, grown: Compact) -> None:
+        """Pattern and dynamics of the grown bodies."""
+        trials = self.trials
+        states = dense(grown, trials.rule.dead_value)
+        found = emergence(trials.rule, states, random_seed=trials.seed(LIFE), executor=trials.executor)
+        for name, values in found.items():
+            self.put(("emergence", name), values)
+
+    def report(self) -> Report:
+        """The figures, with what was asked."""
+        rule, target = self.trials.rule, self.trials.target
+        self.figures |= {
+            "horizon": self.trials.horizon,
+            "samples": self.trials.samples,
+            "params": sum(p.numel() for p in rule.parameters()),
+        }
+        about = {
+            "target": target.name,
+            "size": list(target.size),
+            "kind": target.kind,
+            "cells": int(target.occupied.sum()),
+            "random_seed": self.trials.random_seed,
+            "torch": torch.__version__,
+        }
+        return Report(self.figures, self.spread, self.series, about)
+
+
+def _curve(healing: regeneration.Healing) -> dict[str, Any]:
+    """A recovery curve as it is kept: quality as a share of that before the wound, about 60 looks."""
+    share = healing.seen.quality / healing.before.clamp_min(1e-6)
+    every = max(1, len(share) // 60)
+    picked = sorted({*range(0, len(share), every), len(share) - 1})
+    return {"steps": picked, "quality": share[picked].tolist(), "recovered": healing.recovered}
+
+
+def _by_body(wounds: list[list[float | None]]) -> list[float | None]:
+    """Each body's recovered fraction over several wounds."""
+    return [mean(of_one) for of_one in zip(*wounds, strict=True)]
+
+
+def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures without what is only detail: no entry for each wound of the grid."""
+    kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in figures.items()}
+    kept.get("regeneration", {}).pop("recovered_each", None)
+    return kept
+

@@ -11,7 +11,9 @@ from torch import Tensor
 
 import nca3d
 import pools
-from nca3d.evaluation.evaluate import PRESETS, Report, evaluate
+from nca3d.evaluation.evaluate import evaluate
+from nca3d.evaluation.figures import Report
+from nca3d.evaluation.presets import QUICK_WOUNDS
 from nca3d.evaluation.report import write_report
 from nca3d.fire import evaluation_seed
 from nca3d.quality import iou, occupied, to_rgba
@@ -85,7 +87,7 @@ def film(
     body = grown.states[-1]
     growth = _pictures(rule, target, grown.states), grown.steps.numpy()
     heal, timelines = {}, {}
-    for trial, (wound, severity) in enumerate(PRESETS["quick"].wounds.items(), start=1):
+    for trial, (wound, severity) in enumerate(QUICK_WOUNDS.items(), start=1):
         generator = torch.Generator().manual_seed(evaluation_seed(random_seed, FILM_SEED + trial))
         there = occupied(body, rule.visible, rule.visible_kind).cpu()
         mask = pools.damage.DAMAGES[wound](target.size, 1, severity=severity, body=there, generator=generator)

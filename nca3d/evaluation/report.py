@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nca3d.evaluation.report_page import render_page
+from nca3d.evaluation.report_page import film_html, render_page, run_sections
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -74,21 +74,17 @@ def write_report(
 
     pictures: dict[str, str] = {}
     say("growth")
-    strip = np.concatenate([_chosen(growth[0], GROWTH_FRAMES), target_rgba[None]])
-    labels = [*_step_words(_chosen(np.asarray(growth[1]), GROWTH_FRAMES)), "target"]
-    pictures["growth"] = _save_figure(visualize.film_strip(strip, labels), folder / "growth.png")
+    pictures["growth"] = _save_figure(growth_strip(growth, target_rgba), folder / "growth.png")
     for damage, healing in heal.items():
         say(f"healing, {_words(damage)}")
-        strip, labels = _healing_strip(healing)
-        figure = visualize.film_strip(strip, labels, azimuth=_facing(healing))
-        pictures[f"heal-{damage}"] = _save_figure(figure, folder / f"heal-{damage}.png")
+        pictures[f"heal-{damage}"] = _save_figure(healing_strip(healing), folder / f"heal-{damage}.png")
     say("curves")
     pictures["curves"] = _save_figure(visualize.curves(metrics), folder / "curves.png")
     if timelines:
         pictures["timeline"] = _save_figure(_timeline(growth, heal, timelines), folder / "timeline.png")
     say("film")
     film = _film(folder, growth, heal)
-    poster = _data_url(_png(visualize.volume(growth[0][-1], size=(FILM_SIZE, FILM_SIZE))), "image/png")
+    poster = data_url(portrait(growth[0][-1]), "image/png")
     record = {
         "title": title, "figures": figures, "config": _config(config_toml), "versions": versions,
         "files": [film.name, *(f"{name}.png" for name in pictures)],
@@ -98,8 +94,8 @@ def write_report(
     page = render_page(
         title=title,
         lead=_lead(growth, heal),
-        film=_data_url(film.read_bytes(), "video/mp4" if film.suffix == ".mp4" else "image/gif"),
-        poster=poster,
+        hero=film_html(data_url(film.read_bytes(), "video/mp4" if film.suffix == ".mp4" else "image/gif"), poster),
+        sections=run_sections(pictures),
         pictures=pictures,
         figures=clean["figures"],
         config_toml=config_toml,
@@ -122,21 +118,50 @@ def write_file(path: Path, content: bytes) -> None:
 
 def _save_figure(figure: Figure, path: Path) -> str:
     """Writes a Figure as PNG; returns it as a data URL for the page."""
+    picture = png_of(figure)
+    write_file(path, picture)
+    return data_url(picture, "image/png")
+
+
+def png_of(figure: Figure) -> bytes:
+    """A Figure as PNG, at the resolution of reports."""
     stream = BytesIO()
     figure.savefig(stream, format="png", dpi=144)
-    write_file(path, stream.getvalue())
-    return _data_url(stream.getvalue(), "image/png")
-
-
-def _png(picture: NDArray[np.uint8]) -> bytes:
-    from PIL import Image
-
-    stream = BytesIO()
-    Image.fromarray(picture).save(stream, "PNG")
     return stream.getvalue()
 
 
-def _data_url(content: bytes, kind: str) -> str:
+def growth_strip(growth: Growth, target_rgba: Frames | None = None) -> Figure:
+    """A body that grows, and the target beside it if given."""
+    import visualize
+
+    frames = _chosen(growth[0], GROWTH_FRAMES + (target_rgba is None))
+    labels = _step_words(_chosen(np.asarray(growth[1]), GROWTH_FRAMES + (target_rgba is None)))
+    if target_rgba is None:
+        return visualize.film_strip(frames, labels)
+    return visualize.film_strip(np.concatenate([frames, target_rgba[None]]), [*labels, "target"])
+
+
+def healing_strip(healing: Healing) -> Figure:
+    """A body before and after a cut, and how it heals, from where the wound is seen best."""
+    import visualize
+
+    frames, labels = _healing_frames(healing)
+    return visualize.film_strip(frames, labels, azimuth=_facing(healing))
+
+
+def portrait(frame: Frames) -> bytes:
+    """One body, (D, H, W, 4), as a square PNG."""
+    from PIL import Image
+
+    import visualize
+
+    stream = BytesIO()
+    Image.fromarray(visualize.volume(frame, size=(FILM_SIZE, FILM_SIZE))).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def data_url(content: bytes, kind: str) -> str:
+    """Bytes as a URL that a page can hold: nothing is loaded from elsewhere."""
     return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
@@ -149,7 +174,7 @@ def _step_words(steps: Steps) -> list[str]:
     return [f"step {int(step)}" for step in steps]
 
 
-def _healing_strip(healing: Healing) -> tuple[Frames, list[str]]:
+def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
     """Before, cut, and healing to its end; the early frames are closer together, because most happens there."""
     frames, steps, cut = healing
     after = len(frames) - 1 - cut

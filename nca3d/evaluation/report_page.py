@@ -1,9 +1,11 @@
-"""The page of a run's report: figures, pictures and film set into `report_template.html`, nothing loaded from elsewhere."""
+"""The page of a report, of a run or of an evaluation: figures, pictures and film set into `report_template.html`, nothing
+loaded from elsewhere."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from string import Template
@@ -21,38 +23,60 @@ class Measure(NamedTuple):
     goal: float
 
 
+@dataclass(frozen=True)
+class Section:
+    """One part of a page: what it is about, its pictures as (name, caption), a table below them."""
+
+    title: str
+    lead: str
+    pictures: Sequence[tuple[str, str]] = ()
+    rows: Mapping[str, Any] = field(default_factory=dict)
+
+    def html(self, urls: Mapping[str, str]) -> str:
+        """The part as HTML; pictures without a data URL are left out, and so is a part that has nothing to show."""
+        shown = [_picture(urls[name], f"{self.title}: {name}", caption) for name, caption in self.pictures if name in urls]
+        if not shown and not self.rows:
+            return ""
+        table = f"<table>{_table(self.rows)}</table>" if self.rows else ""
+        return f"<h2>{escape(self.title)}</h2>\n<p>{escape(self.lead)}</p>\n" + "\n".join(shown) + table
+
+
 def render_page(
     *,
     title: str,
     lead: str,
-    film: str,
-    poster: str,
-    pictures: Mapping[str, str],
     figures: Mapping[str, Any],
-    config_toml: str,
-    versions: Mapping[str, str],
+    sections: Sequence[Section],
+    pictures: Mapping[str, str],
+    hero: str = "",
+    intervals: Mapping[str, Any] | None = None,
+    config_toml: str = "",
+    versions: Mapping[str, Any] | None = None,
 ) -> str:
     """The whole page as text.
 
     Args:
         title, lead: headline and the sentence under it.
-        film, poster: data URLs of the film and of the picture shown until it runs.
-        pictures: data URLs by name: growth, heal-*, curves, timeline.
-        figures: numbers by name, None where missing, nested by damage.
+        figures: numbers by name, None where missing, nested by damage or study.
+        sections: the parts, in order.
+        pictures: data URLs by name.
+        hero: HTML of the large picture beside the measures (`film_html`, `still_html`); empty = measures alone.
+        intervals: [low, high] by the dotted name of a figure, shown beside it.
         config_toml: shown as it is.
         versions: shown as a table.
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
+    rows = {name: _shown(value) + _sure((intervals or {}).get(name)) for name, value in _flat(figures)}
     return template.substitute(
         title=escape(title),
         lead=escape(lead),
-        film=_film(film, poster),
+        hero=f'<figure class="hero-film"><div class="paper">{hero}</div></figure>' if hero else "",
         measures="\n".join(_measure(measure) for measure in measures(figures)),
         facts="\n".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(figures)),
-        sections="\n".join(_sections(pictures)),
-        figures=_table(dict(_flat(figures))),
-        config=escape(config_toml.strip()),
-        versions=_table(versions),
+        sections="\n".join(section.html(pictures) for section in sections),
+        figures=_table(rows),
+        config=_details("Config", f"<pre>{escape(config_toml.strip())}</pre>") if config_toml else "",
+        versions=_table(versions or {}),
     )
 
 
@@ -115,20 +139,31 @@ def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "steps held in shape", f"{figures['steps_held']:,.0f}" + (f" of {tried:,.0f}" if _is_number(tried) else "")
 
 
-def _sections(pictures: Mapping[str, str]) -> Iterator[str]:
-    yield "<h2>Growth</h2>\n<p>From one cell to the body, and the target that it was asked for.</p>"
-    yield _picture(pictures["growth"], "growth, frame by frame", "The same eye throughout; pale cells are still faint.")
-    healings = {name: url for name, url in pictures.items() if name.startswith("heal-")}
-    if healings:
-        yield "<h2>Cut and healing</h2>\n<p>Cells in the wound lose all they knew; only their neighbours can rebuild them.</p>"
-    for name, url in healings.items():
-        damage = name.removeprefix("heal-").replace("_", " ")
-        yield _picture(url, f"healing after {damage}", f"{damage[:1].upper()}{damage[1:]}: before, cut, and steps since.")
-    if "timeline" in pictures:
-        yield "<h2>A life in numbers</h2>\n<p>Overlap with the target at every step, through growth, cut and healing.</p>"
-        yield _picture(pictures["timeline"], "IoU against steps", "One body for each damage; they share their growth.")
-    yield "<h2>Training</h2>\n<p>What was asked for, and how close the bodies came.</p>"
-    yield _picture(pictures["curves"], "loss and IoU over training", "Thin: every record. Thick: smoothed.")
+def run_sections(pictures: Iterable[str]) -> list[Section]:
+    """The parts of a training run's page, by the names of its pictures."""
+    heals = [(name, name.removeprefix("heal-").replace("_", " ")) for name in pictures if name.startswith("heal-")]
+    return [
+        Section(
+            "Growth",
+            "From one cell to the body, and the target that it was asked for.",
+            [("growth", "The same eye throughout; pale cells are still faint.")],
+        ),
+        Section(
+            "Cut and healing",
+            "Cells in the wound lose all they knew; only their neighbours can rebuild them.",
+            [(name, f"{damage[:1].upper()}{damage[1:]}: before, cut, and steps since.") for name, damage in heals],
+        ),
+        Section(
+            "A life in numbers",
+            "Overlap with the target at every step, through growth, cut and healing.",
+            [("timeline", "One body for each damage; they share their growth.")],
+        ),
+        Section(
+            "Training",
+            "What was asked for, and how close the bodies came.",
+            [("curves", "Thin: every record. Thick: smoothed.")],
+        ),
+    ]
 
 
 def _picture(url: str, alternative: str, caption: str) -> str:
@@ -138,10 +173,16 @@ def _picture(url: str, alternative: str, caption: str) -> str:
     )
 
 
-def _film(url: str, poster: str) -> str:
+def film_html(url: str, poster: str) -> str:
+    """A film that plays by itself, its poster shown until it does (data URLs)."""
     if url.startswith("data:video"):
         return f'<video autoplay loop muted playsinline controls poster="{poster}" src="{url}"></video>'
     return f'<img alt="film of growth, cut and healing" src="{url}">'
+
+
+def still_html(url: str, alternative: str) -> str:
+    """A picture in the place of a film."""
+    return f'<img alt="{escape(alternative)}" src="{url}">'
 
 
 def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
@@ -160,6 +201,14 @@ def _shown(value: Any) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _details(summary: str, inner: str) -> str:
+    return f"<details><summary>{summary}</summary>\n{inner}\n</details>"
+
+
+def _sure(interval: Any) -> str:
+    return f"  ({interval[0]:.4g} – {interval[1]:.4g})" if interval else ""
 
 
 def _is_number(value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Bodies given by formulas and strokes: torus, gyroid, letters, cross, sphere, heart."""
+"""Bodies given by formulas and strokes: torus, gyroid, letters, cross, jack, sphere, heart."""
 
 from __future__ import annotations
 
@@ -90,6 +90,18 @@ def cross(size: Size, *, margin: int = 1) -> np.ndarray:
     for end, colour in arms:
         parts += chain(colour, [(0.0, 0.0, 0.0), end], [1.45, 1.45], least=0.8)
     return carve([*parts, ball((0.97, 0.95, 0.90), (0, 0, 0), 1.75)], size, margin)
+
+
+def jack(size: Size, *, margin: int = 1) -> np.ndarray:
+    """Jack: six equal arms with round ends, the same after every turn and mirroring of the cube (on an odd, cubic lattice)."""
+    core, stem, knob = (0.99, 0.90, 0.55), (0.93, 0.45, 0.25), (0.35, 0.25, 0.65)
+    parts: list[Shape] = [ball(core, (0, 0, 0), 2.3, weight=2.0)]
+    for axis in range(3):
+        for sign in (-1.0, 1.0):
+            end = tuple(5.0 * sign * (i == axis) for i in range(3))
+            parts += chain(stem, [(0.0, 0.0, 0.0), end], [1.2, 1.2], least=0.8)  # type: ignore[list-item]
+            parts += [ball(knob, end, 1.75, least=1.2, weight=1.5)]  # type: ignore[arg-type]
+    return carve(parts, size, margin)
 
 
 def letter(size: Size, *, margin: int = 1, text: str = "R") -> np.ndarray:

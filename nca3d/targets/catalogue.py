@@ -28,6 +28,7 @@ for _name, _builder in {
     "mushroom": creatures.mushroom,
     "toucan": creatures.toucan,
     "cross": analytic.cross,
+    "jack": analytic.jack,
     "gyroid": analytic.gyroid,
     "heart": analytic.heart,
     "letter": analytic.letter,

@@ -6,11 +6,18 @@ import math
 from types import TracebackType
 from typing import Any
 
+import pools
 from nca3d.config import Config
 from nca3d.errors import InputError
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.step import Outcome
 from nca3d.training.trainer import Trainer
+
+MEASURED, POOLED = 4, 16
+"""Bodies whose pattern is measured, and states of the pool whose distances are."""
+
+DIVERSITY = ("distance_mean", "distance_nearest", "effective_states", "participation_ratio", "dead_share", "living_cells_mean")
+"""The pool's figures that are logged, of `pools.diversity.summary`."""
 
 
 class Log:
@@ -57,6 +64,8 @@ class Log:
             self.waiting = []
             means["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
             means["pool_age"] = float(trainer.pool.age.float().mean())
+            if self.config.pattern_every and trainer.iteration % self.config.pattern_every < self.config.log_every:
+                means |= pattern_figures(trainer, outcome)
             self._line(trainer, means)
 
     def _line(self, trainer: Trainer, values: dict[str, Any]) -> None:
@@ -66,6 +75,20 @@ class Log:
             for name, value in values.items():
                 if isinstance(value, float):
                     self.events.add_scalar(name, value, trainer.iteration)
+
+
+def pattern_figures(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:
+    """Pattern of the bodies that an iteration ended with (means), and diversity of the pool; nothing random is drawn."""
+    figures: dict[str, float | None] = {}
+    rule = trainer.rule
+    if outcome.states is not None:
+        shown = outcome.states[:MEASURED, : rule.visible + 1].cpu()
+        found = pools.pattern.summary(shown, rule.visible_kind)
+        figures |= {f"pattern_{name}": _mean(values.tolist()) for name, values in found.items()}
+    if trainer.config.regime != "growing":
+        spread = pools.diversity.summary(trainer.pool.states, rule.alpha, max_states=POOLED)
+        figures |= {f"pool_{name}": _mean([spread[name]]) for name in DIVERSITY}
+    return figures
 
 
 def _mean(values: list[float]) -> float | None:

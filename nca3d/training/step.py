@@ -30,10 +30,12 @@ AGEING_STEP = 1 << 30
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one iteration did: `metrics` for the log, and whether anything went wrong ("" or why the step was skipped)."""
+    """What one iteration did: `metrics` for the log, whether anything went wrong ("" or why the step was skipped), and the
+    states (B, C, D, H, W) that it ended with."""
 
     metrics: dict[str, float]
     fault: str = ""
+    states: Tensor | None = None
 
 
 def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
@@ -146,7 +148,7 @@ def train_step(
     metrics = {"loss": float(loss.mean()), "iou": float(iou(states, target).mean()), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in named.items()}
     metrics |= {f"reseeded_{why}": float(count) for why, count in reseeded.items()}
-    return Outcome(metrics, fault)
+    return Outcome(metrics, fault, states)
 
 
 def run_moments(

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from pools import damage
 
+FREE = [name for name in damage.DAMAGES if name not in ("cube", "limb")]  # a body has one middle and few limbs
 NAMES = [*damage.DAMAGES, "corner (registered by a user)"]
 SIZES = st.tuples(*[st.integers(1, 7)] * 3) | st.sampled_from([(3, 3, 3), (5, 3, 7), (11, 9, 5)])
 SEVERITIES = st.floats(0, 1) | st.sampled_from([0.0, 1e-9, 0.2, 0.5, 0.999, 1.0])
@@ -102,7 +103,7 @@ def test_the_generator_alone_decides(name, seed, severity):
     assert not torch.equal(first, masks(seed + 1))
 
 
-@pytest.mark.parametrize("name", damage.DAMAGES)
+@pytest.mark.parametrize("name", FREE)
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**31))
 def test_each_sample_has_its_own_centre_and_direction(name, seed):

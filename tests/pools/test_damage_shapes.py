@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
+import itertools
+
 import pytest
 import torch
 
-from pools import damage
+from pools import damage, geodesic
 
 SIZE = (9, 11, 13)
 ONES = torch.ones(SIZE, dtype=torch.bool)
@@ -111,6 +114,108 @@ def test_random_cells_do_not_cluster():
     assert abs(float(together) - 0.09) < 0.01  # a ball would give about 0.28
 
 
+def test_cube_is_a_cube_around_the_centre_of_mass():
+    body = torch.zeros(SIZE, dtype=torch.bool)
+    body[2:9, 1:8, 4:11] = True
+    away = torch.stack([D - 5, H - 4, W - 7]).abs().amax(0)
+    mask = damage.cube(SIZE, 2, severity=125 / 343, body=body, generator=gen())[:, 0]
+    assert torch.equal(mask, (away <= 2).expand(2, *SIZE))
+    body[8, 7, 12], body[8, 10, 12] = True, True  # two cells far out draw the middle by less than half a cell
+    assert torch.equal(damage.cube(SIZE, 1, severity=125 / 345, body=body, generator=gen())[0, 0], away <= 2)
+
+
+def test_cube_around_a_given_centre_reaches_beyond_the_body():
+    mask = damage.cube(SIZE, 1, severity=0.1, center=(0, 10, 5.5), generator=gen())[0, 0]
+    assert in_order(torch.stack([D, H - 10, W - 5.5]).abs().amax(0), mask)
+    body = ONES.clone()
+    body[4, 5, 6] = False
+    assert damage.cube(SIZE, 1, severity=0.1, body=body, generator=gen())[0, 0, 4, 5, 6]
+
+
+def animal() -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """A torso of 9 × 7 × 7 cells with a wart, two straight legs and an arm folded back along the belly; (body, limbs)."""
+    limbs = [torch.zeros(15, 13, 30, dtype=torch.bool) for _ in range(3)]
+    limbs[0][3, 3, 17:28] = True
+    limbs[1][9, 3, 17:28] = True
+    limbs[2][6, 8:11, 8] = True  # out of the belly, then back along it with one empty layer between
+    limbs[2][6, 10, 8:15] = True
+    limbs[2][6, 9, 14] = True
+    body = torch.stack(limbs).any(0)
+    body[2:11, 1:8, 8:17] = True
+    body[1, 4, 13] = True
+    return body, limbs
+
+
+def test_limb_takes_one_limb_and_leaves_the_belly_beside_it():
+    body, limbs = animal()
+    mask = damage.limb(body.shape, 90, severity=6 / int(body.sum()), body=body, generator=gen())[:, 0] & body
+    assert mask.flatten(1).sum(1).eq(6).all()
+    taken = torch.stack([(mask & limb).flatten(1).sum(1) for limb in limbs])
+    whole = (taken == 6).sum(1)
+    assert (whole >= 5).all()  # each is lost now and then, the folded arm too: 2 cells lie between its end and the belly
+    # The torso's four lower corners stick out as well, but they aren't limbs: what goes there is torso alone, never both.
+    assert ((taken.sum(0) == 6) | (taken.sum(0) == 0)).all()
+    assert ((taken > 0).sum(0) <= 1).all()
+
+
+def test_limb_begins_at_the_very_end():
+    rod = torch.zeros(3, 3, 20, dtype=torch.bool)
+    rod[1, 1] = True
+    ends = damage.limb((3, 3, 20), 200, severity=0.25, body=rod, generator=gen())[:, 0, 1, 1]
+    left, right = torch.arange(20) < 5, torch.arange(20) >= 15
+    at_left, at_right = (ends == left).all(1), (ends == right).all(1)
+    assert (at_left | at_right).all() and 60 < int(at_left.sum()) < 140
+
+
+def test_no_limb_begins_at_a_wart_or_in_a_loose_piece():
+    body = torch.zeros(9, 9, 40, dtype=torch.bool)
+    body[3:6, 3:6, 2:38] = True
+    body[6, 4, 20] = True
+    body[0, 0, 18:22] = True  # hangs on nothing
+    mask = damage.limb(body.shape, 60, severity=1 / int(body.sum()), body=body, generator=gen())[:, 0] & body
+    assert not mask[..., 6:34].any()
+    most = damage.limb(body.shape, 5, severity=1 - 2 / int(body.sum()), body=body, generator=gen())[:, 0]
+    left = body & ~most
+    assert left.flatten(1).sum(1).eq(2).all() and left[:, 0, 0].sum() == 10  # the loose piece goes last
+
+
+def test_the_skin_goes_with_the_limb_and_nothing_else_does():
+    body, _ = animal()
+    wide = torch.nn.functional.max_pool3d(body[None].float(), 3, 1, 1)[0] > 0
+    for severity in (0.02, 0.3, 0.9):
+        mask = damage.limb(body.shape, 8, severity=severity, body=body, generator=gen(2))[:, 0]
+        assert not (mask & ~wide).any()
+        touched = torch.nn.functional.max_pool3d((mask & body).float(), 3, 1, 1) > 0
+        assert not (mask & ~touched).any()  # skin lies on a cell that goes
+        spared = torch.nn.functional.max_pool3d((~mask & body).float(), 3, 1, 1) > 0
+        assert mask[touched & ~spared & ~body].double().mean() > 0.9  # the skin that lies on lost cells alone goes
+
+
+def shortest(body: torch.Tensor, start: tuple[int, ...]) -> torch.Tensor:
+    """Ways by the textbook (Dijkstra 1959), cell by cell."""
+    found = torch.full(body.shape, geodesic.UNREACHED, dtype=torch.int32)
+    queue = [(0, start)] if body[start] else []
+    while queue:
+        way, cell = heapq.heappop(queue)
+        if way >= found[cell]:
+            continue
+        found[cell] = way
+        for step in itertools.product((-1, 0, 1), repeat=3):
+            there = tuple(c + s for c, s in zip(cell, step, strict=True))
+            if any(step) and all(0 <= t < n for t, n in zip(there, body.shape, strict=True)) and body[there]:
+                heapq.heappush(queue, (way + 2 + sum(map(abs, step)), there))
+    return found
+
+
+@pytest.mark.parametrize("size, share", [((7, 6, 8), 0.15), ((7, 6, 8), 0.4), ((1, 9, 9), 0.5), ((1, 1, 7), 0.8)])
+def test_ways_are_the_shortest(size, share):
+    bodies = torch.rand(3, *size, generator=gen(4)) < share
+    start = torch.randint(bodies[0].numel(), (3,), generator=gen(5))
+    found = geodesic.distances(bodies, start)
+    for body, first, ways in zip(bodies, start.tolist(), found, strict=True):
+        assert torch.equal(ways, shortest(body, tuple(int(i) for i in torch.unravel_index(torch.tensor(first), size))))
+
+
 @pytest.mark.parametrize("name", ["sphere", "box", "slab", "shell"])
 def test_free_centres_lie_in_the_body(name):
     body = torch.zeros(15, 15, 15, dtype=torch.bool)
@@ -186,6 +291,7 @@ def test_gradients_pass_outside_the_mask_alone():
     (lambda: damage.sphere(SIZE, 1, severity=0.5, body=ONES.float()), ["body", "torch.float32"]),
     (lambda: damage.sphere(SIZE, 3, severity=0.5, body=ONES.expand(2, *SIZE)), ["body", "(2, 9, 11, 13)"]),
     (lambda: damage.sphere(SIZE, 1, severity=0.5, center=(1, 2)), ["center"]),
+    (lambda: damage.cube(SIZE, 1, severity=0.5, center=(1, 2)), ["center"]),
     (lambda: damage.half_space(SIZE, 1, severity=0.5, direction="up"), ["direction", "'up'", "+x"]),
     (lambda: damage.half_space(SIZE, 1, severity=0.5, direction=(0, 0, 0)), ["direction"]),
     (lambda: damage.carve(torch.full((1, 3, 3, 3), torch.inf), severity=0.5), ["field"]),

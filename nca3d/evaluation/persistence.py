@@ -1,0 +1,97 @@
+"""Persistence: for how many steps does a grown body stay what it is, and how does it fail when it does?
+
+Trained bodies are attractors that shimmer: cells fire by chance, so no two steps are the same. What is judged is therefore the
+envelope, the worst of every window, and never stillness.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.evaluation.watch import Watch
+
+HELD = 0.95
+"""Share of its quality at the horizon that a body must keep in the worst step of every window."""
+
+WINDOW = 100
+"""Steps of one window."""
+
+LARGEST, SWOLLEN = 10.0, 3.0
+"""A body has blown up when its largest value reaches the first times that at the horizon, or its volume the second times."""
+
+CLEAR = 10.0
+"""A period counts as one when its peak stands so many times above the median of the spectrum."""
+
+SLOWEST = 8
+"""How often a wave must come back within a hold to be called one."""
+
+
+def persistence(seen: Watch) -> dict[str, list[Any]]:
+    """Judge a hold; `seen` begins at the horizon. Every figure has one value a body.
+
+    Returns:
+        steps_held: the most steps up to which all values are finite, |x| <= 10 times its value at the horizon, the living
+            volume is below 3 times, and the worst quality of every window is at least 0.95 of that at the horizon.
+        blow_up_step, extinction_step: steps after the horizon until it has blown up, or nothing lives; None = never.
+        drift: change of quality per 1,000 steps (least squares).
+        period, amplitude: of the living volume, in steps (None = no clear one) and as a share of its mean (half the range of
+            the last ten windows).
+    """
+    after = seen.steps - seen.steps[0]
+    blown = ~seen.finite | (seen.peak > LARGEST * seen.peak[0]) | (seen.volume >= SWOLLEN * seen.volume[0])
+    # A window's worst is below the mark exactly when one of its steps is.
+    lost = blown | ~(seen.quality >= HELD * seen.quality[0])
+    last = int(after[-1])
+    return {
+        "steps_held": [max(0, step - 1) if step is not None else last for step in _first(lost, after)],
+        "blow_up_step": _first(blown, after),
+        "extinction_step": _first(seen.volume == 0, after),
+        "drift": _slope(after, seen.quality),
+        "period": [_period(volume) for volume in seen.volume[1:].t()],
+        "amplitude": _amplitude(seen.volume[-10 * WINDOW :]),
+    }
+
+
+def windows(seen: Watch) -> dict[str, list[Any]]:
+    """The envelope for a picture: the end of each window in steps since the horizon, its worst and best quality (W, B)."""
+    after = (seen.steps - seen.steps[0])[1:]
+    parts = list(zip(after.split(WINDOW), seen.quality[1:].split(WINDOW), strict=True))
+    return {
+        "steps": [int(steps[-1]) for steps, _ in parts],
+        "worst": [quality.amin(0).tolist() for _, quality in parts],
+        "best": [quality.amax(0).tolist() for _, quality in parts],
+    }
+
+
+def _first(happens: Tensor, after: Tensor) -> list[int | None]:
+    """For each body the first step at which something happens, (T, B) -> B."""
+    return [int(after[body.nonzero()[0, 0]]) if body.any() else None for body in happens.t()]
+
+
+def _slope(after: Tensor, quality: Tensor) -> list[float]:
+    at = after.double() - after.double().mean()
+    if len(after) < 2:
+        return [0.0] * quality.shape[1]
+    return (1000 * (at @ (quality.double() - quality.double().mean(0))) / at.square().sum()).tolist()
+
+
+def _period(volume: Tensor) -> float | None:
+    """The period of the strongest wave in a series, if it stands clear of the rest."""
+    series = volume.double()
+    if len(series) < 2 * WINDOW or not series.isfinite().all() or series.std() == 0:
+        return None
+    # The Hann window keeps a slow drift from looking like a wave; and so does leaving out the first bins.
+    wave = (series - series.mean()) * torch.hann_window(len(series), periodic=False, dtype=torch.double)
+    power = torch.fft.rfft(wave).abs().square()[SLOWEST:]
+    best = int(power.argmax())
+    return len(series) / (best + SLOWEST) if float(power[best]) > CLEAR * math.log(len(power)) * float(power.median()) else None
+
+
+def _amplitude(volume: Tensor) -> list[float]:
+    middle = volume.mean(0)
+    spread = (volume.amax(0) - volume.amin(0)) / 2
+    return torch.where(middle > 0, spread / middle.clamp_min(1e-9), 0.0).tolist()

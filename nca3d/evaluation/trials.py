@@ -1,0 +1,73 @@
+"""Rollouts of one rule against one target, on fire masks that training never used; what every study of it shares."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from nca3d.compact import Compact, compact
+from nca3d.evaluation.watch import Watch, look, watch
+from nca3d.fire import evaluation_seed
+from nca3d.rollout import rollout, seed_state
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+
+
+@dataclass(frozen=True)
+class Trials:
+    """What is tried on whom.
+
+    Args:
+        rule: what one cell does.
+        target: the body that it should grow.
+        horizon: steps after which a body is judged grown.
+        samples: bodies side by side.
+        random_seed: chooses fire masks and wounds; trials with other numbers have other ones.
+        executor: see `rollout`.
+        report: is told how many steps were done since it was last told.
+    """
+
+    rule: Rule
+    target: Target
+    horizon: int
+    samples: int = 8
+    random_seed: int = 0
+    executor: str = "auto"
+    report: Callable[[int], object] = lambda steps: None
+
+    def of(self, rule: Rule, **changes: Any) -> Trials:
+        """The same trials of another rule."""
+        return replace(self, rule=rule, **changes)
+
+    def seed(self, trial: int) -> int:
+        """The random_seed of one trial."""
+        return evaluation_seed(self.random_seed, trial)
+
+    def seeds(self, positions: torch.Tensor | None = None) -> Compact:
+        """The first cells, one a body."""
+        return compact(seed_state(self.rule, self.target.size, self.samples, positions), self.rule.dead_value)
+
+    @torch.no_grad()
+    def run(self, state: Compact, steps: int, trial: int, *, first_step: int = 0) -> Compact:
+        """So many steps, unseen."""
+        if not steps:
+            return state
+        state = rollout(
+            self.rule, state, steps, random_seed=self.seed(trial), first_step=first_step, executor=self.executor
+        )
+        self.report(steps)
+        return state
+
+    def watch(self, state: Compact, steps: int, trial: int, *, first_step: int = 0) -> tuple[Compact, Watch]:
+        """So many steps, each looked at."""
+        return watch(
+            self.rule, state, self.target, steps, random_seed=self.seed(trial), first_step=first_step,
+            executor=self.executor, report=self.report,
+        )  # fmt: skip
+
+    def look(self, state: Compact) -> Watch:
+        """The figures of states as they are."""
+        return look([state], [0], self.target)
