@@ -239,4 +239,4 @@ def _centred(field: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
 
 def _entropy(counts: Tensor) -> Tensor:
     share = counts.double() / counts.sum().clamp_min(1)
-    return -torch.special.xlogy(share, share).sum() / math.log(2)
+    return 0.0 - torch.special.xlogy(share, share).sum() / math.log(2)  # not its negative: that of one kind would be −0

@@ -29,6 +29,48 @@ def test_a_zoo_rule_is_small(name):
     assert len((resources.files("nca3d") / "zoo" / f"{name}.safetensors").read_bytes()) < 200_000
 
 
+@pytest.mark.parametrize("name", nca3d.zoo())
+def test_a_card_says_how_the_rule_came_about(name):
+    card = nca3d.load(f"zoo:{name}").card
+    config = nca3d.Config.load(card["training"]["config"])
+    assert (config.target, list(config.size), config.regime) == (card["target"], list(card["size"]), card["regime"])
+    assert config.horizon == card["horizon"]
+    assert len(card["training"]["commit"]) == 40 and card["training"]["seconds"] > 0
+    assert card["training"]["iterations"] == config.iterations
+    assert not [value for value in card["config"].values() if isinstance(value, str) and value.startswith("/")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["cross", "axolotl-growing"])
+def test_evaluate_reproduces_the_card(name):
+    """Within what another processor's rounding may do to a body."""
+    rule = nca3d.load(f"zoo:{name}")
+    target = nca3d.targets.load(rule.card["target"], size=rule.card["size"], **rule.card["target_options"])
+    report = nca3d.evaluate(rule, target)
+    figures = rule.card["figures"]
+    assert report["grow_iou"] == pytest.approx(figures["grow_iou"], abs=0.02)
+    assert report["hold_iou_1000"] == pytest.approx(figures["hold_iou_1000"], abs=0.1)
+    if rule.card["regime"] == "growing":
+        assert report["steps_held"] < 300, "the tool must be able to say no"
+        assert report["recovered.half_space"] < 0.5
+    else:
+        assert report["steps_held"] == 1000
+        assert min(report["recovered"].values()) >= 0.875
+
+
+@pytest.mark.slow
+def test_a_rule_of_the_zoo_can_be_trained_again(tmp_path):
+    """The committed config of the smallest one, half as long: trained quality, from nothing."""
+    config = nca3d.Config.load("cross").replace(iterations=1500, out=str(tmp_path / "run"), report=False)
+    rule = nca3d.train(config, progress=False).rule
+    target = nca3d.targets.load(config.target, size=config.size)
+    with torch.no_grad():
+        grown = nca3d.rollout(rule, nca3d.seed_state(rule, config.size, 4), config.horizon, random_seed=evaluation_seed(5, 0))
+        later = nca3d.rollout(rule, grown, 500, random_seed=evaluation_seed(5, 1))
+    assert nca3d.iou(grown, target).mean() > 0.95
+    assert nca3d.iou(later, target).mean() > 0.93
+
+
 def test_an_unknown_zoo_rule_is_told_with_the_nearest():
     assert "axolotl" in nca3d.zoo()
     with pytest.raises(InputError, match="did you mean 'axolotl'"):

@@ -95,6 +95,11 @@ def measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
         before = hurt.get(damage) if isinstance(hurt, Mapping) else None
         start = f"from {before:.2f} right after the cut" if _is_number(before) else "once healed"
         yield Measure(f"Healed, {damage.replace('_', ' ')}", f"IoU {start}", value, 0.90)
+    grid = figures.get("regeneration", {})
+    if "recovered_small" in grid:
+        yield Measure("Recovered, small wounds", "of bodies, whole grid up to 25 %", grid["recovered_small"], 0.95)
+    if "recovered_half_space" in grid:
+        yield Measure("Recovered, halves", "of bodies, cut in six directions", grid["recovered_half_space"], 0.80)
 
 
 def _by_damage(figures: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:

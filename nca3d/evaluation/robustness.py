@@ -27,7 +27,7 @@ from nca3d.targets import Target
 HOLD = 200
 """Steps after the horizon at which a body under the condition is judged."""
 
-NOISE, NOISE_EVERY = 0.05, 4
+NOISE, NOISE_EVERY = 0.02, 4
 """Standard deviation of the noise on every channel of a living cell, and the steps between two such blows."""
 
 

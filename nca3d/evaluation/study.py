@@ -18,9 +18,6 @@ from nca3d.evaluation.report_page import Section, render_page, still_html
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-GOALS = {"grow_iou": 0.98, "recovered_small": 0.95, "recovered_half_space": 0.80}
-"""What the zoo's regenerating rules are asked for."""
-
 HEADLINES = (
     "grow_iou", "grow_colour_error", "grow_label_accuracy", "hold_iou_1000", "heal_iou.half_space", "heal_iou.sphere",
     "heal_iou.random_cells", "steps_held", "regeneration.recovered_small", "regeneration.recovered_half_space",
@@ -67,8 +64,8 @@ def study_figures(report: Report) -> dict[str, Figure]:
     if "grid" in series:
         figures["regeneration"] = _heat_map(series["grid"])
     if "recovery" in series:
-        curves = {name: (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
-        notes = {name: _note(curve["recovered"]) for name, curve in series["recovery"].items()}
+        curves = {_words(name): (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
+        notes = {_words(name): _note(curve["recovered"]) for name, curve in series["recovery"].items()}
         figures["recovery"] = visualize.recovery(curves, goal=WHOLE, horizon=report.get("horizon"), notes=notes)
     if "robustness" in report:
         found = {name: value for name, value in report["robustness"].items() if name != "unchanged"}
@@ -114,7 +111,7 @@ def study_page(report: Report, pictures: Mapping[str, bytes]) -> str:
     """The whole page as text; `pictures` are PNGs by the names of `write_study`."""
     urls = {name: data_url(picture, "image/png") for name, picture in pictures.items()}
     about = report.about
-    title = f"{about.get('name', about.get('target', 'rule'))} · {about.get('preset', 'evaluation')}"
+    title = f"{Path(about.get('name', about.get('target', 'rule'))).name} · {about.get('preset', 'evaluation')}"
     size = " × ".join(map(str, about.get("size", ())))
     lead = (
         f"Is it alive? {report.get('samples', 0)} bodies of {about.get('cells', 0):,} cells on a lattice of {size}, each grown "

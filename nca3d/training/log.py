@@ -82,9 +82,13 @@ def pattern_figures(trainer: Trainer, outcome: Outcome) -> dict[str, float | Non
     figures: dict[str, float | None] = {}
     rule = trainer.rule
     if outcome.states is not None:
-        shown = outcome.states[:MEASURED, : rule.visible + 1].cpu()
-        found = pools.pattern.summary(shown, rule.visible_kind)
-        figures |= {f"pattern_{name}": _mean(values.tolist()) for name, values in found.items()}
+        states = outcome.states[:MEASURED]
+        alive = rule.alive_mask(states)[:, 0]
+        sound = alive.flatten(1).any(dim=1) & states.isfinite().flatten(1).all(dim=1)  # nothing has no pattern
+        if sound.any():
+            shown = pools.pattern.cropped(states[sound, : rule.visible + 1], alive[sound]).cpu()
+            found = pools.pattern.summary(shown, rule.visible_kind)
+            figures |= {f"pattern_{name}": _mean(values.tolist()) for name, values in found.items()}
     if trainer.config.regime != "growing":
         spread = pools.diversity.summary(trainer.pool.states, rule.alpha, max_states=POOLED)
         figures |= {f"pool_{name}": _mean([spread[name]]) for name in DIVERSITY}

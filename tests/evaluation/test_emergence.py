@@ -106,6 +106,9 @@ def test_the_spectra_know_the_middle_of_what_they_hold():
     frequencies, power = pattern.spatial_spectrum(noise(1, 1, 24, 24, 24))
     assert (frequencies * power[0]).sum().item() / power.sum().item() == pytest.approx(frequencies.mean().item(), rel=0.05)
     assert pattern.temporal_spectrum(torch.full((20, 1), 1e7 / 3))[1].max().item() < 1e-9
+    first = torch.zeros(20, 1)
+    first[0] = 1.0  # the window does not see the first value, so neither must the mean
+    assert pattern.temporal_spectrum(first)[1].max().item() < 1e-20
 
 
 @settings(max_examples=20, deadline=None)

@@ -43,7 +43,7 @@ def everything(run) -> dict[str, torch.Tensor]:
     "changes",
     [
         {},
-        {"average": 0.9},
+        {"average": 0.9, "log_every": 2, "pattern_every": 4},
         {"optimizer": "adamw", "weight_decay": 0.01, "schedule": "step"},
         {"regime": "persistent", "accumulate": 2, "precision": "bf16"},
         {"regime": "growing", "detach_every": 3, "losses": {"rgba": 1.0, "rest": 0.5}},
