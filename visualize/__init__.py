@@ -8,7 +8,7 @@ Arrays are (D,H,W,4) or (T,D,H,W,4), straight RGBA 0..1; x runs along W, y along
 
 from visualize.animate import animate
 from visualize.costs import Panel, costs
-from visualize.curves import curves, timeline
+from visualize.curves import curves, logged, timeline
 from visualize.dots import bars, compare
 from visualize.envelope import envelope
 from visualize.film_strip import film_strip
@@ -19,6 +19,6 @@ from visualize.spectrum import spectrum
 from visualize.volume import volume
 
 __all__ = [
-    "Panel", "animate", "bars", "compare", "costs", "curves", "envelope", "film_strip", "heat_map", "recovery", "slices",
-    "spectrum", "timeline", "volume",
+    "Panel", "animate", "bars", "compare", "costs", "curves", "envelope", "film_strip", "heat_map", "logged", "recovery",
+    "slices", "spectrum", "timeline", "volume",
 ]  # fmt: skip

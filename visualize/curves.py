@@ -42,6 +42,22 @@ def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title:
     return figure
 
 
+def logged(
+    metrics: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[str]], *, x: str = "iteration"
+) -> Figure:
+    """A Figure of any figures of a training run, a panel for each group of them.
+
+    Args:
+        metrics: one mapping for each record; records without a key are left out of its line.
+        panels: the label of each panel's axis, and the keys drawn in it.
+        x: the key of the horizontal axis.
+    """
+    figure = new_figure(9.2, 3.2)
+    for axes, (label, names) in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels.items(), strict=True):
+        _panel(axes, metrics, x, names, label)
+    return figure
+
+
 def timeline(
     steps: ArrayLike,
     iou: ArrayLike,

@@ -19,7 +19,7 @@ EXPLANATIONS = {
     "neighbour_information": "bits that a cell's look tells about its neighbour's (Shannon 1948; Miller 1955)",
     "peak_wavelength": "cells from crest to crest of the strongest spatial wave (Field 1987)",
     "spectral_centroid": "mean spatial frequency by power, cycles per cell, 0 .. ½",
-    "activity": "mean |change| a step of what is shown, per living cell",
+    "activity": "mean absolute change a step of what is shown, per living cell",
     "activity_period": "steps from peak to peak of the activity, where a wave stands clear (Welch 1967)",
     "lyapunov": "growth rate a step of a small difference under the same fire masks (Benettin et al. 1980)",
     "specialisation": "share of the hidden state's variance that lies between cells, 0 .. 1 (η², Fisher 1925)",

@@ -29,6 +29,13 @@ Healing = tuple[Frames, Steps, int]
 GROWTH_FRAMES = 11  # and the target: two rows of six
 HEALING_FRAMES = 4  # and before and cut: one row of six
 FILM_FPS, FILM_SIZE, FILM_ORBIT = 10, 480, 360.0
+LOGGED = {
+    "of the bodies at hand": ("pattern_morans_i", "pattern_compressibility"),
+    "bits": ("pattern_spatial_entropy", "pattern_neighbour_information"),
+    "of the pool": ("pool_distance_mean", "pool_distance_nearest"),
+}
+"""What is drawn of pattern and diversity over training, by panel."""
+
 PAUSE = 6  # frames that a grown and a healed body are held
 
 
@@ -80,6 +87,8 @@ def write_report(
         pictures[f"heal-{damage}"] = _save_figure(healing_strip(healing), folder / f"heal-{damage}.png")
     say("curves")
     pictures["curves"] = _save_figure(visualize.curves(metrics), folder / "curves.png")
+    if any("pattern_morans_i" in record for record in metrics):
+        pictures["pattern"] = _save_figure(visualize.logged(metrics, LOGGED), folder / "pattern.png")
     if timelines:
         pictures["timeline"] = _save_figure(_timeline(growth, heal, timelines), folder / "timeline.png")
     say("film")

@@ -166,7 +166,10 @@ def run_sections(pictures: Iterable[str]) -> list[Section]:
         Section(
             "Training",
             "What was asked for, and how close the bodies came.",
-            [("curves", "Thin: every record. Thick: smoothed.")],
+            [
+                ("curves", "Thin: every record. Thick: smoothed."),
+                ("pattern", "Pattern of the bodies, and distances between the states of the pool: 0 would be a pool of copies."),
+            ],
         ),
     ]
 

@@ -235,3 +235,11 @@ def test_numbers_in_print():
     ]  # fmt: skip
     assert shown(0.9499, 0.95) == "0.9499" and shown(0.96, 0.95) == "0.96"  # never rounded over a goal that it misses
     assert np.array_equal(numbers([1, None, float("inf")], "x"), [1, np.nan, np.nan], equal_nan=True)
+
+
+def test_logged_figures_have_a_panel_for_each_group():
+    records = [{"iteration": i, "a": i / 10} | ({"b": -i} if i % 5 == 0 else {}) for i in range(20)]
+    figure = visualize.logged(records, {"one": ["a"], "two": ["b", "nowhere"]})
+    one, two = figure.axes
+    assert (one.get_ylabel(), two.get_ylabel()) == ("one", "two")
+    assert list(two.lines[0].get_xdata()) == [0, 5, 10, 15] and list(two.lines[0].get_ydata()) == [0, -5, -10, -15]
