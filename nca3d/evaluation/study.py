@@ -59,7 +59,7 @@ def study_figures(report: Report) -> dict[str, Figure]:
     series, figures = report.series, {}
     if "hold" in series:
         hold = series["hold"]
-        mark = HELD * report["grow_iou"]
+        mark = round(HELD * report["grow_iou"], 3)
         figures["persistence"] = visualize.envelope(hold["steps"], hold["worst"], hold["best"], goal=mark, label="IoU")
     if "grid" in series:
         figures["regeneration"] = _heat_map(series["grid"])
