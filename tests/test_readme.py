@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -61,3 +62,9 @@ def test_files_that_the_readme_names_exist():
     root = Path(__file__).parents[1]
     for name in re.findall(r"\]\(([^)#:]+)\)", README) + re.findall(r"`((?:nca3d|notebooks|tests)/[\w./]+)`", README):
         assert (root / name).exists(), name
+
+
+@pytest.mark.parametrize("name", nca3d.zoo())
+def test_the_zoo_is_told_as_its_cards_have_it(name):
+    row = runpy.run_path(str(Path(__file__).parents[1] / "docs" / "zoo.py"))["row"]
+    assert row(name) in README
