@@ -168,7 +168,7 @@ def run_sections(pictures: Iterable[str]) -> list[Section]:
             "What was asked for, and how close the bodies came.",
             [
                 ("curves", "Thin: every record. Thick: smoothed."),
-                ("pattern", "Pattern of the bodies, and distances between the states of the pool: 0 would be a pool of copies."),
+                ("pattern", "Pattern of the bodies, and distances between the states of the pool (0: all are copies)."),
             ],
         ),
     ]
