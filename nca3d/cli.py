@@ -177,9 +177,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     """
     values, places, errors = read_flags(args)
     errors += _out_of_range(args)
+    try:
+        Config.from_dict(values, "nca3d evaluate", places)
+    except InputErrors as found:
+        errors += found.errors
     if errors:
         raise InputErrors(errors)
-    Config.from_dict(values, "nca3d evaluate", places)
     _check_file("--json", args.json)
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise InputError("--out", "folder", args.out, "a folder, or a name that is free")

@@ -15,7 +15,7 @@ import nca3d
 from nca3d.config import Config
 from nca3d.errors import InputError
 from nca3d.evaluation.evaluate import evaluate
-from nca3d.evaluation.figures import Report, shown
+from nca3d.evaluation.figures import Report, flat, shown
 from nca3d.evaluation.finish import film
 from nca3d.evaluation.from_file import resolve
 from nca3d.evaluation.laws import check_laws
@@ -134,7 +134,11 @@ def run_compare(names: list[str], out: Path | None) -> None:
 def _report(name: str) -> Report:
     if name.startswith("zoo:"):
         card = load(name).card
-        return Report(card["figures"], card.get("spread", {}))
+        report = Report({**card["figures"], **card["standard"]}, {})
+        # The card's intervals are those of its quick figures: where standard ones took their place, they say nothing.
+        quick, now = dict(flat(card["figures"])), dict(report.rows())
+        report.intervals = {name: low_high for name, low_high in card["intervals"].items() if quick.get(name) == now.get(name)}
+        return report
     if not Path(name).exists():
         raise InputError(name, "report", "nothing there", f"a folder or file of a report, or zoo:{'|'.join(zoo())}")
     return read_report(Path(name))
