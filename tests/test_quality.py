@@ -93,6 +93,8 @@ def test_a_loss_has_a_gradient_and_a_metric_has_none(name):
     target = cube("classes" if name == "classes" else "rgb")
     rule = ConvRule(channels=target.visible + 5, visible=target.visible, visible_kind=target.kind)
     moments = 4 * torch.rand(2, 3, rule.channels, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    moments[0, :, rule.alpha] *= target.occupied  # a grown body, whatever it does next
+    moments[0, :, 0] = 0.0  # and no cell of class 0
     moments.requires_grad_()
     loss = LOSSES[name](moments, target, rule)
     assert loss.shape == (3,)
@@ -136,6 +138,16 @@ def test_rest_is_the_change_between_moments():
     still = torch.rand(1, 1, 8, 4, 4, 4)
     assert LOSSES["rest"](torch.cat([still, still]), target, rule).item() == 0.0
     assert LOSSES["rest"](torch.cat([still, still + 1]), target, rule).item() == pytest.approx(64 / 8)
+
+
+def test_still_charges_what_grown_bodies_do_unseen():
+    target, rule = cube("rgb"), ConvRule(channels=8)
+    grown = state_of(target)[None]
+    moved = grown.clone()
+    moved[0, 0, 7, 1, 1, 1] += 2.0  # a hidden channel of one cell
+    assert LOSSES["still"](torch.cat([grown, grown]), target, rule).item() == 0.0
+    assert LOSSES["still"](torch.cat([grown, moved]), target, rule).item() == pytest.approx(4 / (8 * 8))
+    assert LOSSES["still"](torch.cat([0 * grown, moved]), target, rule).item() == 0.0  # it grows: it has to move
 
 
 def test_terms_must_fit_the_kind_of_target():

@@ -17,12 +17,13 @@ from nca3d.losses.occupancy import occupancy
 from nca3d.losses.overflow import overflow
 from nca3d.losses.rest import rest
 from nca3d.losses.rgba import rgba
+from nca3d.losses.still import still
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
 LOSSES = Registry("loss")
-for _term in (rgba, classes, occupancy, overflow, rest):
+for _term in (rgba, classes, occupancy, overflow, rest, still):
     LOSSES[_term.__name__] = _term
 
 DEFAULT_TERMS = {

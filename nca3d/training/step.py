@@ -124,10 +124,11 @@ def train_step(
     device = next(rule.parameters()).device
 
     optimizer.zero_grad(set_to_none=True)
+    twice = bool({"rest", "still"} & weights.keys())
     ends, totals, named = [], [], dict.fromkeys(weights, 0.0)
     for ids in torch.arange(config.batch).chunk(config.accumulate):
         with autocast(config, device):
-            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, "rest" in weights)
+            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, twice)
         terms = evaluate_terms(weights, moments, target, rule)
         loss = total(terms)
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
