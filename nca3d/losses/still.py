@@ -16,8 +16,8 @@ GROWN = 0.75
 def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared change of every channel, hidden ones too, from the first moment to the last, per cell of the body.
 
-    The term `rest` looks at what is shown. A body whose hidden channels creep looks right for a thousand steps and is lost after
-    ten thousand; one whose updates vanish has nothing to drift by.
+    The term `rest` looks at what is shown. A body whose hidden channels creep looks right for a thousand steps and is lost
+    after ten thousand; one whose updates vanish has nothing to drift by.
 
     Args:
         moments: (T, B, C, D, H, W), T >= 2; with one moment there is no change and the term is 0.
