@@ -27,13 +27,14 @@ HERE = ("out", "init", "device", "threads", "report", "plugins")
 """Fields of a config that speak of the place where it was trained, not of the experiment."""
 
 
-def main(run: str, name: str, standard: str = "") -> None:
+def main(run: str, name: str, standard: str = "", note: str = "") -> None:
     """Write NAME.safetensors and its card, NAME.json: how to build the rule, how it was trained, what was measured.
 
     Args:
         run: the run's folder.
         name: what the zoo calls the rule.
         standard: the report.json of a standard evaluation that was made already; empty = make it now, "-" = go without.
+        note: how the run differs from its config, such as legs that were resumed with other fields.
     """
     folder = Path(run)
     saved = checkpoint.load(folder)
@@ -53,6 +54,7 @@ def main(run: str, name: str, standard: str = "") -> None:
             "random_seed": config.random_seed,
             "iterations": saved.scalars["iteration"],
             "seconds": round(saved.scalars["seconds"]),
+            **({"note": note} if note else {}),
         },
         "versions": {
             "nca3d": nca3d.__version__, "python": platform.python_version(), "torch": torch.__version__,
