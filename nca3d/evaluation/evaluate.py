@@ -127,12 +127,13 @@ class _Findings:
         trials, steps = self.trials, self.asked.hold_steps
         detail = "colour_error" if trials.target.kind == "rgb" else "label_accuracy"
         grown, growth = trials.watch(trials.seeds(), trials.horizon, GROW)
-        held = trials.watch(grown, steps, HOLD)[1]
+        held = trials.watch(grown, steps, HOLD, every=self.asked.look_every)[1]
         self.put("grow_iou", growth.quality[-1].tolist())
         self.put(f"grow_{detail}", growth.detail[-1].tolist())
         marks = sorted({min(1000, steps), steps})
         for mark in marks:
-            self.put(f"hold_iou_{mark}", held.quality[mark].tolist())
+            at = int((held.steps - held.steps[0] <= mark).sum()) - 1
+            self.put(f"hold_iou_{mark}", held.quality[at].tolist())
         self.put(f"hold_{detail}_{marks[-1]}", held.detail[-1].tolist())
         judged = persistence.persistence(held)
         self.figures["steps_held"] = min(judged["steps_held"])

@@ -45,26 +45,33 @@ def persistence(seen: Watch) -> dict[str, list[Any]]:
     blown = ~seen.finite | (seen.peak > LARGEST * seen.peak[0]) | (seen.volume >= SWOLLEN * seen.volume[0])
     # A window's worst is below the mark exactly when one of its steps is.
     lost = blown | ~(seen.quality >= HELD * seen.quality[0])
-    last = int(after[-1])
+    spacing = int(after[1]) if len(after) > 1 else 1
     return {
-        "steps_held": [max(0, step - 1) if step is not None else last for step in _first(lost, after)],
+        "steps_held": _held(lost, after),
         "blow_up_step": _first(blown, after),
         "extinction_step": _first(seen.volume == 0, after),
         "drift": _slope(after, seen.quality),
-        "period": [_period(volume) for volume in seen.volume[1:].t()],
-        "amplitude": _amplitude(seen.volume[-10 * WINDOW :]),
+        "period": [_period(volume, spacing) for volume in seen.volume[1:].t()],
+        "amplitude": _amplitude(seen.volume[after > after[-1] - 10 * WINDOW]),
     }
 
 
 def windows(seen: Watch) -> dict[str, list[Any]]:
     """The envelope for a picture: the end of each window in steps since the horizon, its worst and best quality (W, B)."""
-    after = (seen.steps - seen.steps[0])[1:]
-    parts = list(zip(after.split(WINDOW), seen.quality[1:].split(WINDOW), strict=True))
+    after, quality = (seen.steps - seen.steps[0])[1:], seen.quality[1:]
+    ends = sorted({*range(WINDOW, int(after[-1]) + 1, WINDOW), int(after[-1])}) if len(after) else []
+    parts = [quality[(after > start) & (after <= end)] for start, end in zip([0, *ends[:-1]], ends, strict=True)]
     return {
-        "steps": [int(steps[-1]) for steps, _ in parts],
-        "worst": [quality.amin(0).tolist() for _, quality in parts],
-        "best": [quality.amax(0).tolist() for _, quality in parts],
+        "steps": ends,
+        "worst": [part.amin(0).tolist() for part in parts],
+        "best": [part.amax(0).tolist() for part in parts],
     }
+
+
+def _held(lost: Tensor, after: Tensor) -> list[int]:
+    """For each body the last look before anything was lost."""
+    first = torch.where(lost.any(dim=0), lost.float().argmax(dim=0), len(after))
+    return [int(after[max(0, number - 1)]) for number in first.tolist()]
 
 
 def _first(happens: Tensor, after: Tensor) -> list[int | None]:
@@ -79,16 +86,17 @@ def _slope(after: Tensor, quality: Tensor) -> list[float]:
     return (1000 * (at @ (quality.double() - quality.double().mean(0))) / at.square().sum()).tolist()
 
 
-def _period(volume: Tensor) -> float | None:
-    """The period of the strongest wave in a series, if it stands clear of the rest."""
+def _period(volume: Tensor, spacing: int) -> float | None:
+    """The period, in steps, of the strongest wave in a series of evenly spaced looks, if it stands clear of the rest."""
     series = volume.double()
-    if len(series) < 2 * WINDOW or not series.isfinite().all() or series.std() == 0:
+    if len(series) < 4 * SLOWEST or not series.isfinite().all() or series.std() == 0:
         return None
     # The Hann window keeps a slow drift from looking like a wave; and so does leaving out the first bins.
     wave = (series - series.mean()) * torch.hann_window(len(series), periodic=False, dtype=torch.double)
     power = torch.fft.rfft(wave).abs().square()[SLOWEST:]
     best = int(power.argmax())
-    return len(series) / (best + SLOWEST) if float(power[best]) > CLEAR * math.log(len(power)) * float(power.median()) else None
+    clear = float(power[best]) > CLEAR * math.log(len(power)) * float(power.median())
+    return spacing * len(series) / (best + SLOWEST) if clear else None
 
 
 def _amplitude(volume: Tensor) -> list[float]:

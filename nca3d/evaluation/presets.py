@@ -36,7 +36,8 @@ class Preset:
 
     Args:
         samples: bodies grown side by side, each with its own fire masks and wounds: the seeds of every figure.
-        hold_steps: steps that a grown body is held and looked at, one by one.
+        hold_steps: steps that a grown body is held.
+        look_every: steps from one look at it to the next: looks cost more than steps, above all at large bodies.
         late_steps: steps after healing at which a body must still be whole.
         wounds: the grid of the regeneration study.
         moments: steps after the horizon at which that grid is applied.
@@ -46,6 +47,7 @@ class Preset:
 
     samples: int = 8
     hold_steps: int = 1000
+    look_every: int = 1
     late_steps: int = 1000
     wounds: tuple[Wound, ...] = ()
     moments: tuple[int, ...] = (0,)
@@ -65,10 +67,10 @@ def grid(severities: tuple[float, ...], halves: tuple[float, ...] = (0.5,)) -> t
 PRESETS = {
     "quick": Preset(),
     "standard": Preset(
-        hold_steps=10_000, wounds=grid((0.1, 0.25)), moments=(0, 500), injuries=5, studies=STUDIES
+        hold_steps=10_000, look_every=5, wounds=grid((0.1, 0.25)), moments=(0, 500), injuries=5, studies=STUDIES
     ),
     "full": Preset(
-        samples=16, hold_steps=30_000, wounds=grid((0.1, 0.25, 0.4), halves=(0.25, 0.5)), moments=(0, 500, 2000),
+        samples=16, hold_steps=30_000, look_every=5, wounds=grid((0.1, 0.25, 0.4), halves=(0.25, 0.5)), moments=(0, 500, 2000),
         injuries=10, studies=STUDIES,
     ),
 }  # fmt: skip

@@ -61,11 +61,13 @@ class Trials:
         self.report(steps)
         return state
 
-    def watch(self, state: Compact, steps: int, trial: int, *, first_step: int = 0) -> tuple[Compact, Watch]:
-        """So many steps, each looked at."""
+    def watch(
+        self, state: Compact, steps: int, trial: int, *, first_step: int = 0, every: int = 1
+    ) -> tuple[Compact, Watch]:
+        """So many steps, each looked at, or every few."""
         return watch(
             self.rule, state, self.target, steps, random_seed=self.seed(trial), first_step=first_step,
-            executor=self.executor, report=self.report,
+            executor=self.executor, every=every, report=self.report,
         )  # fmt: skip
 
     def look(self, state: Compact) -> Watch:

@@ -1,4 +1,4 @@
-"""A rollout that is looked at in every step: how good the body is, how much of it lives, how large its values are.
+"""A rollout that is looked at as it goes: how good the body is, how much of it lives, how large its values are.
 
 Only figures are kept, a few numbers for each step and body, so that 10,000 steps cost no more memory than 10.
 """
@@ -103,9 +103,10 @@ def watch(
     random_seed: int,
     first_step: int = 0,
     executor: str = "auto",
+    every: int = 1,
     report: Callable[[int], object] = lambda steps: None,
 ) -> tuple[Compact, Watch]:
-    """Run `steps` steps and look at the first state and after every step.
+    """Run `steps` steps and look at the first state, after every `every` steps, and at the last.
 
     Args:
         rule, state, random_seed, first_step, executor: as in `rollout`.
@@ -113,16 +114,16 @@ def watch(
         report: is told how many steps were done since it was last told.
 
     Returns:
-        The last state, compact, and steps + 1 looks.
+        The last state, compact, and the looks.
     """
     cells = compact(state, rule.dead_value) if isinstance(state, Tensor) else state
     seen = look([cells], [first_step], target)
     done = 0
     while done < steps:
         room = AT_ONCE // max(1, cells.values.numel() * cells.values.element_size())
-        part = int(min(steps - done, max(1, min(room, 50))))
+        part = int(min(steps - done, every * max(1, min(room, 50))))
         some = rollout(
-            rule, cells, part, random_seed=random_seed, first_step=first_step + done, executor=executor, record_every=1
+            rule, cells, part, random_seed=random_seed, first_step=first_step + done, executor=executor, record_every=every
         )
         cells = some.states[-1]
         seen = seen.then(look(some.states[1:], some.steps[1:].tolist(), target))

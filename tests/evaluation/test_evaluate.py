@@ -14,6 +14,7 @@ from nca3d.evaluation.figures import bootstrap
 from nca3d.evaluation.presets import grid
 from nca3d.evaluation.regeneration import Healing
 from nca3d.evaluation.study import compare, read_report, write_study
+from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.watch import Watch
 from nca3d.rules import ConvRule, Rule
 
@@ -114,6 +115,20 @@ def watched(quality=1.0, volume=100.0, peak=2.0, finite=True, steps=1000):
 )
 def test_steps_held_is_the_largest_time_up_to_which_all_is_well(hold, held):
     assert persistence.persistence(hold)["steps_held"] == [held]
+
+
+def test_fewer_looks_see_the_same():
+    rule = nca3d.load("zoo:cross")
+    target = nca3d.targets.load("cross", size=tuple(rule.card["size"]))
+    trials = Trials(rule, target, 20, samples=2)
+    last, all_of_them = trials.watch(trials.seeds(), 52, trial=3)
+    same, some = trials.watch(trials.seeds(), 52, trial=3, every=5)
+    assert torch.equal(last.values, same.values)
+    assert some.steps.tolist() == [*range(0, 51, 5), 52]
+    assert torch.equal(some.quality, all_of_them.quality[some.steps])
+    assert [steps[-1] for steps in (persistence.windows(some)["steps"], persistence.windows(all_of_them)["steps"])] == [52, 52]
+    assert persistence.persistence(watched(quality=lambda t: 0.9 - 0.05 * (t == 613))[::5])["steps_held"] == [1000]
+    assert persistence.persistence(watched(quality=lambda t: 0.9 - 0.05 * (t == 615))[::5])["steps_held"] == [610]
 
 
 def test_drift_period_and_amplitude_are_found():
