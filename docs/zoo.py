@@ -25,7 +25,7 @@ def row(name: str) -> str:
         card["regime"],
         shown(found["grow_iou"]),
         f"{found['steps_held']:,} of {found['steps_tried']:,}",
-        shown(healed.get("recovered_small", min(found["recovered"].values()))),
+        shown(healed.get("recovered_small", min(found["recovered"]["sphere"], found["recovered"]["random_cells"]))),
         shown(healed.get("recovered_half_space", found["recovered"]["half_space"])),
         f"{card['training']['seconds'] / 60:.0f} min",
     ]
