@@ -11,6 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import Any, NamedTuple
 
+from nca3d.evaluation.figures import flat
+
 TEMPLATE = "report_template.html"
 
 
@@ -66,7 +68,7 @@ def render_page(
         versions: shown as a table.
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
-    rows = {name: _shown(value) + _sure((intervals or {}).get(name)) for name, value in _flat(figures)}
+    rows = {name: _shown(value) + _sure((intervals or {}).get(name)) for name, value in flat(figures)}
     return template.substitute(
         title=escape(title),
         lead=escape(lead),
@@ -191,14 +193,6 @@ def film_html(url: str, poster: str) -> str:
 def still_html(url: str, alternative: str) -> str:
     """A picture in the place of a film."""
     return f'<img alt="{escape(alternative)}" src="{url}">'
-
-
-def _flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in figures.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{before}{name}.")
-        else:
-            yield before + name, value
 
 
 def _table(rows: Mapping[str, Any]) -> str:

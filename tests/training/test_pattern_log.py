@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 import nca3d
 from nca3d.training.log import DIVERSITY
 
@@ -35,7 +33,6 @@ def test_never_means_never_and_nothing_else_changes(tmp_path):
     assert [line["loss"] for line in lines] == [line["loss"] for line in without]
 
 
-@pytest.mark.parametrize("regime", ["growing"])
-def test_growing_has_no_pool_to_speak_of(tmp_path, regime):
-    last = short(tmp_path, regime=regime)[-1]
+def test_growing_has_no_pool_to_speak_of(tmp_path):
+    last = short(tmp_path, regime="growing")[-1]
     assert "pattern_morans_i" in last and "pool_effective_states" not in last
