@@ -1,0 +1,70 @@
+"""A rule as a page takes it: a description in JSON and all weights in one row of float32."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nca3d.errors import InputError
+from nca3d.executors.network import linear_layers
+from nca3d.fire import Draw
+from nca3d.lattice import Size, as_size
+from nca3d.rules.cell import Rule
+
+
+def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple[dict[str, Any], np.ndarray]:
+    """What `Cells` in cells.js takes.
+
+    Args:
+        rule: a `ConvRule`, or one of its kind: any depthwise kernels, any hidden layers.
+        size: lattice (D, H, W).
+        palette: float (K, 3) colours of the classes, 0..1; needed where visible_kind is "classes".
+
+    Returns:
+        The description, with offsets into the weights, and the weights, float32 (n,).
+
+    Raises:
+        InputError: a rule whose step is its own; the line says where it can live instead.
+    """
+    layers = linear_layers(rule)
+    if layers is None or rule.has_own_step() or rule.dead_value != 0:
+        raise InputError(
+            "live", "rule", type(rule).__name__,
+            "a ConvRule, or a subclass that keeps its step and its network; in Jupyter nca3d.live(rule) runs any rule",
+        )  # fmt: skip
+    parts: list[np.ndarray] = []
+
+    def put(tensor: Tensor) -> int:
+        offset = sum(part.size for part in parts)
+        parts.append(tensor.detach().to("cpu", torch.float32).numpy().ravel())
+        return offset
+
+    kernels = [None if kernel is None else {"count": len(kernel), "offset": put(kernel)} for kernel in rule.kernels()]
+    described = [
+        {
+            "inputs": layer.in_features,
+            "outputs": layer.out_features,
+            "weight": put(layer.weight),
+            "bias": None if layer.bias is None else put(layer.bias),
+        }
+        for layer in layers
+    ]
+    size = as_size(size)
+    below = Draw(0, 0, torch.zeros(1, dtype=torch.int64), size, rule.fire_rate, 1).below
+    rule_as_json = {
+        "size": list(size),
+        "channels": rule.channels,
+        "visible": rule.visible,
+        "kind": rule.visible_kind,
+        "palette": None if palette is None else np.round(255 * palette).astype(int).tolist(),
+        "fire_below": below,
+        "threshold": rule.alive_threshold,
+        "step_size": rule.step_size,
+        "padding": rule.padding,
+        "kernels": kernels,
+        "layers": described,
+    }
+    return rule_as_json, np.concatenate(parts)
