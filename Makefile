@@ -8,12 +8,12 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
 
-.PHONY: demo test check clean graphics compiler
+.PHONY: demo test check clean graphics compiler browser
 
 demo: .venv/.installed-demo graphics compiler
 	$(BIN)/nca3d train quick
 
-test: .venv/.installed-test graphics compiler
+test: .venv/.installed-test graphics compiler browser
 	$(MAKE) --no-print-directory check
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
 
@@ -28,7 +28,7 @@ check: .venv/.installed-test
 	@touch $@
 
 .venv/.installed-test: setup.cfg constraints.txt | .venv/bin/python
-	@$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 ruff mypy && \
+	@$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 playwright ruff mypy && \
 	  for extra in viz gpu tensorboard graph notebooks; do \
 	    $(PIP) -e ".[$$extra]" || echo "not installed: extra $$extra; its tests are skipped." >&2; done; }
 	@touch $@
@@ -39,6 +39,15 @@ check: .venv/.installed-test
 	@echo "making a virtual environment in .venv and installing (a few minutes the first time)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
+
+# A browser for the tests of pages: they open the real files in it. Without one those tests are skipped.
+browser:
+	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
+	elif command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
+	  run=; [ "$$(id -u)" = 0 ] || run=sudo; \
+	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends chromium >/dev/null \
+	    || echo "not installed: chromium. Tests of pages are skipped." >&2; \
+	else echo "no browser: apt-get install chromium for the tests of pages; they are skipped until then." >&2; fi
 
 # Headless OpenGL: without these Debian libraries pyvista ends in a segmentation fault, so nca3d draws with its own ray-marcher.
 graphics:

@@ -34,6 +34,7 @@ _HOMES = {
     "evaluate": "nca3d.evaluation",
     "fire_mask": "nca3d.fire",
     "iou": "nca3d.quality",
+    "live": "nca3d.live",
     "load": "nca3d.load",
     "rollout": "nca3d.rollout",
     "seed_state": "nca3d.rollout",

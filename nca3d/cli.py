@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nca3d
-from nca3d import configs
+from nca3d import configs, export, render
 from nca3d.bench import request
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors, RunError, nearest
-from nca3d.flags import add_fields, config_from, config_in, read_flags
+from nca3d.flags import add_fields, config_from, read_flags
+from nca3d.showing import choose
 
 RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
 
@@ -100,6 +101,7 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         return command
 
     train, evaluate, compare = add(_train), add(_evaluate), add(_compare)
+    render_, export_ = add(_render), add(_export)
     bench, targets, doctor = add(_bench), add(_targets), add(_doctor)
     train.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
     train.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(configs.names())}")
@@ -109,13 +111,15 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     _add_evaluate(evaluate)
     compare.add_argument("reports", nargs="+", metavar="RUN", help="a run or evaluation folder, a report.json, or zoo:NAME")
     compare.add_argument("--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there")
+    render.add_flags(render_)
+    export.add_flags(export_)
     request.add_flags(bench)
     targets.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
     targets.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
     add_fields(targets, ("size", "target_options"))
     doctor.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
-    commands = {"train": train, "evaluate": evaluate, "compare": compare, "bench": bench, "targets": targets}
-    return parser, {**commands, "doctor": doctor}
+    commands = {"train": train, "evaluate": evaluate, "compare": compare, "render": render_, "export": export_}
+    return parser, {**commands, "bench": bench, "targets": targets, "doctor": doctor}
 
 
 def _add_evaluate(evaluate: _Parser) -> None:
@@ -186,13 +190,12 @@ def _evaluate(args: argparse.Namespace) -> int:
     _check_file("--json", args.json)
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise InputError("--out", "folder", args.out, "a folder, or a name that is free")
-    named = args.run.startswith("zoo:") or re.search(r"\.py:\w+$", args.run)
-    config = None if named else Config.load(config_in(Path(args.run)))
+    chosen = choose(args.run, values.get("target"), values.get("size"), values.get("target_options"))
     from nca3d.evaluation.command import Asked, run
 
     asked = Asked(
-        args.run, args.preset, args.out, args.json, args.laws, args.pictures, args.horizon, args.samples, args.random_seed,
-        values.get("executor", "auto"), values.get("target"), values.get("size"), values.get("target_options"), config,
+        chosen, args.preset, args.out, args.json, args.laws, args.pictures, args.horizon, args.samples, args.random_seed,
+        values.get("executor", "auto"),
     )  # fmt: skip
     return run(asked)
 
@@ -216,6 +219,22 @@ def _compare(args: argparse.Namespace) -> None:
     from nca3d.evaluation.command import run_compare
 
     run_compare(args.reports, args.out)
+
+
+def _render(args: argparse.Namespace) -> None:
+    """Film a rule's life: it grows, is cut, heals. Without options: an mp4 of all that, beside the run.
+
+    Put RUN before --damage: a flag that takes several values would swallow it.
+    """
+    render.run(args)
+
+
+def _export(args: argparse.Namespace) -> None:
+    """Write a rule as a live page (--live), its life as a page (--movie), its body as files for other tools (FILE …).
+
+    Put RUN and files before --damage: a flag that takes several values would swallow them.
+    """
+    export.run(args)
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -119,7 +119,7 @@ def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None) -> np.
     alpha = values[:, rule.alpha].numpy()
     there = np.isfinite(alpha) & occupied(values, rule.visible, rule.visible_kind).numpy()
     if rule.visible_kind == "classes":
-        colours = np.asarray(palette if palette is not None else _hues(rule.visible), dtype=np.float32)
+        colours = np.asarray(palette if palette is not None else hues(rule.visible), dtype=np.float32)
         colour = colours[values[:, : rule.visible].argmax(dim=1).numpy()]
     else:
         colour = np.moveaxis(values[:, :3].numpy(), 1, -1) / np.where(there, alpha, 1.0)[..., None]
@@ -127,7 +127,7 @@ def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None) -> np.
     return np.where(there[..., None], picture, 0.0).clip(0.0, 1.0).astype(np.float32)
 
 
-def _hues(count: int) -> np.ndarray:
+def hues(count: int) -> np.ndarray:
     """`count` colours: black for empty, then the colour-blind-safe set of Okabe and Ito (2008) in turn."""
     okabe_ito = ["e69f00", "56b4e9", "009e73", "f0e442", "0072b2", "d55e00", "cc79a7", "999999"]
     codes = ["000000", *(okabe_ito[k % len(okabe_ito)] for k in range(count - 1))]

@@ -16,9 +16,14 @@ ROOT = Path(__file__).parents[1]
 ORDER = [
     {"errors"}, {"registry"}, {"lattice", "schema", "configs", "config", "fire", "compact"},
     {"targets", "rules"}, {"executors"}, {"rollout"}, {"quality"}, {"losses"},
-    {"load", "training", "evaluation", "bench"}, {"doctor"}, {"flags"}, {"cli"}, {"__main__"},
+    {"from_file", "load", "chosen", "training", "evaluation", "bench", "live"}, {"doctor"}, {"flags"}, {"showing"},
+    {"render", "export"}, {"cli"}, {"__main__"},
 ]  # fmt: skip
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
+DRAWING = (
+    "cli.py", "doctor.py", "render.py", "export.py", "evaluation/report.py", "evaluation/study.py", "bench/command.py",
+    "live/page.py", "live/widget.py",
+)  # fmt: skip
 PICTURES = ("visualize", "matplotlib", "pyvista", "imageio", "trimesh")
 
 
@@ -79,7 +84,7 @@ def test_pictures_are_imported_late_and_by_few():
         inner = {name.split(".")[0] for name in imports(path, top_level_only=False)}
         if "visualize" in inner:
             place = path.relative_to(ROOT / "nca3d").as_posix()
-            assert place in ("cli.py", "doctor.py", "evaluation/report.py", "evaluation/study.py", "bench/command.py"), place
+            assert place in DRAWING, place
 
 
 def test_every_package_says_what_it_holds():

@@ -146,7 +146,7 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
 
 
 ONE_LINE = [
-    (["trian"], "command: found 'trian', allowed train, evaluate, compare, bench, targets, doctor; did you mean 'train'?"),
+    (["trian"], "command: found 'trian', allowed train, evaluate, compare, render, export, bench, targets, doctor; did you"),
     (["--bogus"], "command: found '--bogus', allowed train"),
     (["train", "--learing-rate", "0.1"], "did you mean '--learning-rate'?"),
     (["train", "--learning-rat=0.1"], "--learning-rat: found an unknown flag"),

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from nca3d.errors import InputError
-from nca3d.evaluation.from_file import resolve
 from nca3d.evaluation.subject import Fault, Subject
+from nca3d.from_file import resolve
 from nca3d.lattice import Size, centre
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule

@@ -1,1 +1,46 @@
-"""A rule that lives outside a script: stepped in a page of its own, or in Jupyter."""
+"""Bodies that live where you can touch them: in a page of their own (`live_page`) or in Jupyter (`live`).
+
+In JavaScript: kernels.js (WebAssembly for the two heavy loops), fire.js (the draw), cells.js (the rule, on living cells only),
+worker.js and page.js (a page), widget.js (a notebook). May import rules, rollout, quality, targets; visualize inside functions.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from nca3d.errors import InputError
+from nca3d.lattice import Size
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+
+if TYPE_CHECKING:
+    from nca3d.live.widget import LiveWidget
+
+
+def live(rule: Rule, size: Size | None = None, target: Target | None = None, **options: Any) -> LiveWidget:
+    """A living body in Jupyter: click to cut it, watch it heal. Python steps it, so any rule will do.
+
+    Args:
+        rule: any rule; a trained one knows its lattice and its target by its card.
+        size: lattice (D, H, W); default the card's.
+        target: what it should be; default the card's, if the rule has one.
+        options: title, random_seed, executor, height (pixels) of the widget.
+
+    Raises:
+        InputError: no size known, a target that doesn't fit, or anywidget is missing (extra `notebooks`).
+    """
+    from nca3d.chosen import body_of
+
+    if target is None and size is None:
+        target = body_of(rule)
+    size = size or (target.size if target is not None else None)
+    if size is None:
+        raise InputError("live", "size", None, "(D, H, W), or a trained rule with a card")
+    try:
+        from nca3d.live.widget import LiveWidget
+    except ImportError as error:
+        raise InputError("live", "anywidget", "not installed", "pip install 'nca3d[notebooks]'") from error
+    return LiveWidget(rule, size, target, **options)
+
+
+__all__ = ["live"]

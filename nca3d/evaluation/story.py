@@ -1,0 +1,161 @@
+"""A life to be shown: a body grows from one cell, is hurt at given steps, and goes on; its pictures on the way."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import pools
+from nca3d.errors import InputError, nearest
+from nca3d.fire import evaluation_seed
+from nca3d.quality import occupied, to_rgba
+from nca3d.rollout import rollout, seed_state
+from nca3d.rules.cell import Rule
+from nca3d.targets import Target
+
+SEED = 1000
+"""The trial whose fire masks pictures show: one that no figure uses."""
+
+FRAMES = 60
+"""About so many pictures of one life, unless another number of steps between them is asked for."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Damage at a step of a life: its name in `pools.damage`, its severity, and for half-spaces and slabs the direction."""
+
+    step: int
+    name: str
+    severity: float
+    direction: str | None = None
+
+    @classmethod
+    def read(cls, text: str) -> Cut:
+        """From "STEP:NAME[:SEVERITY[:DIRECTION]]", such as 46:half_space:0.5:+x.
+
+        Raises:
+            InputError: text of another form, or a damage, severity or direction that doesn't exist.
+        """
+        form = "STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x"
+        parts = text.split(":")
+        if not 2 <= len(parts) <= 4 or not parts[0].isdecimal():
+            raise InputError("--damage", "script", repr(text), form)
+        step, name, severity, direction = (*parts, "0.5", "")[:4] if len(parts) < 4 else parts
+        if len(parts) == 3:
+            direction = ""
+        known = pools.damage.DAMAGES
+        if name not in known:
+            raise InputError("--damage", "name", repr(name), ", ".join(known) + nearest(name, known))
+        try:
+            share = float(severity)
+        except ValueError:
+            raise InputError("--damage", "severity", repr(severity), "0..1") from None
+        if not 0 < share <= 1:
+            raise InputError("--damage", "severity", severity, "above 0 to 1")
+        if direction and (name not in ("half_space", "slab") or not re.fullmatch(r"[+-][xyz]", direction)):
+            raise InputError("--damage", "direction", repr(direction), "+x, -x, +y, -y, +z or -z of a half_space or slab")
+        return cls(int(step), name, share, direction or None)
+
+    @property
+    def words(self) -> str:
+        """What a film says of it."""
+        return f"{self.name.replace('_', ' ')} {100 * self.severity:.0f} %"
+
+
+@dataclass(frozen=True)
+class Story:
+    """Pictures of a life.
+
+    Attributes:
+        frames: float32 (T, D, H, W, 4), straight alpha.
+        steps: (T,) step of each frame; the step of a cut comes twice, before and after it.
+        marks: index of the first frame after a cut → what it was.
+        labels: int16 (T, D, H, W), the class of each cell, 0 = empty; None for colours.
+    """
+
+    frames: np.ndarray
+    steps: list[int]
+    marks: dict[int, str]
+    labels: np.ndarray | None
+
+
+@torch.no_grad()
+def tell(
+    rule: Rule, target: Target, steps: int, cuts: Sequence[Cut] = (), *, every: int | None = None, random_seed: int = 0,
+    executor: str = "auto", progress: bool = False,
+) -> Story:  # fmt: skip
+    """Live a life from the seed on and keep its pictures, one at a time: memory is that of the pictures.
+
+    Args:
+        rule: what each cell does.
+        target: gives the lattice and the colours of classes.
+        steps: how long.
+        cuts: damage on the way, within these steps.
+        every: steps between pictures; None = about `FRAMES` of them.
+        random_seed: chooses fire masks and wounds, disjoint from training's.
+        executor: see `nca3d.rollout`.
+        progress: show a progress bar on stderr.
+
+    Raises:
+        InputError: a cut beyond the last step.
+    """
+    from tqdm.auto import tqdm
+
+    for cut in cuts:
+        if cut.step > steps:
+            raise InputError("--damage", "step", cut.step, f"0 .. {steps}, the last step")
+    every = max(1, round(steps / FRAMES)) if every is None else every
+    seed = evaluation_seed(random_seed, SEED)
+    generator = torch.Generator().manual_seed(evaluation_seed(random_seed, SEED + 1))
+    state, now = seed_state(rule, target.size), 0
+    life = _Life(rule, target)
+    life.keep(state, 0)
+    stops = sorted({*range(every, steps + 1, every), steps, *(cut.step for cut in cuts)})
+    for stop in tqdm(stops, desc="life", unit="frame", disable=not progress):
+        if stop > now:
+            state = rollout(rule, state, stop - now, random_seed=seed, first_step=now, executor=executor)
+            now = stop
+            life.keep(state, now)
+        for cut in _at(cuts, stop):
+            state = _hurt(rule, state, cut, generator)
+            life.keep(state, now, cut.words)
+    labels = np.concatenate(life.labels) if life.labels else None
+    return Story(np.concatenate(life.frames), life.steps, life.marks, labels)
+
+
+class _Life:
+    """What is kept of a life on the way."""
+
+    def __init__(self, rule: Rule, target: Target) -> None:
+        self.rule, self.target = rule, target
+        self.frames: list[np.ndarray] = []
+        self.labels: list[np.ndarray] = []
+        self.steps: list[int] = []
+        self.marks: dict[int, str] = {}
+
+    def keep(self, state: Tensor, step: int, mark: str | None = None) -> None:
+        if mark is not None:
+            self.marks[len(self.frames)] = mark
+        self.frames.append(to_rgba(state, self.rule, self.target.palette))
+        self.steps.append(step)
+        if self.rule.visible_kind == "classes":
+            there = occupied(state, self.rule.visible, "classes")
+            labels = torch.where(there, state[:, : self.rule.visible].argmax(dim=1), 0)
+            self.labels.append(labels.cpu().numpy().astype(np.int16))
+
+
+def _at(cuts: Sequence[Cut], step: int) -> list[Cut]:
+    return [cut for cut in cuts if cut.step == step]
+
+
+def _hurt(rule: Rule, state: Tensor, cut: Cut, generator: torch.Generator) -> Tensor:
+    body = occupied(state, rule.visible, rule.visible_kind).cpu()
+    where = {"direction": cut.direction} if cut.direction else {}
+    size = tuple(state.shape[2:])
+    mask = pools.damage.DAMAGES[cut.name](size, 1, severity=cut.severity, body=body, generator=generator, **where)
+    return pools.damage.apply(state, mask.to(state.device), rule.dead_value)

@@ -1,0 +1,36 @@
+// The page of a living body: its worker, and a few calls for whoever drives the page from outside.
+//
+// window.creature: ready (a promise) · run(steps) · told() · state() → (C, D, H, W) floats · restore({state, step, seed}) ·
+// fires(step) → 0 or 1 for each cell · cut(wound) · seed() · play(yes) · speed(steps a second); all answer with promises.
+
+async function openCreature(root, about, weights, fragment, source) {
+  const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  const waiting = new Map();
+  let count = 0, first;
+  const ask = (call, given) => new Promise((answer) => {
+    waiting.set(++count, answer);
+    worker.postMessage({ id: count, call, with: given });
+  });
+  const engine = { onframe: () => {} };
+  for (const call of ["play", "speed", "seed", "cut", "run", "told", "state", "restore", "fires"]) engine[call] = (given) => ask(call, given);
+  engine.step = () => ask("run", 1);
+  const ready = new Promise((go) => { first = go; });
+  worker.onerror = (event) => { throw new Error(event.message); };
+  worker.onmessage = ({ data }) => {
+    if (data.id) { waiting.get(data.id)(data.answer); waiting.delete(data.id); return; }
+    const before = view.view.picture;
+    engine.onframe(data.frame);
+    first();
+    // The picture shown until now goes back, to be painted anew; the next one is asked for when this one is on the screen.
+    const drawn = () => (view.view.busy ? requestAnimationFrame(drawn) : worker.postMessage({ drawn: before }, [before.buffer]));
+    requestAnimationFrame(drawn);
+  };
+  const bytes = await inflate(weights.floats);
+  const wanted = weights.target ? await inflate(weights.target) : null;
+  const view = showCreature(root, about, engine, fragment);
+  worker.postMessage({ begin: {
+    rule: about.rule, floats: new Float32Array(bytes.buffer), seed: about.seed,
+    wanted: wanted && { cells: wanted, count: wanted.reduce((sum, n) => sum + n, 0) },
+  } });
+  globalThis.creature = Object.assign(view, engine, { ready });
+}

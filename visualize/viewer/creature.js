@@ -1,0 +1,128 @@
+// A living body to look at and to hurt. It doesn't know who steps it: `engine` is a worker of the page, or Python.
+//
+// engine: play(yes) · step() · speed(steps a second) · seed() · cut(wound); it calls `onframe({picture, step, living, iou, rate})`.
+// A wound is {kind: "ball", centre: [x, y, z], radius} or {kind: "half", axis: 0..2, side: ±1} or {kind: "scatter", share}.
+
+const AXES = ["x", "y", "z"];
+const HISTORY = 600; // steps that the chart shows
+
+function showCreature(root, about, engine, fragment) {
+  const { view, heading, read } = openStage(root, { ...about, fragment });
+  const longest = Math.max(...about.size);
+  let playing = true, radius = Math.max(1.5, Math.round(longest / 4) / 2), half = 0, last = null, cutting = null;
+  const past = []; // {step, iou, cut}
+
+  // Read-outs ---------------------------------------------------------------------------------------------------------
+  const chart = node("canvas", { class: "chart", width: 480, height: 96, role: "img", "aria-label": "IoU over the last steps" });
+  function tell(frame) {
+    const parts = [`step ${frame.step.toLocaleString("en")}`, `${frame.living.toLocaleString("en")} living cells`];
+    if (frame.iou !== null) parts.push(`IoU ${frame.iou.toFixed(2)}`);
+    if (frame.rate) parts.push(`${Math.round(frame.rate)} steps/s`);
+    read.textContent = parts.join(" · ");
+    if (frame.iou === null) return;
+    if (past.length && frame.step < past.at(-1).step) past.length = 0;
+    if (!past.length || frame.step !== past.at(-1).step || cutting) past.push({ iou: frame.iou, step: frame.step, cut: cutting });
+    cutting = null;
+    while (past[0].step < frame.step - HISTORY) past.shift();
+    drawChart(chart, past, root.dataset.theme === "dark");
+  }
+
+  // Controls ----------------------------------------------------------------------------------------------------------
+  const range = (label, title, attributes, input) => node("label", { title }, label, node("input", { type: "range", ...attributes, input }));
+  const play = button("❚❚", "Run or pause (space)", () => setPlaying(!playing));
+  const pace = range("Speed", "Steps a second (+ and −)", { min: 0, max: 7, step: 1, value: 5, "aria-label": "Speed" }, () => setPace());
+  const size = range("Brush", "Size of a cut ([ and ])", { min: 1, max: Math.max(2, longest / 2), step: 0.5, value: radius, "aria-label": "Brush" },
+    (event) => { radius = Number(event.target.value); });
+  const [paceInput, sizeInput] = [pace, size].map((label) => label.querySelector("input"));
+  const cutHalf = button("Cut in half", "Destroy one half (h); x, y, z choose the axis", () => halve(half++ % 3));
+  const scatter = button("Scatter", "Destroy every fourth cell (r)", () => wound({ kind: "scatter", share: 0.25 }));
+  const seed = button("Seed", "Begin again from one cell (s)", () => { past.length = 0; engine.seed(); });
+  const help = node("dialog", { class: "help", click: () => help.close() }, node("p", {},
+    "Click or drag on the body to cut it; drag beside it to turn, with shift or the right button also on it; wheel or pinch to come closer."),
+    node("dl", {}, ...[["space", "run or pause"], [".", "one step"], ["s", "begin again from one cell"], ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
+      ["r", "scatter"], ["[ ]", "brush"], ["+ −", "speed"], ["v", "voxels or smooth"], ["l", "light or dark"]]
+      .flatMap(([key, does]) => [node("dt", {}, key), node("dd", {}, does)])));
+  const look = lookControls(root, view);
+  const footer = node("footer", {}, play, pace, size, cutHalf, scatter, seed, ...look, button("?", "Help (?)", () => help.showModal()));
+  root.append(...(about.compares ? [chart] : []), footer, help);
+  leaveRoom(view, heading, footer);
+
+  function setPlaying(yes) {
+    view.moving = playing = yes;
+    play.textContent = playing ? "❚❚" : "▶";
+    engine.play(playing);
+  }
+  function setPace(by = 0) {
+    paceInput.value = Number(paceInput.value) + by;
+    const steps = 2 ** Number(paceInput.value); // 1, 2, 4 … 64, then as fast as it goes
+    engine.speed(steps > 64 ? 1e6 : steps);
+  }
+  function setBrush(by) {
+    sizeInput.value = Number(sizeInput.value) + by;
+    radius = Number(sizeInput.value);
+    view.brush[3] &&= radius;
+    view.redraw();
+  }
+  function wound(wound) {
+    cutting = wound.kind;
+    engine.cut(wound);
+  }
+  const halve = (axis, side = 1) => wound({ kind: "half", axis, side });
+
+  // The pointer -------------------------------------------------------------------------------------------------------
+  let cell = null;
+  function point(event, gone = false) {
+    cell = gone ? null : view.pick(event.clientX, event.clientY);
+    view.canvas.style.cursor = cell ? "crosshair" : "grab";
+    const brush = cell ? [...cell.map((n) => n + 0.5), radius] : [0, 0, 0, 0];
+    if (brush.some((n, place) => n !== view.brush[place])) { view.brush = brush; view.redraw(); }
+    return cell;
+  }
+  const cutHere = () => wound({ kind: "ball", centre: cell, radius });
+  followPointer(view, {
+    press: (event) => { if (!point(event)) return false; cutHere(); return true; },
+    drag: (event) => { const before = String(cell); if (point(event) && String(cell) !== before) cutHere(); },
+    hover: point,
+  });
+  const keys = {
+    " ": () => play.click(), ".": () => { setPlaying(false); engine.step(); }, s: () => seed.click(), h: () => cutHalf.click(), r: () => scatter.click(),
+    "[": () => setBrush(-0.5), "]": () => setBrush(0.5), "+": () => setPace(1), "=": () => setPace(1), "-": () => setPace(-1),
+    v: () => look[0].click(), l: () => look[1].click(), "?": () => help.showModal(),
+  };
+  AXES.forEach((name, axis) => { keys[name] = (event) => halve(axis, event.shiftKey ? -1 : 1); });
+  followKeys(root, keys);
+
+  engine.onframe = (frame) => {
+    last = frame;
+    view.show(frame.picture);
+    tell(frame);
+  };
+  setPace();
+  setPlaying(true);
+  return { view, wound, setPlaying, get last() { return last; } };
+}
+
+/** IoU over time, 0 .. 1, with a mark for each cut. */
+function drawChart(canvas, past, dark) {
+  const pen = canvas.getContext("2d"), { width, height } = canvas, first = Math.max(past[0].step, past.at(-1).step - HISTORY);
+  const x = ({ step }) => 2 + ((step - first) / HISTORY) * (width - 60);
+  const y = (iou) => 4 + (1 - iou) * (height - 8);
+  pen.clearRect(0, 0, width, height);
+  pen.font = "18px system-ui, sans-serif";
+  pen.lineWidth = 1;
+  for (const iou of [0, 0.5, 1]) {
+    pen.strokeStyle = dark ? "#ffffff22" : "#00000018";
+    pen.beginPath(); pen.moveTo(0, y(iou)); pen.lineTo(width, y(iou)); pen.stroke();
+  }
+  pen.strokeStyle = "#d55e00";
+  pen.lineWidth = 3;
+  for (const look of past) if (look.cut) { pen.beginPath(); pen.moveTo(x(look), 0); pen.lineTo(x(look), height); pen.stroke(); }
+  pen.strokeStyle = dark ? "#56b4e9" : "#0072b2";
+  pen.lineWidth = 4;
+  pen.lineJoin = "round";
+  pen.beginPath();
+  past.forEach((look, place) => pen[place ? "lineTo" : "moveTo"](x(look), y(look.iou)));
+  pen.stroke();
+  pen.fillStyle = dark ? "#b0b7be" : "#5b636c";
+  for (const iou of [0, 1]) pen.fillText(`IoU ${iou}`, width - 52, y(iou) + (iou ? 14 : 0));
+}

@@ -1,0 +1,150 @@
+"""A trajectory as one HTML file: play, pause, walk around it, slide through time."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visualize.clock import Damage, as_marks, as_steps
+from visualize.frames import FloatArray, as_colour, as_frames, body_box, occupied
+from visualize.viewer.page import check_page_path, packed, page, source, write_page
+
+Bytes = NDArray[np.uint8]
+
+COLOURS = 255  # of a palette: colour 0 is "nothing there"
+STRENGTHS = 16  # levels of alpha
+# What a page may weigh, in bytes of its data for each cell and frame: a body, not noise, stays far below with all colours.
+FULL, LEAST = 0.33, 7
+
+
+class _Packed(NamedTuple):
+    data: str
+    palette: list[list[int]]
+    cells: int
+    alphas: bool
+
+
+def movie(
+    frames: ArrayLike,
+    path: str | os.PathLike[str],
+    *,
+    steps: Sequence[int] | None = None,
+    damage_at: Damage | None = None,
+    title: str = "Growth",
+    fps: float = 12,
+    legend: Mapping[str, Any] | None = None,
+) -> Path:
+    """Writes a film as a page that opens offline in any browser with WebGL2; returns the path.
+
+    Colours are kept as a palette of at most 255, fewer where a trajectory is so restless that the page would grow beyond
+    about 5 MB for 64×64×64 cells and 48 frames.
+
+    Args:
+        frames: (T,D,H,W,4), straight RGBA 0..1 (or uint8); one frame is enough.
+        path: where to, .html. The folder must exist.
+        steps: (T,) numbers shown beside the title; default 0, 1, 2 …
+        damage_at: index of the first frame after damage, several of them, or {index: word}.
+        title: headline of the page.
+        fps: frames a second, up to 60.
+        legend: name → colour (CSS name, "#rrggbb" or three floats), shown beside the body.
+
+    Raises:
+        ValueError: an argument can't be used; one line says which. Nothing is written then.
+    """
+    file = check_page_path(path, "movie")
+    checked = as_frames(frames, "movie")
+    count = len(checked)
+    marks = as_marks(damage_at, count, "movie")
+    numbers = as_steps(steps, count, "movie") or list(range(count))
+    if not 0 < fps <= 60:
+        raise ValueError(f"movie: fps: found {fps}, allowed above 0 to 60")
+    names, colours = names_and_colours(legend)
+    data, palette, cells, alphas = _pack(checked)
+    low, high = body_box(checked)
+    film = {
+        "title": title,
+        "size": list(checked.shape[1:4]),
+        "box": [low.tolist(), high.tolist()],
+        "frames": count,
+        "cells": cells,
+        "palette": palette,
+        "alphas": alphas,
+        "steps": numbers,
+        "marks": marks,
+        "fps": fps,
+        "names": names,
+        "colours": colours,
+    }
+    html = page(
+        title,
+        [source(name) for name in ("volume.js", "parts.js", "movie.js")],
+        {"film": film, "frames": data, "fragment": source("body.glsl")},
+        'globalThis.movie = await playMovie(root, data("film"), text("frames"), text("fragment"));',
+    )
+    write_page(html, file)
+    return file
+
+
+def names_and_colours(legend: Mapping[str, Any] | None) -> tuple[list[str], list[list[int]]]:
+    """A legend as the pages take it: names, and colours 0..255."""
+    legend = legend or {}
+    colours = [np.round(255 * as_colour(colour, "legend")).astype(int).tolist() for colour in legend.values()]
+    return list(legend), colours
+
+
+def _pack(frames: FloatArray) -> _Packed:
+    """The film's bytes: which cells ever live, then their colours and, if any is faint, their alphas; see `unpack` in movie.js.
+
+    A cell's numbers in time lie together, each as the difference from the last: a body at rest is a row of zeros.
+    """
+    there = np.stack([occupied(frame) for frame in frames])
+    ever = there.any(axis=0)
+    shown = there[:, ever].T  # (cells, T)
+    rgba = np.round(255 * np.moveaxis(frames[:, ever], 0, 1)).astype(np.uint8)
+    mask = np.packbits(ever.ravel(), bitorder="little").tobytes()
+    strength = np.round(rgba[..., 3] / 255 * (STRENGTHS - 1)).clip(2, None) * (255 / (STRENGTHS - 1))
+    strength = np.where(shown, strength, 255).astype(np.uint8)
+    alphas = bool((strength < 255).any())
+    colours = COLOURS
+    while True:
+        palette, index = _quantised(rgba[..., :3], shown, colours)
+        planes: list[Bytes] = [index, strength] if alphas else [index]
+        data = packed(mask + b"".join(_differences(plane) for plane in planes))
+        if len(data) <= max(FULL * there.size, 4096) or colours <= LEAST:
+            return _Packed(data, palette, int(ever.sum()), alphas)
+        colours //= 2
+
+
+def _differences(plane: Bytes) -> bytes:
+    """Each number (cells, T) less the one before it, modulo 256; the first as it is."""
+    change = plane.copy()
+    change[:, 1:] -= plane[:, :-1]
+    return change.tobytes()
+
+
+def _quantised(colours: Bytes, shown: NDArray[np.bool_], count: int) -> tuple[list[list[int]], Bytes]:
+    """A palette of at most `count` colours, and for each cell and frame (cells, T) its number from 1, or 0 = nothing there."""
+    from PIL import Image
+
+    index = np.zeros(shown.shape, np.uint8)
+    if not shown.any():
+        return [], index
+    seen, inverse = np.unique(colours[shown], axis=0, return_inverse=True)
+    if len(seen) > count:
+        # Cells count as often as they are seen: the palette is finest where the body is.
+        strip = Image.fromarray(colours[shown][None])
+        table = strip.quantize(count, method=Image.Quantize.MEDIANCUT, kmeans=1).getpalette() or []
+        palette = np.array(table, np.uint8).reshape(-1, 3)[:count]
+        nearest = np.concatenate([
+            np.square(part[:, None].astype(np.int32) - palette).sum(axis=2).argmin(axis=1)
+            for part in np.array_split(seen, len(seen) // 4096 + 1)
+        ])  # fmt: skip
+        index[shown] = nearest[inverse.ravel()] + 1
+        return palette.tolist(), index
+    index[shown] = inverse.ravel() + 1
+    return seen.tolist(), index

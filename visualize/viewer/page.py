@@ -1,0 +1,108 @@
+"""One HTML file with everything inside: style, scripts, shader, data. It opens from disk with the network off."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import zlib
+from collections.abc import Mapping, Sequence
+from html import escape
+from pathlib import Path
+from string import Template
+from typing import Any
+
+# Nothing may be fetched, by us or by whoever edits the page: the browser itself sees to it.
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline' 'wasm-unsafe-eval' blob:; worker-src blob:; style-src 'unsafe-inline'; "
+    "img-src data:"
+)
+_PAGE = Template("""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta http-equiv="Content-Security-Policy" content="$policy">
+<meta name="generator" content="nca3d">
+<link rel="icon" href="data:,">
+<title>$title</title>
+<style>html, body { margin: 0; height: 100%; }
+$style</style>
+</head>
+<body>
+<main id="page" data-whole><noscript>This page draws with JavaScript and WebGL2.</noscript></main>
+$blocks
+<script type="module">
+$scripts
+$start
+</script>
+</body>
+</html>
+""")
+
+
+def source(name: str) -> str:
+    """The text of a file of this folder, such as "volume.js"."""
+    return (Path(__file__).parent / name).read_text(encoding="utf-8")
+
+
+def packed(data: bytes) -> str:
+    """Bytes deflated and as base64: what `inflate` in parts.js takes."""
+    squeezer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    return base64.b64encode(squeezer.compress(data) + squeezer.flush()).decode("ascii")
+
+
+def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: str) -> str:
+    """The page as text.
+
+    Args:
+        title: shown by the browser.
+        scripts: JavaScript sources, joined into one module; what they declare is known to all of them.
+        blocks: by id, text or anything that JSON holds; `text("id")` and `data("id")` give them to `start`.
+        start: JavaScript that begins; the element `root` is the page's own.
+    """
+    kinds = {name: "text/plain" if isinstance(value, str) else "application/json" for name, value in blocks.items()}
+    texts = {name: value if isinstance(value, str) else _json(value) for name, value in blocks.items()}
+    for text in (*scripts, *texts.values()):
+        if "</script" in text.lower():
+            raise ValueError("page: blocks: found '</script', allowed text without it")
+    begin = (
+        'const root = document.getElementById("page"), text = (id) => document.getElementById(id).textContent, '
+        "data = (id) => JSON.parse(text(id));\n"
+    )
+    return _PAGE.substitute(
+        policy=POLICY,
+        title=escape(title),
+        style=source("style.css"),
+        blocks="\n".join(f'<script type="{kinds[name]}" id="{name}">{text}</script>' for name, text in texts.items()),
+        scripts="\n".join(scripts),
+        start=begin + start,
+    )
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+
+
+def check_page_path(path: str | os.PathLike[str], where: str) -> Path:
+    """The path, if a page can be written there.
+
+    Raises:
+        ValueError: another suffix than .html, or a missing folder.
+    """
+    file = Path(path)
+    if file.suffix.lower() not in (".html", ".htm"):
+        raise ValueError(f"{where}: path: found suffix {file.suffix!r}, allowed .html")
+    if not file.parent.is_dir():
+        raise ValueError(f"{where}: path: found missing folder {file.parent}, allowed an existing folder")
+    return file
+
+
+def write_page(html: str, file: Path) -> None:
+    """Writes beside and renames: no half page is left."""
+    beside = file.with_name(f".{file.name}.tmp-{os.getpid()}")
+    try:
+        beside.write_text(html, encoding="utf-8")
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -1,0 +1,119 @@
+// What every page is built from: elements, a theme that follows the reader's, a pointer that turns the body, a legend.
+
+/** An element with attributes (functions become listeners) and children. */
+function node(tag, attributes = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name, value);
+    else if (value !== null && value !== undefined) element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+const button = (label, title, click) => node("button", { type: "button", title, "aria-label": title, click }, label);
+
+/** Canvas and frame of a page inside `root`; a page that can't draw says so in words. Returns the view. */
+function openStage(root, { title, note, size, box, fragment, names = [], colours = [] }) {
+  root.classList.add("nca3d");
+  const canvas = node("canvas", { tabindex: "0", role: "img", "aria-label": `${title}: a body in three dimensions` });
+  const heading = node("header", {}, node("h1", {}, title), node("p", { class: "read" }, note ?? ""));
+  root.replaceChildren(canvas, heading);
+  let view;
+  try {
+    view = new VolumeView(canvas, size, fragment);
+  } catch (error) {
+    root.append(node("p", { class: "trouble", role: "alert" }, error.message));
+    throw error;
+  }
+  if (box) view.frame(box[0], box[1]);
+  if (names.length) root.append(legend(names, colours));
+  follow(root, view);
+  return { view, canvas, heading, read: heading.querySelector(".read") };
+}
+
+/** Gives the view the room that heading and controls leave. */
+function leaveRoom(view, heading, footer) {
+  const measure = () => { view.inset = { top: heading.offsetHeight + 10, bottom: footer.offsetHeight + 26 }; view.redraw(); };
+  new ResizeObserver(measure).observe(footer);
+}
+
+/** Names with their colours; it can be folded away. */
+function legend(names, colours) {
+  const rows = names.map((name, place) => node("li", {}, node("i", { style: `background: rgb(${colours[place].join(" ")})` }), name));
+  return node("details", { class: "legend", open: innerWidth > 700 ? "" : null }, node("summary", {}, "Legend"), node("ul", {}, ...rows));
+}
+
+/** Light or dark as the reader's system is, until they choose; the paper of the view is the page's. */
+function follow(root, view) {
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  const paint = (dark) => {
+    root.dataset.theme = dark ? "dark" : "light";
+    view.colours(dark ? [0.067, 0.075, 0.086] : [1, 1, 1], dark ? [1, 1, 1] : [0, 0, 0]);
+  };
+  paint(system.matches);
+  system.addEventListener("change", (event) => paint(event.matches));
+  root.switchTheme = () => paint(root.dataset.theme !== "dark");
+}
+
+/** The controls that every page has: cubes or skin, light or dark. */
+function lookControls(root, view) {
+  const look = button(view.smooth ? "Voxels" : "Smooth", "Cubes or a smooth skin (v)", () => {
+    view.smooth = !view.smooth;
+    look.textContent = view.smooth ? "Voxels" : "Smooth";
+    view.redraw();
+  });
+  return [look, button("◐", "Light or dark (l)", () => root.switchTheme())];
+}
+
+/**
+ * Drag turns the body, wheel and pinch come closer. Where `press(event)` says true, the drag is its own: `drag(event)` and
+ * `release(event)` follow; `hover(event)` hears of every move without a button.
+ */
+function followPointer(view, { press = () => false, drag = () => {}, release = () => {}, hover = () => {} } = {}) {
+  const { canvas } = view, down = new Map();
+  let own = false, apart = 0;
+  const spread = () => { const [a, b] = [...down.values()]; return Math.hypot(a.x - b.x, a.y - b.y); };
+  canvas.addEventListener("pointerdown", (event) => {
+    canvas.setPointerCapture(event.pointerId);
+    down.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (down.size === 2) { apart = spread(); own = false; return; }
+    own = event.button === 0 && !event.shiftKey && press(event);
+  });
+  canvas.addEventListener("pointermove", (event) => {
+    const last = down.get(event.pointerId);
+    if (!last) { hover(event); return; }
+    const [dx, dy] = [event.clientX - last.x, event.clientY - last.y];
+    down.set(event.pointerId, { x: event.clientX, y: event.clientY });
+    if (down.size === 2) { const now = spread(); view.closer(now / Math.max(apart, 1)); apart = now; }
+    else if (own) drag(event);
+    else view.turn(-0.4 * dx, 0.4 * dy);
+  });
+  for (const name of ["pointerup", "pointercancel"]) {
+    canvas.addEventListener(name, (event) => { down.delete(event.pointerId); if (own) release(event); own = false; });
+  }
+  canvas.addEventListener("pointerleave", (event) => { if (!down.size) hover(event, true); });
+  canvas.addEventListener("wheel", (event) => { event.preventDefault(); view.closer(Math.exp(-0.0012 * event.deltaY)); }, { passive: false });
+  canvas.addEventListener("contextmenu", (event) => event.preventDefault());
+}
+
+/** Keys by their name → what they do; keys that a control of the page needs stay its own. */
+function followKeys(root, keys) {
+  const hear = (event) => {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const typing = event.target.matches?.("input") && (event.key.startsWith("Arrow") || event.key === "Home" || event.key === "End");
+    if (typing || (event.key === " " && event.target.matches?.("button, summary"))) return;
+    const act = keys[event.key] ?? keys[event.key.toLowerCase()];
+    if (act) { event.preventDefault(); act(event); }
+  };
+  // A page listens everywhere; in a notebook the keys belong to others unless the pointer's focus is here.
+  (root.dataset.whole !== undefined ? document : root).addEventListener("keydown", hear);
+}
+
+const fromBase64 = (text) => Uint8Array.from(atob(text.trim()), (letter) => letter.charCodeAt(0));
+
+/** Bytes that were deflated and written as base64. */
+async function inflate(text) {
+  const stream = new Blob([fromBase64(text)]).stream().pipeThrough(new DecompressionStream("deflate-raw"));
+  return new Uint8Array(await new Response(stream).arrayBuffer());
+}
