@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from visualize.frames import Box, FloatArray
 
+MARGIN = 0.04  # free border, as a fraction of half the picture
 VIEW_ANGLE = 22.0  # degrees, vertical: long enough a lens that cubes look like cubes, short enough for depth
 
 
@@ -75,7 +76,7 @@ def fit(
     elevation: float,
     size: tuple[int, int],
     skirt: float = 0.0,
-    margin: float = 0.04,
+    margin: float = MARGIN,
 ) -> Camera:
     """The nearest camera that keeps a box in the picture from every azimuth, so that nothing jumps in a film.
 

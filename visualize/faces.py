@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from visualize.camera import Camera
 from visualize.frames import FloatArray, occupied
 from visualize.light import brightness, hemisphere, on_paper, sun_direction, sun_fan
-from visualize.march import IntArray, jump_table, march
+from visualize.march import IntArray, Table, jump_table, march
+from visualize.quality import FAST, Quality
 
 CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.int32)  # along the two axes of a face, in drawing order
 SKY_REACH = 7.0  # cells: what is farther away hides no sky
-RAYS = 400_000  # a budget for one frame: few faces get many rays each
 
 
 class Faces(NamedTuple):
@@ -28,7 +28,7 @@ class Faces(NamedTuple):
     orientation: IntArray  # (n,)
     colour: FloatArray  # (n,3) sRGB, unlit
     light: FloatArray  # (n,4) linear light at CORNERS
-    table: IntArray  # jump table of the cropped body
+    table: Table  # jump table of the cropped body
     offset: IntArray  # (3,) lattice cell of the crop's first cell
     row_of: IntArray  # (cells of the crop, 6) -> row in this table, -1 where there is no visible face
 
@@ -56,13 +56,14 @@ def face_vertices(cell: IntArray, orientation: IntArray) -> IntArray:
     return vertices
 
 
-def visible_faces(rgba: FloatArray, camera: Camera, paper: FloatArray) -> Faces:
+def visible_faces(rgba: FloatArray, camera: Camera, paper: FloatArray, quality: Quality = FAST) -> Faces:
     """Every face between an occupied and a free cell that looks towards the camera, with its light.
 
     Args:
         rgba: one checked frame (D,H,W,4) with at least one occupied cell.
         camera: who looks.
         paper: background colour (3,), which faint cells fade into.
+        quality: how many rays measure the light.
     """
     body = np.ascontiguousarray(occupied(rgba).transpose(2, 1, 0))
     filled = np.argwhere(body)
@@ -81,7 +82,7 @@ def visible_faces(rgba: FloatArray, camera: Camera, paper: FloatArray) -> Faces:
             orientations.append(np.full(int(seen.sum()), 2 * axis + side, np.int32))
     cell, orientation = np.concatenate(cells), np.concatenate(orientations)
     table = jump_table(crop)
-    light = _bake(table, cell, orientation, camera)
+    light = _bake(table, cell, orientation, camera, quality)
     index = np.full((crop.size, 6), -1, np.int32)
     index[np.ravel_multi_index(tuple(cell.T), crop.shape), orientation] = np.arange(len(cell))
     cell = cell + offset
@@ -89,14 +90,14 @@ def visible_faces(rgba: FloatArray, camera: Camera, paper: FloatArray) -> Faces:
     return Faces(cell, orientation, colour, light, table, offset, index)
 
 
-def _bake(table: IntArray, cell: IntArray, orientation: IntArray, camera: Camera) -> FloatArray:
+def _bake(table: Table, cell: IntArray, orientation: IntArray, camera: Camera, quality: Quality) -> FloatArray:
     """Light (n,4) at the corners of faces; cells in coordinates of the table."""
     normal = np.repeat(normals(orientation), 4, axis=0)
     vertices = face_vertices(cell, orientation).reshape(-1, 3).astype(np.float32)
     centre = np.repeat(cell + 0.5, 4, axis=0) + 0.5 * normal
     # A point just inside the face and just in front of it: on the corner itself a ray would start in the wall.
     points = (vertices + 0.08 * (centre - vertices) + 0.01 * normal).astype(np.float32)
-    rays = int(np.clip(RAYS // max(len(points), 1) // 4 * 3, 8, 32))
+    rays = int(np.clip(quality.face_rays // max(len(points), 1) // 4 * 3, 8, quality.face_most))
     openness = _openness(table, points, normal, rays)
     sunlit = _sunlit(table, points, normal, camera, max(rays // 4, 3))
     light = brightness(normal, openness, sunlit, sun_direction(camera))
@@ -112,7 +113,7 @@ def _vertex_key(vertices: FloatArray, orientation: IntArray, size: tuple[int, ..
     return np.unique(key, return_inverse=True)[1]
 
 
-def _openness(table: IntArray, points: FloatArray, normal: FloatArray, rays: int) -> FloatArray:
+def _openness(table: Table, points: FloatArray, normal: FloatArray, rays: int) -> FloatArray:
     """Share (n,) of the sky that each point sees; near walls count more than far ones."""
     axis = np.abs(normal).argmax(axis=1)
     frame = np.zeros((len(points), 3, 3), np.float32)  # columns: two tangents and the normal
@@ -126,7 +127,7 @@ def _openness(table: IntArray, points: FloatArray, normal: FloatArray, rays: int
     return open_share.reshape(len(points), rays).mean(axis=1).astype(np.float32)
 
 
-def _sunlit(table: IntArray, points: FloatArray, normal: FloatArray, camera: Camera, rays: int) -> FloatArray:
+def _sunlit(table: Table, points: FloatArray, normal: FloatArray, camera: Camera, rays: int) -> FloatArray:
     """Share (n,) of the sun's disc that each point sees."""
     share = np.zeros(len(points), np.float32)
     faces_sun = np.flatnonzero(normal @ sun_direction(camera) > 0)

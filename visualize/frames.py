@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
 Box = tuple[FloatArray, FloatArray]
+Colour = str | Sequence[float]
 
 OCCUPIED_ABOVE = 0.1
 # Non-finite cells are painted in a colour that no body wears by chance, so that a diverged run is seen and not hidden.
@@ -82,8 +84,45 @@ def body_box(frames: FloatArray) -> Box:
     return np.array(low, np.float32), np.array(high, np.float32)
 
 
-def as_colour(colour: str | tuple[float, float, float], where: str) -> FloatArray:
-    """A colour as three floats 0..1, from a CSS name, `#rrggbb` or three floats.
+def as_activity(activity: ArrayLike, frame: FloatArray, where: str) -> FloatArray:
+    """A scalar field as float32 (D,H,W) of a frame (D,H,W,4).
+
+    Raises:
+        ValueError: the field isn't numeric, has another shape or a value that isn't finite.
+    """
+    allowed = f"{frame.shape[:3]} finite numbers"
+    try:
+        field: NDArray[Any] = np.asarray(activity)
+    except ValueError:
+        raise ValueError(f"{where}: activity: found rows of different lengths, allowed {allowed}") from None
+    if field.dtype.kind not in "fiub":
+        raise ValueError(f"{where}: activity: found dtype {field.dtype}, allowed {allowed}")
+    if field.shape != frame.shape[:3]:
+        raise ValueError(f"{where}: activity: found shape {field.shape}, allowed {allowed}")
+    largest = np.float64(np.finfo(np.float32).max) / 4  # differences must stay finite too
+    broken = int((~(np.abs(field.astype(np.float64)) <= largest)).sum())
+    if broken:
+        raise ValueError(f"{where}: activity: found {broken} values that aren't finite, allowed {allowed}")
+    return field.astype(np.float32)
+
+
+def as_range(limits: tuple[float, float], where: str) -> tuple[float, float]:
+    """Low and high end of a scale.
+
+    Raises:
+        ValueError: they aren't two finite numbers, the second above the first.
+    """
+    try:
+        low, high = (float(limit) for limit in limits)
+    except (TypeError, ValueError):
+        low = high = float("nan")
+    if not (np.isfinite([low, high]).all() and low < high):
+        raise ValueError(f"{where}: activity_range: found {limits!r}, allowed (low, high), finite, low below high")
+    return low, high
+
+
+def as_colour(colour: Colour, where: str, field: str = "background") -> FloatArray:
+    """A colour as three floats 0..1, from a CSS name, `#rrggbb` or three floats; `field` is whose colour it is.
 
     Raises:
         ValueError: the colour isn't known.
@@ -95,6 +134,11 @@ def as_colour(colour: str | tuple[float, float, float], where: str) -> FloatArra
             return np.array(ImageColor.getrgb(colour)[:3], np.float32) / 255.0
         except ValueError:
             pass
-    elif np.shape(colour) == (3,) and np.all((np.asarray(colour) >= 0) & (np.asarray(colour) <= 1)):
-        return np.array(colour, np.float32)
-    raise ValueError(f"{where}: background: found {colour!r}, allowed a CSS name, #rrggbb or three floats 0..1")
+    else:
+        try:
+            parts = np.asarray(colour, np.float64)
+        except (TypeError, ValueError):
+            parts = np.zeros(0)
+        if parts.shape == (3,) and np.all((parts >= 0) & (parts <= 1)):
+            return parts.astype(np.float32)
+    raise ValueError(f"{where}: {field}: found {colour!r}, allowed a CSS name, #rrggbb or three floats 0..1")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from visualize.frames import BoolArray, FloatArray
 
 IntArray = NDArray[np.int32]
+Table = NDArray[np.uint8]
 FARTHEST = 24  # the jump table stops here: longer jumps would save nothing at the sizes that we draw
 
 
@@ -25,20 +26,21 @@ class Hits(NamedTuple):
     axis: IntArray
 
 
-def jump_table(cells: BoolArray) -> NDArray[np.int32]:
+def jump_table(cells: BoolArray) -> Table:
     """Chebyshev distance from each cell to the nearest occupied one (0 in occupied cells), at most `FARTHEST`."""
-    table = np.where(cells, 0, FARTHEST).astype(np.int32)
-    reached = cells.copy()
-    for radius in range(1, FARTHEST):
-        if reached.all():
+    reached, spare = cells.copy(), np.empty_like(cells)
+    table = np.zeros(cells.shape, np.uint8)
+    for _ in range(FARTHEST):
+        # A cell counts the rounds that end before it is reached: byte-wide additions, and no search for its ring.
+        np.logical_not(reached, out=spare)
+        if not spare.any():
             break
+        table += spare.view(np.uint8)
         for axis in range(3):
-            along = np.moveaxis(reached, axis, 0)
-            grown = along.copy()
+            np.copyto(spare, reached)
+            along, grown = np.moveaxis(spare, axis, 0), np.moveaxis(reached, axis, 0)
             grown[1:] |= along[:-1]
             grown[:-1] |= along[1:]
-            reached = np.moveaxis(grown, 0, axis)
-        table[reached & (table > radius)] = radius
     return table
 
 
@@ -57,7 +59,7 @@ def enter(size: tuple[int, ...], origin: FloatArray, direction: FloatArray) -> t
     return near, far, axes
 
 
-def march(table: NDArray[np.int32], origin: FloatArray, direction: FloatArray, reach: float = np.inf) -> Hits:
+def march(table: Table, origin: FloatArray, direction: FloatArray, reach: float = np.inf) -> Hits:
     """First occupied cell along each ray.
 
     Args:
@@ -82,7 +84,7 @@ def march(table: NDArray[np.int32], origin: FloatArray, direction: FloatArray, r
     cell = np.clip(np.floor(origin + start * direction).astype(np.int32), 0, size - 1)
     flat, strides = table.reshape(-1), (table.shape[1] * table.shape[2], table.shape[2])
     while live.size:
-        jump = flat[cell[0] * strides[0] + cell[1] * strides[1] + cell[2]]
+        jump = flat[cell[0] * strides[0] + cell[1] * strides[1] + cell[2]].astype(np.int32)
         met = jump == 0
         rows = live[met]
         hits.hit[rows], hits.distance[rows], hits.axis[rows] = True, start[met], axis[met]

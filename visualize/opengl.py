@@ -1,6 +1,6 @@
 """The renderer with OpenGL (pyvista): the same faces, skin and light as the ray-marcher's, drawn by the driver.
 
-Light is baked into vertex colours, so that both renderers give the same picture; the body is drawn at twice the size
+Light is baked into vertex colours, so that both renderers give the same picture; the body is drawn larger and
 without its background, shrunk and laid over the stage.
 """
 
@@ -12,27 +12,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualize.camera import VIEW_ANGLE, Camera
-from visualize.faces import normals, visible_faces
+from visualize.cubes import cube_mesh
+from visualize.faces import visible_faces
 from visualize.frames import FloatArray, as_picture
-from visualize.light import lit
 from visualize.probe import prepare_environment
-from visualize.raymarch import edge_strength
-from visualize.surface import FINE, LEVEL, build_field, skin_colours
+from visualize.quality import FAST, Quality
+from visualize.surface import LEVEL, Field, build_field, skin_colours, skin_normals
 
-SCALE = 2  # drawn larger and shrunk: multisampling under EGL can render blank
+LARGEST_WINDOW = 8192  # pixels on a side: what every driver can draw
 
 
 class OpenGLCanvas:
     """One off-screen plotter, kept over the frames of a film; close it when done."""
 
-    def __init__(self, size: tuple[int, int]) -> None:
+    def __init__(self, size: tuple[int, int], quality: Quality = FAST) -> None:
         prepare_environment()
         import pyvista
 
         self._pyvista: Any = pyvista
-        self._plotter: Any = pyvista.Plotter(off_screen=True, window_size=[SCALE * size[0], SCALE * size[1]], lighting="none")
+        self._quality = quality
+        # Drawn larger and shrunk: multisampling under EGL can render blank.
+        self._scale = int(min(quality.scale, max(LARGEST_WINDOW // max(size), 1)))
+        window = [self._scale * side for side in size]
+        self._plotter: Any = pyvista.Plotter(off_screen=True, window_size=window, lighting="none")
         self._plotter.disable_anti_aliasing()
-        self._actors: dict[str, Any] = {}
+        self._actor: Any = None
 
     def close(self) -> None:
         """Gives the plotter's window back."""
@@ -40,46 +44,32 @@ class OpenGLCanvas:
 
     def draw_voxels(self, rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray) -> FloatArray:
         """One frame (D,H,W,4) as cubes over its stage (h,w,3), all in 0..1."""
-        faces = visible_faces(rgba, camera, paper)
-        corners = faces.vertices().astype(np.float32)
-        light = np.concatenate([faces.light, faces.light.mean(axis=1, keepdims=True)], axis=1)
-        colour = lit(np.repeat(faces.colour, 5, axis=0), light.ravel())
-        # Four triangles around a face's centre: two alone would show a seam along their diagonal.
-        points = np.concatenate([corners, corners.mean(axis=1, keepdims=True)], axis=1)
-        fan = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])
-        triangles = 5 * np.arange(len(corners))[:, None, None] + fan
-        self._show("body", points.reshape(-1, 3), triangles.reshape(-1, 3), colour)
-        ink = 1 - edge_strength(camera, camera.distance)
-        raised = corners + 0.006 * normals(faces.orientation)[:, None]
-        border = 4 * np.arange(len(corners))[:, None, None] + np.array([[0, 1], [1, 2], [2, 3], [3, 0]])
-        edge_colour = ink * colour.reshape(-1, 5, 3)[:, :4].reshape(-1, 3)
-        self._show("edges", raised.reshape(-1, 3), border.reshape(-1, 2), edge_colour, camera.size[1])
+        self._show(*cube_mesh(visible_faces(rgba, camera, paper, self._quality), camera))
         return self._shoot(camera, stage)
 
     def draw_surface(self, rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray) -> FloatArray:
         """One frame (D,H,W,4) as a smooth skin over its stage (h,w,3), all in 0..1."""
-        field = build_field(rgba)
+        field = build_field(rgba, camera, self._quality)
         image = self._pyvista.ImageData(dimensions=field.density.shape)
         image.point_data["density"] = field.density.ravel(order="F")
         skin = image.contour([LEVEL], scalars="density", compute_normals=False, compute_scalars=False)
         points = np.asarray(skin.points, np.float32) + np.float32(0.5)
         triangles = np.asarray(skin.faces).reshape(-1, 4)[:, 1:]
-        colour = skin_colours(field, points, camera, paper)
-        self._show("body", points / np.float32(FINE) + field.offset, triangles, colour)
+        points, triangles, normal = _towards(field, points, triangles, camera)
+        colour = skin_colours(field, points, camera, paper, normal)
+        self._show(points / np.float32(field.fine) + field.offset, triangles, colour)
         return self._shoot(camera, stage)
 
-    def _show(self, name: str, points: FloatArray, parts: NDArray[np.integer], colour: FloatArray, height: int = 0) -> None:
-        """Puts triangles (n,3) or lines (n,2) in place of the actor's last ones."""
-        count = parts.shape[1]
-        cells = np.column_stack([np.full(len(parts), count), parts]).ravel()
-        mesh = self._pyvista.PolyData(points, **{"lines" if count == 2 else "faces": cells})
+    def _show(self, points: FloatArray, triangles: NDArray[np.integer], colour: FloatArray) -> None:
+        """Puts coloured triangles (n,3) in place of the last ones."""
+        cells = np.column_stack([np.full(len(triangles), 3), triangles]).ravel()
+        mesh = self._pyvista.PolyData(points, faces=cells)
         mesh.point_data["colour"] = as_picture(colour)
-        if name in self._actors:
-            self._actors[name].mapper.dataset = mesh
-            self._actors[name].mapper.SetScalarVisibility(True)
+        if self._actor is None:
+            self._actor = self._plotter.add_mesh(mesh, scalars="colour", rgb=True, lighting=False)
             return
-        width = {"line_width": SCALE * max(height / 480, 1.0)} if count == 2 else {}
-        self._actors[name] = self._plotter.add_mesh(mesh, scalars="colour", rgb=True, lighting=False, **width)
+        self._actor.mapper.dataset = mesh
+        self._actor.mapper.SetScalarVisibility(True)
 
     def _shoot(self, camera: Camera, stage: FloatArray) -> FloatArray:
         view = self._plotter.camera
@@ -87,9 +77,28 @@ class OpenGLCanvas:
         view.up, view.view_angle = (0.0, 0.0, 1.0), VIEW_ANGLE
         self._plotter.reset_camera_clipping_range()
         self._plotter.render()  # without it every screenshot repeats the first
-        shot = np.asarray(self._plotter.screenshot(return_img=True, transparent_background=True), np.float32) / 255
-        width, height = camera.size
-        blocks = shot.reshape(height, SCALE, width, SCALE, 4)
-        alpha = blocks[..., 3:]
-        colour = (blocks[..., :3] * alpha).mean(axis=(1, 3))
-        return np.asarray(colour + stage * (1 - alpha.mean(axis=(1, 3))), np.float32)
+        shot = self._plotter.screenshot(return_img=True, transparent_background=True)
+        # Sums of whole numbers over each block; a pixel is drawn or not, there is no half of one to weigh.
+        parts = shot * (shot[..., 3:] > 0)
+        total = np.zeros((camera.size[1], camera.size[0], 4), np.uint32)
+        for down in range(self._scale):
+            for across in range(self._scale):
+                total += parts[down :: self._scale, across :: self._scale]
+        share = total.astype(np.float32) / np.float32(255 * self._scale**2)
+        return np.asarray(share[..., :3] + stage * (1 - share[..., 3:]), np.float32)
+
+
+def _towards(
+    field: Field, points: FloatArray, triangles: NDArray[np.integer], camera: Camera
+) -> tuple[FloatArray, NDArray[np.integer], FloatArray]:
+    """Points (n,3), triangles (m,3) and normals (n,3) of the skin that looks towards the eye, more or less.
+
+    The other half is hidden behind it: neither its light nor its triangles are worth their time.
+    """
+    normal = skin_normals(field, points)
+    away = points / np.float32(field.fine) + (field.offset - camera.position)
+    seen = np.einsum("ni,ni->n", normal, away) < 0.3 * np.linalg.norm(away, axis=1)
+    triangles = triangles[seen[triangles].any(axis=1)]
+    used = np.zeros(len(points), bool)
+    used[triangles] = True
+    return points[used], (np.cumsum(used) - 1)[triangles], normal[used]

@@ -5,34 +5,34 @@ from __future__ import annotations
 import numpy as np
 
 from visualize.camera import Camera
+from visualize.cubes import across_edges, edge_half, edge_strength
 from visualize.faces import Faces, visible_faces
 from visualize.frames import BoolArray, FloatArray
 from visualize.light import lit
 from visualize.march import IntArray, march
+from visualize.quality import FAST, Quality, scattered
 
-EDGE_INK = 0.20
 CONTRAST = 0.035  # pixels that differ more than this from a neighbour are looked at again, with more rays
 
 
-def draw_voxels(rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray) -> FloatArray:
+def draw_voxels(
+    rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray, quality: Quality = FAST
+) -> FloatArray:
     """One frame (D,H,W,4) as cubes over its stage (h,w,3), all in 0..1.
 
-    One ray a pixel first, then eight more where neighbouring pixels differ: smooth borders for a fraction of the rays.
+    One ray a pixel first, then more where neighbouring pixels differ: smooth borders for a fraction of the rays.
     """
-    faces = visible_faces(rgba, camera, paper)
+    faces = visible_faces(rgba, camera, paper, quality)
     width, height = camera.size
     row, column = np.indices((height, width), dtype=np.float32).reshape(2, -1) + np.float32(0.5)
     near = _near_body(faces, camera, column, row)
     picture = stage.reshape(-1, 3).copy()
     picture[near] = _shade(faces, camera, column[near], row[near], picture[near])
     rough = np.flatnonzero(_rough(picture.reshape(height, width, 3)).ravel() & near)
-    total = picture[rough].copy()
-    for down in (-1 / 3, 0.0, 1 / 3):
-        for across in (-1 / 3, 0.0, 1 / 3):
-            if down or across:
-                aside, below = column[rough] + np.float32(across), row[rough] + np.float32(down)
-                total += _shade(faces, camera, aside, below, stage.reshape(-1, 3)[rough])
-    picture[rough] = total / 9
+    across, down = scattered(quality.rough)
+    behind = stage.reshape(-1, 3)[rough].repeat(quality.rough, axis=0)
+    seen = _shade(faces, camera, (column[rough, None] + across).ravel(), (row[rough, None] + down).ravel(), behind)
+    picture[rough] = seen.reshape(-1, quality.rough, 3).mean(axis=1)
     return picture.reshape(height, width, 3)
 
 
@@ -81,20 +81,12 @@ def _shade(faces: Faces, camera: Camera, column: FloatArray, row: FloatArray, be
     return seen
 
 
-def edge_strength(camera: Camera, distance: float) -> float:
-    """How dark the line between two cubes is: it fades where cubes are only a few pixels wide."""
-    return EDGE_INK * float(np.clip((camera.pixels_per_slope / distance - 3) / 9, 0, 1))
-
-
 def _edge_ink(camera: Camera, axis: IntArray, first: FloatArray, second: FloatArray, distance: FloatArray) -> FloatArray:
     """Darkness (n,) of the line around each face, about one pixel wide however the face is turned."""
-    right, up, _ = camera.basis
-    shown = np.stack([right, up])  # world axis -> its slope on the screen
-    along, beside = shown[:, (axis + 1) % 3], shown[:, (axis + 2) % 3]
     scale = camera.pixels_per_slope / distance
-    area = np.abs(along[0] * beside[1] - along[1] * beside[0]) * scale
-    to_first = np.minimum(first, 1 - first) * area / np.maximum(np.hypot(*beside), 1e-3)
-    to_second = np.minimum(second, 1 - second) * area / np.maximum(np.hypot(*along), 1e-3)
-    half = 0.5 * max(camera.size[1] / 480, 1.0)
+    pixels = across_edges(camera)[axis]
+    to_first = np.minimum(first, 1 - first) * pixels[:, 0] * scale
+    to_second = np.minimum(second, 1 - second) * pixels[:, 1] * scale
+    half = edge_half(camera)
     covered = np.clip(half + 0.5 - np.minimum(to_first, to_second), 0, 1)
     return np.asarray(covered * edge_strength(camera, float(np.median(distance))), np.float32)

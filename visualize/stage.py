@@ -6,21 +6,26 @@ import numpy as np
 
 from visualize.camera import Camera
 from visualize.frames import Box, FloatArray, occupied
+from visualize.quality import FAST, Quality
+from visualize.sky import blur, floor_shade
 
 SKIRT = 1.0  # cells of floor around the foot of the body's box
 FINENESS = 3  # samples a cell of the shadow
 DARKEST = 0.42
 
 
-def draw_stage(camera: Camera, box: Box, rgba: FloatArray, paper: FloatArray, ground: bool) -> FloatArray:
+def draw_stage(
+    camera: Camera, box: Box, rgba: FloatArray | None, paper: FloatArray, ground: bool, quality: Quality = FAST
+) -> FloatArray:
     """The picture (h,w,3) behind a body, in 0..1: what a frame without any cell looks like.
 
     Args:
         camera: who looks.
         box: low and high corner of the film's bodies; the floor lies at its foot.
-        rgba: checked frame (D,H,W,4) that throws the shadow.
+        rgba: checked frame (D,H,W,4) that throws the shadow; None throws none.
         paper: background colour (3,).
         ground: draw floor and shadow; from below there is none.
+        quality: guess the shadow, or measure it by rays.
     """
     width, height = camera.size
     picture = np.broadcast_to(paper, (height, width, 3)).astype(np.float32)
@@ -29,8 +34,8 @@ def draw_stage(camera: Camera, box: Box, rgba: FloatArray, paper: FloatArray, gr
     ink = np.float32(0.0) if paper.mean() > 0.5 else np.float32(1.0)
     line = _outline(camera, box)[..., None] * np.float32(0.16)
     picture = picture * (1 - line) + ink * line
-    if occupied(rgba).any():
-        picture *= 1 - _shadow(camera, box, rgba)[..., None]
+    if rgba is not None and occupied(rgba).any():
+        picture *= 1 - _shadow(camera, box, rgba, quality)[..., None]
     return picture
 
 
@@ -57,19 +62,15 @@ def _outline(camera: Camera, box: Box) -> FloatArray:
     return np.clip(half + 0.5 - nearest, 0, 1).reshape(camera.size[1], camera.size[0])
 
 
-def _shadow(camera: Camera, box: Box, rgba: FloatArray) -> FloatArray:
+def _shadow(camera: Camera, box: Box, rgba: FloatArray, quality: Quality) -> FloatArray:
     """Darkness (h,w) of the floor under a body, as if the sky were a wide lamp: the nearer, the sharper and darker."""
     floor = float(box[0][2])
-    cells = occupied(rgba).astype(np.float32)
-    rows, columns = cells.shape[1:]
-    reach = 4 + int(0.25 * max(rows, columns))
-    dark = np.zeros(((rows + 2 * reach) * FINENESS, (columns + 2 * reach) * FINENESS), np.float32)
-    layers = np.flatnonzero(cells.any(axis=(1, 2)))
-    for band in np.array_split(layers, min(len(layers), 8)):
-        above = max(float(band.mean()) - floor, 0.0)
-        patch = np.pad(cells[band].max(axis=0), reach).repeat(FINENESS, 0).repeat(FINENESS, 1)
-        spread = min(0.7 + 0.35 * above, reach / 2) * FINENESS
-        dark = 1 - (1 - dark) * (1 - _blur(patch, spread) * np.float32(0.75 / (1 + 0.22 * above)))
+    reach = 4 + int(0.25 * max(rgba.shape[1:3]))
+    if quality.floor_rays:
+        reach = 4 + int(0.6 * max(rgba.shape[:3]))
+        dark = floor_shade(camera, box, rgba, reach, FINENESS, quality.floor_rays)
+    else:
+        dark = _guessed_shade(floor, rgba, reach)
     column, row = _pixels(camera)
     rays, eye = camera.rays(column, row), camera.position
     down = np.minimum(rays[:, 2], -1e-4)
@@ -80,16 +81,18 @@ def _shadow(camera: Camera, box: Box, rgba: FloatArray) -> FloatArray:
     return (DARKEST * shade).reshape(camera.size[1], camera.size[0]).astype(np.float32)
 
 
-def _blur(plane: FloatArray, spread: float) -> FloatArray:
-    """A Gaussian blur of a plane, one axis after the other."""
-    half = int(np.ceil(2.5 * spread))
-    kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / spread) ** 2)
-    kernel /= kernel.sum()
-    for axis in (0, 1):
-        padded = np.moveaxis(np.pad(plane, [(half, half) if axis == a else (0, 0) for a in (0, 1)]), axis, 0)
-        windows = np.lib.stride_tricks.sliding_window_view(padded, len(kernel), axis=0)
-        plane = np.moveaxis(windows @ kernel.astype(np.float32), 0, axis)
-    return plane
+def _guessed_shade(floor: float, rgba: FloatArray, reach: int) -> FloatArray:
+    """Darkness of the floor at `FINENESS` samples a cell, `reach` cells beyond the lattice: blurred layers of the body."""
+    cells = occupied(rgba).astype(np.float32)
+    rows, columns = cells.shape[1:]
+    dark = np.zeros(((rows + 2 * reach) * FINENESS, (columns + 2 * reach) * FINENESS), np.float32)
+    layers = np.flatnonzero(cells.any(axis=(1, 2)))
+    for band in np.array_split(layers, min(len(layers), 8)):
+        above = max(float(band.mean()) - floor, 0.0)
+        patch = np.pad(cells[band].max(axis=0), reach).repeat(FINENESS, 0).repeat(FINENESS, 1)
+        spread = min(0.7 + 0.35 * above, reach / 2) * FINENESS
+        dark = 1 - (1 - dark) * (1 - blur(patch, spread) * np.float32(0.75 / (1 + 0.22 * above)))
+    return dark
 
 
 def _bilinear(plane: FloatArray, row: FloatArray, column: FloatArray) -> FloatArray:

@@ -1,7 +1,7 @@
-"""A smooth skin around the cells: a softened alpha field, its level set, its normals and colours.
+"""A smooth skin around the cells: a softened field of the body, its level set, its normals and colours.
 
-The field lives at twice the lattice's fineness. Its normals come from a softer copy, so that the skin looks smooth
-although the field is only trilinear between samples.
+The field is finer than the lattice. Its normals come from a softer copy, so that the skin looks smooth although the
+field is only trilinear between samples; colours and hollows are read off the lattice itself, which is enough for them.
 """
 
 from __future__ import annotations
@@ -11,163 +11,139 @@ from typing import NamedTuple
 import numpy as np
 
 from visualize.camera import Camera
-from visualize.frames import BoolArray, FloatArray, occupied
+from visualize.frames import FloatArray, occupied
 from visualize.light import brightness, lit, on_paper, sun_direction
-from visualize.march import IntArray, enter, jump_table
+from visualize.quality import FAST, Quality, scattered
+from visualize.sky import Sky, measure_sky
+from visualize.trace import Tracer, rim, sample
 
 LEVEL = 0.30  # low enough that one cell alone still has a skin
-FINE = 2  # samples a cell
-PAD = 4  # free samples around the body
+MOST = 24_000_000  # fine samples of a field that memory should bear
+PAD = 3  # free cells around the body
 GLOSS = 0.10
 
 
 class Field(NamedTuple):
-    """The skin's fields, indexed [x,y,z] at fine samples; sample i lies at (i + 0.5) / FINE + offset in the lattice."""
+    """The skin's fields, indexed [x,y,z]; fine sample i lies at (i + 0.5) / fine + offset in the lattice."""
 
+    fine: int  # samples a cell
     density: FloatArray
     slope: FloatArray  # (...,3) gradient of the softer copy
-    rgba: FloatArray  # (...,4) premultiplied
-    openness: FloatArray  # how free of body the wider surroundings are, 0..1
-    table: IntArray  # jumps over what can't hold skin
+    cells: FloatArray  # (...,5) of each cell: premultiplied rgba, and 1 where it is occupied
+    crowd: FloatArray  # of each cell: how much body is around it, 0..1
+    sky: Sky | None  # measured light of each cell, where the quality asks for it
     offset: FloatArray
 
 
-def build_field(rgba: FloatArray) -> Field:
+def build_field(rgba: FloatArray, camera: Camera, quality: Quality = FAST) -> Field:
     """The fields of one checked frame (D,H,W,4) with at least one occupied cell."""
     body = occupied(rgba).transpose(2, 1, 0)
     filled = np.argwhere(body)
     low, high = filled.min(axis=0), filled.max(axis=0) + 1
     crop = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-    cells = np.where(occupied(rgba)[..., None], rgba, 0).transpose(2, 1, 0, 3)[crop].copy()
-    cells[..., :3] *= cells[..., 3:]
-    solid = body[crop].astype(np.float32)[..., None]
-    fine = np.concatenate([cells, solid], axis=3)
+    cells = np.zeros((*(high - low + 2 * PAD), 5), np.float32)
+    inner = cells[PAD:-PAD, PAD:-PAD, PAD:-PAD]
+    inner[..., 4] = body[crop]
+    inner[..., :4] = rgba.transpose(2, 1, 0, 3)[crop] * inner[..., 4:]
+    inner[..., :3] *= inner[..., 3:4]
+    solid = np.ascontiguousarray(cells[..., 4])
+    fine = _fineness(rgba.shape[:3], quality)
+    # Widths are meant in cells; a round of the filter has a variance of half a sample.
+    rounds = max(round((fine / 2) ** 2), 1)
+    density = _soften(_repeat(solid, fine), rounds)
+    softer = _soften(density, 2 * rounds)
+    slope = np.stack([np.gradient(softer, axis=axis) for axis in range(3)], axis=-1)
+    sky = measure_sky(solid > 0, camera, quality.sky_rays) if quality.sky_rays else None
+    return Field(fine, density, slope, cells, _soften(solid, 2), sky, (low - PAD).astype(np.float32))
+
+
+def _fineness(size: tuple[int, ...], quality: Quality) -> int:
+    """Samples a cell: by the lattice and not by the body, so that the skin of a growing body keeps its look."""
+    cells = float(np.prod(np.add(size, 2 * PAD)))
+    least = 2 if 8 * cells <= MOST else 1
+    return int(np.clip((quality.fine_samples / cells) ** (1 / 3), least, quality.fine))
+
+
+def _repeat(cells: FloatArray, fine: int) -> FloatArray:
     for axis in range(3):
-        fine = fine.repeat(FINE, axis=axis)
-    fine = _soften(np.pad(fine, [(PAD, PAD)] * 3 + [(0, 0)]).astype(np.float32), 1)
-    density = np.ascontiguousarray(fine[..., 4])
-    softer = _soften(density, 2)
-    slope = np.stack([np.gradient(softer, axis=axis) for axis in range(3)], axis=-1).astype(np.float32)
-    crowd = _soften(softer, 6)
-    candidates = density > 0.5 * LEVEL
-    for axis in range(3):
-        candidates |= np.roll(candidates, 1, axis) | np.roll(candidates, -1, axis)
-    offset = (low - PAD / FINE).astype(np.float32)
-    return Field(density, slope, fine[..., :4], np.clip(1.25 - 1.15 * crowd, 0.25, 1), jump_table(candidates), offset)
+        cells = cells.repeat(fine, axis=axis)
+    return cells
 
 
 def _soften(field: FloatArray, rounds: int) -> FloatArray:
-    """A field after rounds of the binomial filter (1,2,1)/4 on each axis."""
-    for _ in range(rounds):
-        for axis in range(3):
-            along = np.moveaxis(field, axis, 0)
-            inner = 0.5 * along
-            inner[1:] += 0.25 * along[:-1]
-            inner[:-1] += 0.25 * along[1:]
-            field = np.moveaxis(inner, 0, axis)
-    return np.ascontiguousarray(field)
+    """A field after rounds of the binomial filter (1,2,1)/4 on each axis; its border must be empty.
+
+    A round is two sums of neighbours, and the scale is put right once at the end.
+    """
+    field, spare = field.copy(), np.empty_like(field)
+    for axis in range(3):
+        along, sums = np.moveaxis(field, axis, 0), np.moveaxis(spare, axis, 0)
+        for _ in range(rounds):
+            np.add(along[:-1], along[1:], out=sums[:-1])
+            np.add(sums[:-2], sums[1:-1], out=along[1:-1])
+    field *= np.float32(0.25 ** (3 * rounds))
+    return field
 
 
-def sample(field: FloatArray, points: FloatArray) -> FloatArray:
-    """Trilinear values (n,...) of a field at fine points (n,3), sample i at i + 0.5; clamped at the border."""
-    steps = (field.shape[1] * field.shape[2], field.shape[2], 1)
-    start = np.zeros(len(points), np.int32)
-    shares = []
-    for axis, step in enumerate(steps):
-        along = np.clip(points[:, axis] - np.float32(0.5), 0, np.float32(field.shape[axis] - 1.001))
-        base = along.astype(np.int32)
-        shares.append((along - base).reshape(-1, *[1] * (field.ndim - 3)))
-        start += base * np.int32(step)
-    flat = field.reshape(-1, *field.shape[3:])
-    # Halve the eight corners axis by axis: z first, then y, then x.
-    corners = [flat[start + (x * steps[0] + y * steps[1] + z)] for x in (0, 1) for y in (0, 1) for z in (0, 1)]
-    for share in reversed(shares):
-        corners = [low + (high - low) * share for low, high in zip(corners[::2], corners[1::2], strict=True)]
-    return np.asarray(corners[0], np.float32)
-
-
-def skin_colours(field: Field, points: FloatArray, camera: Camera, paper: FloatArray) -> FloatArray:
+def skin_colours(
+    field: Field, points: FloatArray, camera: Camera, paper: FloatArray, normal: FloatArray | None = None
+) -> FloatArray:
     """Lit sRGB colours (n,3) of skin at fine points (n,3): sun, sky, hollows a little darker, a soft gloss."""
-    slope = sample(field.slope, points)
-    normal = -slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
-    openness = sample(field.openness, points + 2.5 * normal)
+    normal = skin_normals(field, points) if normal is None else normal
+    places = points / np.float32(field.fine)
+    openness, sunlit = _surroundings(field, places, normal)
     sun = sun_direction(camera)
-    light = brightness(normal, openness, openness, sun)
-    rgba = sample(field.rgba, points)
-    solid = np.maximum(sample(field.density, points), 1e-4)
-    alpha = np.clip(rgba[:, 3] / solid, 0, 1)
-    straight = np.clip(rgba[:, :3] / np.maximum(rgba[:, 3:], 1e-4), 0, 1)
-    colour = lit(on_paper(np.column_stack([straight, alpha]), paper), light)
-    seen = field_points(field, points) - camera.position
+    light = brightness(normal, openness, sunlit, sun)
+    mixed = sample(field.cells, places, crisp=True)
+    solid = np.maximum(mixed[:, 4:], 1e-4)
+    straight = np.clip(mixed[:, :3] / np.maximum(mixed[:, 3:4], 1e-4), 0, 1)
+    colour = lit(on_paper(np.concatenate([straight, np.clip(mixed[:, 3:4] / solid, 0, 1)], axis=1), paper), light)
+    seen = places + field.offset - camera.position
     halfway = sun - seen / np.linalg.norm(seen, axis=1, keepdims=True)
     halfway /= np.linalg.norm(halfway, axis=1, keepdims=True)
-    gloss = GLOSS * np.clip((normal * halfway).sum(axis=1), 0, 1) ** 24 * openness
+    gloss = GLOSS * np.clip(np.einsum("ni,ni->n", normal, halfway), 0, 1) ** 24 * sunlit
     return np.clip(colour + gloss[:, None], 0, 1)
 
 
-def field_points(field: Field, points: FloatArray) -> FloatArray:
-    """World points (n,3) of fine points (n,3)."""
-    return points / np.float32(FINE) + field.offset
+def skin_normals(field: Field, points: FloatArray) -> FloatArray:
+    """Outward unit normals (n,3) at fine points (n,3)."""
+    slope = sample(field.slope, points)
+    return -slope / np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
 
 
-def draw_surface(rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray) -> FloatArray:
+def _surroundings(field: Field, places: FloatArray, normal: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """How much of the sky and of the sun is seen (n,) from skin at lattice points (n,3)."""
+    if field.sky is None:
+        crowd = sample(field.crowd, places + 1.25 * normal)
+        openness = np.clip(1.25 - 1.15 * crowd, 0.25, 1).astype(np.float32)
+        return openness, openness
+    light = sample(field.sky.light, places + 0.8 * normal)
+    known = np.maximum(light[:, 2], 1e-4)
+    openness = np.asarray(0.15 + 0.85 * light[:, 0] / known, np.float32)
+    return openness, np.asarray(light[:, 1] / known, np.float32)
+
+
+def skin_tracer(field: Field, camera: Camera) -> Tracer:
+    """Finds the skin's fine points along the camera's rays."""
+    return Tracer(field.density, LEVEL, camera, field.offset, field.fine)
+
+
+def draw_surface(
+    rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray, quality: Quality = FAST
+) -> FloatArray:
     """One frame (D,H,W,4) as a smooth skin over its stage (h,w,3), all in 0..1, by rays in plain numpy."""
-    field = build_field(rgba)
+    field = build_field(rgba, camera, quality)
+    trace = skin_tracer(field, camera)
     width, height = camera.size
     row, column = np.indices((height, width), dtype=np.float32).reshape(2, -1) + np.float32(0.5)
     picture = stage.reshape(-1, 3).copy()
-    met = _shade(field, camera, column, row, picture, paper)
+    met, points = trace(column, row)
+    picture[met] = skin_colours(field, points, camera, paper)
     # Only the silhouette needs more rays: inside, the skin is smooth.
-    body = met.reshape(height, width)
-    rim = np.zeros_like(body)
-    rim[1:] |= body[1:] ^ body[:-1]
-    rim[:-1] |= body[1:] ^ body[:-1]
-    rim[:, 1:] |= body[:, 1:] ^ body[:, :-1]
-    rim[:, :-1] |= body[:, 1:] ^ body[:, :-1]
-    edge = np.flatnonzero(rim.ravel())
-    total = np.zeros((len(edge), 3), np.float32)
-    for down in (-3 / 8, -1 / 8, 1 / 8, 3 / 8):
-        for across in (-3 / 8, -1 / 8, 1 / 8, 3 / 8):
-            seen = stage.reshape(-1, 3)[edge]
-            _shade(field, camera, column[edge] + np.float32(across), row[edge] + np.float32(down), seen, paper)
-            total += seen
-    picture[edge] = total / 16
+    edge = np.flatnonzero(rim(met.reshape(height, width)).ravel())
+    across, down = scattered(quality.rim)
+    seen = np.repeat(stage.reshape(-1, 3)[edge], quality.rim, axis=0)
+    met, points = trace((column[edge, None] + across).ravel(), (row[edge, None] + down).ravel())
+    seen[met] = skin_colours(field, points, camera, paper)
+    picture[edge] = seen.reshape(-1, quality.rim, 3).mean(axis=1)
     return picture.reshape(height, width, 3)
-
-
-def _shade(
-    field: Field, camera: Camera, column: FloatArray, row: FloatArray, picture: FloatArray, paper: FloatArray
-) -> BoolArray:
-    """Paints the skin seen through image points into `picture` (n,3); says which points see skin."""
-    met, points = _trace(field, (camera.position - field.offset) * np.float32(FINE), camera.rays(column, row))
-    if met.any():
-        picture[met] = skin_colours(field, points[met], camera, paper)
-    return met
-
-
-def _trace(field: Field, eye: FloatArray, rays: FloatArray) -> tuple[BoolArray, FloatArray]:
-    """Which rays (n,3) meet the skin, and the fine points (n,3) where."""
-    size = np.array(field.table.shape, np.int32)
-    rays = np.where(np.abs(rays) < 1e-7, np.float32(1e-7), rays)
-    near, far, _ = enter(field.table.shape, eye[None], rays)
-    met, reached = np.zeros(len(rays), bool), np.zeros(len(rays), np.float32)
-    live = np.flatnonzero(near < far)
-    distance, leave, ray = near[live] + np.float32(1e-3), far[live], rays[live]
-    while live.size:
-        point = eye + distance[:, None] * ray
-        jump = field.table[tuple(np.clip(point.astype(np.int32), 0, size - 1).T)]
-        inside = jump == 0
-        found = np.zeros(len(live), bool)
-        found[inside] = sample(field.density, point[inside]) > LEVEL
-        met[live[found]], reached[live[found]] = True, distance[found]
-        distance = distance + np.maximum(jump - 1, 0.6).astype(np.float32)
-        keep = ~found & (distance < leave)
-        live, distance, leave, ray = live[keep], distance[keep], leave[keep], ray[keep]
-    hits = np.flatnonzero(met)
-    above, below = reached[hits], reached[hits] - np.float32(0.6)
-    for _ in range(5):
-        middle = np.float32(0.5) * (above + below)
-        solid = sample(field.density, eye + middle[:, None] * rays[hits]) > LEVEL
-        above, below = np.where(solid, middle, above), np.where(solid, below, middle)
-    reached[hits] = above
-    return met, eye + reached[:, None] * rays
