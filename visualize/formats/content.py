@@ -1,0 +1,131 @@
+"""What a file holds, checked once for every format: frames, steps, labels with their names and colours, cell size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from visualize.frames import FloatArray, Picture, as_frames, as_picture
+
+Numbers = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Content:
+    """Checked frames and what belongs to them.
+
+    Attributes:
+        frames: (T,D,H,W,4) float32, straight RGBA 0..1.
+        steps: (T,) strictly increasing, int64 or float64.
+        labels: (T,D,H,W), the smallest unsigned integers that hold them, or None.
+        names: a name for each label, "empty" first; () when there are none.
+        palette: (n,3) uint8, a colour for each label, or None.
+        cell_size: edge of a cell.
+        single: one frame was given without a time axis.
+        as_bytes: the colours were given as integers.
+        progress: show a bar on stderr.
+    """
+
+    frames: FloatArray
+    steps: Numbers
+    labels: Numbers | None
+    names: tuple[str, ...]
+    palette: Picture | None
+    cell_size: float
+    single: bool
+    as_bytes: bool
+    progress: bool
+
+    @property
+    def size(self) -> tuple[int, int, int]:
+        """The lattice (D,H,W)."""
+        _, depth, height, width, _ = self.frames.shape
+        return depth, height, width
+
+    def rgba(self, index: int) -> Picture:
+        """One frame (D,H,W,4) as bytes, straight alpha."""
+        return as_picture(self.frames[index])
+
+    def each_frame(self) -> Iterator[int]:
+        """The indices of all frames, with a bar if one was asked for."""
+        from tqdm import tqdm
+
+        yield from tqdm(range(len(self.frames)), desc="save", unit="frame", disable=not self.progress)
+
+
+def check_content(
+    frames: ArrayLike, steps: Sequence[float] | None, names: Sequence[str] | None, palette: ArrayLike | None,
+    labels: ArrayLike | None, cell_size: float, progress: bool,
+) -> Content:  # fmt: skip
+    """What `save` was given, or one line that says what is wrong with it.
+
+    Raises:
+        ValueError: an argument can't be used.
+    """
+    try:
+        given = np.asarray(frames)
+    except ValueError:
+        raise ValueError("save: frames: found arrays of different shapes, allowed one array (T,D,H,W,4)") from None
+    if given.ndim not in (4, 5):
+        raise ValueError(f"save: frames: found shape {given.shape}, allowed (T,D,H,W,4) or (D,H,W,4)")
+    single = given.ndim == 4
+    checked = as_frames(given[None] if single else given, "save")
+    if isinstance(cell_size, bool) or not isinstance(cell_size, int | float) or not 0 < cell_size < math.inf:
+        raise ValueError(f"save: cell_size: found {cell_size!r}, allowed a finite number above 0")
+    classes = None if labels is None else _check_labels(labels, given.shape[:-1], single)
+    if classes is None and (np.size(names or ()) or (palette is not None and np.size(palette))):
+        raise ValueError("save: names, palette: found some without labels, allowed only together with labels")
+    highest = -1 if classes is None else int(classes.max())
+    return Content(
+        checked, _check_steps(steps, len(checked)), classes, _check_names(names, highest), _check_palette(palette, highest),
+        float(cell_size), single, given.dtype.kind in "iu", progress,
+    )  # fmt: skip
+
+
+def _check_steps(steps: Sequence[float] | None, count: int) -> Numbers:
+    if steps is None:
+        return np.arange(count, dtype=np.int64)
+    array = np.asarray(steps)
+    if array.shape != (count,):
+        raise ValueError(f"save: steps: found shape {array.shape}, allowed one for each of {count} frames")
+    # Tools take two frames of one time for two parts of one picture.
+    if array.dtype.kind not in "iuf" or not np.isfinite(array).all() or (np.diff(array.astype(np.float64)) <= 0).any():
+        raise ValueError(f"save: steps: found {array.tolist()}, allowed finite numbers, each above the one before"[:300])
+    return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
+
+
+def _check_labels(labels: ArrayLike, shape: tuple[int, ...], single: bool) -> Numbers:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "iub" or array.shape != shape:
+        raise ValueError(f"save: labels: found {array.dtype} {array.shape}, allowed integers {shape}")
+    if int(array.min()) < 0 or int(array.max()) >= 1 << 32:
+        raise ValueError(f"save: labels: found {array.min()}..{array.max()}, allowed 0 (empty)..{(1 << 32) - 1}")
+    small = array.astype(np.min_scalar_type(int(array.max())))
+    return small[None] if single else small
+
+
+def _check_names(names: Sequence[str] | None, highest: int) -> tuple[str, ...]:
+    if names is None or len(names) == 0:
+        return ()
+    if isinstance(names, str) or not all(isinstance(name, str) for name in names) or len(names) <= highest:
+        raise ValueError(f"save: names: found {names!r}, allowed a word for each label 0..{highest}, 'empty' first"[:300])
+    return tuple(names)
+
+
+def _check_palette(palette: ArrayLike | None, highest: int) -> Picture | None:
+    if palette is None or np.size(palette) == 0:
+        return None
+    colours = np.asarray(palette)
+    if colours.dtype.kind not in "fiu" or colours.ndim != 2 or colours.shape[1] not in (3, 4) or len(colours) <= highest:
+        found = f"{colours.dtype} {colours.shape}"
+        raise ValueError(f"save: palette: found {found}, allowed (n,3), a colour for each label 0..{highest}")
+    colours = colours[:, :3]
+    whole = colours.dtype == np.uint8 or (colours.dtype.kind in "iu" and colours.max() > 1)  # [1, 0, 0] is red, not black
+    if not (np.isfinite(colours).all() and colours.min() >= 0 and colours.max() <= (255 if whole else 1)):
+        raise ValueError("save: palette: found colours out of range, allowed floats 0..1 or integers 0..255")
+    return as_picture(colours.astype(np.float32) / np.float32(255 if whole else 1))
