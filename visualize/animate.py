@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from visualize.clock import DAMAGE_COLOUR, Damage, as_marks, as_steps
 from visualize.encode import check_film_path, write_film
-from visualize.frames import FloatArray, Picture, as_frames, as_picture, body_box
-from visualize.volume import AZIMUTH, ELEVATION, Scene
+from visualize.fields import activity_limits, glowing
+from visualize.film import Clip, Studio, bar
+from visualize.frames import Colour, Picture, as_frames, as_picture, body_box
+from visualize.strips import TimeStrip
+from visualize.volume import AZIMUTH, ELEVATION
 
+SHADES, DARKEST_SHADE = 64, 0.5  # of the paper, for shadows without bands
 FOOTER = 0.085  # share of the height kept for counter and time line
-DAMAGE_COLOUR = (213, 94, 0)  # vermillion of Okabe & Ito: told from black and grey by every eye
-DAMAGE_SHOWN = 0.8  # seconds that the word stays
 
 
 def animate(
@@ -26,15 +30,22 @@ def animate(
     size: int = 480,
     orbit: float = 0.0,
     steps: Sequence[int] | None = None,
-    damage_at: int | Sequence[int] | Mapping[int, str] | None = None,
+    damage_at: Damage | None = None,
     style: str = "voxels",
+    activity: ArrayLike | None = None,
+    activity_range: tuple[float, float] | None = None,
     azimuth: float = AZIMUTH,
     elevation: float = ELEVATION,
-    background: str | tuple[float, float, float] = "white",
+    background: Colour = "auto",
     renderer: str = "auto",
+    quality: str = "fast",
+    legend: Mapping[str, Colour] | None = None,
+    axes: bool = False,
     progress: bool = False,
 ) -> Path:
     """Writes a film of a trajectory as .mp4, .gif or .webp; returns the path.
+
+    Frames that repeat are held: as long as the eye rests they are drawn once.
 
     Args:
         frames: (T,D,H,W,4), straight RGBA 0..1 (or uint8); one frame is enough.
@@ -44,8 +55,11 @@ def animate(
         orbit: degrees that the eye walks around the body over the whole film.
         steps: (T,) numbers shown by the counter; none without.
         damage_at: index of the first frame after damage, several of them, or {index: word}.
-        style, azimuth, elevation, background, renderer: as in `volume`.
-        progress: show a progress bar on stderr.
+        activity: (T,D,H,W) numbers that glow in style "activity"; default how much alpha changed since the frame before.
+        activity_range: the values at both ends of the glow's colours, for the whole film; default from 0 to nearly the
+            highest.
+        style, azimuth, elevation, background, renderer, quality, legend, axes: as in `volume`.
+        progress: show a bar with the time left on stderr.
 
     Raises:
         ValueError: an argument can't be used; one line says which.
@@ -53,86 +67,51 @@ def animate(
     film = check_film_path(path)
     checked = as_frames(frames, "animate")
     count = len(checked)
-    marks = _marks(damage_at, count)
-    if steps is not None and len(steps) != count:
-        raise ValueError(f"animate: steps: found {len(steps)} labels, allowed one for each of {count} frames")
-    if not 0 < fps <= 60:
-        raise ValueError(f"animate: fps: found {fps}, allowed above 0 to 60")
-    side = int(size) // 2 * 2
+    marks = as_marks(damage_at, count, "animate")
+    labels = as_steps(steps, count, "animate")
+    side, fps = check_size(size, "animate"), check_fps(fps, "animate")
+    glow = glowing(activity, checked, style, "animate")
+    if glow is not None:
+        activity_range = activity_range or activity_limits(glow)
     footer = round(side * FOOTER)
-    # A whole turn stops one frame short of where it began, so that the loop doesn't stutter; a part of one reaches its end.
-    pieces = max(count - int(orbit % 360 != 0), 1)
-    azimuths = [azimuth + orbit * index / pieces for index in range(count)]
-    with Scene(
-        body_box(checked), style, size=(side, side - footer), azimuths=azimuths, elevation=elevation,
-        background=background, renderer=renderer,
-    ) as scene:  # fmt: skip
-        labels = [None] * count if steps is None else [f"step {int(step)}" for step in steps]
-        pictures = _pictures(scene, checked, azimuths, labels, marks, round(fps * DAMAGE_SHOWN), footer, progress)
-        red, green, blue = as_picture(scene.paper).tolist()
-        write_film(pictures, film, fps, keep=((red, green, blue), DAMAGE_COLOUR))
+    azimuths = walk(azimuth, orbit, count)
+    options = {
+        "style": style, "size": (side, side - footer), "azimuths": azimuths, "elevation": elevation,
+        "background": background, "renderer": renderer, "quality": quality, "legend": legend, "axes": axes,
+        "activity_range": activity_range,
+    }  # fmt: skip
+    with Studio([body_box(checked)], count, options) as studio:
+        strip = TimeStrip((side, footer), studio.paper, labels, marks, count, fps)
+
+        def ticks() -> Iterator[Picture]:
+            for index, (picture,) in enumerate(studio.draw([Clip(checked, glow, range(count))], azimuths)):
+                yield np.concatenate([picture, strip.draw(index)])
+
+        write_film(bar(ticks, count, progress), film, fps, keep=kept_colours(studio))
     return film
 
 
-def _marks(damage_at: int | Sequence[int] | Mapping[int, str] | None, count: int) -> dict[int, str]:
-    if damage_at is None:
-        return {}
-    if isinstance(damage_at, Mapping):
-        marks = {int(frame): str(word) for frame, word in damage_at.items()}
-    else:
-        marks = {int(frame): "damage" for frame in np.atleast_1d(np.asarray(damage_at))}
-    for frame in marks:
-        if not 0 <= frame < count:
-            raise ValueError(f"animate: damage_at: found {frame}, allowed a frame index 0..{count - 1}")
-    return marks
+def walk(azimuth: float, orbit: float, count: int) -> list[float]:
+    """The eye's azimuth in each frame: a whole turn stops one frame short, so that the loop doesn't stutter."""
+    pieces = max(count - int(orbit % 360 != 0), 1)  # a part of a turn reaches its end
+    return [azimuth + orbit * index / pieces for index in range(count)]
 
 
-def _pictures(
-    scene: Scene, frames: FloatArray, azimuths: Sequence[float], labels: Sequence[str | None], marks: Mapping[int, str],
-    shown: int, footer: int, progress: bool,
-) -> Iterator[Picture]:  # fmt: skip
-    from tqdm.auto import tqdm
-
-    paper = as_picture(scene.paper)
-    previous: tuple[FloatArray, Picture] | None = None
-    for index in tqdm(range(len(frames)), desc="film", unit="frame", disable=not progress):
-        still = previous is not None and azimuths[index] == azimuths[index - 1]
-        if previous is not None and still and np.array_equal(frames[index], previous[0]):
-            picture = previous[1]  # a held frame is the same picture
-        else:
-            picture = scene.draw(frames[index], azimuths[index])
-        previous = (frames[index], picture)
-        sheet = np.empty((picture.shape[0] + footer, picture.shape[1], 3), np.uint8)
-        sheet[:] = paper
-        sheet[: picture.shape[0]] = picture
-        word = next((word for at, word in marks.items() if at <= index < at + max(shown, 1)), None)
-        yield _with_footer(sheet, footer, index, len(frames), labels[index], marks, word)
+def check_fps(fps: Any, where: str) -> float:
+    """Frames a second as a float; ValueError unless above 0 to 60."""
+    if not isinstance(fps, int | float | np.number) or not 0 < fps <= 60:
+        raise ValueError(f"{where}: fps: found {fps!r}, allowed above 0 to 60")
+    return float(fps)
 
 
-def _with_footer(
-    sheet: Picture, footer: int, index: int, count: int, label: str | None, marks: Mapping[int, str], word: str | None
-) -> Picture:
-    """The sheet with counter, time line and damage marks drawn into its last `footer` rows."""
-    from PIL import Image, ImageDraw, ImageFont
+def check_size(size: Any, where: str) -> int:
+    """Pixels of one side, made even; ValueError unless a number of pixels that a body can be drawn with."""
+    if not isinstance(size, int | float | np.number) or not 32 <= size <= 4096:
+        raise ValueError(f"{where}: size: found {size!r}, allowed 32..4096 pixels")
+    return int(size) // 2 * 2
 
-    image = Image.fromarray(sheet)
-    draw = ImageDraw.Draw(image)
-    height, width = sheet.shape[:2]
-    dark = float(sheet[-1, 0].mean()) < 128
-    ink, faint = ((235, 235, 235), (80, 80, 80)) if dark else ((45, 45, 45), (222, 222, 222))
-    font = ImageFont.load_default(size=footer * 0.42)
-    left, right = round(width * 0.04), round(width * 0.96)
-    line, thick = height - round(footer * 0.22), max(footer // 16, 2)
-    base = height - round(footer * 0.62)
-    if label:
-        draw.text((left, base), label, fill=ink, font=font, anchor="lm")
-    if word:
-        draw.text((right, base), word, fill=DAMAGE_COLOUR, font=font, anchor="rm")
-    span = (right - left) / max(count - 1, 1)
-    draw.rectangle((left, line, right, line + thick - 1), fill=faint)
-    if count > 1:
-        draw.rectangle((left, line, round(left + index * span), line + thick - 1), fill=ink)
-    for at in marks:
-        x = round(left + at * span)
-        draw.rectangle((x - 1, line - thick, x + 1, line + 2 * thick - 1), fill=DAMAGE_COLOUR)
-    return np.asarray(image)
+
+def kept_colours(studio: Studio) -> list[tuple[int, int, int]]:
+    """The colours of a film that a GIF must hold: its marks, its paper, and the paper darkened by a shadow, evenly."""
+    shades = as_picture(studio.paper * np.linspace(1, DARKEST_SHADE, SHADES, dtype=np.float32)[:, None])
+    return [DAMAGE_COLOUR, *((red, green, blue) for red, green, blue in shades.tolist())]

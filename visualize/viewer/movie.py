@@ -16,10 +16,10 @@ from visualize.viewer.page import check_page_path, packed, page, source, write_p
 
 Bytes = NDArray[np.uint8]
 
-COLOURS = 255  # of a palette: colour 0 is "nothing there"
-STRENGTHS = 16  # levels of alpha
-# What a page may weigh, in bytes of its data for each cell and frame: a body, not noise, stays far below with all colours.
-FULL, LEAST = 0.33, 7
+SAMPLE = 200_000  # colours that a palette is chosen from
+# What a page's data may weigh: so much, and more for each cell and frame. A body, not noise, stays far below in all colours.
+ALWAYS, EACH = 18_000, 0.38
+COARSER = ((255, 16), (127, 16), (63, 8), (31, 4), (15, 2), (7, 1), (3, 1))  # colours, levels of alpha
 
 
 class _Packed(NamedTuple):
@@ -107,17 +107,21 @@ def _pack(frames: FloatArray) -> _Packed:
     shown = there[:, ever].T  # (cells, T)
     rgba = np.round(255 * np.moveaxis(frames[:, ever], 0, 1)).astype(np.uint8)
     mask = np.packbits(ever.ravel(), bitorder="little").tobytes()
-    strength = np.round(rgba[..., 3] / 255 * (STRENGTHS - 1)).clip(2, None) * (255 / (STRENGTHS - 1))
-    strength = np.where(shown, strength, 255).astype(np.uint8)
-    alphas = bool((strength < 255).any())
-    colours = COLOURS
-    while True:
+    for colours, levels in COARSER:  # the first number is 255: colour 0 is "nothing there"
         palette, index = _quantised(rgba[..., :3], shown, colours)
+        strength = _levels(rgba[..., 3], shown, levels)
+        alphas = bool((strength < 255).any())
         planes: list[Bytes] = [index, strength] if alphas else [index]
         data = packed(mask + b"".join(_differences(plane) for plane in planes))
-        if len(data) <= max(FULL * there.size, 4096) or colours <= LEAST:
-            return _Packed(data, palette, int(ever.sum()), alphas)
-        colours //= 2
+        if len(data) <= ALWAYS + EACH * there.size:
+            break
+    return _Packed(data, palette, int(ever.sum()), alphas)
+
+
+def _levels(alpha: Bytes, shown: NDArray[np.bool_], levels: int) -> Bytes:
+    """Alpha in so many levels up to 255, never 0 where something is seen; 255 where nothing is."""
+    step = 255 / levels
+    return np.where(shown, (np.ceil(np.maximum(alpha, 1) / step - 0.5).clip(1) * step).round(), 255).astype(np.uint8)
 
 
 def _differences(plane: Bytes) -> bytes:
@@ -134,17 +138,24 @@ def _quantised(colours: Bytes, shown: NDArray[np.bool_], count: int) -> tuple[li
     index = np.zeros(shown.shape, np.uint8)
     if not shown.any():
         return [], index
-    seen, inverse = np.unique(colours[shown], axis=0, return_inverse=True)
-    if len(seen) > count:
-        # Cells count as often as they are seen: the palette is finest where the body is.
-        strip = Image.fromarray(colours[shown][None])
-        table = strip.quantize(count, method=Image.Quantize.MEDIANCUT, kmeans=1).getpalette() or []
-        palette = np.array(table, np.uint8).reshape(-1, 3)[:count]
-        nearest = np.concatenate([
-            np.square(part[:, None].astype(np.int32) - palette).sum(axis=2).argmin(axis=1)
-            for part in np.array_split(seen, len(seen) // 4096 + 1)
-        ])  # fmt: skip
-        index[shown] = nearest[inverse.ravel()] + 1
-        return palette.tolist(), index
-    index[shown] = inverse.ravel() + 1
-    return seen.tolist(), index
+    seen = colours[shown]
+    exact, inverse = np.unique(_codes(seen, 8), return_inverse=True)
+    if len(exact) <= count:
+        index[shown] = inverse + 1
+        return np.stack([exact >> 16, exact >> 8 & 255, exact & 255], axis=1).tolist(), index
+    # Cells count as often as they are seen, up to a sample: the palette is finest where the body is.
+    strip = Image.fromarray(seen[:: len(seen) // SAMPLE + 1][None])
+    table = strip.quantize(count, method=Image.Quantize.MEDIANCUT, kmeans=1).getpalette() or []
+    palette = np.array(table, np.uint8).reshape(-1, 3)[:count]
+    # Which colour of the palette is nearest is asked once for each of 32 × 32 × 32 boxes of colour.
+    boxes = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), axis=-1).reshape(-1, 3).astype(np.float32) * 8 + 4
+    known = palette.astype(np.float32)
+    nearest = (np.square(known).sum(axis=1) - 2 * boxes @ known.T).argmin(axis=1)
+    index[shown] = nearest[_codes(seen, 5)] + 1
+    return palette.tolist(), index
+
+
+def _codes(colours: Bytes, bits: int) -> NDArray[np.int32]:
+    """Red, green, blue (n,3) as one number, the high bits of each."""
+    red, green, blue = (colours >> (8 - bits)).astype(np.int32).T
+    return (red << 2 * bits) | (green << bits) | blue
