@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from animal import animal, growing  # noqa: F401  (fixtures)
 
 sync_api = pytest.importorskip("playwright.sync_api")
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -33,7 +34,7 @@ def page_of(browser: Any) -> Iterator[Callable[..., Any]]:
     contexts, troubles = [], []
 
     def open_page(file: Path | str, **options: Any) -> Any:
-        context = browser.new_context(offline=True, viewport={"width": 640, "height": 480}, **options)
+        context = browser.new_context(**{"offline": True, "viewport": {"width": 640, "height": 480}, **options})
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))

@@ -1,0 +1,201 @@
+"""The exported creature in a real browser: it grows, is cut with the mouse and heals, with the network off and no error."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from floats import PASS_FLOATS, as_floats
+
+import nca3d
+from nca3d import cli
+from nca3d.chosen import body_of
+from nca3d.fire import fire_mask
+from nca3d.live.page import live_page
+from nca3d.rules import ConvRule
+
+SEED = 7
+
+
+@pytest.fixture(scope="module")
+def axolotl(tmp_path_factory):
+    file = tmp_path_factory.mktemp("live") / "creature.html"
+    assert cli.main(["export", "zoo:axolotl", "--live", str(file), "--random-seed", str(SEED)]) == 0
+    return file
+
+
+def opened(page_of, file, **options):
+    page = page_of(file, **options)
+    page.wait_for_function("globalThis.creature !== undefined", timeout=20_000)
+    page.evaluate("creature.ready")
+    page.evaluate(f"() => {{ {PASS_FLOATS} }}")
+    return page
+
+
+def told(page):
+    return page.evaluate("creature.told()")
+
+
+def wait_for(page, condition, seconds=60):
+    page.wait_for_function(f"creature.last && ({condition})", timeout=1000 * seconds)
+
+
+def test_cut_with_the_mouse_it_heals(page_of, axolotl):
+    """The promise of the page: click a hole into a trained creature and watch it close."""
+    page = opened(page_of, axolotl)
+    wait_for(page, "creature.last.iou > 0.95")
+    page.keyboard.press("Space")
+    assert not page.evaluate("creature.view.moving")
+    for _ in range(8):
+        page.keyboard.press("]")  # a wide brush
+    x, y = page.evaluate("creature.view.project([7, 9, 5])")
+    page.mouse.move(x, y)
+    page.mouse.click(x, y)
+    page.wait_for_function("creature.last.iou < 0.9", timeout=20_000)
+    hurt = told(page)
+    assert hurt["living"] < 290
+    page.keyboard.press("Space")
+    wait_for(page, f"creature.last.iou >= 0.9 && creature.last.step > {hurt['step']}")
+    assert "IoU" in page.inner_text(".read")
+
+
+def test_keys_cut_in_half_seed_and_stop(page_of, axolotl):
+    page = opened(page_of, axolotl)
+    wait_for(page, "creature.last.iou > 0.95")
+    page.keyboard.press("Space")
+    before = told(page)
+    for key, side in [("z", None), ("Shift+Z", None), ("h", None), ("r", None)]:
+        page.evaluate("creature.run(40)")
+        whole = told(page)
+        page.keyboard.press(key)
+        page.wait_for_function("(n) => creature.told().then((now) => now.living < 0.9 * n)", arg=whole["living"])
+        assert side is None and told(page)["step"] == whole["step"]  # a cut takes no time
+    page.keyboard.press("s")
+    page.wait_for_function("creature.told().then((now) => now.living === 1)")
+    page.keyboard.press(".")
+    page.wait_for_function("creature.told().then((now) => now.living > 1)")
+    assert told(page)["step"] == before["step"] + 4 * 40 + 1
+
+
+def test_steps_and_fire_masks_are_those_of_python(page_of, axolotl):
+    """Law 5 through the page's own door."""
+    rule = nca3d.load("zoo:axolotl")
+    size = tuple(rule.card["size"])
+    page = opened(page_of, axolotl)
+    page.evaluate("creature.play(false)")
+    page.evaluate("creature.seed()")
+    first = told(page)["step"]
+    page.evaluate("creature.run(16)")
+    found = torch.from_numpy(as_floats(page.evaluate("creature.state().then(coded)"))).view(rule.channels, *size)
+    with torch.no_grad():
+        wanted = nca3d.rollout(rule, nca3d.seed_state(rule, size), 16, random_seed=SEED, first_step=first)[0]
+    assert (found - wanted).abs().max() <= 1e-4 * wanted.abs().max()
+    fires = page.evaluate("creature.fires(123).then((mask) => Array.from(mask))")
+    assert np.array_equal(np.array(fires, bool), fire_mask(SEED, 123, [0], size, rule.fire_rate).flatten().numpy())
+
+
+def test_restore_goes_on_from_any_state(page_of, axolotl):
+    page = opened(page_of, axolotl)
+    page.evaluate("creature.play(false)")
+    page.evaluate("creature.run(30)")
+    again = page.evaluate(
+        """async () => {
+          const state = await creature.state(), { step } = await creature.told();
+          await creature.run(5);
+          const one = coded(await creature.state());
+          await creature.restore({ state, step });
+          await creature.run(5);
+          return one === coded(await creature.state());
+        }"""
+    )
+    assert again
+
+
+def test_dragging_beside_the_body_turns_it(page_of, axolotl):
+    page = opened(page_of, axolotl)
+    azimuth = page.evaluate("creature.view.azimuth")
+    page.mouse.move(600, 120)
+    page.mouse.down()
+    page.mouse.move(560, 140, steps=3)
+    page.mouse.up()
+    assert page.evaluate("creature.view.azimuth") != azimuth
+    page.mouse.wheel(0, -300)
+    page.wait_for_function("creature.view.zoom > 1.1")
+
+
+def test_hovering_shows_the_brush(page_of, axolotl):
+    page = opened(page_of, axolotl)
+    wait_for(page, "creature.last.iou > 0.9")
+    page.keyboard.press("Space")
+    x, y = page.evaluate("creature.view.project([7, 9, 5])")
+    page.mouse.move(x, y)
+    page.wait_for_function("creature.view.brush[3] > 0")
+    page.wait_for_function("!creature.view.busy && creature.view.fine")
+    orange = marked(page)
+    page.mouse.move(20, 200)
+    page.wait_for_function("creature.view.brush[3] === 0 && !creature.view.busy && creature.view.fine")
+    assert orange > marked(page) + 50
+
+
+def marked(page) -> int:
+    """Pixels of the canvas that are vermillion."""
+    return page.evaluate(
+        """() => {
+          const gl = creature.view.gl, { width, height } = creature.view.canvas, pixels = new Uint8Array(4 * width * height);
+          gl.readPixels(0, 0, width, height, gl.RGBA, gl.UNSIGNED_BYTE, pixels);
+          let count = 0;
+          for (let i = 0; i < pixels.length; i += 4) count += pixels[i] > 150 && pixels[i + 1] > 60 && pixels[i + 1] < 140 && pixels[i + 2] < 70;
+          return count;
+        }"""  # noqa: E501
+    )
+
+
+def test_classes_have_a_legend(page_of, tmp_path):
+    rule = nca3d.load("zoo:frog")
+    target = body_of(rule)
+    page = opened(page_of, live_page(rule, tmp_path / "frog.html", target.size, target), color_scheme="dark")
+    wait_for(page, "creature.last.iou > 0.5")
+    assert page.locator(".legend li").count() == 15 and "heart" in page.text_content(".legend")
+    assert page.get_attribute("#page", "data-theme") == "dark"
+    page.keyboard.press("l")
+    assert page.get_attribute("#page", "data-theme") == "light"
+
+
+def test_any_rule_and_lattice_without_a_target(page_of, tmp_path):
+    rule = ConvRule(channels=9, hidden=(8, 5), perception="learned", visible=4, visible_kind="classes", padding="circular")
+    with torch.no_grad():
+        rule.network[-1].weight.normal_(0, 0.2, generator=torch.Generator().manual_seed(1))
+        rule.network[-1].weight[rule.alpha].abs_()
+    page = opened(page_of, live_page(rule, tmp_path / "own.html", (5, 21, 3)))
+    wait_for(page, "creature.last.step > 3")
+    assert "IoU" not in page.inner_text(".read") and page.locator(".chart").count() == 0
+
+
+def test_a_dead_body_is_an_empty_stage(page_of, axolotl):
+    page = opened(page_of, axolotl)
+    page.evaluate("creature.cut({ kind: 'ball', centre: [7, 9, 5], radius: 99 })")
+    wait_for(page, "creature.last.living === 0")
+    page.wait_for_timeout(300)
+    assert told(page)["living"] == 0 and page.evaluate("creature.view.pick(320, 200)") is None
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["zoo:axolotl"], "file: found nothing, allowed --live FILE.html"),
+        (["zoo:axolotl", "--live", "creature.txt"], "suffix: found '.txt', allowed .html"),
+        (["zoo:axolotl", "--live", "no/creature.html"], "allowed a file name in a folder that exists"),
+        (["zoo:axolotl", "body.obj"], "suffix: found '.obj', allowed .pvd"),
+        (["zoo:axolotl", "body.npz", "--damage", "9:hole"], "name: found 'hole', allowed sphere"),
+        (["zoo:axolotl", "body.npz", "--damage", "soon"], "script: found 'soon', allowed STEP:NAME"),
+        (["zoo:axolotl", "body.npz", "--steps", "9", "--damage", "30:sphere"], "step: found 30, allowed 0 .. 9"),
+        (["zoo:axolotl", "body.npz", "--damage", "3:sphere:0.5:+x"], "direction: found '+x'"),
+        (["zoo:axolotl", "body.npz", "--every", "0"], "number: found 0, allowed 1 or more"),
+    ],
+)
+def test_bad_input_is_one_line(argv, words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["export", *argv]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert words in error
+    assert not list(tmp_path.iterdir())
