@@ -15,6 +15,7 @@ uniform float level;       // height of the floor
 uniform float slope;       // half the picture's height at distance 1
 uniform float shift;       // how far the middle of the view lies above that of the picture, in half heights
 uniform int smoothly, samples;
+uniform int looks;         // along a ray of shadow: few while a slow machine moves
 uniform vec4 brush;        // centre and radius of what a click would cut; radius 0 = nothing
 
 out vec4 colour;
@@ -30,6 +31,7 @@ float density(vec3 p) { return 0.5 * (texture(cells, p / size).a + blurred(p).a)
 
 // Where a ray enters and leaves the box.
 vec2 span(vec3 from, vec3 ray) {
+  if (high.x <= low.x) return vec2(1.0, 0.0);
   vec3 a = (low - from) / ray, b = (high - from) / ray, near = min(a, b), far = max(a, b);
   return vec2(max(max(near.x, near.y), max(near.z, 0.0)), min(far.x, min(far.y, far.z)));
 }
@@ -78,12 +80,9 @@ float skin(vec3 from, vec3 ray) {
 
 // How much light comes through the blurred body along a ray: a soft shadow for a dozen looks.
 float through(vec3 from, vec3 ray) {
-  float dark = 0.0, stride = max(0.8, length(high - low) / 26.0), at = 0.9;
-  for (int i = 0; i < 14; i++, at += stride) {
-    vec3 p = from + at * ray;
-    if (any(lessThan(p, low - 1.0)) || any(greaterThan(p, high + 1.0))) continue;
-    dark += smoothstep(0.12, 0.75, blurred(p).a) * stride;
-  }
+  vec2 reach = span(from, ray);
+  float dark = 0.0, stride = max(0.8, length(high - low) / 26.0) * 14.0 / float(looks), at = max(0.9, reach.x);
+  for (int i = 0; i < looks && at < reach.y; i++, at += stride) dark += smoothstep(0.12, 0.75, blurred(from + at * ray).a) * stride;
   return exp(-1.1 * dark);
 }
 

@@ -139,7 +139,7 @@ class VolumeView {
     // A turning body sweeps a cylinder: as wide as its diagonal, as high as the tilt shows of height and floor.
     const tilt = radians(Math.abs(this.elevation));
     const tall = (sides[2] / 2) * Math.cos(tilt) + flat * Math.sin(tilt);
-    const distance = (1.04 * Math.max(tall, flat / Math.min(aspect, 1.6)) / VIEW_SLOPE / free + 0.8 * flat * Math.cos(tilt)) / this.zoom;
+    const distance = (1.04 * Math.max(tall, flat / Math.min(aspect, 1.6)) / VIEW_SLOPE / free + 0.6 * flat * Math.cos(tilt)) / this.zoom;
     const eye = middle.map((n, axis) => n + distance * away[axis]);
     return { eye, right, up, forward, shift };
   }
@@ -260,6 +260,7 @@ class VolumeView {
     gl.uniform1f(at("slope"), VIEW_SLOPE);
     gl.uniform1i(at("smoothly"), this.smooth ? 1 : 0);
     gl.uniform1i(at("samples"), samples);
+    gl.uniform1i(at("looks"), scale < 1 ? 6 : 14);
     gl.uniform4fv(at("brush"), this.brush);
     gl.drawArrays(gl.TRIANGLES, 0, 3);
   }
