@@ -75,6 +75,8 @@ class LiveWidget(anywidget.AnyWidget):
 
         from visualize.volume import volume
 
+        low, high = self.about.get("box", ([0, 0, 0], self.creature.size[::-1]))
+        box = np.array(low, np.float32), np.array(high, np.float32)
         stream = BytesIO()
-        Image.fromarray(volume(self.creature.rgba())).save(stream, format="PNG")
+        Image.fromarray(volume(self.creature.rgba(), box=box)).save(stream, format="PNG")
         return {**bundle, "image/png": stream.getvalue()}, metadata

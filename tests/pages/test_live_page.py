@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -199,3 +201,22 @@ def test_bad_input_is_one_line(argv, words, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert words in error
     assert not list(tmp_path.iterdir())
+
+
+def test_the_page_in_docs_lives(page_of):
+    page = opened(page_of, Path(__file__).parents[2] / "docs" / "live.html")
+    wait_for(page, "creature.last.iou > 0.95")
+    page.keyboard.press("h")
+    page.wait_for_function("creature.last.iou < 0.9", timeout=20_000)
+    wait_for(page, "creature.last.iou >= 0.9")
+
+
+def test_files_for_other_tools_come_from_one_command(tmp_path, capsys):
+    pytest.importorskip("trimesh")
+    files = [str(tmp_path / name) for name in ("body.glb", "life.vox", "life.npz")]
+    argv = ["export", "zoo:frog", *files, "--steps", "20", "--every", "10", "--damage", "10:sphere:0.3"]
+    assert cli.main(argv) == 0
+    assert capsys.readouterr().out.split() == files
+    life = np.load(files[-1])
+    assert life["steps"].tolist() == [0, 10, 10.5, 20] and life["frames"].shape == (4, 14, 31, 32, 4)
+    assert life["labels"].max() > 1
