@@ -40,6 +40,16 @@ def test_targets_commands_run(command, tmp_path, monkeypatch):
         assert (tmp_path / command.split()[-1]).stat().st_size > 5_000
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("nca3d render", "nca3d export"))])
+def test_picture_commands_run(command, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("pyvista")
+    monkeypatch.chdir(tmp_path)
+    words = shlex.split(command.replace("RUN", "zoo:cross"))[1:]
+    assert main([*words, *(["--pixels", "64", "--every", "60"] if words[0] == "render" else [])]) == 0
+    assert all((tmp_path / path).exists() for path in capsys.readouterr().out.split())
+
+
 def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}

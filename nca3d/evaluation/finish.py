@@ -1,8 +1,10 @@
-"""The end of a run: measure the trained rule, film it growing, cut and healing, and write the report."""
+"""The end of a run: measure the trained rule, film it growing, cut and healing, write the report and the page it lives in."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,11 +13,13 @@ from torch import Tensor
 
 import nca3d
 import pools
+from nca3d.errors import InputError
 from nca3d.evaluation.evaluate import evaluate
 from nca3d.evaluation.figures import Report
 from nca3d.evaluation.presets import QUICK_WOUNDS
 from nca3d.evaluation.report import write_report
 from nca3d.fire import evaluation_seed
+from nca3d.live.page import live_page
 from nca3d.quality import iou, occupied, to_rgba
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
@@ -66,6 +70,8 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
         timelines=timelines,
         progress=progress,
     )
+    with contextlib.suppress(InputError):  # a rule with a step of its own can't live in a page
+        live_page(rule, Path(run.folder) / "creature.html", target.size, target, random_seed=config.random_seed)
     return figures
 
 

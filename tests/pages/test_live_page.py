@@ -220,3 +220,16 @@ def test_files_for_other_tools_come_from_one_command(tmp_path, capsys):
     life = np.load(files[-1])
     assert life["steps"].tolist() == [0, 10, 10.5, 20] and life["frames"].shape == (4, 14, 31, 32, 4)
     assert life["labels"].max() > 1
+
+
+def test_without_webgl_the_page_says_so_and_lives_on(page_of, axolotl, browser):
+    context = browser.new_context(offline=True)
+    page = context.new_page()
+    troubles = []
+    page.on("pageerror", lambda error: troubles.append(str(error)))
+    page.add_init_script("HTMLCanvasElement.prototype.getContext = ((own) => function (kind, ...rest) {"
+                         "return kind === 'webgl2' ? null : own.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)")  # fmt: skip  # noqa: E501
+    page.goto(f"file://{axolotl}")
+    page.wait_for_function("globalThis.creature?.last?.iou > 0.9", timeout=20_000)
+    assert "WebGL2" in page.inner_text(".trouble") and not troubles
+    context.close()

@@ -383,7 +383,7 @@ def test_training_learns_to_grow_hold_and_heal(tmp_path):
     assert run.report["grow_iou"] >= 0.9
     assert run.report["heal_iou"]["half_space"] >= 0.8
     assert run.report["hold_iou_1000"] >= 0.8
-    for name in ("report.html", "report.json", "growth.png", "curves.png", "config.toml", "metrics.jsonl"):
+    for name in ("report.html", "creature.html", "report.json", "growth.png", "curves.png", "config.toml", "metrics.jsonl"):
         assert (run.folder / name).stat().st_size > 0, name
     written = json.loads((run.folder / "report.json").read_text())
     assert written["figures"]["grow_iou"] == pytest.approx(run.report["grow_iou"])

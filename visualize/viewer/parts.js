@@ -11,6 +11,20 @@ function node(tag, attributes = {}, ...children) {
   return element;
 }
 
+/** Stands in where nothing can be drawn: the page's numbers, keys and buttons go on. */
+class BlindView {
+  constructor(canvas, [depth, height, width]) {
+    Object.assign(this, { canvas, picture: new Uint8Array(4 * depth * height * width), brush: [0, 0, 0, 0], busy: false, inset: {} });
+  }
+  show(picture) { this.picture = picture; }
+  pick() { return null; }
+  frame() {}
+  colours() {}
+  redraw() {}
+  turn() {}
+  closer() {}
+}
+
 const button = (label, title, click) => node("button", { type: "button", title, "aria-label": title, click }, label);
 
 /** Canvas and frame of a page inside `root`; a page that can't draw says so in words. Returns the view. */
@@ -24,7 +38,7 @@ function openStage(root, { title, note, size, box, fragment, names = [], colours
     view = new VolumeView(canvas, size, fragment);
   } catch (error) {
     root.append(node("p", { class: "trouble", role: "alert" }, error.message));
-    throw error;
+    view = new BlindView(canvas, size);
   }
   if (box) view.frame(box[0], box[1]);
   if (names.length) root.append(legend(names, colours));

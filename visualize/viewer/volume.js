@@ -16,7 +16,7 @@ class VolumeView {
   /** Draws into `canvas` the bodies of a lattice `size` (D, H, W); throws an Error where there is no WebGL2. */
   constructor(canvas, size, fragment) {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true });
-    if (!gl) throw new Error("This page draws with WebGL2, which this browser does not offer here.");
+    if (!gl) throw new Error("No picture: this browser offers no WebGL2 here.");
     this.canvas = canvas;
     this.gl = gl;
     [this.depth, this.height, this.width] = size;
