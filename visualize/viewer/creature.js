@@ -45,7 +45,7 @@ function showCreature(root, about, engine, fragment) {
   const look = lookControls(root, view);
   const footer = node("footer", {}, play, pace, size, cutHalf, scatter, seed, ...look, button("?", "Help (?)", () => help.showModal()));
   root.append(...(about.compares ? [chart] : []), footer, help);
-  leaveRoom(view, heading, footer);
+  leaveRoom(root, view, heading, footer);
 
   function setPlaying(yes) {
     view.moving = playing = yes;
@@ -105,10 +105,10 @@ function showCreature(root, about, engine, fragment) {
 /** IoU over time, 0 .. 1, with a mark for each cut. */
 function drawChart(canvas, past, dark) {
   const pen = canvas.getContext("2d"), { width, height } = canvas, first = Math.max(past[0].step, past.at(-1).step - HISTORY);
-  const x = ({ step }) => 2 + ((step - first) / HISTORY) * (width - 60);
+  const x = ({ step }) => 2 + ((step - first) / HISTORY) * (width - 74);
   const y = (iou) => 4 + (1 - iou) * (height - 8);
   pen.clearRect(0, 0, width, height);
-  pen.font = "18px system-ui, sans-serif";
+  pen.font = "21px system-ui, sans-serif";
   pen.lineWidth = 1;
   for (const iou of [0, 0.5, 1]) {
     pen.strokeStyle = dark ? "#ffffff22" : "#00000018";
@@ -124,5 +124,5 @@ function drawChart(canvas, past, dark) {
   past.forEach((look, place) => pen[place ? "lineTo" : "moveTo"](x(look), y(look.iou)));
   pen.stroke();
   pen.fillStyle = dark ? "#b0b7be" : "#5b636c";
-  for (const iou of [0, 1]) pen.fillText(`IoU ${iou}`, width - 52, y(iou) + (iou ? 14 : 0));
+  for (const iou of [0, 1]) pen.fillText(`IoU ${iou}`, width - 64, y(iou) + (iou ? 16 : 0));
 }

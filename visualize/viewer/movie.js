@@ -41,7 +41,7 @@ async function playMovie(root, film, packed, fragment) {
   const look = lookControls(root, view);
   const footer = node("footer", {}, play, node("div", { class: "time" }, slider, ...marks), quick, ...look);
   root.append(footer);
-  leaveRoom(view, heading, footer);
+  leaveRoom(root, view, heading, footer);
 
   function told() {
     play.textContent = playing ? "❚❚" : "▶";

@@ -46,9 +46,13 @@ function openStage(root, { title, note, size, box, fragment, names = [], colours
   return { view, canvas, heading, read: heading.querySelector(".read") };
 }
 
-/** Gives the view the room that heading and controls leave. */
-function leaveRoom(view, heading, footer) {
-  const measure = () => { view.inset = { top: heading.offsetHeight + 10, bottom: footer.offsetHeight + 26 }; view.redraw(); };
+/** Gives the view the room that heading and controls leave, and tells the style how high the controls are. */
+function leaveRoom(root, view, heading, footer) {
+  const measure = () => {
+    root.style.setProperty("--foot", `${footer.offsetHeight}px`);
+    view.inset = { top: heading.offsetHeight + 10, bottom: footer.offsetHeight + 26 };
+    view.redraw();
+  };
   new ResizeObserver(measure).observe(footer);
 }
 
