@@ -34,7 +34,8 @@ EXTRAS = {
     "gpu": ("bitsandbytes",),
     "tensorboard": ("tensorboard",),
     "graph": ("torch_geometric",),
-    "notebooks": ("ipykernel", "nbclient"),
+    "notebooks": ("anywidget", "ipykernel", "nbclient"),
+    "zarr": ("zarr",),
 }
 
 
