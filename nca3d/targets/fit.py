@@ -147,10 +147,12 @@ def fit_labels(
     return np.where(total >= threshold - 1e-6, found, 0)
 
 
-def fit_rgba(rgba: np.ndarray, size: Size, margin: int, threshold: float, where: object) -> np.ndarray:
+def fit_rgba(
+    rgba: np.ndarray, size: Size, margin: int, threshold: float, where: object, spacing: Spacing = (1, 1, 1)
+) -> np.ndarray:
     """Straight RGBA at any size -> straight RGBA on the lattice; a body with crisp alpha (0 or 1) stays crisp."""
     alpha = rgba[..., 3]
-    resample = Resampler(occupied_box(alpha > 0), (1, 1, 1), size, margin, where)
+    resample = Resampler(occupied_box(alpha > 0), spacing, size, margin, where)
     cover = resample.average(alpha)
     colour = (
         np.stack([resample.average(rgba[..., c] * alpha) for c in range(3)], -1) / np.maximum(cover, 1e-9)[..., None]

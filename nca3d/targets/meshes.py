@@ -21,6 +21,8 @@ from nca3d.targets.voxelise import Mesh, coverage, open_edges, spread, surface, 
 MAX_FACES = 5_000_000
 MAX_BYTES = 1 << 30
 VIZ = "the extra: pip install 'nca3d[viz]'"
+GLTF = (".glb", ".gltf")
+"""Files with y up and linear colours, by their specification (glTF 2.0, sections 3.4 and 3.9.2)."""
 
 
 def read_mesh(
@@ -34,6 +36,10 @@ def read_mesh(
     color: Any = None,
 ) -> Target:
     """Target from a mesh file, always fitted; its own colours if it has some, else a colour map along height.
+
+    x, y and z of a file are those of the lattice, z up; but glTF has y up, so that a .glb stands as in any viewer: its
+    (x, y, z) become (x, -z, y) before any `orientation`. A body that `visualize.save` wrote as .glb comes back cell by
+    cell where the fit leaves its size as it was (`margin=0` on its own lattice, if the body reaches two opposite ends).
 
     Args:
         path: .ply, .obj, .stl or .glb.
@@ -49,6 +55,8 @@ def read_mesh(
     """
     promised = _check_header(path)
     mesh = _load(path, promised)
+    if path.suffix.lower() in GLTF:
+        mesh = Mesh(mesh.corners[..., [0, 2, 1]] * (1, -1, 1), mesh.colours)
     return from_mesh(
         mesh, size, path, path.stem, margin=margin, fill=fill, threshold=threshold, colormap=colormap, color=color
     )
@@ -77,8 +85,8 @@ def from_mesh(
     _check_mesh(mesh.corners, where)
     low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
     cell = float(((high - low) / np.array(room[::-1])).max())
-    placed = mesh.placed((low + high) / 2 - np.array(room[::-1]) * cell / 2, cell)
-    touched, painted = surface(placed, room)
+    placed, skin = _on_cells(mesh.placed((low + high) / 2 - np.array(room[::-1]) * cell / 2, cell), room)
+    touched, painted = surface(skin, room)
     share = np.zeros(room, np.float32)
     if fill:
         share = coverage(placed, room, int(np.clip(128 // max(room), 2, 6)))
@@ -87,7 +95,7 @@ def from_mesh(
     occupied = solid | thin_parts(touched > 0, solid, share)
     if gaps:
         warnings.warn(
-            f"{where}: mesh: found {gaps} edges without exactly two faces (not watertight); "
+            f"{where}: mesh: found {gaps} edges with an odd number of faces (not watertight); "
             f"{int(occupied.sum())} cells filled: {int(solid.sum())} where rays along most axes agree, "
             f"{int((occupied & ~solid).sum())} more where there is only surface",
             stacklevel=2,
@@ -102,6 +110,24 @@ def from_mesh(
         colours = np.broadcast_to(map_colours(colormap, np.clip(height, 0, 1))[:, None, None], (*room, 3))
     rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1)
     return from_rgba(np.pad(rgba, [(margin, margin)] * 3 + [(0, 0)]), name, where)
+
+
+def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:
+    """A body built of whole cells (a .glb of ours) put onto those of the lattice, and the skin to paint by.
+
+    Centred, such a body lies half a cell off wherever it leaves an odd number of cells free, and each of its cells would
+    count twice. Its faces lie between two cells: the skin is drawn in by a hair, or they would paint the free one.
+    Any other mesh is left as it is.
+    """
+    corners = mesh.corners - mesh.corners.min((0, 1))
+    whole = np.rint(corners)
+    square = (np.ptp(whole, axis=1) == 0).any(-1)  # at a right angle to some axis
+    if np.abs(corners - whole).max() > 1e-3 or not square.all():
+        return mesh, mesh
+    whole += (np.array(room[::-1]) - whole.max((0, 1))) // 2
+    normals = np.cross(whole[:, 1] - whole[:, 0], whole[:, 2] - whole[:, 0])
+    outward = np.sign(normals) * np.sign((normals * whole[:, 0]).sum())  # the volume is negative inside out
+    return Mesh(whole, mesh.colours), Mesh(whole - 1e-3 * outward[:, None], mesh.colours)
 
 
 def _check_mesh(corners: np.ndarray, where: object) -> None:
@@ -204,13 +230,16 @@ def _part(part: Any, matrix: np.ndarray, path: Path) -> Mesh:
     corners = (points @ matrix[:3, :3].T + matrix[:3, 3])[faces]
     if np.linalg.det(matrix[:3, :3]) < 0:
         corners = corners[:, ::-1]  # a mirrored part would be inside out next to the others
-    return Mesh(corners, _colours(part, faces))
+    return Mesh(corners, _colours(part, faces, path.suffix.lower() in GLTF))
 
 
-def _colours(loaded: Any, faces: np.ndarray) -> np.ndarray | None:
+def _colours(loaded: Any, faces: np.ndarray, gltf: bool) -> np.ndarray | None:
     """Corner colours (N, 3, 3) from face, vertex or texture colours; None if the mesh has none."""
     try:
         visual = loaded.visual
+        if gltf:
+            linear = _gltf_colours(visual, len(loaded.vertices))
+            return None if linear is None else _to_display(linear)[faces]
         if visual.kind == "face":
             return np.repeat(np.asarray(visual.face_colors)[:, None, :3], 3, 1) / 255
         if visual.kind == "vertex":
@@ -222,3 +251,36 @@ def _colours(loaded: Any, faces: np.ndarray) -> np.ndarray | None:
     except Exception:  # a missing texture is no reason to refuse a body
         return None
     return None
+
+
+def _gltf_colours(visual: Any, count: int) -> np.ndarray | None:
+    """Linear colours (count, 3) of the vertices: texture or factor, times vertex colour (glTF 2.0, section 3.9.2)."""
+    found: list[np.ndarray] = []
+    if visual.kind == "vertex":
+        found.append(np.asarray(visual.vertex_colors) / 255)
+    elif visual.kind == "texture":
+        material, corners = visual.material, visual.vertex_attributes.get("color")
+        if getattr(material, "baseColorTexture", None) is not None and visual.uv is not None:
+            # A texture isn't linear. The factor is left out beside it: trimesh writes a grey one that nobody asked for.
+            found.append(_to_linear(np.asarray(visual.to_color().vertex_colors) / 255))
+        elif getattr(material, "baseColorFactor", None) is not None:
+            found.append(np.asarray(material.baseColorFactor)[None] / 255)
+        if corners is not None:
+            corners = np.asarray(corners)
+            found.append(corners if corners.dtype.kind == "f" else corners / np.iinfo(corners.dtype).max)
+    if not found:
+        return None
+    product = np.ones((count, 3))
+    for colours in found:
+        product = product * np.clip(colours[:, :3], 0, 1)
+    return product
+
+
+def _to_display(linear: np.ndarray) -> np.ndarray:
+    """Linear colours 0..1 as displays have them (sRGB, IEC 61966-2-1)."""
+    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
+
+
+def _to_linear(display: np.ndarray) -> np.ndarray:
+    """The other way round."""
+    return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)

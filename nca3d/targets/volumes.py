@@ -1,4 +1,4 @@
-"""Volumes: .vti through pyvista, .nii and .nii.gz read here; labels become classes, scalars a coloured body."""
+"""Volumes: .vti through pyvista, .nii and .nii.gz read here; labels become classes, RGBA and scalars a coloured body."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 import re
 import warnings
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from nca3d.errors import InputError, nearest
-from nca3d.targets.build import MAX_CLASSES, from_labels, from_rgba
-from nca3d.targets.fit import Resampler, Size, centre_in, fit_labels, occupied_box, present
+from nca3d.targets.build import MAX_CLASSES, check_array, from_labels, from_rgba
+from nca3d.targets.fit import Resampler, Size, centre_in, fit_labels, fit_rgba, occupied_box, present
 from nca3d.targets.meshes import VIZ
 from nca3d.targets.options import check_share
 from nca3d.targets.palette import colormap as map_colours
@@ -31,10 +31,21 @@ NIFTI_TYPES = {
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels (d, h, w), or (d, h, w, 3 or 4) colours as uint8, with the spacing (dz, dy, dx) between them."""
+    """What a file holds.
+
+    Attributes:
+        voxels: (d, h, w); (d, h, w, 3) colours as uint8; or (d, h, w, 4) straight RGBA, uint8 or floats 0..1.
+        spacing: (dz, dy, dx) between them.
+        cells: they are cells of a lattice, as `visualize.save` writes them, not samples of something.
+        names: words for labels.
+        palette: a colour for each label, 0..1.
+    """
 
     voxels: np.ndarray
     spacing: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    cells: bool = False
+    names: Mapping[int, str] | None = None
+    palette: Mapping[int, tuple[float, ...]] | None = None
 
 
 def read_volume(
@@ -50,19 +61,29 @@ def read_volume(
     names: Sequence[str] | None = None,
     key: str | None = None,
 ) -> Target:
-    """Target from a .vti, .nii or .nii.gz file; fitted unless fit=False.
+    """Target from a .vti, .nii or .nii.gz file.
+
+    One whole number a voxel makes "classes", other numbers a body cut at `threshold`. Four bands are straight RGBA: alpha
+    says where the body is, so that black cells stay. Three bands are colours cut by their brightness.
+
+    Of several arrays in a .vti, `key` chooses. Without it: `labels`, if it has one whole number a voxel ("classes", with
+    the file's own `label_names` and `label_colours`); else `rgba`, if it has four bands; else the active array; else the
+    first. `visualize.save` writes `rgba`, `alpha`, `body`, and `labels` for bodies of classes: `key="rgba"` then reads
+    their colours instead.
 
     Args:
         path: the file.
         size: the lattice (D, H, W).
-        margin: cells left free at each face.
-        fit: False keeps the volume's own size.
-        threshold: scalars at or above it are the body (default: halfway from lowest to highest); whole numbers become
-            labels unless it is given.
+        margin: cells left free at each face, if it is fitted.
+        fit: False keeps the volume's own size, True fits it. "auto" fits too, except for cells that `visualize.save`
+            wrote (.vti with RGBA on its cells, as long as wide as high): if the lattice has room they keep their size,
+            centred, as an array does.
+        threshold: scalars at or above it are the body (default: halfway from lowest to highest), of RGBA the voxels
+            with at least this alpha (default: all, as they are); whole numbers become labels unless it is given.
         coverage: a cell is filled from this share of its volume.
         colormap: colours of the scalars, from the threshold up.
-        palette: colours of the labels.
-        names: names of the classes.
+        palette: colours of the labels, instead of the file's.
+        names: names of the classes, instead of the file's.
         key: the array's name in a .vti.
 
     Raises:
@@ -92,7 +113,7 @@ def from_volume(
     palette: Any = None,
     names: Any = None,
 ) -> Target:
-    """A volume of labels ("classes") or of scalars ("rgb") as a target; see `read_volume`."""
+    """A volume of labels ("classes"), of RGBA or of scalars ("rgb") as a target; see `read_volume`."""
     coverage = check_share(coverage, where, "coverage")
     voxels = volume.voxels
     if voxels.size == 0:
@@ -102,6 +123,10 @@ def from_volume(
         if bad.any():
             first = tuple(int(i) for i in np.argwhere(bad)[0])
             raise InputError(where, "values", f"{int(bad.sum())} not finite, the first at {first}", "finite numbers")
+    if fit == "auto":
+        fit = not (volume.cells and all(n <= room for n, room in zip(voxels.shape, size, strict=False)))
+    if voxels.ndim == 4 and voxels.shape[3] == 4:
+        return _from_rgba(volume, size, where, name, margin, fit, threshold, coverage)
     if voxels.ndim == 3 and threshold is None and _are_labels(voxels):
         labels = voxels if voxels.dtype.kind in "uib" else voxels.astype(np.int64)
         if not labels.any():
@@ -110,7 +135,8 @@ def from_volume(
             labels = centre_in(labels, size, where)
         else:
             labels = fit_labels(labels, size, margin, coverage, where, volume.spacing)
-        return from_labels(labels, name, where, palette=palette, names=names)
+        palette = volume.palette if palette is None else palette
+        return from_labels(labels, name, where, palette=palette, names=volume.names if names is None else names)
     return _from_scalars(volume, size, where, name, margin, fit, threshold, coverage, colormap)
 
 
@@ -119,6 +145,27 @@ def _are_labels(voxels: np.ndarray) -> bool:
     if voxels.dtype.kind == "f" and not (voxels == np.round(voxels)).all():
         return False
     return bool(voxels.min() >= 0 and len(present(voxels)) < MAX_CLASSES)
+
+
+def _from_rgba(
+    volume: Volume,
+    size: Size,
+    where: object,
+    name: str,
+    margin: int,
+    fit: bool | str,
+    threshold: Any,
+    coverage: float,
+) -> Target:
+    rgba = check_array(volume.voxels, where)
+    if threshold is not None:
+        most = float(rgba[..., 3].max())
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= most:
+            raise InputError(where, "threshold", repr(threshold), f"an alpha above 0 and at most {most:.4g}")
+        rgba = np.where(rgba[..., 3:] >= threshold, rgba, 0)
+    if fit is False:
+        return from_rgba(centre_in(rgba, size, where), name, where)
+    return from_rgba(fit_rgba(rgba, size, margin, coverage, where, volume.spacing), name, where)
 
 
 def _from_scalars(
@@ -190,19 +237,53 @@ def _read_vti(path: Path, key: str | None) -> Volume:
 
 
 def image_volume(image: Any, where: object, key: str | None = None) -> Volume:
-    """The chosen array of a pyvista ImageData (the active one by default), of points or of cells."""
-    name = key if key is not None else (image.active_scalars_name or image.array_names[0])
-    if name not in image.array_names:
-        raise InputError(where, "key", repr(name), f"{', '.join(image.array_names)}{nearest(name, image.array_names)}")
-    of_points = name in image.point_data
-    array = np.asarray(image.point_data[name] if of_points else image.cell_data[name])
+    """One array of a pyvista ImageData, of points or of cells; `read_volume` says which one without `key`."""
+    arrays = {name: np.asarray(array) for data in (image.cell_data, image.point_data) for name, array in data.items()}
+    if not arrays:
+        raise InputError(where, "arrays", "none of points or cells", "a data array")
+    name = _chosen(image, arrays) if key is None else key
+    if name not in arrays:
+        raise InputError(where, "key", repr(name), f"{', '.join(arrays)}{nearest(name, arrays)}")
+    array, of_points = arrays[name], name in image.point_data
     width, height, depth = (n if of_points else max(n - 1, 1) for n in image.dimensions)
-    if array.dtype.kind not in "uifb" or (array.ndim > 1 and (array.shape[1] not in (3, 4) or array.dtype != np.uint8)):
-        raise InputError(
-            where, "array", f"{name} of {array.dtype} {array.shape}", "one number a voxel, or 3 or 4 of uint8"
-        )
+    colours = array.ndim == 2 and (
+        (array.dtype == np.uint8 and array.shape[1] in (3, 4)) or (array.dtype.kind == "f" and array.shape[1] == 4)
+    )
+    if array.dtype.kind not in "uifb" or not (array.ndim == 1 or colours):
+        allowed = "one number a voxel, 3 or 4 of uint8, or 4 floats 0..1"
+        raise InputError(where, "array", f"{name} of {array.dtype} {array.shape}", allowed)
     dx, dy, dz = (float(step) for step in image.spacing)
-    return Volume(array.reshape(depth, height, width, *array.shape[1:]), (dz, dy, dx))
+    ours = [name, "rgba"] if not of_points and np.allclose((dy, dz), dx) else []
+    cells = any(other in image.cell_data and _four_bands(arrays[other]) for other in ours)
+    names, palette = _of_labels(image, array) if name == "labels" and array.ndim == 1 else (None, None)
+    return Volume(array.reshape(depth, height, width, *array.shape[1:]), (dz, dy, dx), cells, names, palette)
+
+
+def _chosen(image: Any, arrays: Mapping[str, np.ndarray]) -> str:
+    labels, rgba = arrays.get("labels"), arrays.get("rgba")
+    if labels is not None and labels.ndim == 1 and labels.dtype.kind in "ui":
+        return "labels"
+    if rgba is not None and _four_bands(rgba):
+        return "rgba"
+    return image.active_scalars_name if image.active_scalars_name in arrays else next(iter(arrays))
+
+
+def _four_bands(array: np.ndarray) -> bool:
+    return array.ndim == 2 and array.shape[1] == 4
+
+
+def _of_labels(
+    image: Any, labels: np.ndarray
+) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
+    """Names and colours of the labels, from the fields that `visualize.save` writes; None for those that aren't there."""
+    fields = {name: np.asarray(array) for name, array in image.field_data.items()}
+    words, colours = fields.get("label_names"), fields.get("label_colours")
+    names = dict(enumerate(map(str, words))) if words is not None and words.dtype.kind == "U" else None
+    if colours is None or colours.dtype != np.uint8 or colours.ndim != 2 or colours.shape[1] != 3:
+        return names, None
+    if len(colours) <= labels.max(initial=0):
+        return names, None
+    return names, {label: tuple(colour) for label, colour in enumerate((colours / 255).tolist())}
 
 
 def _read_nifti(path: Path) -> Volume:

@@ -23,13 +23,16 @@ class Mesh:
 
 
 def open_edges(corners: np.ndarray) -> int:
-    """Edges that don't join exactly two faces (0 for a watertight mesh); corners at one place count as one."""
+    """Edges that don't join two faces, or two pairs (0 for a watertight mesh); corners at one place count as one.
+
+    Two cells of a body that share an edge alone have four faces there, and no hole.
+    """
     points, index = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
     faces = index.reshape(-1, 3)
     edges = np.sort(np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]]), 1)
     edges = edges[edges[:, 0] != edges[:, 1]]
     _, count = np.unique(edges[:, 0] * len(points) + edges[:, 1], return_counts=True)
-    return int((count != 2).sum())
+    return int((count % 2 != 0).sum())
 
 
 def coverage(mesh: Mesh, room: tuple[int, int, int], fine: int) -> np.ndarray:

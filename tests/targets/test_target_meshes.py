@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import struct
 import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
+from animal import SIZE, little_animal
 from target_laws import check_laws, one_line
 
 from nca3d import targets
@@ -101,6 +103,8 @@ def test_files_of_every_kind_give_the_same_body(tmp_path: Path, suffix: str) -> 
     path = tmp_path / f"ball{suffix}"
     ball = trimesh.creation.icosphere(subdivisions=3)
     ball.apply_scale([1, 2, 3])
+    if suffix == ".glb":
+        ball.vertices = ball.vertices[:, [0, 2, 1]] * (1, 1, -1)  # glTF has y up
     ball.export(path)
     target = targets.load(path, (20, 16, 12))
     cells = check_laws(target, (20, 16, 12), margin=1)
@@ -131,6 +135,119 @@ def test_a_mesh_keeps_its_own_colours(tmp_path: Path, kind: str) -> None:
     picture = targets.load(path, (8, 8, 14)).rgba()
     np.testing.assert_allclose(picture[4, 4, 2], np.array(red) / 255, atol=0.02)
     np.testing.assert_allclose(picture[4, 4, 11], np.array(blue) / 255, atol=0.02)
+
+
+def skin_of(body: np.ndarray) -> np.ndarray:
+    """Cells of a body (D, H, W) that have a free one next to them."""
+    free = np.pad(~body, 1, constant_values=True)
+    return body & np.logical_or.reduce([np.roll(free, step, axis) for axis in range(3) for step in (-1, 1)])[
+        1:-1, 1:-1, 1:-1
+    ]
+
+
+def is_same(target: targets.Target, body: np.ndarray, tolerance: float = 0.03) -> bool:
+    """Same cells, and the same colours where one can see them (a mesh has no inside)."""
+    cells = body[..., 3] > 0.1
+    skin = skin_of(cells)
+    same = bool((target.occupied.numpy() == cells).all())
+    return same and bool(np.abs(target.rgba()[skin] - body[skin]).max() < tolerance)
+
+
+@pytest.mark.parametrize("cell_size", [1.0, 0.013])
+def test_a_body_saved_as_glb_comes_back_cell_by_cell(tmp_path: Path, cell_size: float) -> None:
+    pytest.importorskip("trimesh")
+    import visualize
+
+    body = little_animal()
+    path = visualize.save(body, tmp_path / "body.glb", cell_size=cell_size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # cells that share an edge alone are no holes
+        target = targets.load(path, SIZE, margin=0)
+    assert is_same(target, body)
+    for axis in range(3):
+        assert not is_same(target, np.flip(body, axis)), f"mirrored along axis {axis}"
+    high, wide, long = SIZE
+    assert is_same(targets.load(path, (high + 2, wide + 2, long + 2)), np.pad(body, [(1, 1)] * 3 + [(0, 0)]))
+    double = np.roll(body.repeat(2, 0).repeat(2, 1).repeat(2, 2), 1, axis=2)  # centred: two cells are free, one at each end
+    assert is_same(targets.load(path, double.shape[:3], margin=0), double)
+    turned = targets.load(path, (wide, high, long), margin=0, orientation="xzy")
+    assert is_same(turned, body.transpose(1, 0, 2, 3))
+
+
+def test_a_body_of_cells_stands_on_cells_whichever_way_its_faces_look() -> None:
+    bricks = np.concatenate([moved(CUBE, (3, 2, 4)), moved(CUBE, (1, 1, 1), (3, 1, 0))])
+    colours = np.concatenate([np.full((12, 3, 3), 0.2), np.full((12, 3, 3), 0.8)])
+    for corners in (bricks, bricks[:, ::-1]):
+        target = from_mesh(Mesh(corners * 0.3, colours), (4, 5, 7), "bricks", "bricks", margin=0)
+        expected = np.zeros((4, 5, 7))
+        expected[:, 1:3, 1:4], expected[0, 2, 4] = 0.2, 0.8
+        np.testing.assert_array_equal(target.occupied.numpy(), expected > 0)
+        assert target.rgba()[0, 2, 4, 0] == pytest.approx(0.8) and target.rgba()[3, 1, 1, 0] == pytest.approx(0.2)
+
+
+def glb(tree: dict, data: bytes) -> bytes:
+    """A glTF binary file of its two parts."""
+    text = json.dumps({"asset": {"version": "2.0"}, **tree, "buffers": [{"byteLength": len(data)}]}).encode()
+    text += b" " * (-len(text) % 4)
+    parts = struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(data), b"BIN\0") + data
+    return struct.pack("<4sII", b"glTF", 2, 12 + len(parts)) + parts
+
+
+def painted_glb(kind: str, colour: tuple[float, ...], material: dict | None, matrix: list[int] | None = None) -> bytes:
+    """A brick of 1 x 3 x 2 along glTF's axes x, y, z, all of one vertex colour (none if `kind` is "")."""
+    points = moved(CORNERS, (1, 3, 2))[FACES].reshape(-1, 3).astype("<f4")
+    code, most = {"u1": (5121, 255), "<u2": (5123, 65535), "<f4": (5126, 1), "": (0, 0)}[kind]
+    data, views = points.tobytes(), [{"buffer": 0, "byteLength": points.nbytes}]
+    accessors: list[dict] = [{"bufferView": 0, "componentType": 5126, "count": 36, "type": "VEC3"}]
+    primitive: dict = {"attributes": {"POSITION": 0}}
+    if kind:
+        shades = np.tile(np.rint(np.array(colour) * most) if most > 1 else colour, (36, 1)).astype(kind)
+        views.append({"buffer": 0, "byteOffset": len(data), "byteLength": shades.nbytes})
+        accessors.append({"bufferView": 1, "componentType": code, "count": 36, "type": f"VEC{len(colour)}"})
+        accessors[1]["normalized"] = most > 1
+        primitive["attributes"]["COLOR_0"] = 1
+        data += shades.tobytes()
+    tree: dict = {"bufferViews": views, "accessors": accessors, "scenes": [{"nodes": [0]}], "nodes": [{"mesh": 0}]}
+    if matrix:
+        tree["nodes"][0]["matrix"] = matrix
+    if material is not None:
+        primitive["material"], tree["materials"] = 0, [{"pbrMetallicRoughness": material}]
+    return glb({**tree, "meshes": [{"primitives": [primitive]}]}, data)
+
+
+def test_gltf_has_y_up_and_its_scene_is_turned_as_a_whole(tmp_path: Path) -> None:
+    pytest.importorskip("trimesh")
+    path = tmp_path / "brick.glb"
+    path.write_bytes(painted_glb("", (), None))
+    cells = np.argwhere(targets.load(path, (8, 8, 8)).occupied.numpy())
+    assert (np.ptp(cells, axis=0) + 1).tolist() == [6, 4, 2], "3 up (y), 2 towards us (z)"
+    raw = np.argwhere(targets.load(path, (8, 8, 8), orientation="xz-y").occupied.numpy())
+    assert (np.ptp(raw, axis=0) + 1).tolist() == [4, 6, 2], "as its numbers are"
+    path.write_bytes(painted_glb("", (), None, [0, 1, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 0, 1]))  # x to y, y to z, z to x
+    cells = np.argwhere(targets.load(path, (8, 8, 8)).occupied.numpy())
+    assert (np.ptp(cells, axis=0) + 1).tolist() == [2, 6, 4]
+
+
+GREY = {"baseColorFactor": [0.5, 0.5, 0.5, 1]}
+
+
+@pytest.mark.parametrize(
+    ("kind", "colour", "material", "linear"),
+    [
+        ("u1", (1.0, 0.2, 0.0, 1.0), None, (1, 0.2, 0)),
+        ("u1", (1.0, 0.2, 0.0, 1.0), {}, (1, 0.2, 0)),
+        ("<u2", (0.02, 0.2, 1.0, 1.0), {}, (0.02, 0.2, 1)),
+        ("<f4", (0.02, 0.2, 1.0), {}, (0.02, 0.2, 1)),
+        ("<f4", (0.4, 0.2, 1.0), GREY, (0.2, 0.1, 0.5)),
+        ("", (), GREY, (0.5, 0.5, 0.5)),
+    ],
+)
+def test_gltf_colours_are_linear_and_multiply(tmp_path: Path, kind: str, colour: tuple, material: dict, linear: tuple) -> None:
+    color = pytest.importorskip("trimesh").visual.color
+    path = tmp_path / "brick.glb"
+    path.write_bytes(painted_glb(kind, colour, material))
+    shown = targets.load(path, (5, 4, 3)).rgba()[1, 1, 1, :3]
+    np.testing.assert_allclose(shown, color.linear_to_srgb(np.array(linear, float)), atol=0.005)
 
 
 def ply(vertices: object, faces: object, claim: tuple[int, int] | None = None) -> bytes:
