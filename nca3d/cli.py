@@ -36,6 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except RunError as error:
         return _complain(error, 1)
+    except PermissionError as error:
+        return _complain(InputError(error.filename or "file", "place", error.strerror, "one that can be written"), 2)
     except KeyboardInterrupt as stop:
         return 130 if stop.args else _complain("stopped", 130)  # with a message, training has told it already
     except SystemExit as leaving:
@@ -73,6 +75,9 @@ def _parsed(argv: list[str]) -> argparse.Namespace:
     if command is None and argv[0] not in parser._option_string_actions:
         raise InputError("nca3d", "command", repr(argv[0]), f"{', '.join(commands)}{nearest(argv[0], commands)}")
     args, extra = parser.parse_known_args(argv)
+    if hasattr(args, "files") and not any(text.startswith("-") for text in extra):
+        args.files += map(Path, extra)  # argparse takes positional arguments from one place only; ours may stand anywhere
+        extra = []
     if extra:
         # the value of an unknown flag lands among the positional arguments: not worth a line of its own
         flags = [text.split("=")[0] for text in extra if text.startswith("--")]

@@ -5,12 +5,17 @@ from __future__ import annotations
 import argparse
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nca3d import showing
 from nca3d.errors import InputError
 from nca3d.showing import Showing
 
+if TYPE_CHECKING:
+    from nca3d.evaluation.story import Story
+
 PAGE = (".html",)
+VOX_SIDE = 256
 FILES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz")
 
 
@@ -24,30 +29,35 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write what was asked for and print each path."""
+    """Write what was asked for and print each path. All that can be refused is, before the first is written."""
     _check(args)
     asked = Showing.of(args)
     rule = asked.chosen.rule()
     target = asked.chosen.body(rule)
+    film = asked.tell(rule, target, hurt=True) if args.movie else None
+    story = asked.tell(rule, target, hurt=False) if args.files else None
+    if args.live:
+        from nca3d.live.payload import describe
+
+        describe(rule, target.size)
+    if story is not None:
+        _check_body(args.files, story)
     if args.live:
         from nca3d.live.page import live_page
 
         print(live_page(rule, args.live, target.size, target, random_seed=asked.random_seed))
-    if args.movie:
+    if film is not None:
         from nca3d.render import legend_of
         from visualize.viewer import movie
 
-        story = asked.tell(rule, target, hurt=True)
         print(
             movie(
-                story.frames, args.movie, steps=story.steps, damage_at=story.marks, title=target.name,
-                legend=legend_of(target),
+                film.frames, args.movie, steps=film.steps, damage_at=film.marks, title=target.name, legend=legend_of(target)
             )
         )
-    if args.files:
+    if story is not None:
         from visualize.formats import save
 
-        story = asked.tell(rule, target, hurt=False)
         # A cut takes no time: the frame after it stands half a step later, so that times rise.
         times = [now + 0.5 * (now == before) for before, now in pairwise([-1, *story.steps])]
         for file in args.files:
@@ -63,11 +73,27 @@ def _check(args: argparse.Namespace) -> None:
     """Refuse names that can't be written at once: torch alone takes seconds to load."""
     if not (args.files or args.live or args.movie):
         raise InputError("nca3d export", "file", "nothing", f"--live FILE.html, --movie FILE.html, or files {', '.join(FILES)}")
+    from visualize.writable import writable
+
     asked = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("files", file, FILES) for file in args.files)]
+    seen: set[Path] = set()
     for flag, file, suffixes in asked:
         if file is None:
             continue
-        if not file.name.endswith(suffixes) or file.name in suffixes:
-            raise InputError(flag, "suffix", repr("".join(file.suffixes)), ", ".join(suffixes))
-        if not file.parent.is_dir() or (file.is_dir() and file.suffix != ".zarr"):
-            raise InputError(flag, "file", file, "a file name in a folder that exists")
+        writable(file, flag, suffixes, folder=file.suffix == ".zarr")
+        if file.resolve() in seen:
+            raise InputError(flag, "file", file, "another name for each file")
+        seen.add(file.resolve())
+
+
+def _check_body(files: list[Path], story: Story) -> None:
+    """Some formats can't hold every body.
+
+    Raises:
+        InputError: a body without any cell, or too large.
+    """
+    for file in files:
+        if file.suffix in (".glb", ".vox") and not (story.frames[-1][..., 3] > 0).any():
+            raise InputError(file, "body", f"no cell at step {story.steps[-1]}", f"a body that lives, for {file.suffix}")
+        if file.suffix == ".vox" and max(story.frames.shape[1:4]) > VOX_SIDE:
+            raise InputError(file, "size", max(story.frames.shape[1:4]), f"at most {VOX_SIDE} cells a side for .vox")

@@ -92,7 +92,7 @@ def fire_mask(
     Raises:
         ValueError: a seed, step, size or rate out of range.
     """
-    _check_seed(random_seed)
+    check_seed(random_seed)
     if not 0.0 <= fire_rate <= 1.0:
         raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 .. 1")
     depth, height, width = as_size(size)
@@ -140,7 +140,7 @@ class Draw:
 
     def __post_init__(self) -> None:
         if self.given is None:
-            _check_seed(self.random_seed)
+            check_seed(self.random_seed)
             _check_steps((self.first_step, self.first_step + max(0, self.steps - 1)))
 
     @property
@@ -180,8 +180,13 @@ class Draw:
         return _low_word(self.sample_ids)
 
 
-def _check_seed(random_seed: int) -> None:
-    if not 0 <= random_seed < _WORD:
+def check_seed(random_seed: int) -> None:
+    """Refuse what is no 32-bit number.
+
+    Raises:
+        ValueError: the line says what is allowed.
+    """
+    if not hasattr(random_seed, "__index__") or not 0 <= random_seed < _WORD:
         raise ValueError(f"random_seed: found {random_seed}, allowed 0 .. 2**32 - 1")
 
 

@@ -65,6 +65,8 @@ class Showing:
             Config.from_dict(values, "nca3d", places)
         except InputErrors as found:
             errors += found.errors
+        if args.random_seed >= 1 << 32:
+            errors.append(InputError("--random-seed", "number", args.random_seed, "0 .. 2**32 - 1"))
         if errors:
             raise InputErrors(errors)
         shown = ("target", "size", "target_options")

@@ -211,6 +211,12 @@ class Cells {
     return best;
   }
 
+  /** Whether some living cell's alpha is no finite number: a body that has diverged. */
+  broken() {
+    for (let i = 0; i < this.occupiedCount; i++) if (!Number.isFinite(this.#alpha(this.occupied[i]))) return true;
+    return false;
+  }
+
   /** Paints the body, straight red, green, blue and alpha 0 .. 255, into zeros (D·H·W·4). */
   paint(picture) {
     for (let i = 0; i < this.occupiedCount; i++) {

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
+from nca3d.fire import check_seed
 from nca3d.lattice import AXES, Size, as_size
 from nca3d.quality import iou, occupied, to_rgba
 from nca3d.rollout import rollout, seed_state
@@ -32,6 +33,7 @@ class Creature:
         self, rule: Rule, size: Size, target: Target | None = None, *, random_seed: int = 0, executor: str = "auto"
     ) -> None:
         self.rule, self.size, self.target = rule, as_size(size), target
+        check_seed(random_seed)
         self.random_seed, self.executor = random_seed, executor
         self.step_number = 0
         self._scattered = 0

@@ -7,17 +7,23 @@ async function openCreature(root, about, weights, fragment, source) {
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
   const waiting = new Map();
   let count = 0, first;
-  const ask = (call, given) => new Promise((answer) => {
-    waiting.set(++count, answer);
+  const ask = (call, given) => new Promise((answer, refuse) => {
+    waiting.set(++count, { answer, refuse });
     worker.postMessage({ id: count, call, with: given });
   });
   const engine = { onframe: () => {} };
   for (const call of ["play", "speed", "seed", "cut", "run", "told", "state", "restore", "fires"]) engine[call] = (given) => ask(call, given);
   engine.step = () => ask("run", 1);
   const ready = new Promise((go) => { first = go; });
-  worker.onerror = (event) => { throw new Error(event.message); };
+  worker.onerror = (event) => view.trouble(`The body can't be stepped here: ${event.message}`);
   worker.onmessage = ({ data }) => {
-    if (data.id) { waiting.get(data.id)(data.answer); waiting.delete(data.id); return; }
+    if (data.id) {
+      const { answer, refuse } = waiting.get(data.id);
+      waiting.delete(data.id);
+      if (data.error) refuse(new Error(data.error));
+      else answer(data.answer);
+      return;
+    }
     const before = view.view.picture;
     engine.onframe(data.frame);
     first();
@@ -32,5 +38,7 @@ async function openCreature(root, about, weights, fragment, source) {
     rule: about.rule, floats: new Float32Array(bytes.buffer), seed: about.seed,
     wanted: wanted && { cells: wanted, count: wanted.reduce((sum, n) => sum + n, 0) },
   } });
+  // Nobody looks: nothing is computed.
+  document.addEventListener("visibilitychange", () => engine.play(view.playing && !document.hidden));
   globalThis.creature = Object.assign(view, engine, { ready });
 }

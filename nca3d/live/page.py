@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.fire import check_seed
 from nca3d.lattice import Size
 from nca3d.live.payload import describe
 from nca3d.quality import hues
@@ -45,6 +46,7 @@ def live_page(
     from visualize.viewer import check_page_path, packed, page, source, write_page
 
     file = check_page_path(path, "live")
+    check_seed(random_seed)
     about = about_page(rule, size, target, title)
     described, floats = describe(rule, size, _palette(rule, target))
     about |= {"rule": described, "seed": random_seed}
@@ -79,9 +81,10 @@ def about_page(rule: Rule, size: Size, target: Target | None, title: str | None)
     }
     if target is None:
         return about
-    if target.size != tuple(size) or target.kind != rule.visible_kind:
-        found = f"{target.kind} {target.size}"
-        raise InputError("live", "target", found, f"{rule.visible_kind} {tuple(size)}, as the rule and its lattice")
+    wanted = (rule.visible_kind, rule.visible, tuple(size))
+    if (target.kind, target.visible, target.size) != wanted:
+        found = f"{target.kind} with {target.visible} visible channels, {target.size}"
+        raise InputError("live", "target", found, f"{wanted[0]} with {wanted[1]}, {wanted[2]}, as the rule and its lattice")
     cells = np.argwhere(target.occupied.numpy())[:, ::-1]
     about["box"] = [cells.min(axis=0).tolist(), (cells.max(axis=0) + 1).tolist()]
     if (palette := _palette(rule, target)) is not None:

@@ -30,7 +30,8 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
         InputError: a rule whose step is its own; the line says where it can live instead.
     """
     layers = linear_layers(rule)
-    if layers is None or rule.has_own_step() or rule.dead_value != 0:
+    own = rule.has_own_step() or {"forward", "perceive", "alive_mask", "pad"} & vars(rule).keys() or rule._forward_hooks
+    if layers is None or own or rule.dead_value != 0:
         raise InputError(
             "live", "rule", type(rule).__name__,
             "a ConvRule, or a subclass that keeps its step and its network; in Jupyter nca3d.live(rule) runs any rule",
@@ -61,8 +62,8 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
         "kind": rule.visible_kind,
         "palette": None if palette is None else np.round(255 * palette).astype(int).tolist(),
         "fire_below": below,
-        "threshold": rule.alive_threshold,
-        "step_size": rule.step_size,
+        "threshold": None if rule.alive_threshold is None else float(rule.alive_threshold),
+        "step_size": float(rule.step_size),
         "padding": rule.padding,
         "kernels": kernels,
         "layers": described,

@@ -29,7 +29,7 @@ function iou() {
 }
 
 function told() {
-  return { step: cells.stepNumber, living: cells.aliveCount, iou: iou() };
+  return { step: cells.stepNumber, living: cells.aliveCount, iou: iou(), broken: cells.broken() };
 }
 
 function send() {
@@ -37,7 +37,7 @@ function send() {
   drawn = changed = false;
   const now = performance.now(), picture = cells.paint(spare ?? new Uint8Array(4 * cells.volume));
   spare = null;
-  clock = clock.filter(({ at }) => now - at < 1500);
+  clock = clock.filter(({ at, step }) => now - at < 1500 || cells.stepNumber - step < 2);
   const rate = clock.length > 1 ? (1000 * (cells.stepNumber - clock[0].step)) / (now - clock[0].at) : 0;
   clock.push({ at: now, step: cells.stepNumber });
   postMessage({ frame: { picture, rate: playing ? Math.max(rate, 0) : 0, ...told() } }, [picture.buffer]);
@@ -84,7 +84,11 @@ const calls = {
   run: (steps) => { for (let i = 0; i < steps; i++) cells.step(); return told(); },
   told,
   state: () => cells.state,
-  restore: ({ state, step, seed }) => { cells.state = state; cells.stepNumber = step ?? cells.stepNumber; cells.seedNumber = seed ?? cells.seedNumber; },
+  restore: ({ state, step, seed }) => {
+    const length = cells.rule.channels * cells.volume;
+    if (state?.length !== length) throw new Error(`restore: state: found ${state?.length} numbers, allowed ${length}`);
+    cells.state = state; cells.stepNumber = step ?? cells.stepNumber; cells.seedNumber = seed ?? cells.seedNumber;
+  },
   fires: (step) => {
     const begun = beginDraw(cells.seedNumber, step, cells.sample), fires = new Uint8Array(cells.volume);
     for (let cell = 0; cell < cells.volume; cell++) fires[cell] = Number(draw(begun, cell) < cells.rule.fire_below);
@@ -96,8 +100,11 @@ onmessage = ({ data }) => {
   if (data.begin) begin(data.begin);
   else if (data.drawn) { drawn = true; spare = data.drawn; spare.fill(0); }
   else {
-    const answer = calls[data.call](data.with);
+    try {
+      postMessage({ id: data.id, answer: calls[data.call](data.with) });
+    } catch (error) {
+      postMessage({ id: data.id, error: error.message });
+    }
     changed = true;
-    postMessage({ id: data.id, answer });
   }
 };

@@ -66,8 +66,10 @@ class Rule(nn.Module, ABC):
             raise ValueError(f"visible: found {visible}, allowed 3 where visible_kind is 'rgb'")
         if not 0 < fire_rate <= 1:
             raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 < fire_rate <= 1")
-        if alive_threshold is not None and not alive_threshold >= 0:
+        if alive_threshold is not None and not 0 <= alive_threshold < math.inf:
             raise ValueError(f"alive_threshold: found {alive_threshold}, allowed 0 or more, or None")
+        if not math.isfinite(step_size):
+            raise ValueError(f"step_size: found {step_size}, allowed a finite number")
         if padding not in PADDINGS:
             raise ValueError(f"padding: found {padding!r}, allowed {', '.join(PADDINGS)}")
         self.channels, self.visible, self.visible_kind = channels, visible, visible_kind

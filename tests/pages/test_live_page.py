@@ -185,14 +185,19 @@ def test_a_dead_body_is_an_empty_stage(page_of, axolotl):
     ("argv", "words"),
     [
         (["zoo:axolotl"], "file: found nothing, allowed --live FILE.html"),
-        (["zoo:axolotl", "--live", "creature.txt"], "suffix: found '.txt', allowed .html"),
-        (["zoo:axolotl", "--live", "no/creature.html"], "allowed a file name in a folder that exists"),
-        (["zoo:axolotl", "body.obj"], "suffix: found '.obj', allowed .pvd"),
+        (["zoo:axolotl", "--live", "creature.txt"], "--live: path: found suffix '.txt', allowed .html"),
+        (["zoo:axolotl", "--live", "no/creature.html"], "found missing folder no, allowed an existing folder"),
+        (["zoo:axolotl", "body.obj"], "found suffix '.obj', allowed .pvd"),
         (["zoo:axolotl", "body.npz", "--damage", "9:hole"], "name: found 'hole', allowed sphere"),
         (["zoo:axolotl", "body.npz", "--damage", "soon"], "script: found 'soon', allowed STEP:NAME"),
         (["zoo:axolotl", "body.npz", "--steps", "9", "--damage", "30:sphere"], "step: found 30, allowed 0 .. 9"),
         (["zoo:axolotl", "body.npz", "--damage", "3:sphere:0.5:+x"], "direction: found '+x'"),
         (["zoo:axolotl", "body.npz", "--every", "0"], "number: found 0, allowed 1 or more"),
+        (["zoo:axolotl", "--live", "a.html", "--movie", "a.html"], "allowed another name for each file"),
+        (["zoo:axolotl", "--live", "a.html", "a.npz", "--steps", "8", "--damage", "99:sphere"], "found 99, allowed 0 .. 8"),
+        (["zoo:axolotl", "--live", "a.html", "--random-seed", "4294967300"], "allowed 0 .. 2**32 - 1"),
+        (["zoo:axolotl", "--live", "/proc/a.html"], "allowed a file that can be written"),
+        (["zoo:axolotl", "a.npz", f"{'n' * 250}.npz"], "allowed a file that can be written"),
     ],
 )
 def test_bad_input_is_one_line(argv, words, tmp_path, monkeypatch, capsys):
@@ -233,3 +238,112 @@ def test_without_webgl_the_page_says_so_and_lives_on(page_of, axolotl, browser):
     page.wait_for_function("globalThis.creature?.last?.iou > 0.9", timeout=20_000)
     assert "WebGL2" in page.inner_text(".trouble") and not troubles
     context.close()
+
+
+def pointer(page, kind, identity, x, y):
+    """One event of a finger, as the browser would send it."""
+    page.evaluate(
+        """([kind, id, x, y]) => creature.view.canvas.dispatchEvent(new PointerEvent(kind, { pointerId: id,
+          pointerType: "touch", clientX: x, clientY: y, button: 0, bubbles: true }))""",
+        [kind, identity, x, y],
+    )
+
+
+def paused(page_of, file):
+    page = opened(page_of, file)
+    wait_for(page, "creature.last.iou > 0.95")
+    page.keyboard.press("Space")
+    page.evaluate("creature.view.canvas.setPointerCapture = () => {}")
+    return page, *page.evaluate("creature.view.project([7, 9, 5])")
+
+
+def test_two_fingers_zoom_and_turn_without_a_wound(page_of, axolotl):
+    page, x, y = paused(page_of, axolotl)
+    before, azimuth = told(page)["living"], page.evaluate("creature.view.azimuth")
+    pointer(page, "pointerdown", 11, x, y)
+    pointer(page, "pointerdown", 12, x + 40, y)
+    pointer(page, "pointermove", 12, x + 120, y)
+    pointer(page, "pointerup", 11, x, y)
+    pointer(page, "pointerup", 12, x + 120, y)
+    assert page.evaluate("creature.view.zoom") > 1.5 and page.evaluate("creature.view.azimuth") != azimuth
+    assert told(page)["living"] == before
+    x, y = page.evaluate("creature.view.project([7, 9, 5])")
+    pointer(page, "pointerdown", 13, x, y)
+    pointer(page, "pointerup", 13, x, y)  # a tap
+    page.wait_for_function("(n) => creature.told().then((now) => now.living < n)", arg=before)
+
+
+def test_a_quick_drag_leaves_no_gaps(page_of, axolotl):
+    page, x, y = paused(page_of, axolotl)
+    lost = []
+    for moves in (1, 30):
+        page.evaluate("creature.run(80)")
+        page.wait_for_function("creature.last.iou > 0.95")
+        whole = told(page)["living"]
+        page.mouse.move(x - 120, y)
+        page.mouse.move(x - 60, y)
+        page.mouse.down()
+        page.mouse.move(x + 60, y, steps=moves)
+        page.mouse.up()
+        lost.append(whole - told(page)["living"])
+    assert lost[0] > 0.7 * lost[1] > 0
+
+
+def test_the_keyboard_turns_zooms_and_cuts(page_of, axolotl):
+    page, _, _ = paused(page_of, axolotl)
+    azimuth, living = page.evaluate("creature.view.azimuth"), told(page)["living"]
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("PageDown")
+    assert page.evaluate("creature.view.azimuth") == azimuth + 6 and page.evaluate("creature.view.zoom") < 1
+    page.keyboard.press("Enter")
+    page.wait_for_function("(n) => creature.told().then((now) => now.living < n)", arg=living)
+    page.keyboard.press("?")
+    hurt = told(page)["living"]
+    page.keyboard.press("h")  # behind the help nothing is cut
+    page.keyboard.press("Escape")
+    assert told(page)["living"] == hurt
+
+
+def test_what_the_worker_refuses_is_told(page_of, axolotl):
+    page = opened(page_of, axolotl)
+    refused = page.evaluate("creature.restore({ state: new Float32Array(3) }).then(() => 'taken', (error) => error.message)")
+    assert "found 3 numbers, allowed" in refused
+    assert told(page)["living"] > 0
+
+
+def test_a_diverged_body_is_told_and_a_lost_picture_comes_back(page_of, axolotl):
+    page, _, _ = paused(page_of, axolotl)
+    page.evaluate("creature.state().then((state) => creature.restore({ state: state.fill(NaN, 0, 4 * 2520) }))")
+    page.wait_for_function("document.querySelector('.read').textContent.includes('not a number')")
+    page.evaluate("creature.seed()")
+    page.evaluate("globalThis.lose = creature.view.gl.getExtension('WEBGL_lose_context'); lose.loseContext()")
+    page.wait_for_function("document.querySelector('.trouble')?.textContent.includes('graphics card')")
+    page.evaluate("lose.restoreContext()")
+    page.wait_for_function("!document.querySelector('.trouble')")
+
+
+@pytest.mark.parametrize("options", [{"step_size": float("nan")}, {"alive_threshold": float("inf")}])
+def test_rules_that_are_no_numbers_are_refused(options):
+    with pytest.raises(ValueError, match=r"found (nan|inf), allowed"):
+        ConvRule(channels=8, hidden=(8,), **options)
+
+
+def test_a_target_of_fewer_classes_is_refused(tmp_path):
+    target = body_of(nca3d.load("zoo:frog"))
+    rule = ConvRule(channels=40, visible=24, visible_kind="classes")
+    with pytest.raises(nca3d.InputError, match="target"):
+        live_page(rule, tmp_path / "a.html", target.size, target)
+
+
+def test_a_dead_body_writes_nothing(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dead.py").write_text(
+        "import nca3d, torch\n"
+        "dead = nca3d.ConvRule(channels=8, hidden=(4,), fire_rate=1.0)\n"
+        "for part, value in ((dead.network[0].weight, 0.0), (dead.network[0].bias, 1.0), (dead.network[-1].weight, -1.0)):\n"
+        "    torch.nn.init.constant_(part, value)\n"
+    )
+    argv = ["export", "dead.py:dead", "a.npz", "b.glb", "--target", "torus", "--size", "8", "8", "8", "--steps", "20"]
+    assert cli.main(argv) == 2
+    assert "allowed a body that lives" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py" and path.name != "__pycache__"] == []

@@ -7,7 +7,7 @@ const AXES = ["x", "y", "z"];
 const HISTORY = 600; // steps that the chart shows
 
 function showCreature(root, about, engine, fragment) {
-  const { view, heading, read } = openStage(root, { ...about, fragment });
+  const { view, heading, read, trouble } = openStage(root, { ...about, fragment });
   const longest = Math.max(...about.size);
   let playing = true, radius = Math.max(1.5, Math.round(longest / 4) / 2), half = 0, last = null, cutting = null;
   const past = []; // {step, iou, cut}
@@ -17,7 +17,8 @@ function showCreature(root, about, engine, fragment) {
   function tell(frame) {
     const parts = [`step ${frame.step.toLocaleString("en")}`, `${frame.living.toLocaleString("en")} living cells`];
     if (frame.iou !== null) parts.push(`IoU ${frame.iou.toFixed(2)}`);
-    if (frame.rate) parts.push(`${Math.round(frame.rate)} steps/s`);
+    if (frame.broken) parts.push("the body is not a number any more: seed it anew");
+    if (frame.rate) parts.push(`${frame.rate < 10 ? frame.rate.toFixed(1) : Math.round(frame.rate)} steps/s`);
     read.textContent = parts.join(" · ");
     if (frame.iou === null) return;
     if (past.length && frame.step < past.at(-1).step) past.length = 0;
@@ -38,8 +39,8 @@ function showCreature(root, about, engine, fragment) {
   const scatter = button("Scatter", "Destroy every fourth cell (r)", () => wound({ kind: "scatter", share: 0.25 }));
   const seed = button("Seed", "Begin again from one cell (s)", () => { past.length = 0; engine.seed(); });
   const help = node("dialog", { class: "help", click: () => help.close() }, node("p", {},
-    "Click or drag on the body to cut it; drag beside it to turn, with shift or the right button also on it; wheel or pinch to come closer."),
-    node("dl", {}, ...[["space", "run or pause"], [".", "one step"], ["s", "begin again from one cell"], ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
+    "Click or drag on the body to cut it. Drag beside it to turn, with shift, the right button or two fingers also on it; wheel or pinch to come closer."),
+    node("dl", {}, ...[["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
       ["r", "scatter"], ["[ ]", "brush"], ["+ −", "speed"], ["v", "voxels or smooth"], ["l", "light or dark"]]
       .flatMap(([key, does]) => [node("dt", {}, key), node("dd", {}, does)])));
   const look = lookControls(root, view);
@@ -81,10 +82,15 @@ function showCreature(root, about, engine, fragment) {
   const cutHere = () => wound({ kind: "ball", centre: cell, radius });
   followPointer(view, {
     press: (event) => { if (!point(event)) return false; cutHere(); return true; },
-    drag: (event) => { const before = String(cell); if (point(event) && String(cell) !== before) cutHere(); },
+    drag: (event) => { const before = String(cell); if (point(event) && String(cell) !== before) cutHere(); }, // once a cell
     hover: point,
   });
+  function cutMiddle() {
+    const box = view.canvas.getBoundingClientRect();
+    if (point({ clientX: box.left + box.width / 2, clientY: box.top + (box.height + heading.offsetHeight - footer.offsetHeight) / 2 })) cutHere();
+  }
   const keys = {
+    ...turning(view), Enter: cutMiddle,
     " ": () => play.click(), ".": () => { setPlaying(false); engine.step(); }, s: () => seed.click(), h: () => cutHalf.click(), r: () => scatter.click(),
     "[": () => setBrush(-0.5), "]": () => setBrush(0.5), "+": () => setPace(1), "=": () => setPace(1), "-": () => setPace(-1),
     v: () => look[0].click(), l: () => look[1].click(), "?": () => help.showModal(),
@@ -99,7 +105,7 @@ function showCreature(root, about, engine, fragment) {
   };
   setPace();
   setPlaying(true);
-  return { view, wound, setPlaying, get last() { return last; } };
+  return { view, wound, setPlaying, trouble, get last() { return last; }, get playing() { return playing; } };
 }
 
 /** IoU over time, 0 .. 1, with a mark for each cut. */

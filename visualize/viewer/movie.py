@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visualize.animate import check_fps
 from visualize.clock import Damage, as_marks, as_steps
 from visualize.frames import FloatArray, as_colour, as_frames, body_box, occupied
 from visualize.viewer.page import check_page_path, packed, page, source, write_page
@@ -61,13 +62,12 @@ def movie(
     count = len(checked)
     marks = as_marks(damage_at, count, "movie")
     numbers = as_steps(steps, count, "movie") or list(range(count))
-    if not 0 < fps <= 60:
-        raise ValueError(f"movie: fps: found {fps}, allowed above 0 to 60")
+    rate = check_fps(fps, "movie")
     names, colours = names_and_colours(legend)
     data, palette, cells, alphas = _pack(checked)
     low, high = body_box(checked)
     film = {
-        "title": title,
+        "title": str(title),
         "size": list(checked.shape[1:4]),
         "box": [low.tolist(), high.tolist()],
         "frames": count,
@@ -76,12 +76,12 @@ def movie(
         "alphas": alphas,
         "steps": numbers,
         "marks": marks,
-        "fps": fps,
+        "fps": rate,
         "names": names,
         "colours": colours,
     }
     html = page(
-        title,
+        str(title),
         [source(name) for name in ("volume.js", "parts.js", "movie.js")],
         {"film": film, "frames": data, "fragment": source("body.glsl")},
         'globalThis.movie = await playMovie(root, data("film"), text("frames"), text("fragment"));',
@@ -92,6 +92,8 @@ def movie(
 
 def names_and_colours(legend: Mapping[str, Any] | None) -> tuple[list[str], list[list[int]]]:
     """A legend as the pages take it: names, and colours 0..255."""
+    if legend is not None and not isinstance(legend, Mapping):
+        raise ValueError(f"legend: legend: found {type(legend).__name__}, allowed a mapping of names to colours")
     legend = legend or {}
     colours = [np.round(255 * as_colour(colour, "legend")).astype(int).tolist() for colour in legend.values()]
     return list(legend), colours

@@ -12,6 +12,8 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from visualize.writable import writable
+
 # Nothing may be fetched: the browser itself sees to it. WebAssembly, and whoever drives the page from outside, need eval.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval' blob:; worker-src blob:; style-src 'unsafe-inline'; "
@@ -64,8 +66,9 @@ def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: s
     kinds = {name: "text/plain" if isinstance(value, str) else "application/json" for name, value in blocks.items()}
     texts = {name: value if isinstance(value, str) else _json(value) for name, value in blocks.items()}
     for text in (*scripts, *texts.values()):
-        if "</script" in text.lower():
-            raise ValueError("page: blocks: found '</script', allowed text without it")
+        # Either would end the block early, or make the browser's parser look for a second end.
+        if "</script" in text.lower() or "<!--" in text:
+            raise ValueError("page: blocks: found '</script' or '<!--', allowed text without them")
     begin = (
         'const root = document.getElementById("page"), text = (id) => document.getElementById(id).textContent, '
         "data = (id) => JSON.parse(text(id));\n"
@@ -81,28 +84,23 @@ def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: s
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
 def check_page_path(path: str | os.PathLike[str], where: str) -> Path:
     """The path, if a page can be written there.
 
     Raises:
-        ValueError: another suffix than .html, or a missing folder.
+        ValueError: another suffix than .html, a missing folder, a place that can't be written.
     """
-    file = Path(path)
-    if file.suffix.lower() not in (".html", ".htm"):
-        raise ValueError(f"{where}: path: found suffix {file.suffix!r}, allowed .html")
-    if not file.parent.is_dir():
-        raise ValueError(f"{where}: path: found missing folder {file.parent}, allowed an existing folder")
-    return file
+    return writable(path, where, (".html", ".htm"))
 
 
 def write_page(html: str, file: Path) -> None:
     """Writes beside and renames: no half page is left."""
     beside = file.with_name(f".{file.name}.tmp-{os.getpid()}")
     try:
-        beside.write_text(html, encoding="utf-8")
+        beside.write_text(html, encoding="utf-8", errors="replace")
         os.replace(beside, file)
     finally:
         beside.unlink(missing_ok=True)

@@ -17,8 +17,12 @@ class VolumeView {
   constructor(canvas, size, fragment) {
     const gl = canvas.getContext("webgl2", { antialias: false, alpha: false, preserveDrawingBuffer: true });
     if (!gl) throw new Error("No picture: this browser offers no WebGL2 here.");
+    const most = gl.getParameter(gl.MAX_3D_TEXTURE_SIZE);
+    if (Math.max(...size) > most) throw new Error(`No picture: a side has ${Math.max(...size)} cells, this browser draws at most ${most}.`);
     this.canvas = canvas;
     this.gl = gl;
+    this.lost = false;
+    this.onlost = () => {};
     [this.depth, this.height, this.width] = size;
     this.azimuth = -58;
     this.elevation = 24;
@@ -38,8 +42,14 @@ class VolumeView {
     this.#setUp(fragment);
     this.show(this.picture);
     new ResizeObserver(() => this.redraw()).observe(canvas);
-    canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); this.lost = true; });
-    canvas.addEventListener("webglcontextrestored", () => { this.lost = false; this.pending = null; this.#setUp(fragment); this.show(this.picture); });
+    canvas.addEventListener("webglcontextlost", (event) => { event.preventDefault(); this.lost = true; this.onlost(true); });
+    canvas.addEventListener("webglcontextrestored", () => {
+      this.lost = false;
+      this.pending = null;
+      this.onlost(false);
+      this.#setUp(fragment);
+      this.show(this.picture);
+    });
     const loop = () => { this.#tick(); requestAnimationFrame(loop); };
     requestAnimationFrame(loop);
   }
@@ -181,7 +191,7 @@ class VolumeView {
 
   /** Whether what was shown last isn't on the screen yet. */
   get busy() {
-    return this.dirty || this.pending !== null;
+    return !this.lost && (this.dirty || this.pending !== null);
   }
 
   // ---- drawing ----------------------------------------------------------------------------------------------------
