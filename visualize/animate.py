@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from visualize.arguments import as_degrees, as_number
 from visualize.clock import DAMAGE_COLOUR, Damage, as_marks, as_steps
 from visualize.encode import check_film_path, write_film
 from visualize.fields import activity_limits, glowing
@@ -50,7 +51,7 @@ def animate(
     Args:
         frames: (T,D,H,W,4), straight RGBA 0..1 (or uint8); one frame is enough.
         path: where to; the suffix says which kind of film. The folder must exist.
-        fps: frames a second, up to 60.
+        fps: frames a second, 0.1 to 60.
         size: width and height in pixels (made even).
         orbit: degrees that the eye walks around the body over the whole film.
         steps: (T,) numbers shown by the counter; none without.
@@ -74,7 +75,7 @@ def animate(
     if glow is not None:
         activity_range = activity_range or activity_limits(glow)
     footer = round(side * FOOTER)
-    azimuths = walk(azimuth, orbit, count)
+    azimuths = walk(azimuth, orbit, count, "animate")
     options = {
         "style": style, "size": (side, side - footer), "azimuths": azimuths, "elevation": elevation,
         "background": background, "renderer": renderer, "quality": quality, "legend": legend, "axes": axes,
@@ -91,24 +92,25 @@ def animate(
     return film
 
 
-def walk(azimuth: float, orbit: float, count: int) -> list[float]:
-    """The eye's azimuth in each frame: a whole turn stops one frame short, so that the loop doesn't stutter."""
+def walk(azimuth: float, orbit: float, count: int, where: str) -> list[float]:
+    """The eye's azimuth in each frame: a whole turn stops one frame short, so that the loop doesn't stutter.
+
+    Raises:
+        ValueError: azimuth or orbit isn't a finite number; `where` says who asks.
+    """
+    azimuth, orbit = as_degrees(azimuth, where, "azimuth"), as_degrees(orbit, where, "orbit")
     pieces = max(count - int(orbit % 360 != 0), 1)  # a part of a turn reaches its end
     return [azimuth + orbit * index / pieces for index in range(count)]
 
 
 def check_fps(fps: Any, where: str) -> float:
-    """Frames a second as a float; ValueError unless above 0 to 60."""
-    if not isinstance(fps, int | float | np.number) or not 0 < fps <= 60:
-        raise ValueError(f"{where}: fps: found {fps!r}, allowed above 0 to 60")
-    return float(fps)
+    """Frames a second as a float; ValueError unless 0.1 to 60: slower ones overflow the clocks of GIF and WebP."""
+    return as_number(fps, where, "fps", 0.1, 60, "0.1 to 60")
 
 
 def check_size(size: Any, where: str) -> int:
     """Pixels of one side, made even; ValueError unless a number of pixels that a body can be drawn with."""
-    if not isinstance(size, int | float | np.number) or not 32 <= size <= 4096:
-        raise ValueError(f"{where}: size: found {size!r}, allowed 32..4096 pixels")
-    return int(size) // 2 * 2
+    return int(as_number(size, where, "size", 32, 4096, "32..4096 pixels")) // 2 * 2
 
 
 def kept_colours(studio: Studio) -> list[tuple[int, int, int]]:

@@ -8,18 +8,25 @@ from __future__ import annotations
 import functools
 import itertools
 import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from visualize.camera import Camera
 from visualize.frames import Box, FloatArray, Picture
-from visualize.legend import inks, load_font
+from visualize.legend import inks
+from visualize.lettering import load_font
 from visualize.stage import SKIRT
+
+if TYPE_CHECKING:
+    from PIL.ImageFont import FreeTypeFont
 
 TICK, LABEL, NAME = 0.45, 1.3, 2.5  # distances from the axis, in heights of a letter
 ROOM = 3.1  # heights of a letter around the box that the axes need
 SPACING = 2.6  # heights of a letter between two numbers at least
 SHORTEST = 2.5  # heights of a letter: an axis seen from its end is left out
+APART = 0.1  # heights of a letter around each text that no other comes into
 SMOOTH = 4  # lines are drawn larger and shrunk
 
 
@@ -60,10 +67,25 @@ def draw_axes(picture: Picture, camera: Camera, box: Box, paper: FloatArray, let
     for start, stop in lines:
         pen.line([*(SMOOTH * start), *(SMOOTH * stop)], fill=190, width=max(round(SMOOTH * height / 480), SMOOTH))
     image.paste(ink, mask=mask.resize((width, height), Image.Resampling.BOX))
-    draw, font = ImageDraw.Draw(image), load_font(0.9 * letter)
-    for place, text in texts:
+    draw, font = ImageDraw.Draw(image), load_font(letter)
+    for place, text in _apart(texts, font, APART * letter):
         draw.text((float(place[0]), float(place[1])), text, fill=ink, font=font, anchor="mm")
     return np.asarray(image)
+
+
+def _apart(texts: Sequence[tuple[FloatArray, str]], font: FreeTypeFont, gap: float) -> list[tuple[FloatArray, str]]:
+    """The texts that don't run into each other: names of axes before numbers, the first before the next."""
+    kept: list[int] = []
+    boxes: list[tuple[float, float, float, float]] = []
+    for index in sorted(range(len(texts)), key=lambda index: texts[index][1] not in "xyz"):
+        place, text = texts[index]
+        left, top, right, bottom = font.getbbox(text, anchor="mm")
+        x, y = float(place[0]), float(place[1])
+        box = (x + left - gap, y + top - gap, x + right + gap, y + bottom + gap)
+        if all(box[0] >= b[2] or box[2] <= b[0] or box[1] >= b[3] or box[3] <= b[1] for b in boxes):
+            kept.append(index)
+            boxes.append(box)
+    return [texts[index] for index in sorted(kept)]
 
 
 def _edges(camera: Camera, box: Box) -> list[FloatArray]:

@@ -8,6 +8,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from visualize.arguments import said
+
 Damage = int | Sequence[int] | Mapping[int, str]
 DAMAGE_COLOUR = (213, 94, 0)  # vermillion of Okabe & Ito: told from black and grey by every eye
 
@@ -23,7 +25,7 @@ def as_steps(steps: Sequence[int] | None, count: int, where: str) -> list[int] |
     try:
         numbers = [int(step) for step in steps]
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}: steps: found {steps!r}, allowed one whole number for each of {count} frames") from None
+        raise ValueError(f"{where}: steps: found {said(steps)}, allowed one whole number for each of {count} frames") from None
     if len(numbers) != count:
         raise ValueError(f"{where}: steps: found {len(numbers)} labels, allowed one for each of {count} frames")
     return numbers
@@ -42,8 +44,8 @@ def as_marks(damage_at: Damage | None, count: int, where: str) -> dict[int, str]
             marks = {int(frame): str(word) for frame, word in damage_at.items()}
         else:
             marks = {int(frame): "damage" for frame in np.atleast_1d(np.asarray(damage_at))}
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: damage_at: found {damage_at!r}, allowed a frame index 0..{count - 1}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where}: damage_at: found {said(damage_at)}, allowed a frame index 0..{count - 1}") from None
     for frame in marks:
         if not 0 <= frame < count:
             raise ValueError(f"{where}: damage_at: found {frame}, allowed a frame index 0..{count - 1}")

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from visualize.figure import COLOURS, INK, QUIET, new_figure, quiet
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,6 +60,7 @@ def costs(panels: Sequence[Sequence[Panel]], *, title: str | None = None, baseli
         [handles[name] for name in shown], shown, loc="outside upper left", ncols=min(6, max(1, len(shown))), frameon=False,
         fontsize=10, labelcolor=INK, title=title, title_fontsize=12, alignment="left",
     )  # fmt: skip
+    literal(figure)
     return figure
 
 

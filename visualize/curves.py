@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visualize.figure import COLOURS, INK, QUIET, new_figure, quiet
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure, quiet, written
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,6 +39,7 @@ def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title:
     right.set_ylim(0, 1.02)
     if title:
         figure.suptitle(title, color=INK, fontsize=13)
+    literal(figure)
     return figure
 
 
@@ -55,6 +56,7 @@ def logged(
     figure = new_figure(9.2, 3.2)
     for axes, (label, names) in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels.items(), strict=True):
         _panel(axes, metrics, x, names, label)
+    literal(figure)
     return figure
 
 
@@ -89,6 +91,7 @@ def timeline(
     at, values = np.asarray(steps, float), np.asarray(iou, float)
     if at.ndim != 1 or values.ndim not in (1, 2) or len(values) != len(at) or values.size == 0:
         raise ValueError(f"timeline: iou: found {values.shape} for steps {at.shape}, allowed (T,) or (T,B) for (T,)")
+    before = [] if axes is None else written(axes)
     if axes is None:
         axes = new_figure(9.2, 3.0).subplots()
     figure = axes.get_figure(root=True)
@@ -116,6 +119,7 @@ def timeline(
         axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     if title:
         axes.set_title(title, color=INK, fontsize=11, loc="left", pad=20 if bands else 8)
+    literal(axes, but=before)
     return figure
 
 

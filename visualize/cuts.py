@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from visualize.arguments import as_columns, as_whole, check_word
 from visualize.fields import as_field, colour_bar, colour_map, limits
-from visualize.figure import INK, QUIET, new_figure
+from visualize.figure import INK, QUIET, literal, new_figure
 from visualize.flat import VIEW_ALONG, View, cut, draw_page, label_cells, over
 from visualize.frames import FloatArray, as_frame, occupied
 
@@ -51,14 +52,12 @@ def cuts(
         ValueError: an argument can't be used; one line says which.
     """
     frame = as_frame(rgba, "cuts")
-    if axis not in VIEW_ALONG:
-        raise ValueError(f"cuts: axis: found {axis!r}, allowed x, y, z")
+    check_word(axis, sorted(VIEW_ALONG), "cuts", "axis")
     view = VIEW_ALONG[axis]
     layers = frame.shape[view.along]
-    if count is not None and not 1 <= count <= layers:
-        raise ValueError(f"cuts: count: found {count}, allowed 1..{layers}, the layers along {axis}")
-    if columns is not None and columns < 1:
-        raise ValueError(f"cuts: columns: found {columns}, allowed 1 or more")
+    if count is not None:
+        count = as_whole(count, "cuts", "count", 1, layers, f"1..{layers}, the layers along {axis}")
+    columns = as_columns(columns, "cuts")
     field = as_field(values, frame.shape[:3], 3, "cuts") if values is not None else None
     positions = _positions(frame, view, count)
     shape = cut(frame, view, 0).shape[:2]
@@ -77,6 +76,7 @@ def cuts(
         label_cells(axes, view, max(shape), across=first, upward=first)
     if mesh is not None and bar is not None:
         colour_bar(mesh, bar, label)
+    literal(figure)
     return figure
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visualize.costs import MARKERS
-from visualize.figure import COLOURS, FAINT, INK, QUIET, new_figure, quiet
+from visualize.figure import COLOURS, FAINT, INK, QUIET, literal, new_figure, quiet
 from visualize.measured import NOT_MEASURED, mark_missing, number, numbers, shown, zoomed
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def bars(
     axes.set_xlabel(label)
     if title:
         axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8 if reference is None else 20)
+    literal(figure)
     return figure
 
 
@@ -115,6 +116,7 @@ def compare(
             handles=handles, loc="outside upper left", ncols=_abreast(list(rows)), frameon=False, fontsize=10,
             labelcolor=INK, title=title, title_fontsize=12, alignment="left", columnspacing=1.6,
         )  # fmt: skip
+    literal(figure)
     return figure
 
 

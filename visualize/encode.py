@@ -1,4 +1,4 @@
-"""Film files: mp4 through imageio-ffmpeg, gif and webp through Pillow; written beside and renamed: no half film is left."""
+"""Film files: mp4 through ffmpeg, gif and webp through Pillow; written beside and renamed: no half film is left."""
 
 from __future__ import annotations
 
@@ -10,17 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visualize.formats.whole import whole_file
 from visualize.frames import Picture
+from visualize.mp4 import has_ffmpeg, write_mp4
+from visualize.writable import room_for, writable
 
 Colour = tuple[int, int, int]
 SUFFIXES = (".mp4", ".gif", ".webp")
-CRF = 18  # x264's constant rate factor: visually lossless
-PRESET = "veryfast"  # measured on films of bodies: files of the same size as "medium" in half the time
-# Said in the file: left unsaid, players guess the colour matrix by the size of the picture, and reds turn orange.
-BT709 = (
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_primaries", "bt709",
-    "-color_trc", "bt709",
-)  # fmt: skip
 MOST_KEPT = 128  # entries of a GIF's 256
 WEBP_METHOD = 2  # of 0..6: a fifth smaller than 0 for half as much time again; above it little is won
 
@@ -29,29 +25,17 @@ def check_film_path(path: str | os.PathLike[str], where: str = "animate") -> Pat
     """The path, if a film can be written there; `where` says who asks, for errors.
 
     Raises:
-        ValueError: the suffix isn't known, the folder is missing, or ffmpeg is needed and missing.
+        ValueError: the suffix isn't known, nothing can be written there, or ffmpeg is needed and missing.
     """
-    film = Path(path)
-    if film.suffix.lower() not in SUFFIXES:
-        raise ValueError(f"{where}: path: found suffix {film.suffix!r}, allowed {', '.join(SUFFIXES)}")
-    if not film.parent.is_dir():
-        raise ValueError(f"{where}: path: found missing folder {film.parent}, allowed an existing folder")
+    film = writable(path, where, SUFFIXES)
     if film.suffix.lower() == ".mp4" and not has_ffmpeg():
         raise ValueError(f"{where}: path: found .mp4 without imageio-ffmpeg (extra 'viz'), allowed .gif or .webp here")
     return film
 
 
-def has_ffmpeg() -> bool:
-    """Whether imageio-ffmpeg and its program are there."""
-    try:
-        import imageio_ffmpeg
-
-        return bool(imageio_ffmpeg.get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
-        return False
-
-
-def write_film(pictures: Iterable[Picture], path: Path, fps: float, keep: Sequence[Colour] = ()) -> None:
+def write_film(
+    pictures: Iterable[Picture], path: Path, fps: float, keep: Sequence[Colour] = (), where: str = "animate"
+) -> None:
     """Writes pictures (h,w,3), all of one even size, as a film that loops; the suffix says how.
 
     Args:
@@ -59,35 +43,16 @@ def write_film(pictures: Iterable[Picture], path: Path, fps: float, keep: Sequen
         path: checked by `check_film_path`.
         fps: frames a second.
         keep: colours that a GIF's palette must hold as they are, rare as they may be; 128 at most.
+        where: who asks, for errors.
+
+    Raises:
+        ValueError: there is no room for the film; what was there before is kept.
     """
     writers: dict[str, Callable[[Iterator[Picture], Path, float], None]] = {
-        ".mp4": _write_mp4, ".gif": partial(_write_gif, keep=keep), ".webp": _write_webp,
+        ".mp4": write_mp4, ".gif": partial(_write_gif, keep=keep), ".webp": _write_webp,
     }  # fmt: skip
-    beside = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
-    try:
-        writers[path.suffix.lower()](iter(pictures), beside, fps)
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _write_mp4(pictures: Iterator[Picture], path: Path, fps: float) -> None:
-    import imageio_ffmpeg
-
-    first = next(pictures)
-    height, width = first.shape[:2]
-    stream = imageio_ffmpeg.write_frames(
-        str(path), (width, height), fps=fps, codec="libx264", pix_fmt_in="rgb24", pix_fmt_out="yuv420p",
-        macro_block_size=2, ffmpeg_log_level="error", quality=None,
-        output_params=["-crf", str(CRF), "-preset", PRESET, "-movflags", "+faststart", "-threads", "2", *BT709],
-    )  # fmt: skip
-    try:
-        stream.send(None)
-        stream.send(np.ascontiguousarray(first))
-        for picture in pictures:
-            stream.send(np.ascontiguousarray(picture))
-    finally:
-        stream.close()
+    with room_for(path, where), whole_file(path) as half:
+        writers[path.suffix.lower()](iter(pictures), half, fps)
 
 
 def _write_gif(pictures: Iterator[Picture], path: Path, fps: float, keep: Sequence[Colour]) -> None:

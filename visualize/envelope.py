@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.figure import COLOURS, INK, QUIET, new_figure, quiet
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
 from visualize.measured import Numbers, mark_missing, numbers, over_bodies, zoomed
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def envelope(
             handles, words, loc="outside upper left", ncols=max(len(handles), 1), frameon=False, fontsize=9, labelcolor=INK,
             title=title, title_fontsize=12, alignment="left", columnspacing=1.4, handlelength=1.8,
         )  # fmt: skip
+    literal(figure)
     return figure
 
 

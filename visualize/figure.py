@@ -6,8 +6,11 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.text import Text
 
 # Okabe & Ito (2008): told apart with every kind of colour vision. Black and yellow are left out: too heavy, too pale.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -33,6 +36,39 @@ def _figure_class() -> Any:
             return stream.getvalue()
 
     return _ShownFigure
+
+
+def written(axes: Axes) -> list[Text]:
+    """The words that stand on axes already."""
+    from matplotlib.text import Text
+
+    return [text for text in axes.findobj(Text) if isinstance(text, Text) and text.get_text()]
+
+
+def literal(drawn: Figure | Axes, but: Collection[Text] = ()) -> None:
+    """Has all words of a Figure or of some axes drawn as they are: matplotlib takes what stands between $ for formulas.
+
+    Only the numbers at ticks keep their way: on logarithmic axes they are formulas of matplotlib's own.
+
+    Args:
+        drawn: what holds the words.
+        but: texts to leave alone.
+    """
+    from matplotlib.axis import Axis
+    from matplotlib.text import Text
+    from matplotlib.ticker import FixedFormatter, FuncFormatter
+
+    kept = set(map(id, but))
+    for axis in (found for found in drawn.findobj(Axis) if isinstance(found, Axis)):
+        kept.add(id(axis.get_offset_text()))
+        for formatter, ticks in (
+            (axis.get_major_formatter(), axis.get_major_ticks()), (axis.get_minor_formatter(), axis.get_minor_ticks())
+        ):  # fmt: skip
+            if not isinstance(formatter, FixedFormatter | FuncFormatter):
+                kept.update(id(label) for tick in ticks for label in (tick.label1, tick.label2))
+    for text in drawn.findobj(Text):
+        if isinstance(text, Text) and id(text) not in kept:
+            text.set_parse_math(False)
 
 
 def quiet(axes: Axes) -> None:

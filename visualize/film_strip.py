@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from visualize.arguments import as_columns, as_whole, as_words, said
 from visualize.clock import Damage, as_marks
 from visualize.fields import activity_limits, glowing
-from visualize.figure import COLOURS, INK, QUIET, new_figure
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.flat import VIEW, composite, draw_page, silhouette
 from visualize.frames import Box, FloatArray, as_frames, body_box
+from visualize.scene import LARGEST
 from visualize.volume import AZIMUTH, ELEVATION, Scene
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+LAST_STEP = 10**15
 WIDEST = 6  # frames in a row before a second one begins
 CAMERA = "camera"
 PIXELS = 120  # an inch
@@ -62,13 +65,9 @@ def film_strip(
     """
     checked = as_frames(frames, "film_strip")
     count = len(checked)
-    views = [view] if isinstance(view, str) else list(view)
-    if not views or any(name != CAMERA and name not in VIEW for name in views):
-        raise ValueError(f"film_strip: view: found {view!r}, allowed {CAMERA}, {', '.join(VIEW)} or several of them")
-    if labels is not None and len(labels) != count:
-        raise ValueError(f"film_strip: labels: found {len(labels)}, allowed one for each of {count} frames")
-    if columns is not None and columns < 1:
-        raise ValueError(f"film_strip: columns: found {columns}, allowed 1 or more")
+    views = as_words(view, (CAMERA, *VIEW), "film_strip", "view")
+    words, columns = _words(labels, count), as_columns(columns, "film_strip")
+    size = as_whole(size, "film_strip", "size", 16, LARGEST, f"16..{LARGEST} pixels")
     marks = as_marks(damage_at, count, "film_strip")
     rendered: list[Any] = []
     if CAMERA in views:
@@ -79,12 +78,23 @@ def film_strip(
         ) as scene:  # fmt: skip
             rendered = [scene.draw(frame, activity=None if glow is None else glow[i]) for i, frame in enumerate(checked)]
     across = min(columns or -(-count // -(-count // WIDEST)), count)
-    words = ["" if labels is None else _word(label) for label in labels or [""] * count]
     return _lay_out(checked, rendered, views, across, size / PIXELS, words, marks, title)
 
 
-def _word(label: str | int) -> str:
-    return label if isinstance(label, str) else f"step {int(label)}"
+def _words(labels: Sequence[str | int] | None, count: int) -> list[str]:
+    """A word under each frame."""
+    if labels is None:
+        return [""] * count
+    if isinstance(labels, str) or not isinstance(labels, Iterable):
+        raise ValueError(f"film_strip: labels: found {said(labels)}, allowed one for each of {count} frames")
+    given = list(labels)
+    if len(given) != count:
+        raise ValueError(f"film_strip: labels: found {len(given)}, allowed one for each of {count} frames")
+    return [label if isinstance(label, str) else f"step {_step(label)}" for label in given]
+
+
+def _step(label: object) -> int:
+    return as_whole(label, "film_strip", "labels", -LAST_STEP, LAST_STEP, "words and whole numbers")
 
 
 def _lay_out(
@@ -128,6 +138,7 @@ def _lay_out(
             _mark(figure, (x - gap / 2) / inches[0], (y + gap) / inches[1], top / inches[1])
     if title:
         figure.text(0.5, 1 - 0.28 / inches[1], title, ha="center", color=INK, fontsize=13)
+    literal(figure)
     return figure
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visualize.arguments import said
+
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
 Picture = NDArray[np.uint8]
@@ -117,7 +119,7 @@ def as_range(limits: tuple[float, float], where: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = float("nan")
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"{where}: activity_range: found {limits!r}, allowed (low, high), finite, low below high")
+        raise ValueError(f"{where}: activity_range: found {said(limits)}, allowed (low, high), finite, low below high")
     return low, high
 
 
@@ -141,4 +143,4 @@ def as_colour(colour: Colour, where: str, field: str = "background") -> FloatArr
             parts = np.zeros(0)
         if parts.shape == (3,) and np.all((parts >= 0) & (parts <= 1)):
             return parts.astype(np.float32)
-    raise ValueError(f"{where}: {field}: found {colour!r}, allowed a CSS name, #rrggbb or three floats 0..1")
+    raise ValueError(f"{where}: {field}: found {said(colour)}, allowed a CSS name, #rrggbb or three floats 0..1")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.figure import COLOURS, INK, QUIET, new_figure
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.measured import NOT_MEASURED, Numbers, mark_missing, numbers, shown
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def heat_map(
     if title:
         axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8)
     _key(figure, table, goal)
+    literal(figure)
     return figure
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visualize.arguments import as_words, said
 from visualize.clock import Damage, as_marks, as_steps
 from visualize.fields import as_field, colour_bar, colour_map, limits
-from visualize.figure import COLOURS, INK, QUIET, new_figure
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.flat import BORDER, cell_ticks
 from visualize.frames import FloatArray, as_frames, occupied
 
@@ -50,14 +51,12 @@ def kymograph(
     Raises:
         ValueError: an argument can't be used; one line says which.
     """
-    rank = 4 if np.ndim(frames) == 4 else 5
+    rank = _rank(frames)
     values = as_field(frames, None, 4, "kymograph", "frames") if rank == 4 else as_frames(frames, "kymograph")
     show = SHOWS[rank][0] if show == "auto" else show  # type: ignore[assignment]
     if show not in SHOWS[rank]:
-        raise ValueError(f"kymograph: show: found {show!r}, allowed auto, {', '.join(SHOWS[rank])} for {rank} axes")
-    names = [axis] if isinstance(axis, str) else list(axis)
-    if not names or any(name not in AXIS for name in names):
-        raise ValueError(f"kymograph: axis: found {axis!r}, allowed x, y, z or several of them")
+        raise ValueError(f"kymograph: show: found {said(show)}, allowed auto, {', '.join(SHOWS[rank])} for {rank} axes")
+    names = as_words(axis, sorted(AXIS), "kymograph", "axis")
     count = len(values)
     numbers = as_steps(steps, count, "kymograph")
     marks = as_marks(damage_at, count, "kymograph")
@@ -73,7 +72,15 @@ def kymograph(
     _mark(figure.axes[: len(names)], edges, marks)
     if title:
         figure.suptitle(title, color=INK, fontsize=13)
+    literal(figure)
     return figure
+
+
+def _rank(frames: ArrayLike) -> int:
+    try:
+        return 4 if np.ndim(frames) == 4 else 5
+    except ValueError:  # ragged: refused by what reads them
+        return 5
 
 
 def _edges(steps: Sequence[int] | None, count: int) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from visualize.frames import Colour, FloatArray, Picture, as_colour, as_picture
+from visualize.lettering import load_font
 
 if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
@@ -31,14 +32,6 @@ class Room(NamedTuple):
 def font_size(size: tuple[int, int]) -> float:
     """Height in pixels of the text in a picture of `size` (width, height)."""
     return max(FONT * min(size), 9.0)
-
-
-def load_font(pixels: float) -> FreeTypeFont:
-    """The font that comes with Pillow, so that a picture looks the same on every machine."""
-    from PIL import ImageFont
-
-    font: FreeTypeFont = ImageFont.load_default(size=pixels)  # type: ignore[assignment]
-    return font
 
 
 def inks(paper: FloatArray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
@@ -177,7 +170,7 @@ def draw_bar(sheet: Picture, room: Room, colours: FloatArray, low: str, high: st
 
     image = Image.fromarray(sheet)
     draw = ImageDraw.Draw(image)
-    pixels = font_size((sheet.shape[1], sheet.shape[0])) * 0.92
+    pixels = font_size((sheet.shape[1], sheet.shape[0]))
     font = load_font(pixels)
     gap = 0.6 * pixels
     aside = max(font.getlength(low), font.getlength(high)) + gap

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.figure import COLOURS, INK, QUIET, new_figure, quiet
+from visualize.arguments import as_whole
+from visualize.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
 from visualize.measured import MOST_ZOOM, Numbers, mark_missing, numbers, over_bodies
 
 if TYPE_CHECKING:
@@ -45,8 +46,7 @@ def recovery(
     Raises:
         ValueError: steps and qualities don't belong together, or no column.
     """
-    if columns < 1:
-        raise ValueError(f"recovery: columns: found {columns}, allowed 1 or more")
+    columns = as_whole(columns, "recovery", "columns", 1, 1000, "1 or more")
     checked = {name: _checked(name, pair) for name, pair in (curves or {}).items()}
     count, across = max(len(checked), 1), min(columns, max(len(checked), 1))
     down = -(-count // across)
@@ -69,6 +69,7 @@ def recovery(
     figure.supxlabel("steps since the cut", color=INK, fontsize=10)
     figure.supylabel("q / q before", color=INK, fontsize=10)
     _key(figure, checked, goal, horizon, title)
+    literal(figure)
     return figure
 
 

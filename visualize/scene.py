@@ -10,19 +10,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visualize import activity as glowing
+from visualize.arguments import as_degrees, as_number, as_whole, check_word, said
 from visualize.axes import axes_margin, draw_axes
 from visualize.camera import MARGIN, Camera, fit
-from visualize.frames import (
-    Box,
-    Colour,
-    FloatArray,
-    Picture,
-    as_activity,
-    as_colour,
-    as_picture,
-    as_range,
-    occupied,
-)
+from visualize.frames import Box, Colour, FloatArray, Picture, as_activity, as_colour, as_picture, as_range, occupied
 from visualize.legend import Legend, Room, bar_height, draw_bar, font_size
 from visualize.probe import choose
 from visualize.quality import QUALITIES
@@ -37,6 +28,7 @@ Style = Literal["voxels", "surface", "activity"]
 STYLES = ("voxels", "surface", "activity")
 AZIMUTH, ELEVATION = -58.0, 24.0
 LARGEST = 8192
+STEEPEST = 89  # degrees: from straight above, nothing says where up is
 NEAR_BLACK = "#07070b"  # the paper of a glow: black alone would hide that the picture has borders
 
 
@@ -70,18 +62,18 @@ class Scene:
         axes: bool = False,
         activity_range: tuple[float, float] | None = None,
     ) -> None:
-        if style not in STYLES:
-            raise ValueError(f"volume: style: found {style!r}, allowed {', '.join(STYLES)}")
-        if quality not in QUALITIES:
-            raise ValueError(f"volume: quality: found {quality!r}, allowed {', '.join(QUALITIES)}")
+        check_word(style, STYLES, "volume", "style")
+        check_word(quality, QUALITIES, "volume", "quality")
         self._size = _checked_size(size)
-        if not np.all(np.isfinite([elevation, *azimuths])):
-            raise ValueError(f"volume: azimuth, elevation: found {azimuths}, {elevation}, allowed finite degrees")
+        azimuths = [as_degrees(azimuth, "volume", "azimuth") for azimuth in azimuths]
+        elevation = as_number(elevation, "volume", "elevation", -STEEPEST, STEEPEST, f"-{STEEPEST}..{STEEPEST} degrees")
         self.box, self.style, self.ground, self.axes = box, style, ground, axes
         self.quality = QUALITIES[quality]
         self.paper = _paper(background, style)
         self.activity_range = None if activity_range is None else as_range(activity_range, "volume")
         bar = bar_height(self._size) if style == "activity" else 0
+        if not isinstance(legend, Mapping | None):
+            raise ValueError(f"volume: legend: found {said(legend)}, allowed a mapping of names to colours")
         self._legend = Legend(legend or {}, (self._size[0], self._size[1] - bar))
         room = self._legend.room
         self._bar = Room(room.left, room.top + room.height, room.width, bar) if bar else None
@@ -177,6 +169,8 @@ def _paper(background: Colour, style: str) -> FloatArray:
 
 
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
-    if np.shape(size) != (2,) or not all(float(n).is_integer() and 16 <= n <= LARGEST for n in size):
-        raise ValueError(f"volume: size: found {size!r}, allowed (width, height) of 16..{LARGEST} pixels each")
-    return int(size[0]), int(size[1])
+    allowed = f"(width, height) of 16..{LARGEST} pixels each"
+    if not isinstance(size, Sequence | np.ndarray) or isinstance(size, str) or len(size) != 2:
+        raise ValueError(f"volume: size: found {said(size)}, allowed {allowed}")
+    width, height = (as_whole(pixels, "volume", "size", 16, LARGEST, allowed) for pixels in size)
+    return width, height

@@ -52,7 +52,7 @@ def side_by_side(
     Args:
         films: name → (T,D,H,W,4), straight RGBA 0..1 (or uint8); one to six of them.
         path: where to; the suffix says which kind of film. The folder must exist.
-        fps: frames a second, up to 60.
+        fps: frames a second, 0.1 to 60.
         size: width and height in pixels of one body's picture (made even).
         orbit: degrees that the eye walks around the bodies over the whole film.
         steps: None: frames of the same index are shown together. (T,) of the longest series: likewise, and counted.
@@ -81,7 +81,7 @@ def side_by_side(
     if lit and activity_range is None:
         activity_range = activity_limits(np.concatenate([glow.ravel() for glow in lit]))
     boxes, box_of = _boxes(checked)
-    azimuths = walk(azimuth, orbit, count)
+    azimuths = walk(azimuth, orbit, count, WHERE)
     options = {
         "style": style, "size": (side, side), "azimuths": azimuths, "elevation": elevation, "background": background,
         "renderer": renderer, "quality": quality, "axes": axes, "activity_range": activity_range,
@@ -95,7 +95,7 @@ def side_by_side(
             for index, pictures in enumerate(studio.draw(clips, azimuths)):
                 yield page.draw(pictures, index, strip.draw(index))
 
-        write_film(bar(ticks, count, progress), film, fps, keep=kept_colours(studio))
+        write_film(bar(ticks, count, progress), film, fps, keep=kept_colours(studio), where=WHERE)
     return film
 
 

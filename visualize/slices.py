@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from visualize.arguments import check_word
 from visualize.fields import as_field, colour_bar, colour_map, limits
-from visualize.figure import INK, QUIET, new_figure
+from visualize.figure import INK, QUIET, literal, new_figure
 from visualize.flat import VIEW, View, brightest, composite, cut, draw_page, label_cells, over, silhouette
 from visualize.frames import FloatArray, as_frame
 
@@ -49,8 +50,7 @@ def slices(
         ValueError: an argument can't be used; one line says which.
     """
     frame = as_frame(rgba, "slices")
-    if mode not in MODES:
-        raise ValueError(f"slices: mode: found {mode!r}, allowed {', '.join(MODES)}")
+    check_word(mode, MODES, "slices", "mode")
     if values is not None and mode == "projection":
         raise ValueError("slices: mode: found 'projection' with values, allowed middle, maximum")
     field = as_field(values, frame.shape[:3], 3, "slices") if values is not None else None
@@ -73,6 +73,7 @@ def slices(
         label_cells(axes, view, max(frame.shape[:3]))
         axes.set_title(name, color=INK, fontsize=11, loc="left")
     _explain(figure, corner, frame, mode, mesh, label or "value")
+    literal(figure)
     return figure
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.figure import COLOURS, INK, new_figure, quiet
+from visualize.figure import COLOURS, INK, literal, new_figure, quiet
 from visualize.measured import Numbers, mark_missing, numbers, over_bodies
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def spectrum(
     axes.margins(x=0.01)
     if title:
         axes.set_title(title, color=INK, fontsize=11, loc="left", pad=8)
+    literal(figure)
     return figure
 
 
@@ -87,7 +88,7 @@ def _draw(axes: Axes, at: Numbers, values: Numbers, mark: str) -> None:
         axes.plot(at[top], median[top], color=PEAK, marker="D", markersize=6, gid="peak", zorder=4)
         late = at[top] > at.min() + 0.7 * np.ptp(at)
         axes.annotate(
-            mark.format(f"{1 / at[top]:.3g}"), (at[top], highest[top]), xytext=(-8 if late else 8, 8),
+            mark.replace("{}", f"{1 / at[top]:.3g}"), (at[top], highest[top]), xytext=(-8 if late else 8, 8),
             textcoords="offset points", color=PEAK, fontsize=10, ha="right" if late else "left",
         )  # fmt: skip
         low, high = axes.get_ylim()

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from visualize.clock import DAMAGE_COLOUR
 from visualize.frames import FloatArray, Picture, as_picture
+from visualize.lettering import load_font
 
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+SMALLEST = 7.0  # pixels of a letter
 DAMAGE_SHOWN = 0.8  # seconds that the word stays
 
 
@@ -37,7 +43,9 @@ class TimeStrip:
             draw.text((left, base), f"step {self._labels[index]}", fill=ink, font=font, anchor="lm")
         word = next((word for at, word in reversed(list(self._marks.items())) if at <= index < at + self._shown), None)
         if word:
-            draw.text((right, base), word, fill=DAMAGE_COLOUR, font=font, anchor="rm")
+            room = right - left - (draw.textlength(f"step {self._labels[-1]}  ", font=font) if self._labels else 0)
+            word, small = _fitted(draw, word, height * 0.42, room)
+            draw.text((right, base), word, fill=DAMAGE_COLOUR, font=small, anchor="rm")
         span = (right - left) / max(self._count - 1, 1)
         draw.rectangle((left, line, right, line + thick - 1), fill=faint)
         if self._count > 1:
@@ -56,10 +64,16 @@ def name_strip(size: tuple[int, int], paper: FloatArray, name: str, note: str = 
     image = sheet(size, as_picture(paper))
     draw = ImageDraw.Draw(image)
     for text, pixels, middle in ((name, height * 0.42, 0.34), (note, max(height * 0.25, 10.0), 0.8)):
-        wide = draw.textlength(text, font=load_font(pixels))
-        pixels = max(pixels * min(1.0, 0.94 * width / max(wide, 1.0)), 7.0)
-        draw.text((width / 2, height * middle), text, fill=ink, font=load_font(pixels), anchor="mm")
+        line, font = _fitted(draw, text, pixels, 0.94 * width)
+        draw.text((width / 2, height * middle), line, fill=ink, font=font, anchor="mm")
     return np.asarray(image)
+
+
+def _fitted(draw: ImageDraw, text: str, pixels: float, room: float) -> tuple[str, FreeTypeFont]:
+    """A text as one line, and the font that is made smaller, to a point, until it fits."""
+    line = " ".join(text.split())
+    wide = draw.textlength(line, font=load_font(pixels))
+    return line, load_font(max(pixels * min(1.0, room / max(wide, 1.0)), SMALLEST))
 
 
 def sheet(size: tuple[int, int], paper: Picture) -> Any:
@@ -68,13 +82,6 @@ def sheet(size: tuple[int, int], paper: Picture) -> Any:
 
     red, green, blue = paper.tolist()
     return Image.new("RGB", size, (red, green, blue))
-
-
-def load_font(pixels: float) -> Any:
-    """The font that comes with Pillow: the same letters on every machine."""
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size=pixels)
 
 
 def inks(paper: Picture) -> tuple[tuple[int, int, int], tuple[int, int, int]]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
+from visualize.arguments import as_box
 from visualize.frames import Box, Colour, Picture, as_frame, body_box
 from visualize.scene import AZIMUTH, ELEVATION, STYLES, Scene, Style
 
@@ -57,8 +58,9 @@ def volume(
         ValueError: an argument can't be used; one line says which.
     """
     frame = as_frame(rgba, "volume")
+    filled = body_box(frame) if box is None else as_box(box, "volume")
     with Scene(
-        box or body_box(frame), style, quality=quality, size=size, azimuths=[azimuth], elevation=elevation,
+        filled, style, quality=quality, size=size, azimuths=[azimuth], elevation=elevation,
         background=background, renderer=renderer, ground=ground, legend=legend, axes=axes, activity_range=activity_range,
     ) as scene:  # fmt: skip
         return scene.draw(frame, activity=activity)

@@ -10,7 +10,8 @@ from visualize import probe
 from visualize.activity import inferno
 from visualize.axes import draw_axes
 from visualize.frames import body_box
-from visualize.legend import Legend, load_font
+from visualize.legend import Legend
+from visualize.lettering import load_font
 from visualize.quality import scattered
 from visualize.sky import floor_shade, measure_sky
 from visualize.volume import STYLES, Scene
@@ -189,6 +190,28 @@ class TestAxes:
         drawn = (lines < 230).any(axis=-1)
         assert drawn.sum() > 100 and not (drawn & body[: len(drawn)]).any()
         assert not drawn[0].any() and not drawn[-1].any() and not drawn[:, 0].any() and not drawn[:, -1].any()
+
+    @pytest.mark.parametrize("size", [(17, 11, 13), (16, 16, 16), (40, 6, 6)])
+    def test_no_word_runs_into_another_on_an_orbit(self, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+        from PIL import ImageDraw
+
+        said: list[tuple[str, tuple[float, float, float, float]]] = []
+
+        def listen(self: ImageDraw.ImageDraw, place: tuple[float, float], text: str, **more: object) -> None:
+            said.append((text, self.textbbox(place, text, font=more["font"], anchor=more["anchor"])))
+
+        monkeypatch.setattr(ImageDraw.ImageDraw, "text", listen)
+        azimuths, box = list(range(0, 360, 5)), (np.zeros(3, np.float32), np.array(size, np.float32))
+        paper = np.full((240, 240, 3), 255, np.uint8)
+        with Scene(box, axes=True, azimuths=azimuths, size=(240, 240), renderer="raymarch") as scene:
+            for azimuth in azimuths:
+                said.clear()
+                draw_axes(paper, scene.camera.turned(azimuth), scene.box, scene.paper, 9)
+                for one, (_, first) in enumerate(said):
+                    for _, second in said[:one]:
+                        apart = first[2] <= second[0] or second[2] <= first[0], first[3] <= second[1] or second[3] <= first[1]
+                        assert any(apart), azimuth
+                assert {"x", "y", "z"} & {text for text, _ in said}
 
     def test_numbers_stand_at_their_cells(self, animal: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
         from PIL import ImageDraw

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visualize.arguments import as_number, said
 from visualize.frames import FloatArray, Picture, as_frames, as_picture
 
 Numbers = NDArray[Any]
@@ -75,32 +75,44 @@ def check_content(
         raise ValueError(f"save: frames: found shape {given.shape}, allowed (T,D,H,W,4) or (D,H,W,4)")
     single = given.ndim == 4
     checked = as_frames(given[None] if single else given, "save")
-    if isinstance(cell_size, bool) or not isinstance(cell_size, int | float) or not 0 < cell_size < math.inf:
-        raise ValueError(f"save: cell_size: found {cell_size!r}, allowed a finite number above 0")
+    least, most = np.nextafter(0, 1), np.finfo(np.float64).max
+    cell_size = as_number(cell_size, "save", "cell_size", float(least), float(most), "a finite number above 0")
     classes = None if labels is None else _check_labels(labels, given.shape[:-1], single)
-    if classes is None and (np.size(names or ()) or (palette is not None and np.size(palette))):
+    if classes is None and (_some(names) or _some(palette)):
         raise ValueError("save: names, palette: found some without labels, allowed only together with labels")
     highest = -1 if classes is None else int(classes.max())
     return Content(
         checked, _check_steps(steps, len(checked)), classes, _check_names(names, highest), _check_palette(palette, highest),
-        float(cell_size), single, given.dtype.kind in "iu", progress,
+        cell_size, single, given.dtype.kind in "iu", progress,
     )  # fmt: skip
+
+
+def _some(given: Any) -> bool:
+    """Whether something was given, of whatever kind: None and empty sequences are nothing."""
+    return given is not None and not (isinstance(given, Sized) and len(given) == 0)
+
+
+def _array(values: Any, field: str, allowed: str) -> Numbers:
+    try:
+        return np.asarray(values)
+    except ValueError:
+        raise ValueError(f"save: {field}: found rows of different lengths, allowed {allowed}") from None
 
 
 def _check_steps(steps: Sequence[float] | None, count: int) -> Numbers:
     if steps is None:
         return np.arange(count, dtype=np.int64)
-    array = np.asarray(steps)
+    array = _array(steps, "steps", f"one for each of {count} frames")
     if array.shape != (count,):
         raise ValueError(f"save: steps: found shape {array.shape}, allowed one for each of {count} frames")
     # Tools take two frames of one time for two parts of one picture.
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all() or (np.diff(array.astype(np.float64)) <= 0).any():
-        raise ValueError(f"save: steps: found {array.tolist()}, allowed finite numbers, each above the one before"[:300])
+        raise ValueError(f"save: steps: found {said(array.tolist())}, allowed finite numbers, each above the one before")
     return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
 def _check_labels(labels: ArrayLike, shape: tuple[int, ...], single: bool) -> Numbers:
-    array = np.asarray(labels)
+    array = _array(labels, "labels", f"integers {shape}")
     if array.dtype.kind not in "iub" or array.shape != shape:
         raise ValueError(f"save: labels: found {array.dtype} {array.shape}, allowed integers {shape}")
     if int(array.min()) < 0 or int(array.max()) >= 1 << 32:
@@ -110,17 +122,18 @@ def _check_labels(labels: ArrayLike, shape: tuple[int, ...], single: bool) -> Nu
 
 
 def _check_names(names: Sequence[str] | None, highest: int) -> tuple[str, ...]:
-    if names is None or len(names) == 0:
+    if names is None or not _some(names):
         return ()
-    if isinstance(names, str) or not all(isinstance(name, str) for name in names) or len(names) <= highest:
-        raise ValueError(f"save: names: found {names!r}, allowed a word for each label 0..{highest}, 'empty' first"[:300])
-    return tuple(names)
+    words = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
+    if not all(isinstance(word, str) for word in words) or len(words) <= highest:
+        raise ValueError(f"save: names: found {said(names)}, allowed a word for each label 0..{highest}, 'empty' first")
+    return tuple(str(word) for word in words)
 
 
 def _check_palette(palette: ArrayLike | None, highest: int) -> Picture | None:
-    if palette is None or np.size(palette) == 0:
+    if palette is None or not _some(palette):
         return None
-    colours = np.asarray(palette)
+    colours = _array(palette, "palette", f"(n,3), a colour for each label 0..{highest}")
     if colours.dtype.kind not in "fiu" or colours.ndim != 2 or colours.shape[1] not in (3, 4) or len(colours) <= highest:
         found = f"{colours.dtype} {colours.shape}"
         raise ValueError(f"save: palette: found {found}, allowed (n,3), a colour for each label 0..{highest}")

@@ -16,6 +16,7 @@ from visualize.formats.npz import write_npz
 from visualize.formats.ome_zarr import write_zarr
 from visualize.formats.vox import write_vox
 from visualize.formats.vti import write_pvd, write_vti
+from visualize.writable import room_for, writable
 
 
 class Format(NamedTuple):
@@ -78,21 +79,18 @@ def save(
             which, and nothing is written.
     """
     target, chosen = _check_path(path)
-    chosen.write(check_content(frames, steps, names, palette, labels, cell_size, progress), target)
+    content = check_content(frames, steps, names, palette, labels, cell_size, progress)
+    with room_for(target, "save"):
+        chosen.write(content, target)
     return target
 
 
 def _check_path(path: str | os.PathLike[str]) -> tuple[Path, Format]:
     """The path and how to write it, if a file can be written there."""
-    target = Path(path)
-    suffix = next((known for known in FORMATS if target.name.lower().endswith(known) and target.name.lower() != known), None)
-    if suffix is None:
-        raise ValueError(f"save: path: found suffix {target.suffix!r}, allowed {', '.join(FORMATS)}")
-    if not target.parent.is_dir():
-        raise ValueError(f"save: path: found missing folder {target.parent}, allowed an existing folder")
-    chosen = FORMATS[suffix]
-    if target.is_dir() and not chosen.folder:
-        raise ValueError(f"save: path: found a folder named {target}, allowed a file's name")
+    name = Path(path).name.lower() if isinstance(path, str | os.PathLike) else ""
+    suffix = next((known for known in FORMATS if name.endswith(known)), "")
+    chosen = FORMATS.get(suffix, FORMATS[".npz"])  # what isn't known is refused in the next line
+    target = writable(path, "save", tuple(FORMATS), folder=chosen.folder)
     if chosen.library and importlib.util.find_spec(chosen.library) is None:
         here = ", ".join(known for known, one in FORMATS.items() if not one.library)
         raise ValueError(

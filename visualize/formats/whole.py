@@ -8,16 +8,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from visualize.writable import beside
+
 
 @contextmanager
 def whole_file(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it takes the place of `path` when the block ends well."""
-    beside = path.with_name(f".{path.stem}.tmp-{os.getpid()}{path.suffix}")
+    half = beside(path)
     try:
-        yield beside
-        os.replace(beside, path)
+        yield half
+        os.replace(half, path)
     finally:
-        beside.unlink(missing_ok=True)
+        half.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -26,20 +28,20 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
     No system call swaps two folders everywhere, so that an old one steps aside first and is deleted last.
     """
-    beside, old = (path.with_name(f".{path.name}.{word}-{os.getpid()}") for word in ("tmp", "old"))
+    new, old = (path.with_name(f".{path.name}.{word}-{os.getpid()}") for word in ("tmp", "old"))
     try:
-        beside.mkdir()
-        yield beside
+        new.mkdir()
+        yield new
         if path.exists():
             os.rename(path, old)
         try:
-            os.rename(beside, path)
+            os.rename(new, path)
         except OSError:
             if old.exists():
                 os.rename(old, path)
             raise
     finally:
-        for left in (beside, old):
+        for left in (new, old):
             shutil.rmtree(left, ignore_errors=True)
 
 

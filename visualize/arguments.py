@@ -1,0 +1,105 @@
+"""What a caller gave, read as a number, one of some words or a box: a clear line instead of a trace where it isn't one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from visualize.frames import Box
+
+LONGEST = 120  # letters of a value in an error
+FARTHEST = 1e6  # cells: float32 still tells one from the next
+
+
+def said(value: Any) -> str:
+    """A value as it stands in an error: one line, not too long."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+
+
+def as_number(value: Any, where: str, field: str, low: float, high: float, allowed: str) -> float:
+    """A float from low to high, from a number of any library; not from words or booleans.
+
+    Raises:
+        ValueError: `where: field: found value, allowed allowed`.
+    """
+    try:
+        number = math.nan if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value) else float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not low <= number <= high:
+        raise ValueError(f"{where}: {field}: found {said(value)}, allowed {allowed}")
+    return number
+
+
+def as_whole(value: Any, where: str, field: str, low: int, high: float, allowed: str) -> int:
+    """A whole number from low to high; `as_number` for the rest.
+
+    Raises:
+        ValueError: `where: field: found value, allowed allowed`.
+    """
+    number = as_number(value, where, field, low, high, allowed)
+    if not number.is_integer():
+        raise ValueError(f"{where}: {field}: found {said(value)}, allowed {allowed}")
+    return int(number)
+
+
+def as_degrees(value: Any, where: str, field: str) -> float:
+    """A finite angle.
+
+    Raises:
+        ValueError: it isn't one.
+    """
+    return as_number(value, where, field, -1e9, 1e9, "finite degrees")
+
+
+def as_columns(columns: Any, where: str) -> int | None:
+    """How many stand in a row; None leaves it to the picture.
+
+    Raises:
+        ValueError: less than one, or no whole number.
+    """
+    return None if columns is None else as_whole(columns, where, "columns", 1, math.inf, "1 or more")
+
+
+def check_word(word: Any, known: Iterable[str], where: str, field: str) -> None:
+    """Refuses what isn't one of the known words.
+
+    Raises:
+        ValueError: it isn't.
+    """
+    words = tuple(known)
+    if not isinstance(word, str) or word not in words:
+        raise ValueError(f"{where}: {field}: found {said(word)}, allowed {', '.join(words)}")
+
+
+def as_words(words: str | Sequence[str], known: Iterable[str], where: str, field: str) -> list[str]:
+    """One of the known words, or several of them, as a list.
+
+    Raises:
+        ValueError: none, or one that isn't known.
+    """
+    allowed = tuple(known)
+    found = [words] if isinstance(words, str) else list(words) if isinstance(words, Iterable) else []
+    if not found or not all(isinstance(word, str) and word in allowed for word in found):
+        raise ValueError(f"{where}: {field}: found {said(words)}, allowed {', '.join(allowed)} or several of them")
+    return found
+
+
+def as_box(box: Any, where: str) -> Box:
+    """Low and high corner (x,y,z) of a box in cells.
+
+    Raises:
+        ValueError: they aren't two times three finite numbers, the second above the first.
+    """
+    try:
+        corners = np.asarray(box, np.float64) if not isinstance(box, str) else np.empty(0)
+    except (TypeError, ValueError):
+        corners = np.empty(0)
+    if corners.shape != (2, 3) or not (np.abs(corners) <= FARTHEST).all() or not (corners[0] < corners[1]).all():
+        raise ValueError(f"{where}: box: found {said(box)}, allowed two corners (x,y,z) in cells, low below high")
+    return corners[0].astype(np.float32), corners[1].astype(np.float32)
