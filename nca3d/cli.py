@@ -36,15 +36,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except RunError as error:
         return _complain(error, 1)
+    except BrokenPipeError:  # `nca3d targets | head`: nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except PermissionError as error:
         return _complain(InputError(error.filename or "file", "place", error.strerror, "one that can be written"), 2)
+    except OSError as error:  # a disk, a program or a network that failed: not a bug of ours, so no trace
+        return _complain(" ".join(f"nca3d: {error}".split()), 1)
     except KeyboardInterrupt as stop:
         return 130 if stop.args else _complain("stopped", 130)  # with a message, training has told it already
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else _complain(leaving.code, 1) if leaving.code else 0
-    except BrokenPipeError:  # `nca3d targets | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def _complain(error: object, code: int) -> int:
