@@ -25,6 +25,7 @@ _HOMES = {
     "Config": "nca3d.config",
     "ConvRule": "nca3d.rules",
     "Cut": "nca3d.evaluation.story",
+    "GMLPRule": "nca3d.rules",
     "InputError": "nca3d.errors",
     "RunError": "nca3d.errors",
     "Rule": "nca3d.rules",

@@ -86,7 +86,8 @@ def rollout(
         first_step: absolute number of the first step: a rollout of 10 + 10 steps equals one of 20 if this counts on.
         sample_ids: int (B,), who each sample is for the fire masks; default 0 .. B−1.
         fire_masks: bool (steps, B, 1, D, H, W) instead of the draw.
-        inputs: external channels, for rules that take them (`ConvRule` takes none).
+        inputs: float (B, E, D, H, W), fed in from outside in every step, for rules that take so many external channels
+            (`GMLPRule`; `ConvRule` takes none).
         executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`.
         memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments
             of this many steps, or "auto" (keep while it fits in the budget, else segments of about √steps).
@@ -107,6 +108,8 @@ def rollout(
         raise ValueError(f"sample_ids: found shape {tuple(ids.shape)}, allowed ({batch},)")
     given = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
+    if inputs is not None:
+        rule = Fed(rule, inputs.to(device))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     plan = Memory.of(memory, memory_budget)
 
@@ -120,6 +123,33 @@ def rollout(
         return state
     numbers = torch.tensor([first_step, *(first_step + stop for stop in _stops(steps, record_every))])
     return Trajectory(recorded if isinstance(state, Compact) else torch.stack(recorded), numbers)
+
+
+class Fed(Rule):
+    """A rule with what is fed into it from outside: to executors a rule like any other, whose step is its own."""
+
+    def __init__(self, rule: Rule, inputs: Tensor) -> None:
+        given = (rule.channels, rule.visible, rule.visible_kind, rule.fire_rate, rule.alive_threshold, rule.step_size)
+        super().__init__(*given, rule.padding)
+        self.rule, self.inputs = rule, inputs
+        self.train(rule.training)
+
+    def forward(self, state: Tensor, fire: Tensor) -> Tensor:
+        """One step of the rule with the inputs."""
+        after: Tensor = self.rule(state, fire, self.inputs)
+        return after
+
+    def kernels(self) -> list[Tensor | None]:
+        """The rule's."""
+        return self.rule.kernels()
+
+    def update(self, perception: Tensor) -> Tensor:
+        """The rule's."""
+        return self.rule.update(perception)
+
+    def spec(self) -> dict[str, Any]:
+        """The rule's."""
+        return self.rule.spec()
 
 
 def _stops(steps: int, record_every: int | None) -> list[int]:
@@ -141,8 +171,10 @@ def _check(
         raise ValueError(f"steps: found {steps}, allowed 0 or more")
     if record_every is not None and record_every < 1:
         raise ValueError(f"record_every: found {record_every}, allowed 1 or more, or None")
-    if inputs is not None:
-        raise ValueError(f"inputs: found a tensor, allowed None: {type(rule).__name__} takes no external channels")
+    external = getattr(rule, "external", 0)
+    if inputs is not None and tuple(inputs.shape) != (shape[0], external, *shape[2:]):
+        wanted = f"({shape[0]}, {external}, D, H, W)" if external else f"None: {type(rule).__name__} takes no external channels"
+        raise ValueError(f"inputs: found shape {tuple(inputs.shape)}, allowed {wanted}")
     expected = (steps, shape[0], 1, *shape[2:])
     if fire_masks is not None and (tuple(fire_masks.shape) != expected or fire_masks.dtype != torch.bool):
         raise ValueError(f"fire_masks: found {fire_masks.dtype} {tuple(fire_masks.shape)}, allowed bool {expected}")

@@ -28,7 +28,7 @@ class Rule(nn.Module, ABC):
     Args:
         channels: channels of the state = visible · alpha · hidden.
         visible: number of visible channels; alpha is the channel after them.
-        visible_kind: "rgb" (premultiplied colours) or "classes" (logits; class 0 is empty).
+        visible_kind: "rgb" (premultiplied colours), "classes" (logits; class 0 is empty) or "signal" (numbers; no body).
         fire_rate: probability that a cell updates in a step, 0 < rate <= 1.
         alive_threshold: a cell is alive when its alpha, or that of a neighbour, is above it (strictly); None = there is no
             alive mask: every cell is alive.
@@ -49,7 +49,7 @@ class Rule(nn.Module, ABC):
         self,
         channels: int,
         visible: int = 3,
-        visible_kind: Literal["rgb", "classes"] = "rgb",
+        visible_kind: Literal["rgb", "classes", "signal"] = "rgb",
         fire_rate: float = 0.5,
         alive_threshold: float | None = 0.1,
         step_size: float = 1.0,
@@ -60,8 +60,8 @@ class Rule(nn.Module, ABC):
             raise ValueError(
                 f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)"
             )
-        if visible_kind not in ("rgb", "classes"):
-            raise ValueError(f"visible_kind: found {visible_kind!r}, allowed 'rgb', 'classes'")
+        if visible_kind not in ("rgb", "classes", "signal"):
+            raise ValueError(f"visible_kind: found {visible_kind!r}, allowed 'rgb', 'classes', 'signal'")
         if visible_kind == "rgb" and visible != 3:
             raise ValueError(f"visible: found {visible}, allowed 3 where visible_kind is 'rgb'")
         if not 0 < fire_rate <= 1:
