@@ -13,8 +13,9 @@ import nca3d
 from nca3d import cli
 from nca3d.chosen import body_of
 from nca3d.fire import fire_mask
-from nca3d.live.page import live_page
+from nca3d.live.page import ENGINE, live_page, script
 from nca3d.rules import ConvRule
+from visualize.viewer import source
 
 SEED = 7
 
@@ -209,7 +210,11 @@ def test_bad_input_is_one_line(argv, words, tmp_path, monkeypatch, capsys):
 
 
 def test_the_page_in_docs_lives(page_of):
-    page = opened(page_of, Path(__file__).parents[2] / "docs" / "live.html")
+    file = Path(__file__).parents[2] / "docs" / "live.html"
+    parts = [script(name) for name in (*ENGINE, "worker.js", "page.js")]
+    parts += [source(name) for name in ("volume.js", "parts.js", "creature.js", "body.glsl", "style.css")]
+    assert all(part in file.read_text() for part in parts), "made anew by: nca3d export zoo:axolotl --live docs/live.html"
+    page = opened(page_of, file)
     wait_for(page, "creature.last.iou > 0.95")
     page.keyboard.press("h")
     page.wait_for_function("creature.last.iou < 0.9", timeout=20_000)
