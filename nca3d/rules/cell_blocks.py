@@ -50,9 +50,8 @@ class _Step(torch.autograd.Function):
         padded = _with_outside(rows, rule.features)
         after = torch.empty_like(rows)
         for cells in blocks(rule, rows.shape[1]):
-            part = _part(rule, own, cells)
-            near = padded[rule.neighbours[cells]]
-            after[cells] = _block(rule, seed, ctx.dtype, cells, rows[cells], near, firing[cells], outside[cells], part)
+            seen = _seen(rule, padded, outside, cells)
+            after[cells] = _block(rule, seed, ctx.dtype, cells, rows[cells], seen, firing[cells], _part(rule, own, cells))
         return after
 
     @staticmethod
@@ -69,15 +68,18 @@ class _Step(torch.autograd.Function):
             with torch.enable_grad():
                 part = {name: tensor.detach().requires_grad_() for name, tensor in _part(rule, own, cells).items()}
                 here = rows[cells].detach().requires_grad_()
-                near = padded[rule.neighbours[cells]].requires_grad_()
-                fed = outside[cells].detach().requires_grad_(into_outside is not None)
-                after = _block(rule, ctx.seed, ctx.dtype, cells, here, near, firing[cells], fed, part)
-            leaves = [here, near, *([fed] if into_outside is not None else []), *part.values()]
-            into = torch.autograd.grad(after, leaves, into_after[cells], allow_unused=True, materialize_grads=True)
+                seen = _seen(rule, padded, outside, cells).requires_grad_()
+                after = _block(rule, ctx.seed, ctx.dtype, cells, here, seen, firing[cells], part)
+            into = torch.autograd.grad(
+                after, [here, seen, *part.values()], into_after[cells], allow_unused=True, materialize_grads=True
+            )
             into_rows[cells] += into[0]
-            into_padded.index_add_(0, rule.neighbours[cells].flatten(), into[1].flatten(0, 1))
+            *near, own_seen, fed = into[1].split([rule.features] * 7 + [rule.external], dim=-1)
+            into_rows[cells, :, : rule.features] += own_seen
+            for neighbours, gradient in zip(rule.neighbours[cells].T, near, strict=True):
+                into_padded.index_add_(0, neighbours, gradient)
             if into_outside is not None:
-                into_outside[cells] = into[2]
+                into_outside[cells] = fed
             for name, total, gradient in zip(names, into_own, into[-len(names) :], strict=True):
                 if total is None:
                     continue
@@ -101,13 +103,18 @@ def _part(rule: GMLPRule, own: tuple[Tensor, ...] | list[Tensor], cells: slice) 
     }
 
 
+def _seen(rule: GMLPRule, padded: Tensor, outside: Tensor, cells: slice) -> Tensor:
+    """What some cells see, (n, B, 7·F + E): their neighbours, themselves, what is fed in."""
+    near = [padded[neighbours] for neighbours in rule.neighbours[cells].T]
+    return torch.cat([*near, padded[cells], outside[cells]], dim=-1)
+
+
 def _block(
-    rule: GMLPRule, seed: int | None, dtype: torch.dtype | None, cells: slice, rows: Tensor, near: Tensor, firing: Tensor,
-    outside: Tensor, part: dict[str, Tensor],
+    rule: GMLPRule, seed: int | None, dtype: torch.dtype | None, cells: slice, rows: Tensor, seen: Tensor, firing: Tensor,
+    part: dict[str, Tensor],
 ) -> Tensor:  # fmt: skip
-    """Some cells after the step: rows (n, B, F + M), near (n, 6, B, F), firing (n, B, 1), outside (n, B, E)."""
-    own, memory = rows[..., : rule.features], rows[..., rule.features :]
-    seen = torch.cat([near.transpose(1, 2).flatten(2), own, outside], dim=-1)
+    """Some cells after the step: rows (n, B, F + M), seen (n, B, 7·F + E), firing (n, B, 1)."""
+    memory = rows[..., rule.features :]
     with _drawing(seed, cells), torch.autocast(rows.device.type, dtype=dtype, enabled=dtype is not None):
         out, memory = rule.cell(rule.cells.of(part, cells), seen, memory)
     return torch.where(firing, rule.moved(rows, out.to(rows.dtype), memory.to(rows.dtype)), rows)
