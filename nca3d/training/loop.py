@@ -17,6 +17,7 @@ from nca3d.errors import InputError, RunError
 from nca3d.rules.cell import Rule
 from nca3d.training import checkpoint
 from nca3d.training.log import Log
+from nca3d.training.reach import reach_note
 from nca3d.training.run_folder import open_run_folder
 from nca3d.training.stop import StopSignal
 from nca3d.training.threads import threads
@@ -53,6 +54,8 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
     config = config.anchored()
     load_plugins(config)
     trainer = Trainer.begin(config)
+    if far := reach_note(trainer.target, config.steps_range[1]):
+        print(far, file=sys.stderr)
     with open_run_folder(config, resume) as folder, StopSignal() as stop, threads(config):
         if resume is not None:
             saved = checkpoint.load(folder.path)
