@@ -1,4 +1,4 @@
-"""Can a body be grown in the steps that it is given? Growth moves at most one cell a step (law 2), and seldom through nothing."""
+"""Can a body be grown in the steps that it is given? Growth moves one cell a step at most (law 2), seldom through nothing."""
 
 from __future__ import annotations
 
