@@ -224,7 +224,7 @@ class GMLPRule(Rule):
 
     def update(self, perception: Tensor) -> Tensor:
         """Not asked: which weights a cell has depends on where it is."""
-        raise NotImplementedError("a gMLP cell is asked by GMLPRule.cell, with the weights of its place")
+        raise TypeError("update: found a gMLP cell, allowed GMLPRule.cell: which weights it has depends on its place")
 
     def spec(self) -> dict[str, Any]:
         """Keyword arguments that build this rule anew (without its weights)."""
