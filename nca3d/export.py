@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -58,13 +57,11 @@ def run(args: argparse.Namespace) -> None:
     if story is not None:
         from visualize.formats import save
 
-        # A cut takes no time: the frame after it stands half a step later, so that times rise.
-        times = [now + 0.5 * (now == before) for before, now in pairwise([-1, *story.steps])]
         for file in args.files:
             print(
                 save(
-                    story.frames, file, steps=times, names=target.names or None, palette=target.palette, labels=story.labels,
-                    progress=True,
+                    story.frames, file, steps=story.times, names=target.names or None, palette=target.palette,
+                    labels=story.labels, progress=True,
                 )
             )
 
@@ -80,7 +77,7 @@ def _check(args: argparse.Namespace) -> None:
     for flag, file, suffixes in asked:
         if file is None:
             continue
-        writable(file, flag, suffixes, folder=file.suffix == ".zarr")
+        writable(file, flag, suffixes, folder=file.suffix.lower() == ".zarr")
         if file.resolve() in seen:
             raise InputError(flag, "file", file, "another name for each file")
         seen.add(file.resolve())
@@ -93,7 +90,8 @@ def _check_body(files: list[Path], story: Story) -> None:
         InputError: a body without any cell, or too large.
     """
     for file in files:
-        if file.suffix in (".glb", ".vox") and not (story.frames[-1][..., 3] > 0).any():
-            raise InputError(file, "body", f"no cell at step {story.steps[-1]}", f"a body that lives, for {file.suffix}")
-        if file.suffix == ".vox" and max(story.frames.shape[1:4]) > VOX_SIDE:
+        suffix = file.suffix.lower()
+        if suffix in (".glb", ".vox") and not (story.frames[-1][..., 3] > 0).any():
+            raise InputError(file, "body", f"no cell at step {story.steps[-1]}", f"a body that lives, for {suffix}")
+        if suffix == ".vox" and max(story.frames.shape[1:4]) > VOX_SIDE:
             raise InputError(file, "size", max(story.frames.shape[1:4]), f"at most {VOX_SIDE} cells a side for .vox")

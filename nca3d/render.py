@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,15 +44,16 @@ def run(args: argparse.Namespace) -> None:
         return
     rule = asked.chosen.rule()
     target = asked.chosen.body(rule)
-    story = asked.tell(rule, target, hurt=out.suffix != ".png")
+    suffix = out.suffix.lower()
+    story = asked.tell(rule, target, hurt=suffix != ".png")
     out.parent.mkdir(parents=True, exist_ok=True)
     legend = legend_of(target)
-    if out.suffix == ".html":
+    if suffix == ".html":
         from visualize.viewer import movie
 
         title = f"{target.name}, {len(story.steps)} frames of {story.steps[-1]} steps"
         movie(story.frames, out, steps=story.steps, damage_at=story.marks, title=title, fps=args.fps, legend=legend)
-    elif out.suffix == ".png":
+    elif suffix == ".png":
         _still(story, out, args, legend)
     else:
         from visualize.animate import animate
@@ -74,8 +76,14 @@ def _check(args: argparse.Namespace) -> None:
         errors.append(InputError("--pixels", "number", args.pixels, "64 .. 4096"))
     if not 0.1 <= args.fps <= 60:
         errors.append(InputError("--fps", "number", args.fps, "0.1 to 60"))
+    if not math.isfinite(args.orbit):
+        errors.append(InputError("--orbit", "degrees", args.orbit, "a finite number"))
     if errors:
         raise InputErrors(errors)
+    if args.background != "auto":
+        from visualize.frames import as_colour
+
+        as_colour(args.background, "--background")
     if args.out is not None:
         from visualize.writable import writable
 
@@ -88,6 +96,8 @@ def _default(asked: Showing) -> Path:
 
     suffix = ".mp4" if has_ffmpeg() else ".gif"
     folder = Path(asked.chosen.name)
+    if folder.parent.name == "checkpoints":  # whose files are counted and digested: the film goes to the run
+        folder = folder.parent.parent
     return folder / f"render{suffix}" if folder.is_dir() else Path("runs") / f"{asked.chosen.stem}{suffix}"
 
 

@@ -99,3 +99,13 @@ def test_a_story_is_what_rollout_and_damage_say():
 
         state = nca3d.rollout(rule, nca3d.seed_state(rule, target.size), 12, random_seed=evaluation_seed(0, SEED))
     assert np.allclose(plain.frames[-1], nca3d.to_rgba(state, rule, target.palette)[0], atol=1e-5)
+
+
+def test_two_cuts_at_one_step_and_large_suffixes(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    life = ["--steps", "12", "--every", "6", "--damage", "6:sphere:0.3", "6:half_space:0.5:+x"]
+    assert cli.main(["export", "zoo:cross", "two.NPZ", *life]) == 0
+    times = np.load("two.NPZ")["steps"]
+    assert (np.diff(times) > 0).all() and len(times) == 5
+    assert cli.main(["render", "zoo:cross", "--out", "U.PNG", *QUICK]) == 0
+    assert cli.main(["render", "zoo:cross", "--orbit", "nan"]) == 2

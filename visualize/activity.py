@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from visualize.camera import Camera
-from visualize.frames import NOT_FINITE, FloatArray, occupied
+from visualize.frames import NOT_FINITE, FloatArray, is_dark, occupied
 from visualize.march import enter, jump_table
 from visualize.quality import FAST, Quality, scattered
 from visualize.surface import build_field, skin_normals, skin_tracer
@@ -58,7 +58,7 @@ def draw_activity(
     picture = stage
     if occupied(rgba).any():
         ghost = _ghost(rgba, camera, quality)
-        ink = np.array([0.62, 0.74, 0.92] if paper.mean() < 0.5 else [0.25, 0.32, 0.42], np.float32)
+        ink = np.array([0.62, 0.74, 0.92] if is_dark(paper) else [0.25, 0.32, 0.42], np.float32)
         picture = picture * (1 - ghost[..., None]) + ink * ghost[..., None]
     picture = over(picture, light, paper)
     broken = (rgba == np.array(NOT_FINITE, np.float32)).all(axis=-1)
@@ -71,7 +71,7 @@ def draw_activity(
 def over(picture: FloatArray, light: FloatArray, paper: FloatArray) -> FloatArray:
     """Glow (...,) 0..1 laid over a picture (...,3): light on dark paper, burnt into light paper."""
     table = inferno()
-    if paper.mean() < 0.5:
+    if is_dark(paper):
         colour = np.maximum(_looked_up(table, light) - table[0], 0)  # no light leaves the paper as it is
         return 1 - (1 - picture) * (1 - colour)
     # On light paper the table runs backwards: strong must be far from the paper, and weak near to it.

@@ -19,6 +19,7 @@ Colour = str | Sequence[float]
 OCCUPIED_ABOVE = 0.1
 # Non-finite cells are painted in a colour that no body wears by chance, so that a diverged run is seen and not hidden.
 NOT_FINITE = (1.0, 0.0, 1.0, 1.0)
+JUST_MAGENTA = (1.0, 1 / 255, 1.0, 1.0)  # a body's own, so that nobody takes it for a diverged cell
 
 
 def as_frames(frames: ArrayLike, where: str) -> FloatArray:
@@ -53,6 +54,7 @@ def _checked(values: ArrayLike, where: str, allowed: str, rank: int) -> FloatArr
         floats = floats / 255.0
     broken = ~np.isfinite(floats).all(axis=-1)
     floats = np.clip(np.nan_to_num(floats, nan=0.0), 0.0, 1.0)
+    floats[(floats == NOT_FINITE).all(axis=-1)] = JUST_MAGENTA
     floats[broken] = NOT_FINITE
     return floats
 
@@ -60,6 +62,11 @@ def _checked(values: ArrayLike, where: str, allowed: str, rank: int) -> FloatArr
 def occupied(rgba: FloatArray) -> BoolArray:
     """The cells that are drawn: alpha above 0.1."""
     return np.asarray(rgba[..., 3] > OCCUPIED_ABOVE)
+
+
+def is_dark(paper: FloatArray) -> bool:
+    """Whether white letters are easier to read on a colour (3,), 0..1, than black ones (relative luminance, WCAG 2)."""
+    return bool(np.asarray(paper, np.float64) ** 2.2 @ np.array([0.2126, 0.7152, 0.0722]) < 0.18)
 
 
 def as_picture(colours: FloatArray) -> Picture:

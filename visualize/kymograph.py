@@ -88,10 +88,13 @@ def _edges(steps: Sequence[int] | None, count: int) -> NDArray[np.float64]:
     at = np.arange(count, dtype=float) if steps is None else np.asarray(steps, float)
     if (np.diff(at) < 0).any():
         raise ValueError("kymograph: steps: found steps that fall, allowed steps that rise")
-    between = (at[1:] + at[:-1]) / 2
-    half = [(at[1] - at[0]) / 2, (at[-1] - at[-2]) / 2] if count > 1 else [0.5, 0.5]
-    edges = np.concatenate([[at[0] - half[0]], between, [at[-1] + half[1]]])
-    return edges if edges[-1] > edges[0] else np.linspace(at[0] - 0.5, at[0] + 0.5, count + 1)
+    times, counts = np.unique(at, return_counts=True)
+    if len(times) == 1:
+        return np.linspace(times[0] - 0.5, times[0] + 0.5, count + 1)
+    between = (times[1:] + times[:-1]) / 2
+    borders = np.concatenate([[2 * times[0] - between[0]], between, [2 * times[-1] - between[-1]]])
+    shared = [np.linspace(low, high, n, endpoint=False) for low, high, n in zip(borders, borders[1:], counts, strict=False)]
+    return np.concatenate([*shared, borders[-1:]])
 
 
 def _along(values: FloatArray, axis: int, show: str) -> FloatArray:
@@ -137,11 +140,16 @@ def _draw(bands: Mapping[str, FloatArray], edges: NDArray[np.float64], bar_label
 
 def _mark(bands: Sequence[Axes], edges: NDArray[np.float64], marks: Mapping[int, str]) -> None:
     """An upright line where a damaged frame's column begins, on white so that it is seen over any colour, and its word."""
+    at_edge: dict[float, list[str]] = {}
     for frame, word in marks.items():
+        at_edge.setdefault(float(edges[frame]), []).append(word)
+    for height, (edge, words) in enumerate(sorted(at_edge.items())):
         for axes in bands:
-            axes.axvline(edges[frame], color="white", linewidth=3.2)
-            axes.axvline(edges[frame], color=COLOURS[1], linewidth=1.4)
+            axes.axvline(edge, color="white", linewidth=3.2)
+            axes.axvline(edge, color=COLOURS[1], linewidth=1.4)
+        # Every second word stands higher, so that neighbours don't run into each other.
         bands[0].annotate(
-            word, (edges[frame], 1), xycoords=("data", "axes fraction"), xytext=(0, 4), textcoords="offset points",
+            " · ".join(words), (edge, 1), xycoords=("data", "axes fraction"), xytext=(0, 4 + 12 * (height % 2)),
+            textcoords="offset points",
             ha="center", va="bottom", color=COLOURS[1], fontsize=9,
         )  # fmt: skip

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from visualize.frames import Colour, FloatArray, Picture, as_colour, as_picture
+from visualize.frames import Colour, FloatArray, Picture, as_colour, as_picture, is_dark
 from visualize.lettering import load_font
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def font_size(size: tuple[int, int]) -> float:
 
 def inks(paper: FloatArray) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Colours of text and of quiet lines on a paper (3,)."""
-    return ((45, 45, 45), (150, 150, 150)) if paper.mean() > 0.5 else ((222, 222, 222), (120, 120, 120))
+    return ((222, 222, 222), (120, 120, 120)) if is_dark(paper) else ((45, 45, 45), (150, 150, 150))
 
 
 class Legend:

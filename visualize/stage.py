@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from visualize.camera import Camera
-from visualize.frames import Box, FloatArray, occupied
+from visualize.frames import Box, FloatArray, is_dark, occupied
 from visualize.quality import FAST, Quality
 from visualize.sky import blur, floor_shade
 
@@ -31,7 +31,7 @@ def draw_stage(
     picture = np.broadcast_to(paper, (height, width, 3)).astype(np.float32)
     if not ground or camera.elevation <= 2:
         return picture
-    ink = np.float32(0.0) if paper.mean() > 0.5 else np.float32(1.0)
+    ink = np.float32(1.0 if is_dark(paper) else 0.0)
     line = _outline(camera, box)[..., None] * np.float32(0.16)
     picture = picture * (1 - line) + ink * line
     if rgba is not None and occupied(rgba).any():

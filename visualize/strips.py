@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visualize.clock import DAMAGE_COLOUR
-from visualize.frames import FloatArray, Picture, as_picture
+from visualize.frames import FloatArray, Picture, as_picture, is_dark
 from visualize.lettering import load_font
 
 if TYPE_CHECKING:
@@ -86,4 +86,5 @@ def sheet(size: tuple[int, int], paper: Picture) -> Any:
 
 def inks(paper: Picture) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
     """Colours of words and of quiet lines that are seen on a paper."""
-    return ((235, 235, 235), (80, 80, 80)) if paper.mean() < 128 else ((45, 45, 45), (222, 222, 222))
+    dark = is_dark(paper.astype(np.float32) / np.float32(255))
+    return ((235, 235, 235), (80, 80, 80)) if dark else ((45, 45, 45), (222, 222, 222))

@@ -44,7 +44,7 @@ def persistence(seen: Watch) -> dict[str, list[Any]]:
     after = seen.steps - seen.steps[0]
     blown = ~seen.finite | (seen.peak > LARGEST * seen.peak[0]) | (seen.volume >= SWOLLEN * seen.volume[0])
     # A window's worst is below the mark exactly when one of its steps is.
-    lost = blown | ~(seen.quality >= HELD * seen.quality[0])
+    lost = blown | ~(seen.quality >= HELD * seen.quality[0]) | (seen.quality[0] <= 0)  # nothing grown, nothing held
     spacing = int(after[1]) if len(after) > 1 else 1
     return {
         "steps_held": _held(lost, after),

@@ -83,6 +83,12 @@ class Story:
     marks: dict[int, str]
     labels: np.ndarray | None
 
+    @property
+    def times(self) -> list[float]:
+        """Steps that rise, as other tools want them: frames of one step, before and after a cut, share the time to the next."""
+        repeats = [self.steps[:place].count(step) for place, step in enumerate(self.steps)]
+        return [step + place / self.steps.count(step) for step, place in zip(self.steps, repeats, strict=True)]
+
 
 @torch.no_grad()
 def tell(

@@ -44,4 +44,4 @@ def reach_note(target: Target, steps: int) -> str:
     parts = [f"{late:,} lie more than {steps} steps from the seed (the farthest {farthest})"] * bool(late)
     parts += [f"{apart:,} in pieces that hang on nothing"] * bool(apart)
     advice = f"; rollouts of {round(1.2 * farthest)} to {round(1.7 * farthest)} steps reach them: --steps" if late else ""
-    return f"note: of the {len(away):,} cells of {target.name} {' and '.join(parts)}{advice}"
+    return f"note: of the {len(away):,} cells of {target.name}, {' and '.join(parts)}{advice}"

@@ -195,3 +195,14 @@ def test_a_long_film_keeps_few_pictures(page_of, tmp_path):
     for frame in range(40):
         page.evaluate("(frame) => movie.show(frame)", frame)
     assert page.evaluate("movie.view.picture.length") == 4 * 64**3
+
+
+def test_an_eye_stays_an_eye_on_a_smooth_skin(page_of, tmp_path):
+    """One black cell on the face of a pale body is seen as black, not as a smudge."""
+    film = np.zeros((1, 9, 9, 9, 4), np.float32)
+    film[0, 1:8, 1:8, 1:8] = (1.0, 0.75, 0.8, 1.0)
+    film[0, 4, 1, 4, :3] = 0.02
+    page = opened(page_of, movie(film, tmp_path / "film.html"))
+    page.evaluate("movie.view.smooth = true; movie.view.azimuth = -90; movie.view.elevation = 5; movie.view.redraw()")
+    darkest = canvas(page)[120:240].max(axis=-1).min()
+    assert darkest < 90

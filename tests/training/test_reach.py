@@ -39,7 +39,7 @@ def test_a_note_names_what_is_out_of_reach_and_the_way_out():
     snake = body(*[(2, 2, x) for x in range(30)])
     assert reach_note(as_target(snake), 15) == ""
     note = reach_note(as_target(snake), 10)
-    assert "of the 30 cells of snake 9 lie more than 10 steps from the seed (the farthest 15)" in note
+    assert "of the 30 cells of snake, 9 lie more than 10 steps from the seed (the farthest 15)" in note
     assert "18 to 26 steps" in note and "\n" not in note
     snake[0, 0, :3] = True
     assert "3 in pieces that hang on nothing" in reach_note(as_target(snake), 20)

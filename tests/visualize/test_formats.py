@@ -257,3 +257,9 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
             raise OSError("disk full")
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["a", "file", "folder"]
     assert (tmp_path / "file").read_text() == "old"
+
+
+def test_large_letters_in_a_suffix_mean_the_same(animal: np.ndarray, tmp_path: Path) -> None:
+    save(animal, tmp_path / "BODY.NPZ")
+    assert [path.name for path in tmp_path.iterdir()] == ["BODY.NPZ"]
+    assert np.load(tmp_path / "BODY.NPZ")["frames"].shape == animal.shape

@@ -81,3 +81,13 @@ def test_errors_say_what_is_allowed(growing: np.ndarray) -> None:
         with pytest.raises(ValueError, match=r"kymograph: .*found .*, allowed") as error:
             kymograph(**{"frames": growing, **change})
         assert words in str(error.value) and "\n" not in str(error.value)
+
+
+def test_every_frame_of_a_repeated_step_is_seen() -> None:
+    """A cut at the end, at the beginning, and two at one step: no column has width 0."""
+    from visualize.kymograph import _edges
+
+    for steps in ([0, 10, 20, 20], [0, 0, 10], [0, 5, 5, 5, 9], [7, 7], [3]):
+        widths = np.diff(_edges(steps, len(steps)))
+        assert len(widths) == len(steps) and (widths > 0.3).all(), steps
+    assert _edges([0, 10, 20, 20], 4).tolist() == [-5, 5, 15, 20, 25]

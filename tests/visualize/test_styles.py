@@ -258,3 +258,14 @@ class TestMeasuredLight:
     def test_rays_are_spread_over_a_pixel(self, count: int) -> None:
         for along in scattered(count):
             assert np.allclose(np.sort(along), (np.arange(count) + 0.5) / count - 0.5)  # one in every row and column
+
+
+def test_a_body_of_plain_magenta_is_not_a_diverged_one() -> None:
+    body = np.zeros((5, 5, 5, 4), np.float32)
+    body[1:4, 1:4, 1:4] = (1, 0, 1, 1)
+    glow = np.zeros((5, 5, 5), np.float32)
+    glow[2, 2, 2] = 1
+    other = body * [1, 1, 0.97, 1]
+    size = {"size": (120, 120), "activity": glow, "activity_range": (0.0, 1.0)}
+    plain, near = (visualize.volume(one, "activity", **size).astype(int) for one in (body, other))
+    assert np.abs(plain - near).mean() < 1

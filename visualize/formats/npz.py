@@ -30,5 +30,5 @@ def write_npz(content: Content, path: Path) -> None:
         arrays["names"] = np.array(content.names)  # fixed-width text: an array of objects would need pickle
     if content.palette is not None:
         arrays["palette"] = content.palette
-    with whole_file(path) as beside:
-        np.savez_compressed(beside, allow_pickle=False, **arrays)
+    with whole_file(path) as beside, beside.open("wb") as file:  # given a name, numpy would add a suffix of its own
+        np.savez_compressed(file, allow_pickle=False, **arrays)

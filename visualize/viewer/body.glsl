@@ -100,6 +100,24 @@ float corners(ivec3 cell, vec3 normal, vec3 point) {
   return mix(mix(free[0], free[1], f.x), mix(free[2], free[3], f.x), f.y);
 }
 
+// The colour of the cells around a point of the skin, the nearest by far the strongest: an eye of one cell stays an eye.
+vec3 skinColour(vec3 point) {
+  vec3 q = point - 0.5, first = floor(q), share = clamp(3.0 * (q - first) - 1.0, 0.0, 1.0);
+  vec4 sum = vec4(0.0);
+  float all = 1e-4;
+  for (int i = 0; i < 8; i++) {
+    ivec3 corner = ivec3(i & 1, (i >> 1) & 1, i >> 2), c = ivec3(first) + corner;
+    vec3 weight = mix(1.0 - share, share, vec3(corner)) + 1e-3;
+    if (!solid(c)) continue;
+    vec4 cell = texelFetch(cells, c, 0);
+    float strength = weight.x * weight.y * weight.z;
+    sum += strength * cell;
+    all += strength;
+  }
+  if (all < 2e-4) { vec4 wide = blurred(point); return wide.rgb / max(wide.a, 1e-3); }
+  return mix(paper, sum.rgb / all, min(1.0, 0.25 + sum.a / all));
+}
+
 vec3 lit(vec3 base, float light) {
   return pow((0.012 + 0.988 * pow(base, vec3(2.2))) * light, vec3(1.0 / 2.2));
 }
@@ -139,8 +157,7 @@ vec3 look(vec2 at) {
     const vec2 e = vec2(0.6, 0.0);
     normal = -normalize(vec3(density(point + e.xyy) - density(point - e.xyy), density(point + e.yxy) - density(point - e.yxy),
       density(point + e.yyx) - density(point - e.yyx)) + 1e-6);
-    vec4 shade = blurred(point - 0.35 * normal);
-    base = shade.rgb / max(shade.a, 1e-3);
+    base = skinColour(point - 0.5 * normal);
     open = 1.0 - 0.75 * smoothstep(0.1, 0.9, blurred(point + 1.9 * normal).a);
   } else {
     Hit hit = cube(eye, ray);

@@ -15,7 +15,7 @@ function showCreature(root, about, engine, fragment) {
   // Read-outs ---------------------------------------------------------------------------------------------------------
   const chart = node("canvas", { class: "chart", width: 480, height: 96, role: "img", "aria-label": "IoU over the last steps" });
   function tell(frame) {
-    const parts = [`step ${frame.step.toLocaleString("en")}`, `${frame.living.toLocaleString("en")} living cells`];
+    const parts = [`step ${frame.step.toLocaleString("en")}`, `${frame.living.toLocaleString("en")} living cell${frame.living === 1 ? "" : "s"}`];
     if (frame.iou !== null) parts.push(`IoU ${frame.iou.toFixed(2)}`);
     if (frame.broken) parts.push("the body is not a number any more: seed it anew");
     if (frame.rate) parts.push(`${frame.rate < 10 ? frame.rate.toFixed(1) : Math.round(frame.rate)} steps/s`);
