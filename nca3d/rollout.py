@@ -13,6 +13,7 @@ from nca3d.executors import EXECUTORS, Memory, choose
 from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
 from nca3d.rules.cell import Rule
+from nca3d.rules.fed import Fed, Told
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def rollout(
     first_step: int = 0,
     sample_ids: Tensor | None = None,
     fire_masks: Tensor | None = None,
-    inputs: Tensor | None = None,
+    inputs: Tensor | Told | None = None,
     executor: str = "auto",
     memory: str | int = "auto",
     memory_budget: int | None = None,
@@ -86,8 +87,8 @@ def rollout(
         first_step: absolute number of the first step: a rollout of 10 + 10 steps equals one of 20 if this counts on.
         sample_ids: int (B,), who each sample is for the fire masks; default 0 .. B−1.
         fire_masks: bool (steps, B, 1, D, H, W) instead of the draw.
-        inputs: float (B, E, D, H, W), fed in from outside in every step, for rules that take so many external channels
-            (`GMLPRule`; `ConvRule` takes none).
+        inputs: what comes from outside in every step, for rules that take it (`GMLPRule`): float (B, E, D, H, W), so many
+            external channels, or `GMLPRule.ask(question)`.
         executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`.
         memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments
             of this many steps, or "auto" (keep while it fits in the budget, else segments of about √steps).
@@ -109,7 +110,7 @@ def rollout(
     given = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
     if inputs is not None:
-        rule = Fed(rule, inputs.to(device))
+        rule = Fed(rule, Told.of(inputs).to(device))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     plan = Memory.of(memory, memory_budget)
 
@@ -125,33 +126,6 @@ def rollout(
     return Trajectory(recorded if isinstance(state, Compact) else torch.stack(recorded), numbers)
 
 
-class Fed(Rule):
-    """A rule with what is fed into it from outside: to executors a rule like any other, whose step is its own."""
-
-    def __init__(self, rule: Rule, inputs: Tensor) -> None:
-        given = (rule.channels, rule.visible, rule.visible_kind, rule.fire_rate, rule.alive_threshold, rule.step_size)
-        super().__init__(*given, rule.padding)
-        self.rule, self.inputs = rule, inputs
-        self.train(rule.training)
-
-    def forward(self, state: Tensor, fire: Tensor) -> Tensor:
-        """One step of the rule with the inputs."""
-        after: Tensor = self.rule(state, fire, self.inputs)
-        return after
-
-    def kernels(self) -> list[Tensor | None]:
-        """The rule's."""
-        return self.rule.kernels()
-
-    def update(self, perception: Tensor) -> Tensor:
-        """The rule's."""
-        return self.rule.update(perception)
-
-    def spec(self) -> dict[str, Any]:
-        """The rule's."""
-        return self.rule.spec()
-
-
 def _stops(steps: int, record_every: int | None) -> list[int]:
     if record_every is None or steps == 0:
         return [steps] if steps else []
@@ -159,7 +133,7 @@ def _stops(steps: int, record_every: int | None) -> list[int]:
 
 
 def _check(
-    rule: Rule, state: Tensor | Compact, steps: int, fire_masks: Tensor | None, inputs: Tensor | None,
+    rule: Rule, state: Tensor | Compact, steps: int, fire_masks: Tensor | None, inputs: Tensor | Told | None,
     record_every: int | None,
 ) -> None:  # fmt: skip
     values, shape = (state.values, state.shape) if isinstance(state, Compact) else (state, tuple(state.shape))
@@ -171,13 +145,22 @@ def _check(
         raise ValueError(f"steps: found {steps}, allowed 0 or more")
     if record_every is not None and record_every < 1:
         raise ValueError(f"record_every: found {record_every}, allowed 1 or more, or None")
-    external = getattr(rule, "external", 0)
-    if inputs is not None and tuple(inputs.shape) != (shape[0], external, *shape[2:]):
-        wanted = f"({shape[0]}, {external}, D, H, W)" if external else f"None: {type(rule).__name__} takes no external channels"
-        raise ValueError(f"inputs: found shape {tuple(inputs.shape)}, allowed {wanted}")
+    _check_inputs(rule, shape, inputs)
     expected = (steps, shape[0], 1, *shape[2:])
     if fire_masks is not None and (tuple(fire_masks.shape) != expected or fire_masks.dtype != torch.bool):
         raise ValueError(f"fire_masks: found {fire_masks.dtype} {tuple(fire_masks.shape)}, allowed bool {expected}")
+
+
+def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Told | None) -> None:
+    told = Told.of(inputs)
+    external, features = getattr(rule, "external", 0), getattr(rule, "features", 0)
+    for name, part, wanted in (
+        ("inputs", told.external, (shape[0], external, *shape[2:]) if external else None),
+        ("inputs: face", told.face, (shape[0], features, *shape[3:]) if features else None),
+    ):
+        if part is not None and tuple(part.shape) != wanted:
+            allowed = wanted or f"None: {type(rule).__name__} takes nothing from outside"
+            raise ValueError(f"{name}: found shape {tuple(part.shape)}, allowed {allowed}")
 
 
 def _device(rule: Rule) -> torch.device:

@@ -8,8 +8,9 @@ import torch.nn.functional as F
 from torch import nn
 
 import nca3d
-from nca3d.rules.cell_blocks import blocks
+from nca3d.executors.cells import blocks
 from nca3d.rules.cell_weights import MODES
+from nca3d.rules.fed import Told
 from nca3d.rules.gmlp import from_rows, neighbour_table, to_rows
 
 SIZE = (4, 3, 5)
@@ -110,7 +111,7 @@ def test_neighbours_come_in_the_published_order():
 @pytest.mark.parametrize("types_by", ["layer", "learned"])
 def test_gradients_are_those_of_finite_differences(mode, types_by, monkeypatch):
     """Into the state, the inputs and every kind of weight; with many small blocks."""
-    monkeypatch.setattr("nca3d.rules.cell_blocks.BLOCK_BYTES", 1 << 17)
+    monkeypatch.setattr("nca3d.executors.cells.BLOCK_BYTES", 1 << 17)
     made = shaken(mode, types_by=types_by, preset="cube")
     assert len(list(blocks(made, 2))) > 3
     generator = torch.Generator().manual_seed(3)
@@ -155,9 +156,12 @@ def test_the_signal_crosses_one_layer_a_step():
     for steps in (9, 10, 11, 17, 37, 38):
         # By gradient: a difference of two answers would be lost in rounding on the way.
         surface = torch.zeros(1, 225, dtype=torch.float64, requires_grad=True)
-        state = nca3d.rollout(made, made.tell(made.rest(1).double(), surface), steps, memory="recompute")
-        (depends,) = torch.autograd.grad(made.answer(state)[0, 0], surface)
-        assert torch.equal(depends[0] != 0, 10 + away <= steps)
+        for said in ("told", "held"):
+            state = made.tell(made.rest(1).double(), surface) if said == "told" else made.rest(1).double()
+            inputs = made.ask(surface) if said == "held" else None
+            state = nca3d.rollout(made, state, steps, inputs=inputs, memory="recompute")
+            (depends,) = torch.autograd.grad(made.answer(state)[0, 0], surface)
+            assert torch.equal(depends[0] != 0, 10 + away <= steps)
 
 
 @pytest.mark.parametrize("mode", ["per_cell", "low_rank"])
@@ -180,21 +184,96 @@ def test_nothing_of_one_batch_leaks_into_the_next():
     torch.testing.assert_close(both[:2], alone)
 
 
-def test_recomputed_steps_give_the_same_gradients():
-    """Law 8, by segments of steps; the blocks of a step are always computed again."""
-    made = shaken(preset="cube", dropout=0.2).train()
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_recomputed_steps_give_the_same_gradients(dropout):
+    """Law 8, by segments of steps; the blocks of a step are always computed again, with what was dropped."""
+    made = shaken(preset="cube", dropout=dropout).train()
     state = torch.randn(2, 48, *SIZE).double().requires_grad_()
     found = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        out = made(made(state, torch.ones(2, 1, *SIZE, dtype=torch.bool)), torch.ones(2, 1, *SIZE, dtype=torch.bool))
-        found.append(torch.autograd.grad(out.square().sum(), [state, made.cells.own["widen"]]))
-    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
-    made.eval()
-    plain, lean = (
-        torch.autograd.grad(nca3d.rollout(made, state, 6, memory=memory).square().sum(), state)[0] for memory in ("keep", 2)
-    )
-    assert torch.equal(plain, lean)
+    for memory in ("keep", 2, "recompute"):
+        made.zero_grad()
+        out = nca3d.rollout(made, state, 6, memory=memory, random_seed=3)
+        found.append((out.detach(), *torch.autograd.grad(out.square().sum(), [state, made.cells.own["widen"]])))
+    for other in found[1:]:
+        assert torch.equal(other[0], found[0][0])
+        for ours, plain in zip(other[1:], found[0][1:], strict=True):
+            torch.testing.assert_close(ours, plain, rtol=1e-12, atol=1e-12)
+
+
+def test_dropout_drops_in_training_only():
+    made = shaken(preset="cube", dropout=0.3)
+    state = torch.randn(2, 48, *SIZE).double()
+    plain = nca3d.rollout(made.eval(), state, 2)
+    made.train()
+    assert not torch.equal(nca3d.rollout(made, state, 2), plain)
+    assert torch.equal(nca3d.rollout(made, state, 2), nca3d.rollout(made, state, 2))
+    assert not torch.equal(nca3d.rollout(made, state, 2, random_seed=1), nca3d.rollout(made, state, 2))
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("preset", ["nca", "cube"])
+@pytest.mark.parametrize("scales", [{}, {"periods": (1, 3)}, {"coarse": 2}, {"periods": (2, 1, 4), "coarse": 3}])
+def test_blocks_of_cells_are_the_plain_step(mode, preset, scales, monkeypatch):
+    """Law 5: states and gradients of a rollout, against `forward` with autograd, told and fed."""
+    monkeypatch.setattr("nca3d.executors.cells.BLOCK_BYTES", 1 << 17)
+    made = shaken(mode, preset=preset, step_size=0.8, fire_rate=0.7, **scales)
+    state = torch.randn(2, 48, *SIZE).double().requires_grad_()
+    told = Told(torch.randn(2, 32, *SIZE[1:]).double(), torch.randn(2, 12, *SIZE).double())
+    told = Told(*(part.requires_grad_() for part in told))
+    fires = torch.rand(5, 2, 1, *SIZE) < 0.7
+    tensors = [state, *told, *made.parameters()]
+    ours = nca3d.rollout(made, state, 5, fire_masks=fires, inputs=told, first_step=7)
+    plain = state
+    for number, fire in enumerate(fires):
+        plain = made(plain, fire, told, 7 + number)
+    torch.testing.assert_close(ours, plain)
+    found, wanted = (torch.autograd.grad(x.square().sum(), tensors, materialize_grads=True, allow_unused=True)
+                     for x in (ours, plain))  # fmt: skip
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_channels_of_a_longer_period_wait():
+    made = shaken(preset="cube", periods=(1, 2, 4))
+    states = nca3d.rollout(made, torch.randn(1, 48, *SIZE).double(), 9, record_every=1).states
+    moved = (states[1:] != states[:-1]).flatten(3).any(dim=-1)[:, 0]  # (T, C)
+    groups = torch.arange(32) * 3 // 32
+    for step in range(9):
+        wanted = torch.tensor([step % period == 0 for period in (1, 2, 4)])[groups]
+        assert torch.equal(moved[step, :32], wanted) and moved[step, 32:].all()
+
+
+def test_one_period_and_no_coarse_lattice_are_the_plain_cube():
+    plain, same = rule(preset="cube"), rule(preset="cube", periods=(1, 1, 1), coarse=0)
+    state = torch.randn(1, 48, *SIZE)
+    assert torch.equal(nca3d.rollout(plain, state, 5), nca3d.rollout(same, state, 5))
+    silent = rule(preset="cube", coarse=2)
+    silent.load_state_dict(plain.state_dict(), strict=False)
+    torch.nn.init.zeros_(silent.coarse.word)
+    assert torch.equal(nca3d.rollout(plain, state, 5), nca3d.rollout(silent, state, 5))
+
+
+def test_a_coarse_lattice_reaches_as_far_as_it_says():
+    made = shaken(size=(9, 7, 8), features=4, memory=2, external=3, widened=6, coarse=3)
+    assert made.reach == 5
+    state = torch.randn(1, 6, 9, 7, 8).double().requires_grad_()
+    after = nca3d.rollout(made, state, 1)
+    far = 0
+    for cell in [(0, 0, 0), (4, 3, 3), (5, 5, 5), (8, 6, 7), (2, 2, 2)]:
+        (depends,) = torch.autograd.grad(after[(0, slice(None), *cell)].sum(), state, retain_graph=True)
+        places = (depends[0] != 0).any(dim=0).nonzero()
+        far = max(far, int((places - torch.tensor(cell)).abs().max()))
+    assert far == made.reach
+
+
+def test_a_carrying_cube_answers_with_the_question():
+    """Before it has learnt anything, what it is told arrives at the back face, unharmed, in ten steps, and stays there."""
+    made = rule(size=(11, 15, 15), preset="cube", start="carry")
+    question = torch.randn(4, 225)
+    for steps in (12, 20):
+        answer = made.answer(nca3d.rollout(made, made.rest(4), steps, inputs=made.ask(question)))
+        assert F.cosine_similarity(answer, question).min() > 0.95
+    assert made.answer(nca3d.rollout(made, made.rest(4), 9, inputs=made.ask(question))).abs().max() < question.abs().max()
 
 
 def test_a_rule_is_built_anew_from_its_spec():

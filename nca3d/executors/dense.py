@@ -20,21 +20,26 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv3d_weight
 
+from nca3d.executors import cells
+from nca3d.executors.every_cell import AT_FIRST, Clock
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 
 
-def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
+def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Tensor:
     """Several steps.
 
     Args:
         rule: what one cell does.
         state: float (B, D, H, W, C), contiguous.
         fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
+        clock: when that is, for rules that care.
 
     Returns:
         The last state, (B, D, H, W, C).
     """
+    if cells.runs(rule):
+        return cells.run(rule, state, fire, clock)
     if rule.has_own_step():
         return _as_written(rule, state, fire)
     pre = alive_mask(rule, state.detach())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,8 +17,18 @@ from nca3d.rules.cell import Rule
 MASK_BYTES = 64 << 20
 """Fire masks are drawn for as many steps at once as fit here: few large draws are faster than many small ones."""
 
-Steps = Callable[[Rule, Tensor, Tensor], Tensor]
-"""(rule, state (B, D, H, W, C), fire bool (T, B, D, H, W)) -> the state after T steps."""
+
+class Clock(NamedTuple):
+    """When steps are run: the absolute number of the first of them, and the random_seed of their rollout."""
+
+    step: int = 0
+    random_seed: int = 0
+
+
+AT_FIRST = Clock()
+
+Steps = Callable[[Rule, Tensor, Tensor, Clock], Tensor]
+"""(rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps."""
 
 
 class EveryCell:
@@ -44,11 +55,11 @@ class EveryCell:
         at_once = max(1, MASK_BYTES // max(1, 8 * cells[..., 0].numel()))
         while start < stop:
             end = min(stop, start + min(segment or at_once, at_once))
-            fire = draw.masks(start, end)
+            fire, clock = draw.masks(start, end), Clock(draw.first_step + start, draw.random_seed)
             if segment is None:
-                cells = self.run(rule, cells, fire)
+                cells = self.run(rule, cells, fire, clock)
             else:
-                cells = checkpoint(self.run, rule, cells, fire, use_reentrant=False, preserve_rng_state=False)
+                cells = checkpoint(self.run, rule, cells, fire, clock, use_reentrant=False, preserve_rng_state=False)
             start = end
         return cells.movedim(-1, 1)
 

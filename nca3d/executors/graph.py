@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
+from nca3d.executors.every_cell import AT_FIRST, Clock
 from nca3d.executors.graph_edges import lattice_graph, mesh_graph
 from nca3d.lattice import as_size
 from nca3d.rules.cell import Rule
@@ -25,13 +26,14 @@ from nca3d.rules.cell import Rule
 __all__ = ["lattice_graph", "mesh_graph", "run", "run_on_graph"]
 
 
-def run(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
+def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Tensor:
     """Several steps on the lattice.
 
     Args:
         rule: what one cell does. Of a "von_neumann" rule's kernels only the centre and the 6 faces count.
         state: float (B, D, H, W, C).
         fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
+        clock: when that is, for rules that care.
 
     Returns:
         The last state, (B, D, H, W, C).

@@ -1,5 +1,6 @@
 """What one cell does: `cell.py` (read it first), `kernels.py`, `conv.py`; `gmlp.py` with `cell_weights.py`,
-`cell_blocks.py` and `surface.py`, cells with weights of their own. May import `lattice`, `registry` and torch.
+`coarse.py`, `surface.py` and `fed.py`, cells with weights of their own between two surfaces. May import `lattice`, `registry`,
+`teacher.adapters` and torch.
 
 A rule of one's own is one line: `@RULES.register("mine")` over a subclass of `Rule`; configs then say `rule = "mine"`.
 """

@@ -15,7 +15,7 @@ outside:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -24,8 +24,9 @@ from torch import Tensor
 
 from nca3d.lattice import NEIGHBOURHOODS, Size, as_size
 from nca3d.rules.cell import Rule
-from nca3d.rules.cell_blocks import step_by_blocks
 from nca3d.rules.cell_weights import CellWeights, Mode, Slot, layer_norm, linear
+from nca3d.rules.coarse import Coarse
+from nca3d.rules.fed import Told
 from nca3d.rules.surface import Surface
 
 POSITIONS = 7
@@ -47,6 +48,13 @@ class GMLPRule(Rule):
         external: E, channels fed in from outside in every step (`inputs` of `nca3d.rollout`).
         widened: hidden width of the feed-forward part.
         mixing: weighted neighbours and the projection of the layer in front.
+        periods: steps from one move of a channel to its next; several numbers: features are dealt out evenly over them.
+        coarse: side of the blocks of cells that a coarse lattice sums up and speaks to (`Coarse`); 0 = none. It needs
+            external channels, and reaches 2 · side − 1 cells a step.
+        start: "published" draws all weights as torch does; "carry" (preset "cube") begins as a cube that hands what it is told
+            from layer to layer, unchanged: without it a signal is lost in constants long before the eleventh layer.
+        embedding, adapter: width of the teacher's embeddings and which adapter (`nca3d.teacher.ADAPTERS`) brings them to the
+            surface; None = the rule is told surfaces. `mixed`: a matrix over the whole face after the read-out of pixels.
         preset: "nca" = state + step_size · fire · out, where a fresh rule does nothing (law 1); "cube" = the leaky
             state + step_size · fire · (out − state), exempt from laws 1 and 2 by name.
         weights, types, types_by, rank: see `CellWeights`; types_by "layer" gives layer d the type d modulo `types`.
@@ -76,6 +84,12 @@ class GMLPRule(Rule):
         types_by: Literal["layer", "learned"] = "layer",
         rank: int = 2,
         dropout: float = 0.0,
+        periods: Sequence[int] = (1,),
+        coarse: int = 0,
+        start: Literal["published", "carry"] = "published",
+        embedding: int | None = None,
+        adapter: str = "linear",
+        mixed: bool = False,
         fire_rate: float = 1.0,
         step_size: float = 1.0,
         generator: torch.Generator | None = None,
@@ -84,24 +98,47 @@ class GMLPRule(Rule):
         if min(features, memory, external + 1, widened) < 1 or features < 2:
             found = f"{features}, {memory}, {external}, {widened}"
             raise ValueError(f"features, memory, external, widened: found {found}, allowed 2, 1, 0, 1 or more")
-        if preset not in ("nca", "cube"):
-            raise ValueError(f"preset: found {preset!r}, allowed nca, cube")
-        if types_by not in ("layer", "learned"):
-            raise ValueError(f"types_by: found {types_by!r}, allowed layer, learned")
+        for name, value, allowed in (
+            ("preset", preset, ("nca", "cube")),
+            ("types_by", types_by, ("layer", "learned")),
+            ("start", start, ("published", "carry") if preset == "cube" else ("published",)),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name}: found {value!r}, allowed {', '.join(allowed)}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: found {dropout}, allowed 0 <= dropout < 1")
+        if not periods or min(periods) < 1 or len(periods) > features:
+            raise ValueError(f"periods: found {list(periods)}, allowed 1 to {features} numbers of 1 or more")
+        if coarse and (coarse < 2 or not external):
+            raise ValueError(f"coarse: found {coarse}, external {external}, allowed 0, or 2 or more with external channels")
         self.size = as_size(size)
         self.features, self.memory, self.external, self.widened = features, memory, external, widened
-        self.mixing, self.preset, self.dropout = mixing, preset, dropout
-        self.options = {"weights": weights, "types": types, "types_by": types_by, "rank": rank}
+        self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
+        self.periods = tuple(periods)
+        self.options = {
+            "weights": weights, "types": types, "types_by": types_by, "rank": rank, "coarse": coarse, "embedding": embedding,
+            "adapter": adapter, "mixed": mixed,
+        }  # fmt: skip
         depth, height, width = self.size
         layers = torch.arange(depth).repeat_interleave(height * width)
         self.cells = CellWeights(
             self._slots(), depth * height * width, weights, types=types, rank=rank, generator=generator,
             kind_of=layers % max(types, 1) if types_by == "layer" else None,
         )  # fmt: skip
-        self.surface = Surface(height * width, features, generator)
+        if start == "carry":
+            self._carry()
+        self.surface = Surface(height * width, features, embedding, adapter, mixed, start == "carry", generator)
+        self.coarse = Coarse(features, external, coarse, generator) if coarse else None
+        self.reach = 2 * coarse - 1 if coarse else 1
         self.register_buffer("neighbours", neighbour_table(self.size), persistent=False)
+
+    def _carry(self) -> None:
+        """Makes a fresh cell say what the layer in front (d−) shows, and next to nothing of its own."""
+        with torch.no_grad():
+            self.cells.own["around"].zero_()[..., : self.features, :] += torch.eye(self.features) / AROUND
+            self.cells.own["around_bias"].zero_()
+            for name in ("last", "last_bias"):
+                self.cells.own[name] *= 0.1
 
     def _slots(self) -> dict[str, Slot]:
         """Every weight of a cell, with torch's own initial ranges; what must be zero in a rule that does nothing is zero."""
@@ -140,15 +177,20 @@ class GMLPRule(Rule):
 
     # The cell ---------------------------------------------------------------------------------------------------------
 
-    def cell(self, w: Mapping[str, Tensor], seen: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """What some cells propose: seen (n, B, 7·F + E), memory (n, B, M) -> out (n, B, F), memory (n, B, M)."""
+    def cell(
+        self, w: Mapping[str, Tensor], seen: Tensor, memory: Tensor, kept: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """What some cells propose: seen (n, B, 7·F + E), memory (n, B, M) -> out (n, B, F), memory (n, B, M).
+
+        kept: (n, B, widened), what dropout leaves of the feed-forward part, 0 or 1 / (1 − dropout); None = all.
+        """
         x = linear(layer_norm(seen, w["seen_scale"], w["seen_shift"]), w["enter"], w["enter_bias"])
         u, v = F.gelu(linear(x, w["split"], w["split_bias"])).chunk(2, dim=-1)
         scale = w["positions"].sum(dim=-1).mean(dim=-1)[..., None, None]
         shift = w["positions_bias"].mean(dim=-1)[..., None, None]
         x = u * (scale * layer_norm(v, w["gate_scale"], w["gate_shift"]) + shift)
         wide = F.gelu(linear(x, w["widen"], w["widen_bias"]))
-        x = x + linear(F.dropout(wide, self.dropout, self.training), w["narrow"], w["narrow_bias"])
+        x = x + linear(wide if kept is None else wide * kept, w["narrow"], w["narrow_bias"])
         if self.mixing:
             x = x + self._mixed(w, seen)
         memory = self._remember(w, x, memory)
@@ -182,32 +224,89 @@ class GMLPRule(Rule):
 
     # The step ---------------------------------------------------------------------------------------------------------
 
-    def forward(self, state: Tensor, fire: Tensor, inputs: Tensor | None = None) -> Tensor:
-        """One step of every cell.
+    def forward(self, state: Tensor, fire: Tensor, inputs: Tensor | Told | None = None, step: int = 0) -> Tensor:
+        """One step of every cell, without dropout: slow, plain and the measure of executors (`executors/cells.py` runs blocks).
 
         Args:
             state: float (B, F + M, D, H, W).
             fire: bool (B, 1, D, H, W), True = this cell updates.
-            inputs: float (B, E, D, H, W), fed in from outside; None = zeros.
+            inputs: what is fed to each cell from outside, (B, E, D, H, W), or what `ask` gives.
+            step: its absolute number: which channels it moves, where `periods` are given.
+        """
+        every = slice(None)
+        rows, firing, told = self.to_rows(state), to_rows(fire), Told.of(inputs)
+        shown = self.shown(rows, told)
+        seen = self.seen(with_outside(shown), self.fed(shown, told), every)
+        out, memory = self.cell(self.cells.of(self.cells.part(every), every), seen, rows[..., self.features :])
+        after = self.moved(rows, out, memory)
+        return from_rows(torch.where(firing & self.beats(step, rows.device), after, rows), self.size)
+
+    def shown(self, rows: Tensor, told: Told) -> Tensor:
+        """The features (cells, B, F) as neighbours see them: at the front face, with what the cube is told."""
+        features = rows[..., : self.features]
+        if told.face is None:
+            return features
+        front = told.face.flatten(2).permute(2, 0, 1)
+        return torch.cat([features[: len(front)] + front, features[len(front) :]])
+
+    def fed(self, shown: Tensor, told: Told) -> Tensor:
+        """What each cell gets from outside and from the coarse lattice, (cells, B, E)."""
+        outside = shown.new_zeros(*shown.shape[:2], self.external)
+        if told.external is not None:
+            outside = to_rows(told.external)
+        if self.coarse is not None:
+            outside = outside + to_rows(self.coarse(from_rows(shown, self.size)))
+        return outside
+
+    def seen(self, padded: Tensor, outside: Tensor, cells: slice) -> Tensor:
+        """What some cells see, (n, B, 7·F + E): their neighbours, themselves, what is fed in."""
+        near = [padded[neighbours] for neighbours in self.neighbours[cells].T]
+        return torch.cat([*near, padded[:-1][cells], outside[cells]], dim=-1)
+
+    def beats(self, step: int, device: torch.device | None = None) -> Tensor:
+        """bool (F + M,): which channels move in this step. `periods` share the features out evenly; memory always moves."""
+        groups = torch.arange(self.features) * len(self.periods) // self.features
+        moves = torch.tensor([step % period == 0 for period in self.periods])[groups]
+        return torch.cat([moves, torch.ones(self.memory, dtype=torch.bool)]).to(device)
+
+    @property
+    def is_even(self) -> bool:
+        """Whether all steps are alike, so that many can be run as one."""
+        return self.coarse is None and set(self.periods) == {1}
+
+    def to_rows(self, state: Tensor) -> Tensor:
+        """(B, F + M, D, H, W) -> (cells, B, F + M).
+
+        Raises:
+            ValueError: another lattice than the rule's.
         """
         if tuple(state.shape[2:]) != self.size:
             raise ValueError(f"state: found lattice {tuple(state.shape[2:])}, allowed {self.size}, the rule's own")
-        rows, firing = to_rows(state), to_rows(fire)
-        outside = rows.new_zeros(*rows.shape[:2], self.external) if inputs is None else to_rows(inputs)
-        return from_rows(step_by_blocks(self, rows, firing, outside), self.size)
+        return to_rows(state)
+
+    # Question and answer ----------------------------------------------------------------------------------------------
 
     def rest(self, batch: int = 1, device: torch.device | str | None = None) -> Tensor:
         """The state (B, F + M, D, H, W) of cubes that nothing was said to: zeros."""
         return torch.zeros(batch, self.channels, *self.size, device=device)
 
-    def tell(self, state: Tensor, surface: Tensor) -> Tensor:
-        """The state with a surface (B, H·W) added to the features of the front face, d = 0."""
-        told = self.surface.enter(surface).movedim(-1, 1).unflatten(-1, self.size[1:])  # (B, F, H, W)
-        padded = F.pad(told, (0, 0, 0, 0, 0, self.memory)) if self.memory else told
+    def ask(self, question: Tensor) -> Told:
+        """A question as `inputs` of a rollout: held at the front face, d = 0, in every step.
+
+        Args:
+            question: (B, H·W) a surface; or (B, embedding), where the rule has adapters for a teacher's embeddings.
+        """
+        face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
+        return Told(face)
+
+    def tell(self, state: Tensor, question: Tensor) -> Tensor:
+        """The state with a question added to the features of the front face: said once, not held."""
+        face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
+        padded = F.pad(face, (0, 0, 0, 0, 0, self.memory)) if self.memory else face
         return torch.cat([state[:, :, :1] + padded[:, :, None], state[:, :, 1:]], dim=2)
 
     def answer(self, state: Tensor) -> Tensor:
-        """The surface (B, H·W) read off the back face, d = D − 1, pixel by pixel."""
+        """The surface (B, H·W) read off the back face, d = D − 1."""
         return self.surface.leave(state[:, : self.features, -1].flatten(2).movedim(1, -1))
 
     def moved(self, rows: Tensor, out: Tensor, memory: Tensor) -> Tensor:
@@ -228,8 +327,9 @@ class GMLPRule(Rule):
 
     def spec(self) -> dict[str, Any]:
         """Keyword arguments that build this rule anew (without its weights)."""
-        names = ("features", "memory", "external", "widened", "mixing", "preset", "dropout", "fire_rate", "step_size")
-        return {"size": list(self.size), **{name: getattr(self, name) for name in names}, **self.options}
+        names = ("features", "memory", "external", "widened", "mixing", "preset", "dropout", "start", "fire_rate", "step_size")
+        own = {name: getattr(self, name) for name in names}
+        return {"size": list(self.size), "periods": list(self.periods), **own, **self.options}
 
     def weights_a_cell(self) -> int:
         """How many numbers one cell works with, whoever else shares them."""
@@ -248,6 +348,11 @@ def neighbour_table(size: Size) -> Tensor:
         ],
         dim=1,
     )
+
+
+def with_outside(shown: Tensor) -> Tensor:
+    """(cells, B, F) -> (cells + 1, B, F), the last row zeros: what lies beyond the lattice."""
+    return torch.cat([shown, shown.new_zeros(1, *shown.shape[1:])])
 
 
 def to_rows(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The two faces of a cube: what is said to the front cells, what is read off the back ones, pixel by pixel, both learned."""
+"""The two faces of a cube: what is said to the front cells, what is read off the back ones, both learned."""
 
 from __future__ import annotations
 
@@ -9,22 +9,50 @@ from torch import Tensor, nn
 class Surface(nn.Module):
     """A pixel of the front face becomes features of its cell; the features of a back cell become a pixel.
 
+    With a teacher's embeddings, an adapter brings a question's to the front face and another an answer's to the back face:
+    what the cube should say there. Both are parts of the rule: trained, saved and loaded with it.
+
     Args:
         pixels: of a face, H·W.
         features: F of a cell.
+        embedding: width of the teacher's embeddings; None = the rule is told surfaces.
+        adapter: which one, a name in `nca3d.teacher.adapters.ADAPTERS`.
+        mixed: after the read-out, a learned matrix over all pixels of the face (at first it changes nothing).
+        carried: read out what a front cell was told, so that a cube that carries it across answers with the question.
         generator: draws the initial weights.
     """
 
-    def __init__(self, pixels: int, features: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, pixels: int, features: int, embedding: int | None = None, adapter: str = "linear", mixed: bool = False,
+        carried: bool = False, generator: torch.Generator | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.into = nn.Parameter(torch.randn(pixels, features, generator=generator))
-        self.out = nn.Parameter(torch.randn(pixels, features, generator=generator) / features**0.5)
+        out = torch.randn(pixels, features, generator=generator) / features**0.5
+        self.out = nn.Parameter(self.into.detach() / self.into.detach().square().sum(1, keepdim=True) if carried else out)
         self.out_bias = nn.Parameter(torch.zeros(pixels))
+        self.mix = nn.Parameter(torch.eye(pixels)) if mixed else None
+        self.asked: nn.Module | None = None
+        self.wanted: nn.Module | None = None
+        if embedding is not None:
+            from nca3d.teacher.adapters import ADAPTERS
 
-    def enter(self, surface: Tensor) -> Tensor:
-        """(B, pixels) -> (B, pixels, F)."""
+            make = ADAPTERS.find(adapter)
+            self.asked, self.wanted = make(embedding, pixels, generator), make(embedding, pixels, generator)
+
+    def enter(self, question: Tensor) -> Tensor:
+        """(B, pixels), or (B, embedding) where there are adapters -> (B, pixels, F).
+
+        Raises:
+            ValueError: a question of another width.
+        """
+        width = self.asked.embedding if self.asked is not None else len(self.into)
+        if question.ndim != 2 or question.shape[1] != width:
+            raise ValueError(f"question: found shape {tuple(question.shape)}, allowed (B, {width})")
+        surface: Tensor = question if self.asked is None else self.asked(question)
         return surface[..., None] * self.into
 
     def leave(self, face: Tensor) -> Tensor:
         """(B, pixels, F) -> (B, pixels)."""
-        return (face * self.out).sum(dim=-1) + self.out_bias
+        read = (face * self.out).sum(dim=-1) + self.out_bias
+        return read if self.mix is None else read @ self.mix

@@ -1,0 +1,170 @@
+"""Steps of cells that have weights of their own (`GMLPRule`): batched products over some cells at a time, no loop over cells.
+
+All steps of a segment are one operation of the graph. It keeps the states between them and nothing else: the backward pass
+computes each block of cells again (Chen et al. 2016) and adds what it finds to one gradient for each weight.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from nca3d.executors.every_cell import Clock
+from nca3d.fire import training_seed
+from nca3d.rules.cell import Rule
+from nca3d.rules.fed import Fed, Told
+from nca3d.rules.gmlp import GMLPRule, from_rows, with_outside
+
+BLOCK_BYTES = 24 << 20
+"""About what the activations of one block may take: they should stay in the processor's cache."""
+
+
+def runs(rule: Rule) -> bool:
+    """Whether this is how the rule is run: a `GMLPRule` whose step is the published one."""
+    inner = rule.rule if isinstance(rule, Fed) else rule
+    return isinstance(inner, GMLPRule) and type(inner).forward is GMLPRule.forward
+
+
+def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
+    """Several steps.
+
+    Args:
+        rule: a `GMLPRule`, alone or with what it is told.
+        state: float (B, D, H, W, C).
+        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
+        clock: when that is: which channels move, what dropout drops.
+
+    Returns:
+        The last state, (B, D, H, W, C).
+    """
+    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
+    assert isinstance(cube, GMLPRule)
+    rows = cube.to_rows(state.movedim(-1, 1))
+    firing = fire.flatten(2).transpose(1, 2)[..., None]  # (T, cells, B, 1)
+    front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1).contiguous()
+    alike = len(fire) if cube.is_even else 1
+    for first in range(0, len(fire), alike):
+        outside = cube.fed(cube.shown(rows, told), told)
+        moment = Clock(clock.step + first, clock.random_seed)
+        after = _Steps.apply(
+            cube, moment, firing[first : first + alike].contiguous(), rows, front, outside, *cube.cells.own.values()
+        )
+        rows = after if cube.is_even else torch.where(cube.beats(moment.step, rows.device), after, rows)
+    return from_rows(rows, cube.size).movedim(1, -1).contiguous()
+
+
+class _Steps(torch.autograd.Function):
+    """rows (cells, B, F + M) after the steps of firing (T, cells, B, 1)."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, rule: GMLPRule, clock: Clock, firing: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor,
+        *own: Tensor,
+    ) -> Tensor:  # fmt: skip
+        device = rows.device.type
+        ctx.rule, ctx.clock = rule, clock
+        ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+        states = [rows]
+        for number, fires in enumerate(firing):
+            after = torch.empty_like(rows)
+            padded = _shown(rule, states[-1], front)
+            for cells in blocks(rule, rows.shape[1]):
+                seen = rule.seen(padded, outside, cells)
+                kept = _kept(rule, clock, number, cells, seen)
+                after[cells] = _block(
+                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], kept, _part(rule, own, cells)
+                )
+            states.append(after)
+        ctx.save_for_backward(firing, front, outside, *states[:-1], *own)
+        return states[-1]
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
+        rule: GMLPRule = ctx.rule
+        firing, front, outside, *others = ctx.saved_tensors
+        states, own = others[: len(firing)], others[len(firing) :]
+        names, asked = list(rule.cells.own), ctx.needs_input_grad[6:]
+        into_own = [torch.zeros_like(p) if ask else None for p, ask in zip(own, asked, strict=True)]
+        into_front = torch.zeros_like(front) if front is not None else None
+        into_outside = torch.zeros_like(outside)
+        into_after = into_after.contiguous()
+        for number in reversed(range(len(firing))):
+            rows = states[number]
+            padded = _shown(rule, rows, front)
+            into_rows, into_padded = torch.zeros_like(rows), torch.zeros_like(padded)
+            for cells in blocks(rule, rows.shape[1]):
+                with torch.enable_grad():
+                    part = {name: tensor.detach().requires_grad_() for name, tensor in _part(rule, own, cells).items()}
+                    here = rows[cells].detach().requires_grad_()
+                    seen = rule.seen(padded, outside, cells).requires_grad_()
+                    kept = _kept(rule, ctx.clock, number, cells, seen)
+                    after = _block(rule, ctx.dtype, cells, here, seen, firing[number][cells], kept, part)
+                into = torch.autograd.grad(
+                    after, [here, seen, *part.values()], into_after[cells], allow_unused=True, materialize_grads=True
+                )
+                into_rows[cells] += into[0]
+                *near, own_seen, fed = into[1].split([rule.features] * 7 + [rule.external], dim=-1)
+                into_padded[:-1][cells] += own_seen
+                for neighbours, gradient in zip(rule.neighbours[cells].T, near, strict=True):
+                    into_padded.index_add_(0, neighbours, gradient)
+                into_outside[cells] += fed
+                for name, total, gradient in zip(names, into_own, into[-len(names) :], strict=True):
+                    if total is not None and rule.cells.is_each_cells(name):
+                        total[cells] += gradient
+                    elif total is not None:
+                        total += gradient
+            into_rows[..., : rule.features] += into_padded[:-1]
+            if into_front is not None:
+                into_front += into_padded[: len(into_front)]
+            into_after = into_rows
+        return None, None, None, into_after, into_front, into_outside, *into_own
+
+
+def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
+    """All cells, so many at a time that a block's activations fit the cache."""
+    numbers = 7 * rule.features + rule.external + 12 * rule.features + 4 * rule.widened + 8 * rule.memory
+    cells = rule.cells.cells
+    size = min(max(BLOCK_BYTES // (4 * batch * numbers), 1), cells)
+    for start in range(0, cells, size):
+        yield slice(start, min(start + size, cells))
+
+
+def _shown(rule: GMLPRule, rows: Tensor, front: Tensor | None) -> Tensor:
+    """What neighbours see, (cells + 1, B, F)."""
+    padded = with_outside(rows[..., : rule.features])
+    if front is not None:
+        padded[: len(front)] += front
+    return padded
+
+
+def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
+    return {
+        name: tensor[cells] if rule.cells.is_each_cells(name) else tensor
+        for name, tensor in zip(rule.cells.own, own, strict=True)
+    }
+
+
+def _block(
+    rule: GMLPRule, dtype: torch.dtype | None, cells: slice, rows: Tensor, seen: Tensor, firing: Tensor, kept: Tensor | None,
+    part: dict[str, Tensor],
+) -> Tensor:  # fmt: skip
+    """Some cells after the step: rows (n, B, F + M), seen (n, B, 7·F + E), firing (n, B, 1)."""
+    memory = rows[..., rule.features :]
+    with torch.autocast(rows.device.type, dtype=dtype, enabled=dtype is not None):
+        out, memory = rule.cell(rule.cells.of(part, cells), seen, memory, kept)
+    return torch.where(firing, rule.moved(rows, out.to(rows.dtype), memory.to(rows.dtype)), rows)
+
+
+def _kept(rule: GMLPRule, clock: Clock, number: int, cells: slice, like: Tensor) -> Tensor | None:
+    """What dropout leaves of some cells in one step: counted like fire masks, so that computing it again changes nothing."""
+    if not rule.training or not rule.dropout:
+        return None
+    seed = training_seed(training_seed(clock.random_seed, clock.step + number), cells.start)
+    generator = torch.Generator().manual_seed(seed)
+    stays = torch.rand(*like.shape[:2], rule.widened, generator=generator) >= rule.dropout
+    return stays.to(like) / (1 - rule.dropout)
