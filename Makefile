@@ -29,7 +29,7 @@ check: .venv/.installed-test
 
 .venv/.installed-test: setup.cfg constraints.txt | .venv/bin/python
 	@$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 playwright ruff mypy && \
-	  for extra in viz zarr gpu tensorboard graph notebooks; do \
+	  for extra in viz zarr gpu tensorboard graph teacher export serve notebooks; do \
 	    $(PIP) -e ".[$$extra]" || echo "not installed: extra $$extra; its tests are skipped." >&2; done; }
 	@touch $@
 

@@ -24,6 +24,7 @@ _HOMES = {
     "Compact": "nca3d.compact",
     "Config": "nca3d.config",
     "ConvRule": "nca3d.rules",
+    "Cube": "nca3d.asking",
     "Cut": "nca3d.evaluation.story",
     "GMLPRule": "nca3d.rules",
     "InputError": "nca3d.errors",

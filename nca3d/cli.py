@@ -14,12 +14,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import nca3d
-from nca3d import configs, export, render
+from nca3d import answer, configs, export, render
 from nca3d.bench import request
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors, RunError, nearest
 from nca3d.flags import add_fields, config_from, read_flags
+from nca3d.serve import command as serving
 from nca3d.showing import choose
+from nca3d.teacher import command as embedding
 
 RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
 
@@ -108,7 +110,8 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
         return command
 
     train, evaluate, compare = add(_train), add(_evaluate), add(_compare)
-    render_, export_ = add(_render), add(_export)
+    render_, export_, embed = add(_render), add(_export), add(_embed)
+    answer_, serve = add(_answer), add(_serve)
     bench, targets, doctor = add(_bench), add(_targets), add(_doctor)
     train.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
     train.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(configs.names())}")
@@ -120,12 +123,16 @@ def _parsers() -> tuple[_Parser, dict[str, _Parser]]:
     compare.add_argument("--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there")
     render.add_flags(render_)
     export.add_flags(export_)
+    embedding.add_flags(embed)
+    answer.add_flags(answer_)
+    serving.add_flags(serve)
     request.add_flags(bench)
     targets.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
     targets.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
     add_fields(targets, ("size", "target_options"))
     doctor.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
     commands = {"train": train, "evaluate": evaluate, "compare": compare, "render": render_, "export": export_}
+    commands |= {"embed": embed, "answer": answer_, "serve": serve}
     return parser, {**commands, "bench": bench, "targets": targets, "doctor": doctor}
 
 
@@ -177,7 +184,13 @@ def _check_files(config: Config, resume: Path | None) -> None:
     check_run_folder(config, resume)
     if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
         raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
-    if not config.plugins:  # which may register the target
+    if config.regime == "answering":
+        from nca3d.teacher.named import find_teacher
+        from nca3d.teacher.questions import read_questions
+
+        read_questions(config.questions)
+        find_teacher(config.teacher, config.teacher_layer, config.teacher_pool, config.teacher_width)
+    elif not config.plugins:  # which may register the target
         targets.load(config.target, size=config.size, **config.target_options)
 
 
@@ -237,11 +250,26 @@ def _render(args: argparse.Namespace) -> None:
 
 
 def _export(args: argparse.Namespace) -> None:
-    """Write a rule as a live page (--live), its life as a page (--movie), its body as files for other tools (FILE …).
+    """Write a rule as a live page (--live), its life as a page (--movie), its body as files (FILE …), a cube (--surface).
 
-    Put RUN and files before --damage: a flag that takes several values would swallow them.
+    Put RUN and files before --damage and --surface: a flag that takes values would swallow them.
     """
     export.run(args)
+
+
+def _embed(args: argparse.Namespace) -> None:
+    """Turn questions and answers into vectors, for a cube to be taught by: with TF-IDF or a language model."""
+    embedding.run(args)
+
+
+def _answer(args: argparse.Namespace) -> None:
+    """Ask a trained cube: the likest answers to each question, with scores."""
+    answer.run(args)
+
+
+def _serve(args: argparse.Namespace) -> int:
+    """Put a trained cube behind HTTP: POST /answer, GET /health, and a page to ask it by."""
+    return serving.run(args)
 
 
 def _bench(args: argparse.Namespace) -> None:

@@ -47,13 +47,13 @@ class Config:
     rule_options: dict[str, Any] = field({}, "options of a rule of one's own")  # noqa: RUF009
     init: str = field("", "start from this rule: a run folder, a checkpoint or zoo:NAME", may_be_empty=True)
 
-    regime: str = field("regenerating", "what the body must do: grow, also stay, also heal",
-                        choices=("growing", "persistent", "regenerating"), group="what we ask for")
+    regime: str = field("regenerating", "what the body must do: grow, also stay, also heal; or what a cube does: answer",
+                        choices=("growing", "persistent", "regenerating", "answering"), group="what we ask for")
     iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
     batch: int = field(4, "bodies in one iteration", low=1, high=4096)
     pool_size: int = field(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
     steps: tuple[int, int] | str = field("auto", "steps of one training rollout, drawn in this range; "
-                                         "auto = longest side + 5 to twice it + 10",
+                                         "auto = longest side + 5 to twice it + 10; answering: depth + 1 to depth + 5",
                                          low=1, high=100_000, order="not falling", words=("auto",))
     curriculum: float = field(0.3, "share of the iterations over which that range grows to its full length",
                               low=0, high=1)
@@ -68,6 +68,19 @@ class Config:
     damage_from: float = field(0.1, "share of the iterations before damage begins", low=0, high=1)
     losses: dict[str, float] = field(  # noqa: RUF009
         {}, "named terms with weights; none = the default terms of the target's kind", low=0)
+    balance: str = field("fixed", "of the terms: their weights as given, learned (log-variances), or by how fast each falls",
+                         choices=("fixed", "learned", "softadapt"))
+
+    questions: str = field("lattice", "a shipped set or a JSONL file of question, answer, split",
+                           group="what a cube is asked (regime answering)")
+    teacher: str = field("tfidf", "whose embeddings: tfidf, minilm, or the folder of a Hugging Face model")
+    teacher_layer: int = field(-1, "the hidden layer of a model; -1 = the last", low=-1000, high=1000)
+    teacher_pool: str = field("mean", "what stands for a text: the mean over its tokens or the last", choices=("mean", "last"))
+    teacher_width: int = field(225, "width of tfidf embeddings", low=2, high=4096)
+    question_noise: float = field(0.0, "noise on the embeddings of training questions, in their standard deviations",
+                                  low=0, high=10)
+    adapters: str = field("together", "embedding to surface: trained with the cube, or alone before it",
+                          choices=("together", "alone"))
 
     optimizer: str = field("adam", "adamw8bit needs the gpu extra", choices=("adam", "adamw", "adamw8bit"), group="how")
     learning_rate: float = field(6e-3, "at the height of the schedule", above=0, high=1)
@@ -91,8 +104,11 @@ class Config:
     memory: int | str = field("auto", "what a rollout keeps for its backward pass; a number = steps in a segment",
                               low=1, high=100_000, words=("auto", "keep", "recompute"))
     memory_budget: int = field(2048, "MiB that memory = auto keeps before it recomputes", low=1, high=1 << 30)
-    executor: str = field("auto", "how steps are run; event = living cells only, graph needs the graph extra",
-                          choices=("auto", "dense", "event", "graph"))
+    executor: str = field("auto", "how steps are run; event = living cells only, graph needs the graph extra, "
+                                  "event-approx (no gradient) = cells whose input changed",
+                          choices=("auto", "dense", "event", "graph", "event-approx"))
+    activity_threshold: float = field(1e-3, "executor event-approx: cells whose input changed by no more than this rest",
+                                      low=0, high=1e6)
 
     random_seed: int = field(0, "every draw follows from it", low=0, high=2**31 - 1, group="house-keeping")
     out: str = field("", "run folder; empty = runs/<target>-<n>, the first n that is free", may_be_empty=True)
@@ -176,13 +192,22 @@ class Config:
         def absolute(name: str) -> str:
             return str(Path(name).absolute()) if Path(name).suffix and Path(name).is_file() else name
 
-        init = str(Path(self.init).absolute()) if self.init and Path(self.init).is_dir() else self.init
-        return self.replace(target=absolute(self.target), init=init, plugins=tuple(map(absolute, self.plugins)))
+        def folder(name: str) -> str:
+            return str(Path(name).absolute()) if name and Path(name).is_dir() else name
+
+        return self.replace(
+            target=absolute(self.target), init=folder(self.init), plugins=tuple(map(absolute, self.plugins)),
+            questions=absolute(self.questions), teacher=folder(self.teacher),
+        )  # fmt: skip
 
     @property
     def steps_range(self) -> tuple[int, int]:
         """The full range of steps of a training rollout, "auto" resolved from the lattice size."""
-        return (max(self.size) + 5, 2 * max(self.size) + 10) if isinstance(self.steps, str) else self.steps
+        if not isinstance(self.steps, str):
+            return self.steps
+        if self.regime == "answering":  # what is said at one face is at the other after depth - 1 steps, if all cells fire
+            return self.size[0] + 1, self.size[0] + 5
+        return max(self.size) + 5, 2 * max(self.size) + 10
 
     def channels_for(self, visible: int) -> int:
         """The channels of a rule with so many visible ones: "auto" leaves at least eight hidden ones."""
@@ -239,11 +264,16 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...]
     batch, pool_size, regime = values["batch"], values["pool_size"], values["regime"]
     if regime != "growing" and batch > pool_size:
         yield ("batch", "pool_size", "regime"), f"at most pool_size = {pool_size}"
-    if regime == "regenerating" and values["damage_count"] > batch - 1:
+    damaging = regime in ("regenerating", "answering")
+    if damaging and values["damage_count"] > batch - 1:
         yield ("damage_count", "batch", "regime"), f"at most batch - 1 = {batch - 1} (one is always a fresh seed)"
-    if regime == "regenerating" and values["damage_count"] and not values["damages"]:
+    if damaging and values["damage_count"] and not values["damages"]:
         yield ("damages", "damage_count", "regime"), "at least one kind, or damage_count = 0"
     if batch % values["accumulate"]:
         yield ("accumulate", "batch"), f"a divisor of batch = {batch}"
+    if regime == "answering" and values["rule"] == "conv":
+        yield ("rule", "regime"), "gmlp, or a rule of one's own that is told and answers, where regime = answering"
+    if values["rule"] == "gmlp" and regime != "answering":
+        yield ("regime", "rule"), "answering, where rule = gmlp"
     if values["schedule"] == "step" and not values["milestones"]:
         yield ("milestones", "schedule"), "at least one share for schedule = step"

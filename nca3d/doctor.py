@@ -36,6 +36,9 @@ EXTRAS = {
     "graph": ("torch_geometric",),
     "notebooks": ("anywidget", "ipykernel", "nbclient"),
     "zarr": ("zarr",),
+    "teacher": ("transformers", "tokenizers", "sklearn"),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "serve": ("fastapi", "uvicorn"),
 }
 
 

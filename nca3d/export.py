@@ -1,4 +1,4 @@
-"""`nca3d export`: a rule as a page in which it lives, and its body as files for other tools."""
+"""`nca3d export`: a rule as a page in which it lives, its body as files for other tools, a cube as a folder that answers."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PAGE = (".html",)
 VOX_SIDE = 256
+DEFAULT = Path("surface")
+"""In the run folder."""
 FILES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz")
 
 
@@ -24,12 +26,19 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     bodies = f"its body in time, for other tools: {', '.join(FILES)}"
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help=bodies)
     parser.add_argument("--live", metavar="FILE.html", type=Path, help="a page in which it lives: cut it, watch it heal")
+    parser.add_argument(
+        "--surface", metavar="FOLDER", type=Path, nargs="?", const=DEFAULT,
+        help="a cube (regime answering) as a folder: safetensors, ONNX, teacher, answers (default: surface in the run folder)",
+    )  # fmt: skip
     parser.add_argument("--movie", metavar="FILE.html", type=Path, help="a page with its life: walk around, slide in time")
 
 
 def run(args: argparse.Namespace) -> None:
     """Write what was asked for and print each path. All that can be refused is, before the first is written."""
     _check(args)
+    if args.surface is not None:
+        _surface(args.run, args.surface)
+        return
     asked = Showing.of(args)
     rule = asked.chosen.rule()
     target = asked.chosen.body(rule)
@@ -66,10 +75,39 @@ def run(args: argparse.Namespace) -> None:
             )
 
 
+def _surface(run: str, folder: Path) -> None:
+    """Write the folder by which a cube is asked without its training.
+
+    Raises:
+        InputError: no run of a cube, a place that can't be written, the extra `export` is missing; before torch loads.
+    """
+    from nca3d.answer import check_cube
+    from nca3d.flags import config_in
+    from nca3d.surface_export import check_surface, write_surface
+    from nca3d.surface_files import is_surface_folder
+
+    if is_surface_folder(run):
+        raise InputError(run, "run", "what --surface wrote", "the run folder that it is from")
+    check_cube(run)
+    folder = config_in(Path(run)).parent / folder if folder == DEFAULT else folder
+    check_surface(folder)
+    from nca3d.asking import Cube
+
+    written = write_surface(Cube.of_run(run), folder)
+    print(f"{written.size / 2**20:,.1f} MiB in {written.seconds:.1f} s")
+    print(f"ONNX Runtime is {written.furthest:.0e} of max|·| from PyTorch")
+    print(folder)
+
+
 def _check(args: argparse.Namespace) -> None:
     """Refuse names that can't be written at once: torch alone takes seconds to load."""
+    if args.surface is not None:
+        if args.files or args.live or args.movie:
+            raise InputError("--surface", "file", "other files to write", "--surface alone: a cube grows no body")
+        return
     if not (args.files or args.live or args.movie):
-        raise InputError("nca3d export", "file", "nothing", f"--live FILE.html, --movie FILE.html, or files {', '.join(FILES)}")
+        wanted = f"--live FILE.html, --movie FILE.html, --surface, or files {', '.join(FILES)}"
+        raise InputError("nca3d export", "file", "nothing", wanted)
     from visualize.writable import writable
 
     asked = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("files", file, FILES) for file in args.files)]

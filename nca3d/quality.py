@@ -11,7 +11,13 @@ from nca3d.targets.target import OCCUPIED_ALPHA, Target
 
 
 def occupied(state: Tensor, visible: int, kind: str) -> Tensor:
-    """Which cells belong to the body: alpha > 0.1 (classes: and the strongest class is not 0), bool (B, D, H, W)."""
+    """Which cells belong to the body: alpha > 0.1 (classes: and the strongest class is not 0), bool (B, D, H, W).
+
+    Raises:
+        ValueError: a rule of signals, which has no body.
+    """
+    if kind == "signal":
+        raise ValueError("visible_kind: found 'signal', allowed 'rgb', 'classes': a cube of signals has no body (see to_rgba)")
     there = state[:, visible] > OCCUPIED_ALPHA
     if kind == "classes":
         there = there & (state[:, :visible].argmax(dim=1) != 0)
@@ -29,7 +35,7 @@ def iou(state: Tensor | np.ndarray, target: Target) -> Tensor:
         float32 (B,), 0..1; 1 where both are empty. A non-finite alpha counts as not there.
 
     Raises:
-        ValueError: another shape than the target's lattice.
+        ValueError: another shape than the target's lattice, or a target of signals.
     """
     if isinstance(state, np.ndarray):
         grown = torch.from_numpy(np.ascontiguousarray(state[..., 3])) > OCCUPIED_ALPHA
@@ -104,18 +110,26 @@ def _mean_where(values: Tensor, where: Tensor, none: float) -> Tensor:
     return torch.where(count > 0, total / count.clamp_min(1), none)
 
 
-def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None) -> np.ndarray:
+def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None, scale: float | None = None) -> np.ndarray:
     """Pictures of states: numpy float32 (B, D, H, W, 4), straight alpha, 0..1: what `visualize` takes.
 
     Args:
         state: (B, C, D, H, W).
         rule: says what the visible channels mean.
         palette: float (K, 3) colours of the classes (`Target.palette`); None = one of our own, even in hue.
+        scale: for rules of signals, the activity that is brightest; None = the largest of the given states, so that states
+            given together can be compared: a film is `to_rgba(trajectory.states[:, 0], rule)`, or frames with one scale.
 
     Returns:
-        Colours un-premultiplied; cells that are not there, and non-finite ones, are fully transparent.
+        Colours un-premultiplied; cells that are not there, and non-finite ones, are fully transparent. A rule of signals
+        (`GMLPRule`) shows activity: the root mean square of a cell's features, dark to bright, and alpha grows with it.
+
+    Raises:
+        ValueError: a scale that is not above 0.
     """
     values = state.detach().float().cpu()
+    if rule.visible_kind == "signal":
+        return _activity(values[:, : rule.visible], scale)
     alpha = values[:, rule.alpha].numpy()
     there = np.isfinite(alpha) & occupied(values, rule.visible, rule.visible_kind).numpy()
     if rule.visible_kind == "classes":
@@ -125,6 +139,30 @@ def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None) -> np.
         colour = np.moveaxis(values[:, :3].numpy(), 1, -1) / np.where(there, alpha, 1.0)[..., None]
     picture = np.concatenate([np.nan_to_num(colour), alpha[..., None]], axis=-1)
     return np.where(there[..., None], picture, 0.0).clip(0.0, 1.0).astype(np.float32)
+
+
+def _activity(features: Tensor, scale: float | None) -> np.ndarray:
+    """(B, F, D, H, W) -> float32 (B, D, H, W, 4). Overflow counts as infinite, so not as there."""
+    if scale is not None and not 0 < scale < np.inf:
+        raise ValueError(f"scale: found {scale}, allowed above 0, or None")
+    activity = features.square().mean(dim=1).sqrt().numpy()
+    there = np.isfinite(activity)
+    most = scale or activity.max(where=there, initial=0.0) or 1.0
+    level = np.where(there, activity / most, 0.0).clip(0.0, 1.0)
+    return np.concatenate([dark_to_bright(level), level[..., None]], axis=-1).astype(np.float32)
+
+
+def dark_to_bright(level: np.ndarray) -> np.ndarray:
+    """0 .. 1 -> colours (…, 3): black, violet, red, orange, pale yellow in even steps of lightness.
+
+    The map "inferno" of Smith and van der Walt (2015, public domain), at 17 points with straight lines between them.
+    """
+    codes = [
+        "000004", "0b0724", "210c4a", "3d0965", "57106e", "71196e", "8a226a", "a32c61", "bc3754", "d24644", "e45a31", "f1731d",
+        "f98e09", "fcac11", "f9cb35", "f2ea69", "fcffa4",
+    ]  # fmt: skip
+    stops = np.array([[int(code[k : k + 2], 16) / 255 for k in (0, 2, 4)] for code in codes])
+    return np.stack([np.interp(level, np.linspace(0, 1, len(stops)), channel) for channel in stops.T], axis=-1)
 
 
 def hues(count: int) -> np.ndarray:

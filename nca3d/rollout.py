@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from nca3d.compact import Compact
-from nca3d.executors import EXECUTORS, Memory, choose
+from nca3d.executors import EXECUTORS, Approx, Memory, choose
+from nca3d.executors.approx import THRESHOLD
 from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
 from nca3d.rules.cell import Rule
@@ -74,6 +75,7 @@ def rollout(
     executor: str = "auto",
     memory: str | int = "auto",
     memory_budget: int | None = None,
+    activity_threshold: float = THRESHOLD,
     record_every: int | None = None,
 ) -> Any:
     """Run `steps` steps of `rule` from `state`.
@@ -89,10 +91,13 @@ def rollout(
         fire_masks: bool (steps, B, 1, D, H, W) instead of the draw.
         inputs: what comes from outside in every step, for rules that take it (`GMLPRule`): float (B, E, D, H, W), so many
             external channels, or `GMLPRule.ask(question)`.
-        executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`.
+        executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`; all agree but
+            "event-approx", which saves work at a small error (`nca3d.executors.approx.report` measures both), without gradient.
         memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments
             of this many steps, or "auto" (keep while it fits in the budget, else segments of about √steps).
         memory_budget: bytes; None = `nca3d.executors.BUDGET`.
+        activity_threshold: of "event-approx": a cell whose input changed by no more than this since it was last computed reuses
+            its last answer; 0 = exact.
         record_every: k → return a `Trajectory` with the first state, every k-th and the last.
 
     Returns:
@@ -112,6 +117,8 @@ def rollout(
     if inputs is not None:
         rule = Fed(rule, Told.of(inputs).to(device))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
+    if isinstance(run, Approx):
+        run = run.opened(activity_threshold)
     plan = Memory.of(memory, memory_budget)
 
     recorded: list[Any] = [state]

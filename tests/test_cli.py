@@ -23,7 +23,7 @@ from nca3d.errors import InputError, RunError
 from nca3d.schema import toml
 
 ROOT = Path(cli.__file__).parents[1]
-COMMANDS = ["train", "evaluate", "compare", "bench", "targets", "doctor"]
+COMMANDS = ["train", "evaluate", "compare", "embed", "answer", "serve", "bench", "targets", "doctor"]
 
 
 def config_of(*argv: str) -> Config:
@@ -146,7 +146,7 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
 
 
 ONE_LINE = [
-    (["trian"], "command: found 'trian', allowed train, evaluate, compare, render, export, bench, targets, doctor; did you"),
+    (["trian"], "command: found 'trian', allowed train, evaluate, compare, render, export, embed, answer, serve, bench, "),
     (["--bogus"], "command: found '--bogus', allowed train"),
     (["train", "--learing-rate", "0.1"], "did you mean '--learning-rate'?"),
     (["train", "--learning-rat=0.1"], "--learning-rat: found an unknown flag"),

@@ -1,7 +1,8 @@
 """Pictures of 3D bodies: numpy arrays in, pictures, films and figures out.
 
-Holds stills (`volume`), films (`animate`, `side_by_side`), film strips, flat views (`slices`, `cuts`), `kymograph`, plots
-(`curves`, `timeline`, `costs`), the figures of a study (`heat_map`, `recovery`, `envelope`, `bars`, `compare`, `spectrum`),
+Holds stills (`volume`), films (`animate`, `side_by_side`), film strips, flat views (`slices`, `cuts`), the layers of a cube
+(`layers`, `layers_film`), `kymograph`, plots (`curves`, `timeline`, `costs`), the figures of a study (`heat_map`, `recovery`,
+`envelope`, `bars`, `compare`, `doses`, `rivals`, `spectrum`),
 pages that play in a browser (`viewer`) and files for other tools (`save`).
 Imports nothing of nca3d; pyvista, matplotlib, Pillow, ffmpeg, trimesh and zarr load when something that needs them is made.
 Arrays are (D,H,W,4) or (T,D,H,W,4), straight RGBA 0..1; x runs along W, y along H, z along D and up on screen.
@@ -12,19 +13,24 @@ from visualize.animate import animate
 from visualize.costs import Panel, costs
 from visualize.curves import curves, logged, timeline
 from visualize.cuts import cuts
+from visualize.doses import doses
 from visualize.dots import bars, compare
 from visualize.envelope import envelope
 from visualize.film_strip import film_strip
 from visualize.formats import save
 from visualize.heat_map import heat_map
 from visualize.kymograph import kymograph
+from visualize.layers import layers
+from visualize.layers_film import layers_film
 from visualize.recovery import recovery
+from visualize.rivals import rivals
 from visualize.side_by_side import side_by_side
 from visualize.slices import slices
 from visualize.spectrum import spectrum
 from visualize.volume import volume
 
 __all__ = [
-    "Panel", "animate", "bars", "compare", "costs", "curves", "cuts", "envelope", "film_strip", "heat_map", "kymograph",
-    "logged", "recovery", "save", "side_by_side", "slices", "spectrum", "timeline", "viewer", "volume",
+    "Panel", "animate", "bars", "compare", "costs", "curves", "cuts", "doses", "envelope", "film_strip", "heat_map",
+    "kymograph", "layers", "layers_film", "logged", "recovery", "rivals", "save", "side_by_side", "slices", "spectrum",
+    "timeline", "viewer", "volume",
 ]  # fmt: skip

@@ -20,7 +20,7 @@ from nca3d.bench.progress import Progress
 from nca3d.bench.request import WHERE, Request
 from nca3d.bench.results import Row, table
 from nca3d.errors import InputError
-from nca3d.executors import EXECUTORS
+from nca3d.executors import exact
 
 
 def run(request: Request) -> None:
@@ -69,7 +69,7 @@ def _measure(request: Request, device: torch.device) -> None:
             rows += measure_setting(setting, who, means)
         if request.curves:
             # the graph executor, made for generality, costs more than the textbook at every point: only when asked for
-            drawn = request.executors or [name for name in EXECUTORS if name != "graph"]
+            drawn = request.executors or [name for name in exact() if name != "graph"]
             along = curves.measure_curves(drawn, means)
     finally:  # a measurement that is stopped has not been for nothing
         means.progress.close()

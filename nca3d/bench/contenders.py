@@ -16,7 +16,7 @@ from nca3d.bench.settings import Setting
 from nca3d.bench.textbook import Textbook
 from nca3d.compact import Compact, compact, dense
 from nca3d.errors import InputError, InputErrors, nearest
-from nca3d.executors import EXECUTORS
+from nca3d.executors import EXECUTORS, exact
 from nca3d.rollout import rollout
 
 TEXTBOOK, CAX = "textbook", "cax"
@@ -52,7 +52,7 @@ def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bo
 
     Args:
         setting: what is measured.
-        executors: names, or None for all.
+        executors: names, or None for all that are exact.
         cax: whether the peer CAX takes part.
 
     Raises:
@@ -66,7 +66,7 @@ def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bo
     ]
     if wrong:
         raise InputErrors(wrong)
-    torch_names = [TEXTBOOK, *dict.fromkeys(EXECUTORS if executors is None else executors)]
+    torch_names = [TEXTBOOK, *dict.fromkeys(exact() if executors is None else executors)]
     plain = [Contender(name) for name in torch_names]
     compact = [Contender(name, compact=True) for name in torch_names if name == "event" and setting.living < 0.5]
     narrow = [Contender(name, bf16=True) for name in torch_names if setting.bf16]

@@ -19,6 +19,7 @@ from nca3d.evaluation.laws import check_laws
 from nca3d.evaluation.report import write_file
 from nca3d.evaluation.study import compare, read_report, write_study
 from nca3d.load import load, zoo
+from nca3d.rules.gmlp import GMLPRule
 
 
 @dataclass(frozen=True)
@@ -43,22 +44,48 @@ def run(asked: Asked) -> int:
     if asked.laws:
         return _laws(chosen.module())
     rule = chosen.rule()
+    if isinstance(rule, GMLPRule):
+        return _cube(asked, rule)
     target = chosen.body(rule)
     report = evaluate(
         rule, target, asked.preset, horizon=asked.horizon, samples=asked.samples, random_seed=asked.random_seed,
         executor=asked.executor, progress=True,
     )  # fmt: skip
-    report.about = {"name": chosen.name, "preset": asked.preset, **report.about, **versions()}
+    _tell(asked, report)
+    folder = asked.out or _folder(asked)
+    moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None
+    print(write_study(folder, report, moving, progress=True))
+    return 0
+
+
+def _cube(asked: Asked, rule: GMLPRule) -> int:
+    """Ask and hurt a cube; what it was trained on, and by which teacher, is in its run folder."""
+    from nca3d.evaluation.cube import activity, evaluate_cube
+    from nca3d.evaluation.cube_report import write_cube_report
+    from nca3d.teacher.saved import taught_of_run
+
+    taught = taught_of_run(asked.chosen.name)
+    report = evaluate_cube(
+        rule, taught, asked.preset, horizon=asked.horizon, random_seed=asked.random_seed, executor=asked.executor, progress=True
+    )
+    _tell(asked, report)
+    seen, steps = activity(rule, taught.asked[:1], report["horizon"] + 5) if asked.pictures else (None, None)
+    folder = asked.out or _folder(asked)
+    folder.mkdir(parents=True, exist_ok=True)
+    title = f"{taught.questions.name} · a cube that answers"
+    print(write_cube_report(folder, report, title=title, activity=seen, steps=steps, versions=versions(), progress=True))
+    return 0
+
+
+def _tell(asked: Asked, report: Report) -> None:
+    """The figures on the screen, and in the file that was asked for."""
+    report.about = {"name": asked.chosen.name, "preset": asked.preset, **report.about, **versions()}
     for name, value in report.rows():
         if not name.startswith("regeneration.recovered_each"):
             print(f"{name:<44} {shown(value)}")
     if asked.json:
         report.to_json(asked.json)
         print(asked.json)
-    folder = asked.out or _folder(asked)
-    moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None
-    print(write_study(folder, report, moving, progress=True))
-    return 0
 
 
 def _laws(rule: nn.Module) -> int:

@@ -12,13 +12,14 @@ from tqdm.auto import tqdm
 from nca3d.compact import Compact, dense
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation import persistence, regeneration, robustness
+from nca3d.evaluation.cube import evaluate_cube
 from nca3d.evaluation.emergence import emergence
 from nca3d.evaluation.figures import Report, mean
 from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset, Wound
 from nca3d.evaluation.trials import Trials
 from nca3d.executors.cores import torch_on_one
 from nca3d.rules.cell import Rule
-from nca3d.targets import Target
+from nca3d.rules.gmlp import GMLPRule
 
 GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
 """Numbers of the trials of each study: other numbers are other fire masks and wounds."""
@@ -29,8 +30,8 @@ SMALL = 0.25
 
 def evaluate(
     rule: Rule,
-    target: Target,
-    preset: str | Preset = "quick",
+    target: Any,
+    preset: Any = "quick",
     *,
     horizon: int | None = None,
     samples: int | None = None,
@@ -42,7 +43,7 @@ def evaluate(
 
     Args:
         rule: what one cell does.
-        target: the body it should grow.
+        target: the body it should grow; of a cube (`GMLPRule`) what it was `Taught`: see `evaluate_cube`.
         preset: a name in `PRESETS`, or a `Preset` of one's own. "quick" is growth, a hold of 1,000 steps and three wounds;
             "standard" adds 10,000 steps, the grid of wounds, repeated injury, controls, robustness and emergence; "full" is
             the same on more bodies, moments and steps.
@@ -61,6 +62,10 @@ def evaluate(
     Raises:
         InputError: an unknown preset, a horizon or number of samples that can't be.
     """
+    if isinstance(rule, GMLPRule):
+        return evaluate_cube(
+            rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress
+        )
     asked = _asked(preset, samples)
     if horizon is None:
         horizon = rule.card.get("horizon") or 2 * max(target.size) + 10

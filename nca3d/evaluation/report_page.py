@@ -14,6 +14,10 @@ from typing import Any, NamedTuple
 from nca3d.evaluation.figures import flat
 
 TEMPLATE = "report_template.html"
+FOOTER = (
+    "IoU is the overlap of a body with its target: cells occupied in both, divided by cells occupied in either (occupied: "
+    "alpha above 0.1). It is measured with random draws that training never used."
+)
 
 
 class Measure(NamedTuple):
@@ -27,20 +31,21 @@ class Measure(NamedTuple):
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a page: what it is about, its pictures as (name, caption), a table below them."""
+    """One part of a page: what it is about, its pictures as (name, caption), a table and more HTML below them."""
 
     title: str
     lead: str
     pictures: Sequence[tuple[str, str]] = ()
     rows: Mapping[str, Any] = field(default_factory=dict)
+    more: str = ""
 
     def html(self, urls: Mapping[str, str]) -> str:
         """The part as HTML; pictures without a data URL are left out, and so is a part that has nothing to show."""
         shown = [_picture(urls[name], f"{self.title}: {name}", caption) for name, caption in self.pictures if name in urls]
-        if not shown and not self.rows:
+        if not shown and not self.rows and not self.more:
             return ""
         table = f"<table>{_table(self.rows)}</table>" if self.rows else ""
-        return f"<h2>{escape(self.title)}</h2>\n<p>{escape(self.lead)}</p>\n" + "\n".join(shown) + table
+        return f"<h2>{escape(self.title)}</h2>\n<p>{escape(self.lead)}</p>\n" + "\n".join(shown) + table + self.more
 
 
 def render_page(
@@ -54,6 +59,7 @@ def render_page(
     intervals: Mapping[str, Any] | None = None,
     config_toml: str = "",
     versions: Mapping[str, Any] | None = None,
+    footer: str = FOOTER,
 ) -> str:
     """The whole page as text.
 
@@ -66,6 +72,7 @@ def render_page(
         intervals: [low, high] by the dotted name of a figure, shown beside it.
         config_toml: shown as it is.
         versions: shown as a table.
+        footer: the last words, on how the figures are to be read.
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
     rows = {name: _shown(value) + _sure((intervals or {}).get(name)) for name, value in flat(figures)}
@@ -79,6 +86,7 @@ def render_page(
         figures=_table(rows),
         config=_details("Config", f"<pre>{escape(config_toml.strip())}</pre>") if config_toml else "",
         versions=_table(versions or {}),
+        footer=escape(footer),
     )
 
 
@@ -102,6 +110,23 @@ def measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
         yield Measure("Recovered, small wounds", "of bodies, whole grid up to 25 %", grid["recovered_small"], 0.95)
     if "recovered_half_space" in grid:
         yield Measure("Recovered, halves", "of bodies, cut in six directions", grid["recovered_half_space"], 0.80)
+    yield from _cube_measures(dict(flat(figures)))
+
+
+def _cube_measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
+    """Those of a cube that answers: does it know, does it do more than the best straight line, do all its cells learn?"""
+    if "split.test.top1" in figures:
+        straight = figures.get("ridge.test.top1")
+        rival = "ridge regression on the same embeddings" if straight is not None else "chance"
+        note = f"share answered right (top-1); the goal is what {rival} reaches"
+        goal = straight if straight is not None else figures.get("chance") or 0.0
+        yield Measure("Right, on new questions", note, figures["split.test.top1"], goal)
+    if "margin.compose" in figures:
+        note = "share answered right, less that of ridge regression"
+        yield Measure("Ahead, on new combinations", note, figures["margin.compose"], 0.10)
+    if "cells_with_gradient" in figures:
+        note = "share of cells that the answer's loss reaches"
+        yield Measure("Cells that learn", note, figures["cells_with_gradient"], 1.0)
 
 
 def _by_damage(figures: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
@@ -122,11 +147,17 @@ def _measure(measure: Measure) -> str:
     verdict = f"goal {measure.goal:.2f} {'reached' if reached else 'missed'}"
     return (
         f'<div class="measure{"" if reached else " short"}">'
-        f'<div class="row"><b>{escape(measure.name)}</b><span class="value">{value:.3f}</span></div>'
+        f'<div class="row"><b>{escape(measure.name)}</b><span class="value">{_short_of(value, measure.goal)}</span></div>'
         f'<div class="bar"><i style="width:{100 * min(max(value, 0), 1):.1f}%"></i>'
         f'<u style="left:{100 * measure.goal:.1f}%"></u></div>'
         f'<div class="note">{escape(measure.note)} · <span class="verdict">{verdict}</span></div></div>'
     )
+
+
+def _short_of(value: float, goal: float) -> str:
+    """Three decimals, more where rounding would lift a figure to the goal that it misses."""
+    texts = [f"{value:.{decimals}f}" for decimals in (3, 4, 5, 6)]
+    return texts[0] if value >= goal else next((text for text in texts if float(text) < goal), texts[-1])
 
 
 def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -139,6 +170,9 @@ def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if _is_number(seconds):
         assert isinstance(seconds, (int, float))
         yield "training time", f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
+    for name, words in (("seconds_per_epoch", "seconds an epoch"), ("samples_a_second", "samples a second")):
+        if _is_number(figures.get(name)):
+            yield words, f"{figures[name]:,.3g}" if figures[name] < 1000 else f"{figures[name]:,.0f}"
     if _is_number(figures.get("horizon")):
         yield "horizon, in steps", f"{figures['horizon']:,.0f}"
     if _is_number(figures.get("steps_held")):
@@ -183,11 +217,11 @@ def _picture(url: str, alternative: str, caption: str) -> str:
     )
 
 
-def film_html(url: str, poster: str) -> str:
+def film_html(url: str, poster: str, alternative: str = "film of growth, cut and healing") -> str:
     """A film that plays by itself, its poster shown until it does (data URLs)."""
     if url.startswith("data:video"):
         return f'<video autoplay loop muted playsinline controls poster="{poster}" src="{url}"></video>'
-    return f'<img alt="film of growth, cut and healing" src="{url}">'
+    return f'<img alt="{escape(alternative)}" src="{url}">'
 
 
 def still_html(url: str, alternative: str) -> str:

@@ -15,6 +15,7 @@ from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, fire_mask
 from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
+from nca3d.rules.gmlp import GMLPRule
 
 ASSUMED_REACH = 2
 """What a module is held to that declares none: 3×3×3 kernels, then an alive mask that looks at updated neighbours."""
@@ -47,10 +48,14 @@ class Subject:
         self.size, self.channels, self.random_seed = as_size(size), found, random_seed
         self.takes_fire = isinstance(module, Rule) or _takes_fire(module)
         self.is_rule = isinstance(module, Rule)
+        #: Whether it is a `GMLPRule` as it is written: its step knows its number, keeps nothing, and drops nothing out.
+        self.is_cube = isinstance(module, GMLPRule) and type(module).forward is GMLPRule.forward
         try:
             self.module = copy.deepcopy(module).requires_grad_(False)
         except Exception as error:
             raise InputError(name, "rule", f"{type(error).__name__}: {error}", "a module that can be copied") from error
+        if self.is_cube:
+            self.module.eval()
         self.note = self._wake()
 
     # What it says of itself -------------------------------------------------------------------------------------
@@ -107,9 +112,10 @@ class Subject:
         return torch.full((batch, self.channels, *self.size), float(self.told("dead_value", 0.0)), **self.place)
 
     def seed(self) -> Tensor:
-        """One first cell at the centre: alpha and what comes after it 1, what comes before 0."""
+        """One first cell at the centre: alpha and what comes after it 1, what comes before 0 (1 in a cube)."""
         state = self.empty()
-        state[0, :, *centre(self.size)] = (torch.arange(self.channels) >= (self.alpha or 0)).to(state)
+        first = 0 if self.is_cube else self.alpha or 0  # a cube's neighbours see its features alone
+        state[0, :, *centre(self.size)] = (torch.arange(self.channels) >= first).to(state)
         return state
 
     def body(self, draw: int, batch: int = 1, share: float = 0.6) -> Tensor:
@@ -147,12 +153,14 @@ class Subject:
         Raises:
             Fault: the module failed, or what it returned is no finite state.
         """
-        module = copy.deepcopy(self.module)  # one that counts its steps or keeps averages begins anew with each walk
+        # One that counts its steps or keeps averages begins anew with each walk; a cube's weights are many, and nothing counts.
+        module = self.module if self.is_cube else copy.deepcopy(self.module)
         fires = self.fires(draw, len(state), steps) if fires is None else fires
         states = []
         with torch.no_grad(), _own_randomness(draw, self.place["device"]):
-            for fire in fires:
-                state = _step(module, (state.clone(), fire) if self.takes_fire else (state.clone(),))
+            for number, fire in enumerate(fires):
+                given: tuple[Any, ...] = (state.clone(), fire) if self.takes_fire else (state.clone(),)
+                state = _step(module, (*given, None, number) if self.is_cube else given)
                 states.append(state)
         return states
 
@@ -177,7 +185,8 @@ class Subject:
         if self.alpha is not None:
             state[:, self.alpha] = 1.0
         try:
-            if not torch.equal(self.walk(state, 1, 0, self.fires(0, 1, 1) | True)[-1], state):
+            seen = self.told("visible") if self.is_cube else None  # a fresh cube forgets, and says nothing all the same
+            if not torch.equal(self.walk(state, 1, 0, self.fires(0, 1, 1) | True)[-1][:, :seen], state[:, :seen]):
                 return ""
         except Fault:
             return ""  # each law will say it
@@ -216,7 +225,7 @@ def _own_randomness(draw: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _step(module: nn.Module, arguments: tuple[Tensor, ...]) -> Tensor:
+def _step(module: nn.Module, arguments: tuple[Any, ...]) -> Tensor:
     try:
         after = module(*arguments)
     except Exception as error:

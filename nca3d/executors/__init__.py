@@ -3,7 +3,7 @@
 
 An executor is one callable `run(rule, state, draw, start, stop, memory)`: steps start .. stop−1 of a dense or compact state,
 the answer in the same form. `EveryCell` makes one of a function on whole lattices. All must agree with `Rule.forward` (law 5);
-a new one enters the law tests by its line here.
+a new one enters the law tests by its line here. What is only approximate has "approx" in its name and its own error report.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from nca3d.compact import Compact
 from nca3d.executors import dense, event, graph, rows_native
+from nca3d.executors.approx import Approx
 from nca3d.executors.cores import use_cores
 from nca3d.executors.every_cell import EveryCell
 from nca3d.executors.memory import BUDGET, Memory
@@ -34,9 +35,15 @@ EXECUTORS = Registry("executor")
 EXECUTORS["dense"] = run_dense
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
+EXECUTORS["event-approx"] = Approx()
 
 SPARSE = 0.25
 """Without compiled code, events pay off below this share of living cells."""
+
+
+def exact() -> list[str]:
+    """The names of the executors that agree with `Rule.forward`."""
+    return [name for name in EXECUTORS if "approx" not in name]
 
 
 def choose(rule: Rule, state: Tensor | Compact) -> str:
@@ -52,4 +59,4 @@ def choose(rule: Rule, state: Tensor | Compact) -> str:
     return "event" if living < SPARSE else "dense"
 
 
-__all__ = ["BUDGET", "EXECUTORS", "EveryCell", "Memory", "choose", "use_cores"]
+__all__ = ["BUDGET", "EXECUTORS", "Approx", "EveryCell", "Memory", "choose", "exact", "use_cores"]

@@ -2,8 +2,9 @@
 
 A cell sees by message passing (Gilmer et al. 2017): each edge carries its source's state times the kernel's weight for
 its direction, and a cell adds up what arrives. It is the plain, general executor: any neighbourhood, plain autograd, no
-code shared with the others. Sums along edges come from PyTorch Geometric (Fey & Lenssen 2019), extra `graph`; on a GPU they
-are added in no fixed order, so there two runs agree but for rounding, unless `torch.use_deterministic_algorithms(True)`.
+code shared with the others (a gMLP cube's cells, which see their neighbours one by one, are in `graph_cells.py`). Sums along
+edges come from PyTorch Geometric (Fey & Lenssen 2019), extra `graph`; on a GPU they are added in no fixed order, so there two
+runs agree but for rounding, unless `torch.use_deterministic_algorithms(True)`.
 
 Where a rule's kernels know no direction, the graph need not be a lattice: `run_on_graph` (Grattarola et al. 2021,
 "Learning Graph Cellular Automata").
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
+from nca3d.executors import graph_cells
 from nca3d.executors.every_cell import AT_FIRST, Clock
 from nca3d.executors.graph_edges import lattice_graph, mesh_graph
 from nca3d.lattice import as_size
@@ -40,8 +42,10 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
 
     Raises:
         InputError: PyTorch Geometric is not installed.
-        ValueError: a rule that overrides the step itself.
+        ValueError: a rule, other than a `GMLPRule`, that overrides the step itself.
     """
+    if graph_cells.fits(rule):
+        return graph_cells.run(rule, state, fire, clock, _messages())
     if rule.has_own_step():
         why = "has a step of its own (it overrides forward, perceive, alive_mask or pad)"
         raise ValueError(f"executor: found 'graph' for {type(rule).__name__}, which {why}; allowed 'dense'")

@@ -41,6 +41,26 @@ class Count(MessagePassing):
         return marked_j
 
 
-#: Neither has parameters or a memory, so one of each serves every rule.
+class ToSlots(MessagePassing):
+    """What each node's neighbours show, one by one: a node has some slots, and each edge fills one of them.
+
+    Slots are the targets of a graph in two parts; one that no edge leads to holds zeros.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(aggr="add", node_dim=0)
+
+    def forward(self, nodes: Tensor, edges: Tensor, slots: int) -> Tensor:
+        """nodes (N, B, F), edges int64 (2, E) from node to slot n · slots + k -> (N, B, slots, F)."""
+        filled = self.propagate(edges, nodes=(nodes, None), size=(len(nodes), slots * len(nodes)))
+        return filled.unflatten(0, (len(nodes), slots)).transpose(1, 2)
+
+    def message(self, nodes_j: Tensor) -> Tensor:
+        """(E, B, F) as it is."""
+        return nodes_j
+
+
+#: None has parameters or a memory, so one of each serves every rule.
 weighted_sum = WeightedSum()
 count = Count()
+to_slots = ToSlots()

@@ -7,28 +7,36 @@ A loss term is a function `term(moments, target, rule) -> (B,)` of the last stat
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
 from nca3d.losses.classes import classes
+from nca3d.losses.dialogue import dialogue
+from nca3d.losses.internal import internal
 from nca3d.losses.occupancy import occupancy
 from nca3d.losses.overflow import overflow
+from nca3d.losses.reconstruction import reconstruction
 from nca3d.losses.rest import rest
 from nca3d.losses.rgba import rgba
 from nca3d.losses.still import still
+from nca3d.losses.surface import surface
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
-from nca3d.targets import Target
+
+OF_BODIES = (rgba, classes, occupancy, overflow, rest, still)
+OF_CUBES = (surface, internal, dialogue, reconstruction)
 
 LOSSES = Registry("loss")
-for _term in (rgba, classes, occupancy, overflow, rest, still):
+for _term in (*OF_BODIES, *OF_CUBES):
     LOSSES[_term.__name__] = _term
 
 DEFAULT_TERMS = {
     "rgb": {"rgba": 1.0, "occupancy": 0.2, "overflow": 0.1},
     "classes": {"classes": 1.0, "overflow": 0.1},
+    "signal": {"surface": 0.3, "internal": 0.01, "dialogue": 1.0, "reconstruction": 0.1},
 }
 """The terms of a config that names none, by the target's kind."""
 
@@ -42,16 +50,23 @@ def terms_of(weights: Mapping[str, float], kind: str) -> dict[str, float]:
     chosen = {name: weight for name, weight in (weights or DEFAULT_TERMS[kind]).items() if weight}
     for name in chosen:
         LOSSES.find(name, "config", "losses")
-    other = {"rgb": "classes", "classes": "rgba"}[kind]
-    if other in chosen:
-        raise InputError(
-            "config", "losses", repr(other), f"terms for a target of kind {kind!r}: {', '.join(DEFAULT_TERMS[kind])}"
-        )
+    strange = {"rgb": (classes, *OF_CUBES), "classes": (rgba, *OF_CUBES), "signal": OF_BODIES}[kind]
+    for term in strange:
+        if term.__name__ in chosen:
+            known = ", ".join(name for name in LOSSES if LOSSES[name] not in strange)
+            raise InputError("config", "losses", repr(term.__name__), f"terms for a target of kind {kind!r}: {known}")
     return chosen
 
 
-def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: Target, rule: Rule) -> dict[str, Tensor]:
-    """Each weighted term, by name, as (B,). moments: (T, B, C, D, H, W), the last ones of a rollout in order."""
+def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: Any, rule: Rule) -> dict[str, Tensor]:
+    """Each weighted term, by name, as (B,).
+
+    Args:
+        weights: by name.
+        moments: (T, B, C, D, H, W), the last ones of a rollout in order.
+        target: what is wanted: a `Target`, or of cubes a `Lesson`.
+        rule: whose states these are.
+    """
     return {name: weight * LOSSES.find(name)(moments, target, rule) for name, weight in weights.items()}
 
 

@@ -95,6 +95,21 @@ class CellWeights(nn.Module):
         share = part["mixture"].softmax(dim=-1)
         return {name: torch.tensordot(share, part[name], dims=1) for name in self.slots}
 
+    def taught(self) -> float:
+        """The share of cells that have a weight with a gradient other than zero; what all cells share counts for all."""
+        reached = torch.zeros(self.cells, dtype=torch.bool)
+        for name, weight in self.own.items():
+            if weight.grad is None:
+                continue
+            has = (weight.grad != 0).flatten(1).any(dim=1).cpu() if weight.grad.ndim > 1 else (weight.grad != 0).cpu()
+            if self.is_each_cells(name):
+                reached |= has
+            elif self.kind_of is not None:
+                reached |= has[self.kind_of.cpu()]
+            else:
+                reached |= has.any()
+        return float(reached.float().mean())
+
     def count(self) -> int:
         """How many numbers are trained."""
         return sum(weight.numel() for weight in self.own.values())

@@ -309,6 +309,10 @@ class GMLPRule(Rule):
         """The surface (B, H·W) read off the back face, d = D − 1."""
         return self.surface.leave(state[:, : self.features, -1].flatten(2).movedim(1, -1))
 
+    def goal(self, answers: Tensor) -> Tensor:
+        """The surfaces (N, H·W) that answers (N, embedding) should look like; they teach the cube, and no gradient returns."""
+        return answers if self.surface.wanted is None else self.surface.wanted(answers).detach()
+
     def moved(self, rows: Tensor, out: Tensor, memory: Tensor) -> Tensor:
         """What becomes of cells that fire: (n, B, F + M)."""
         features = rows[..., : self.features]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from nca3d.teacher.adapters import ADAPTERS, Adapter
+
 
 class Surface(nn.Module):
     """A pixel of the front face becomes features of its cell; the features of a back cell become a pixel.
@@ -32,11 +34,10 @@ class Surface(nn.Module):
         self.out = nn.Parameter(self.into.detach() / self.into.detach().square().sum(1, keepdim=True) if carried else out)
         self.out_bias = nn.Parameter(torch.zeros(pixels))
         self.mix = nn.Parameter(torch.eye(pixels)) if mixed else None
-        self.asked: nn.Module | None = None
-        self.wanted: nn.Module | None = None
+        self.mix_bias = nn.Parameter(torch.zeros(pixels)) if mixed else None
+        self.asked: Adapter | None = None
+        self.wanted: Adapter | None = None
         if embedding is not None:
-            from nca3d.teacher.adapters import ADAPTERS
-
             make = ADAPTERS.find(adapter)
             self.asked, self.wanted = make(embedding, pixels, generator), make(embedding, pixels, generator)
 
@@ -55,4 +56,4 @@ class Surface(nn.Module):
     def leave(self, face: Tensor) -> Tensor:
         """(B, pixels, F) -> (B, pixels)."""
         read = (face * self.out).sum(dim=-1) + self.out_bias
-        return read if self.mix is None else read @ self.mix
+        return read if self.mix is None or self.mix_bias is None else read @ self.mix + self.mix_bias

@@ -13,11 +13,14 @@ from nca3d.training.run_folder import RunFolder
 from nca3d.training.step import Outcome
 from nca3d.training.trainer import Trainer
 
-MEASURED, POOLED = 4, 16
-"""Bodies whose pattern is measured, and states of the pool whose distances are."""
+POOLED = 16
+"""States of the pool whose distances are measured."""
 
 DIVERSITY = ("distance_mean", "distance_nearest", "effective_states", "participation_ratio", "dead_share", "living_cells_mean")
 """The pool's figures that are logged, of `pools.diversity.summary`."""
+
+OF_LIVING = ("dead_share", "living_cells_mean")
+"""Those that mean nothing where no cell is ever dead."""
 
 
 class Log:
@@ -78,20 +81,15 @@ class Log:
 
 
 def pattern_figures(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:
-    """Pattern of the bodies that an iteration ended with (means), and diversity of the pool; nothing random is drawn."""
+    """Pattern of the states that an iteration ended with (means), and diversity of the pool; nothing random is drawn."""
     figures: dict[str, float | None] = {}
-    rule = trainer.rule
     if outcome.states is not None:
-        states = outcome.states[:MEASURED]
-        alive = rule.alive_mask(states)[:, 0]
-        sound = alive.flatten(1).any(dim=1) & states.isfinite().flatten(1).all(dim=1)  # nothing has no pattern
-        if sound.any():
-            shown = pools.pattern.cropped(states[sound, : rule.visible + 1], alive[sound]).cpu()
-            found = pools.pattern.summary(shown, rule.visible_kind)
-            figures |= {f"pattern_{name}": _mean(values.tolist()) for name, values in found.items()}
-    if trainer.config.regime != "growing":
-        spread = pools.diversity.summary(trainer.pool.states, rule.alpha, max_states=POOLED)
-        figures |= {f"pool_{name}": _mean([spread[name]]) for name in DIVERSITY}
+        found = trainer.task.pattern(trainer.rule, outcome.states)
+        figures |= {name: _mean(values) for name, values in found.items()}
+    if trainer.task.pooled:
+        spread = pools.diversity.summary(trainer.pool.states, trainer.rule.alpha, max_states=POOLED)
+        names = [name for name in DIVERSITY if trainer.rule.alive_threshold is not None or name not in OF_LIVING]
+        figures |= {f"pool_{name}": _mean([spread[name]]) for name in names}
     return figures
 
 

@@ -17,7 +17,6 @@ from nca3d.errors import InputError, RunError
 from nca3d.rules.cell import Rule
 from nca3d.training import checkpoint
 from nca3d.training.log import Log
-from nca3d.training.reach import reach_note
 from nca3d.training.run_folder import open_run_folder
 from nca3d.training.stop import StopSignal
 from nca3d.training.threads import threads
@@ -54,8 +53,8 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
     config = config.anchored()
     load_plugins(config)
     trainer = Trainer.begin(config)
-    if far := reach_note(trainer.target, config.steps_range[1]):
-        print(far, file=sys.stderr)
+    if said := trainer.task.note(trainer.rule):
+        print(said, file=sys.stderr)
     with open_run_folder(config, resume) as folder, StopSignal() as stop, threads(config):
         if resume is not None:
             saved = checkpoint.load(folder.path)
@@ -64,6 +63,7 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
                 if note:
                     print(note, file=sys.stderr)
             folder.cut_metrics(trainer.iteration)
+        trainer.task.keep(folder.path)
         bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
         started = time.monotonic() - trainer.seconds
 
@@ -73,9 +73,9 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
                 trainer.seconds = time.monotonic() - started
 
                 log.write(trainer, outcome)
-                bar.set_postfix(
-                    loss=f"{outcome.metrics['loss']:.4f}", iou=f"{outcome.metrics['iou']:.3f}", refresh=False
-                )
+                shown = {"loss": f"{outcome.metrics['loss']:.4f}"}
+                shown[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
+                bar.set_postfix(shown, refresh=False)
                 bar.update()
                 if trainer.bad_steps >= config.max_bad_steps:
                     raise RunError(_failed(folder.path, trainer, outcome.fault))
@@ -88,10 +88,18 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
 
         run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
         if config.report:
-            from nca3d.evaluation.finish import finish_run
-
-            run.report = finish_run(run, trainer, progress=progress)
+            run.report = _finish(run, trainer, progress)
     return run
+
+
+def _finish(run: Run, trainer: Trainer, progress: bool) -> dict[str, Any]:
+    if trainer.config.regime == "answering":
+        from nca3d.evaluation.finish_cube import finish_cube
+
+        return finish_cube(run, trainer, progress=progress)
+    from nca3d.evaluation.finish import finish_run
+
+    return finish_run(run, trainer, progress=progress)
 
 
 def load_plugins(config: Config) -> None:

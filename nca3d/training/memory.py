@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+import resource
 from pathlib import Path
 
 from nca3d.config import Config
 from nca3d.errors import InputError
+
+CUBE_CHANNELS = 48
+"""Of a gMLP cell, by default."""
 
 
 def check_memory(config: Config) -> None:
@@ -16,7 +20,7 @@ def check_memory(config: Config) -> None:
         InputError: the pool and one batch with its gradient need more than this machine has free.
     """
     slots = 1 if config.regime == "growing" else config.pool_size
-    state = 4 * config.channels_for(3) * math.prod(config.size)
+    state = 4 * (CUBE_CHANNELS if config.rule == "gmlp" else config.channels_for(3)) * math.prod(config.size)
     needed = state * (slots + 6 * config.batch // config.accumulate)
     free = free_memory()
     if needed > free:
@@ -26,6 +30,14 @@ def check_memory(config: Config) -> None:
             f"{list(config.size)} with pool_size = {slots} and batch = {config.batch}: at least {needed / 2**30:.1f} GiB",
             f"what fits in the {free / 2**30:.1f} GiB that are free: a smaller size, pool_size or batch",
         )
+
+
+def resident_memory() -> int:
+    """Bytes of this process that are in memory now; 0 where there is no such figure."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, ValueError, IndexError):
+        return 0
 
 
 def free_memory() -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -13,13 +13,12 @@ from nca3d.config import Config
 from nca3d.errors import InputError
 
 
-def build_optimizer(config: Config, rule: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer that the config names, over all weights of the rule.
+def build_optimizer(config: Config, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer that the config names.
 
     Raises:
         InputError: "adamw8bit" without bitsandbytes: never a silent substitute.
     """
-    parameters = list(rule.parameters())
     options: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, **options)

@@ -10,12 +10,13 @@ from torch import Tensor
 import pools
 from nca3d.config import Config
 from nca3d.fire import training_seed
-from nca3d.losses import evaluate_terms, total
-from nca3d.quality import iou, occupied
+from nca3d.losses import evaluate_terms
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
-from nca3d.targets import Target
+from nca3d.rules.fed import Told
+from nca3d.training.balance import Balance
 from nca3d.training.optim import gradients_finite, treat_gradients
+from nca3d.training.task import Task
 
 REST_STEPS = 8
 """How many steps before the last one the term `rest` compares it with."""
@@ -47,6 +48,8 @@ def draw_steps(config: Config, iteration: int) -> int:
     """How many steps this iteration runs: uniform in a range that grows from half its length to the whole (curriculum)."""
     low, high = config.steps_range
     grown = min(1.0, iteration / (config.curriculum * config.iterations)) if config.curriculum else 1.0
+    if config.regime == "answering":
+        grown = 1.0  # before its signal has crossed, a cube has nothing to say
     short = max(1, low // 2)
     low, high = round(short + (low - short) * grown), round(short + (high - short) * grown)
     generator = counted_generator(config, iteration, purpose=1)
@@ -54,16 +57,16 @@ def draw_steps(config: Config, iteration: int) -> int:
 
 
 def draw_batch(
-    config: Config, iteration: int, pool: pools.StatePool, rule: Rule, target: Target, weights: dict[str, float]
+    config: Config, iteration: int, pool: pools.StatePool, rule: Rule, task: Task
 ) -> tuple[pools.Batch | None, pools.Prepared]:
     """States to start from: the seed alone (growing), or evolved ones, the worst back to the seed and the best damaged."""
-    if config.regime == "growing":
+    if not task.pooled:
         states = pool.seed.expand(config.batch, *pool.seed.shape).clone()
         return None, pools.Prepared(states, *(torch.zeros(config.batch, dtype=torch.bool) for _ in range(2)))
     batch = pool.sample(config.batch)
     with torch.no_grad():
-        losses = total(evaluate_terms(weights, batch.states[None], target, rule))
-    damaging = config.regime == "regenerating" and iteration > config.damage_from * config.iterations
+        losses = task.worth(rule, batch.states)
+    damaging = task.damaging and iteration > config.damage_from * config.iterations
     damage = pools.damage.mixture(list(config.damages), severity=config.damage_severity) if damaging else None
     return batch, pools.prepare(
         batch.states,
@@ -71,7 +74,7 @@ def draw_batch(
         seed=pool.seed,
         damage=damage,
         damage_count=config.damage_count if damaging else 0,
-        body=lambda states: occupied(states, rule.visible, rule.visible_kind),
+        body=lambda states: task.body(rule, states),
         dead_value=rule.dead_value,
         generator=counted_generator(config, iteration, purpose=2),
     )
@@ -87,7 +90,7 @@ def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared
     Returns:
         The states (n, C, D, H, W), and by how many steps each was aged, (n,).
     """
-    older = ~(ready.fresh | ready.damaged) & (config.regime != "growing")
+    older = ~(ready.fresh | ready.damaged) & (config.regime not in ("growing", "answering"))
     begun = iteration > config.curriculum * config.iterations  # before, bodies are not worth keeping for long
     steps = 0
     if begun and iteration % AGEING_EVERY == 0 and older.any():
@@ -111,26 +114,29 @@ def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared
 def train_step(
     config: Config,
     iteration: int,
+    task: Task,
     rule: Rule,
+    balance: Balance,
     optimizer: torch.optim.Optimizer,
     pool: pools.StatePool,
-    target: Target,
-    weights: dict[str, float],
 ) -> Outcome:
     """One iteration, 1, 2, …; its random numbers follow from (config.random_seed, iteration) and the pool's generator."""
-    batch, ready = draw_batch(config, iteration, pool, rule, target, weights)
+    batch, ready = draw_batch(config, iteration, pool, rule, task)
     states, ages = grow_older(config, iteration, rule, ready)
     steps = draw_steps(config, iteration)
     device = next(rule.parameters()).device
+    wanted = task.draw(iteration)
 
     optimizer.zero_grad(set_to_none=True)
-    twice = bool({"rest", "still"} & weights.keys())
-    ends, totals, named = [], [], dict.fromkeys(weights, 0.0)
+    twice = bool({"rest", "still"} & task.weights.keys())
+    ends, totals, named = [], [], dict.fromkeys(task.weights, 0.0)
     for ids in torch.arange(config.batch).chunk(config.accumulate):
+        part = task.part(wanted, ids)
         with autocast(config, device):
-            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, twice)
-        terms = evaluate_terms(weights, moments, target, rule)
-        loss = total(terms)
+            inputs = task.inputs(rule, part)
+            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, twice, inputs)
+        terms = evaluate_terms(task.weights, moments, part, rule)
+        loss = balance.total(terms)
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
         (loss.sum() / config.batch).backward()
         ends.append(moments[-1].detach())
@@ -143,18 +149,20 @@ def train_step(
     if not fault:
         treat_gradients(config, rule.parameters())
         optimizer.step()
+        balance.note(named)
     reseeded = {}
     if batch is not None:
         reseeded = pool.replace(batch.index, states.cpu(), steps=ages + steps, fresh=ready.fresh)
-    metrics = {"loss": float(loss.mean()), "iou": float(iou(states, target).mean()), "steps": float(steps)}
-    metrics |= {f"loss_{name}": value for name, value in named.items()}
+    metrics = {"loss": float(loss.mean()), **task.figures(rule, states, wanted), "steps": float(steps)}
+    metrics |= {f"loss_{name}": value for name, value in named.items()} | balance.figures()
     metrics |= {f"reseeded_{why}": float(count) for why, count in reseeded.items()}
     return Outcome(metrics, fault, states)
 
 
 def run_moments(
-    config: Config, iteration: int, rule: Rule, states: Tensor, ids: Tensor, steps: int, twice: bool
-) -> Tensor:
+    config: Config, iteration: int, rule: Rule, states: Tensor, ids: Tensor, steps: int, twice: bool,
+    inputs: Told | None = None,
+) -> Tensor:  # fmt: skip
     """The states that the losses look at, (T, B, C, D, H, W): the last one, after one `REST_STEPS` before it if `twice`.
 
     The graph is cut every `detach_every` steps (truncated backpropagation).
@@ -164,8 +172,8 @@ def run_moments(
     seed, done, moments = training_seed(config.random_seed, iteration), 0, []
     for stop in sorted(looks | cuts):
         states = rollout(
-            rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, executor=config.executor,
-            memory=config.memory, memory_budget=config.memory_budget << 20,
+            rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, inputs=inputs,
+            executor=config.executor, memory=config.memory, memory_budget=config.memory_budget << 20,
         )  # fmt: skip
         if stop in looks:
             moments.append(states)

@@ -14,32 +14,39 @@ from torch import Tensor
 import pools
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors
-from nca3d.losses import LOSSES, terms_of
-from nca3d.rollout import seed_state
+from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
-from nca3d.targets import Target, load
 from nca3d.training import checkpoint
+from nca3d.training.balance import Balance
+from nca3d.training.build import checked_shapes, choose_device
+from nca3d.training.growth import Growth
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import build_optimizer, learning_rate
 from nca3d.training.step import Outcome, train_step
+from nca3d.training.task import Task
 
 
 @dataclass
 class Trainer:
-    """Rule, optimizer, pool and counters of one run. `average` is the running average of the weights, if asked for."""
+    """Task, rule, optimizer, pool and counters of one run. `average` is the running average of the weights, if asked for."""
 
     config: Config
-    target: Target
+    task: Task
     rule: Rule
+    balance: Balance
     optimizer: torch.optim.Optimizer
     pool: pools.StatePool
-    weights: dict[str, float]
     average: dict[str, Tensor] = field(default_factory=dict)
     iteration: int = 0
     seconds: float = 0.0
     bad_steps: int = 0
     skipped: int = 0
+
+    @property
+    def target(self) -> Any:
+        """What is wanted where it is the same in every iteration: a body; None for a cube."""
+        return getattr(self.task, "target", None)
 
     @classmethod
     def begin(cls, config: Config) -> Trainer:
@@ -51,16 +58,16 @@ class Trainer:
         _require_known(config, rule=RULES, losses=LOSSES, damages=pools.damage.DAMAGES)
         device = choose_device(config)
         check_memory(config)
-        target = load(config.target, size=config.size, **config.target_options)
-        weights = terms_of(config.losses, target.kind)
+        task = task_of(config)
 
-        rule = build_rule(config, target).to(device)
-        rule.card = card_of(config)
-        slots = 1 if config.regime == "growing" else config.pool_size
-        seeds = seed_state(rule, config.size, batch=1, device="cpu").expand(slots, -1, -1, -1, -1)
+        rule = task.build_rule().to(device)
+        rule.card = task.card()
+        balance = Balance(config.balance, list(task.weights)).to(device)
+        seeds = task.seed(rule).expand(config.pool_size if task.pooled else 1, -1, -1, -1, -1)
         generator = torch.Generator().manual_seed(config.random_seed)
         pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
-        trainer = cls(config, target, rule, build_optimizer(config, rule), pool, weights)
+        trained = [*rule.parameters(), *balance.parameters()]
+        trainer = cls(config, task, rule, balance, build_optimizer(config, trained), pool)
         if config.average:
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
         return trainer
@@ -71,7 +78,7 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.iteration)
         outcome = train_step(
-            self.config, self.iteration, self.rule, self.optimizer, self.pool, self.target, self.weights
+            self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool
         )
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
@@ -93,13 +100,14 @@ class Trainer:
         """Write a checkpoint folder; see `checkpoint.save` for what it survives."""
         optimizer_tensors, optimizer_scalars = checkpoint.pack_optimizer(self.optimizer)
         groups = {
-            "rule": self.trained_rule().state_dict(),
-            "weights": self.rule.state_dict(),
+            "rule": self.average or self.rule.state_dict(),
             "optimizer": optimizer_tensors,
             "pool": self.pool.state_dict(),
         }
         if self.average:
-            groups["average"] = self.average
+            groups["weights"] = self.rule.state_dict()
+        if balance := self.balance.state_dict():
+            groups["balance"] = balance
         scalars = {
             "iteration": self.iteration,
             "iterations": self.config.iterations,
@@ -125,12 +133,18 @@ class Trainer:
                 self.config.iterations,
                 f"at least the {saved.scalars['iteration']} already done",
             )
-        for name, module_state in (("weights", saved.groups["weights"]), ("average", saved.groups.get("average", {}))):
-            wanted = self.rule.state_dict() if name == "weights" else self.average
-            checked_shapes(saved.path, name, module_state, wanted)
-        self.rule.load_state_dict(saved.groups["weights"])
+        weights, average = saved.groups.get("weights", saved.groups["rule"]), saved.groups["rule"] if self.average else {}
+        balance = saved.groups.get("balance", {})
+        for name, found, wanted in (
+            ("weights", weights, self.rule.state_dict()),
+            ("average", average, self.average),
+            ("balance", balance, self.balance.state_dict()),
+        ):
+            checked_shapes(saved.path, name, found, wanted)
+        self.rule.load_state_dict(weights)
+        self.balance.load_state_dict(balance)
         for name, tensor in self.average.items():
-            tensor.copy_(saved.groups["average"][name])
+            tensor.copy_(average[name])
         checkpoint.unpack_optimizer(self.optimizer, saved.groups["optimizer"], saved.scalars["optimizer"])
         try:
             self.pool.load_state_dict(saved.groups["pool"])
@@ -140,6 +154,15 @@ class Trainer:
             ) from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
+
+
+def task_of(config: Config) -> Task:
+    """What the config's regime asks for."""
+    if config.regime != "answering":
+        return Growth(config)
+    from nca3d.training.answering import Answering  # a body needs no teacher
+
+    return Answering(config)
 
 
 def _require_known(config: Config, **registries: Iterable[str]) -> None:
@@ -152,75 +175,3 @@ def _require_known(config: Config, **registries: Iterable[str]) -> None:
             errors += found.errors
     if errors:
         raise InputErrors(errors)
-
-
-def card_of(config: Config) -> dict[str, Any]:
-    """What a loaded rule knows of its training: enough to grow and judge its body."""
-    return {
-        "size": list(config.size),
-        "regime": config.regime,
-        "target": config.target,
-        "target_options": dict(config.target_options),
-        "horizon": config.horizon,
-        "figures": {},
-    }
-
-
-def build_rule(config: Config, target: Target) -> Rule:
-    """A fresh rule for this target, or the one that `init` names; its weights follow from `random_seed`.
-
-    Raises:
-        InputError: options that the rule does not take, or an `init` rule with other channels.
-    """
-    options = {
-        "channels": config.channels_for(target.visible),
-        "hidden": config.hidden,
-        "perception": config.perception,
-        "visible": target.visible,
-        "visible_kind": target.kind,
-        "fire_rate": config.fire_rate,
-        "alive_threshold": config.alive_threshold,
-        "step_size": config.step_size,
-        "padding": config.padding,
-        "generator": torch.Generator().manual_seed(config.random_seed),
-        **config.rule_options,
-    }
-    try:
-        rule: Rule = RULES.find(config.rule)(**options)
-    except (TypeError, ValueError) as error:
-        raise InputError("config", "rule", error, f"the arguments of rule {config.rule!r}") from error
-    if config.init:
-        from nca3d.load import load as load_rule
-
-        started = load_rule(config.init)
-        checked_shapes(config.init, "init", started.state_dict(), rule.state_dict())
-        rule.load_state_dict(started.state_dict())
-    return rule
-
-
-def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Raises InputError, naming the tensor, unless both have the same names and shapes."""
-    for name in sorted(set(found) | set(wanted)):
-        shapes = [
-            str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, wanted)
-        ]
-        if shapes[0] != shapes[1]:
-            raise InputError(
-                where,
-                f"{field_name}: {name}",
-                shapes[0],
-                f"{shapes[1]}, as this config asks (channels, hidden, perception)",
-            )
-
-
-def choose_device(config: Config) -> torch.device:
-    """The device that the config names; "auto" takes CUDA where there is one.
-
-    Raises:
-        InputError: "cuda" without a CUDA device.
-    """
-    if config.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if config.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("config", "device", "'cuda', and torch sees no CUDA device", "cpu, auto")
-    return torch.device(config.device)

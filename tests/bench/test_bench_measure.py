@@ -16,7 +16,7 @@ from nca3d.bench.progress import Progress
 from nca3d.bench.results import Row, megabytes, table, with_ratios
 from nca3d.bench.settings import SETTINGS, Setting
 from nca3d.errors import InputErrors
-from nca3d.executors import EXECUTORS
+from nca3d.executors import exact
 
 CPU = torch.device("cpu")
 TINY = Setting("tiny", (7, 6, 8), batch=2, steps=3, living=0.4, bf16=True)
@@ -25,7 +25,7 @@ MB = 1 << 20
 
 def test_who_is_measured():
     names = [c.name for c in contenders(SETTINGS["body32"])]
-    assert names == ["textbook", *EXECUTORS, "event compact"]
+    assert names == ["textbook", *exact(), "event compact"]
     assert [c.name for c in contenders(SETTINGS["sparse128"])] == ["event", "event compact"]
     assert "event compact" not in [c.name for c in contenders(SETTINGS["cube"])]
     assert [c.name for c in contenders(TINY, ["dense"], cax=True)] == [
@@ -35,7 +35,7 @@ def test_who_is_measured():
         contenders(TINY, ["evnt", "dense"])
 
 
-@pytest.mark.parametrize("name", ["textbook", *EXECUTORS])
+@pytest.mark.parametrize("name", ["textbook", *exact()])
 def test_every_contender_trains(name):
     if name == "graph":
         pytest.importorskip("torch_geometric")

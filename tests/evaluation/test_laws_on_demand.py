@@ -206,6 +206,52 @@ def test_the_shipped_rule_keeps_all_laws():
     assert all(verdict.status == "holds" for verdict in verdicts), verdicts
 
 
+def cube(**options):
+    given = {"size": (7, 6, 8), "features": 6, "memory": 3, "external": 2, "widened": 8}
+    return nca3d.GMLPRule(**{**given, "generator": torch.Generator().manual_seed(0), **options})
+
+
+@pytest.mark.parametrize("options", [
+    {}, {"preset": "cube"}, {"preset": "cube", "start": "carry"}, {"preset": "cube", "weights": "low_rank", "fire_rate": 0.5},
+    {"preset": "cube", "periods": (1, 3)}, {"weights": "types", "dropout": 0.3}, {"preset": "cube", "coarse": 2},
+    {"preset": "cube", "weights": "shared"},
+])  # fmt: skip
+def test_cubes_keep_the_laws_that_speak_of_them(options):
+    """On their own lattice; what can't be asked says why, and by name for the leaky preset."""
+    rule = cube(**options)
+    verdicts = by_law(rule)
+    assert not broken(verdicts.values()), verdicts
+    asked = {law for law, verdict in verdicts.items() if verdict.status == "holds"}
+    expected = {"light cone", "locality", "batch", "finite", "executors"}
+    assert asked == expected | ({"translation"} if options.get("weights") == "shared" else set())
+    leaky = rule.preset == "cube"
+    assert ("preset 'cube'" if leaky else "alive_threshold") in verdicts["vacuum"].detail
+    assert "radius 3 is reached" in verdicts["light cone"].detail  # filled to the rim, so the check is no empty one
+    assert ("nothing yet" in verdicts["finite"].detail) == (not leaky)
+    assert rule.training
+
+
+class FarCube(nca3d.GMLPRule):
+    def seen(self, padded, outside, cells):
+        return super().seen(padded.roll(3, 0), outside, cells)
+
+
+class CrowdCube(nca3d.GMLPRule):
+    def fed(self, shown, told):
+        return super().fed(shown, told) + shown.mean(dim=1, keepdim=True)[..., : self.external]
+
+
+@pytest.mark.parametrize(("kind", "laws"), [(FarCube, {"locality", "light cone"}), (CrowdCube, {"batch", "executors"})])
+def test_cubes_that_break_a_law_are_found(kind, laws):
+    rule = kind((7, 6, 8), 6, 3, 2, 8, preset="cube", generator=torch.Generator().manual_seed(0))
+    assert broken(check_laws(rule, trials=3)) == laws
+
+
+def test_a_cube_is_asked_on_its_own_lattice_alone():
+    with pytest.raises(InputError, match=r"size: found \(9, 9, 9\), allowed \(7, 6, 8\), the rule's own lattice"):
+        check_laws(cube(), size=(9, 9, 9))
+
+
 def test_a_fresh_rule_is_asked_as_a_lively_copy():
     rule = fresh("gradient")
     verdicts = by_law(rule)

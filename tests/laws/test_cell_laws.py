@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rule_cases import RULE_CASES, SIZE, body, fresh, lively
 
-from nca3d.executors import EXECUTORS
+from nca3d.executors import exact
 from nca3d.fire import fire_mask
 from nca3d.lattice import centre
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules import ConvRule
 
 rules = pytest.mark.parametrize("name", RULE_CASES)
-executors = pytest.mark.parametrize("executor", EXECUTORS)
+executors = pytest.mark.parametrize("executor", exact())
 seeds = st.integers(0, 2**32 - 1)
 
 

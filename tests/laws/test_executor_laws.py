@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_cases import RULE_CASES, SIZE, body, lively
 
-from nca3d.executors import EXECUTORS
+from nca3d.executors import exact
 from nca3d.fire import fire_mask
 from nca3d.rollout import Trajectory, rollout, seed_state
 
 rules = pytest.mark.parametrize("name", RULE_CASES)
-executors = pytest.mark.parametrize("executor", EXECUTORS)
+executors = pytest.mark.parametrize("executor", exact())
 
 
 def as_written(rule, state, steps, random_seed):

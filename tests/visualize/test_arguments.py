@@ -139,6 +139,15 @@ FIGURES: dict[str, Callable[[np.ndarray], Figure]] = {
     "costs": lambda _: visualize.costs(
         [[visualize.Panel(PRICE, PRICE, PRICE, {PRICE: ([1, 2], [1, 20])}, {1: PRICE})]], title=PRICE
     ),
+    "layers": lambda film: visualize.layers(
+        film[-1, ..., 0], categories=film[-1, ..., 3] > 0, names=[PRICE, "b"], label=PRICE, title=PRICE
+    ),
+    "rivals": lambda _: visualize.rivals(
+        [(PRICE, {PRICE: (0.5, 0.4, 0.6)})], headings={0: PRICE}, label=PRICE, title=PRICE, reference=0.1, reference_name=PRICE
+    ),
+    "doses": lambda _: visualize.doses(
+        {PRICE: {PRICE: ([0.1], [0.5], None, None)}}, references={PRICE: 0.5}, x_label=PRICE, y_label=PRICE, title=PRICE
+    ),
     "spectrum": lambda _: visualize.spectrum(
         [0, 0.1, 0.2, 0.3], [1, 2, 5, 1], x_label=PRICE, y_label=PRICE, mark=PRICE + " {}", title=PRICE
     ),
@@ -155,7 +164,7 @@ def test_dollars_are_dollars(growing: np.ndarray, name: str) -> None:
 
 
 def test_every_figure_is_asked_about_dollars() -> None:
-    others = {"Panel", "animate", "save", "side_by_side", "viewer", "volume"}
+    others = {"Panel", "animate", "layers_film", "save", "side_by_side", "viewer", "volume"}
     assert set(FIGURES) == set(visualize.__all__) - others
 
 

@@ -1,0 +1,93 @@
+"""The end of a cube's run: ask it, hurt it, time it, film a question on its way, write the report."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nca3d.evaluation.cube import activity, evaluate_cube, figures_of
+from nca3d.evaluation.cube_report import write_cube_report
+from nca3d.evaluation.figures import Report
+from nca3d.evaluation.finish import versions
+from nca3d.fire import evaluation_seed
+from nca3d.rollout import rollout
+from nca3d.rules.gmlp import GMLPRule
+from nca3d.training.answering import Answering
+from nca3d.training.memory import resident_memory
+
+if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round
+    from nca3d.training.loop import Run
+    from nca3d.training.trainer import Trainer
+
+BATCHES = (1, 8, 32, 128)
+"""Of the curve of samples a second over the batch size."""
+
+
+def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
+    """Figures, pictures, film and report of a finished run, written into its folder.
+
+    Returns:
+        What `evaluate_cube` measured, with iterations, seconds of training and of an epoch.
+    """
+    config, rule, task = trainer.config, run.rule, trainer.task
+    assert isinstance(rule, GMLPRule) and isinstance(task, Answering)
+    taught = task.taught
+    report = evaluate_cube(rule, taught, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    rule.card = {**rule.card, "figures": figures_of(report)}
+    epoch = len(taught.of("train")) / config.batch  # iterations
+    seconds = trainer.seconds / max(1, trainer.iteration)
+    figures = Report(
+        {
+            **report,
+            "iterations": trainer.iteration,
+            "training_seconds": round(trainer.seconds, 1),
+            "seconds_per_epoch": round(seconds * epoch, 1),
+            "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
+            "skipped_iterations": trainer.skipped,
+            **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
+        },
+        report.spread,
+        {**report.series, "batches": batch_curve(rule)},
+        report.about,
+    )
+    pair = next(iter((*taught.of("test"), *taught.of("train"))))
+    seen, steps = activity(
+        rule, taught.asked[pair][None].to(task.device), config.horizon + 5, evaluation_seed(config.random_seed, 0)
+    )
+    write_cube_report(
+        run.folder,
+        figures,
+        title=f"{taught.questions.name} · a cube that answers",
+        activity=seen,
+        steps=steps,
+        metrics=run.metrics,
+        config_toml=config.to_toml(),
+        versions=versions(),
+        progress=progress,
+    )
+    return figures
+
+
+def batch_curve(rule: GMLPRule) -> list[dict[str, Any]]:
+    """Samples a second of one step forward and backward, and the memory that it took, by batch size: as trained, in fp32."""
+    rows = []
+    trained = {name: p.requires_grad for name, p in rule.named_parameters()}
+    rule.requires_grad_(True)
+    cells = math.prod(rule.size)
+    for batch in BATCHES:
+        state = 0.1 * torch.randn(batch, rule.channels, *rule.size, generator=torch.Generator().manual_seed(0))
+        before, started = resident_memory(), time.perf_counter()
+        rollout(rule, state.to(next(rule.parameters()).device), 1).square().mean().backward()
+        seconds = time.perf_counter() - started
+        grown = max(0, resident_memory() - before)
+        rows.append({
+            "batch": batch, "samples_a_second": round(batch / seconds, 2), "cells_a_second": round(batch * cells / seconds),
+            "memory_mib": round(grown / 2**20),
+        })  # fmt: skip
+        rule.zero_grad(set_to_none=True)
+    for name, parameter in rule.named_parameters():
+        parameter.requires_grad_(trained[name])
+    return rows

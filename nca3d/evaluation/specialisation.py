@@ -1,0 +1,45 @@
+"""How differently cells behave: which kind of question each of them minds, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Specialisation(NamedTuple):
+    """`strength` (D, H, W) 0..1, `preferred` int64 (D, H, W), a number into `kinds`."""
+
+    strength: Tensor
+    preferred: Tensor
+    kinds: list[str]
+
+
+def specialisation(features: Tensor, kinds: Sequence[str]) -> Specialisation:
+    """The share of each cell's variance over questions that their kind explains: η² (Fisher 1925), over all its features.
+
+    A cell that does the same whatever is asked, or that minds each question alike, has 0; one whose features follow from the
+    kind of question alone has 1. A cell prefers the kind whose mean lies farthest from the mean of all.
+
+    Args:
+        features: (N, F, D, H, W), of cubes that were asked one question each.
+        kinds: N names, the kind of each question.
+
+    Raises:
+        ValueError: another number of kinds than of questions.
+    """
+    if len(kinds) != len(features):
+        raise ValueError(f"kinds: found {len(kinds)}, allowed {len(features)}, one for each question")
+    names = sorted(set(kinds))
+    number = torch.tensor([names.index(kind) for kind in kinds], device=features.device)
+    features = features.double()
+    centred = features - features.mean(dim=0)
+    means = torch.stack([centred[number == kind].mean(dim=0) for kind in range(len(names))])  # (K, F, D, H, W)
+    apart = means.square().sum(dim=1)  # (K, D, H, W)
+    counts = torch.bincount(number, minlength=len(names)).to(apart)
+    between = (counts[:, None, None, None] * apart).sum(dim=0)
+    total = centred.square().sum(dim=(0, 1))
+    strength = torch.where(total > 0, between / total.clamp_min(1e-30), 0.0)
+    return Specialisation(strength.clamp(0, 1).float().cpu(), apart.argmax(dim=0).cpu(), names)

@@ -1,0 +1,67 @@
+"""A rule as a config asks for it, and on which device."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.config import Config
+from nca3d.errors import InputError
+from nca3d.rules import RULES
+from nca3d.rules.cell import Rule
+
+
+def build_rule(config: Config, **options: Any) -> Rule:
+    """A fresh rule with these options, those of all rules and the config's `rule_options`; or the one that `init` names.
+
+    Raises:
+        InputError: options that the rule does not take, or an `init` rule of other shapes.
+    """
+    options = {
+        **options,
+        "fire_rate": config.fire_rate,
+        "step_size": config.step_size,
+        "generator": torch.Generator().manual_seed(config.random_seed),
+        **config.rule_options,
+    }
+    try:
+        rule: Rule = RULES.find(config.rule)(**options)
+    except (TypeError, ValueError) as error:
+        raise InputError("config", "rule", error, f"the arguments of rule {config.rule!r}") from error
+    if config.init:
+        from nca3d.load import load as load_rule
+
+        started = load_rule(config.init)
+        checked_shapes(config.init, "init", started.state_dict(), rule.state_dict())
+        rule.load_state_dict(started.state_dict())
+    return rule
+
+
+def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    """Raises InputError, naming the tensor, unless both have the same names and shapes."""
+    for name in sorted(set(found) | set(wanted)):
+        shapes = [
+            str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, wanted)
+        ]
+        if shapes[0] != shapes[1]:
+            raise InputError(
+                where,
+                f"{field_name}: {name}",
+                shapes[0],
+                f"{shapes[1]}, as this config asks (channels, hidden, perception)",
+            )
+
+
+def choose_device(config: Config) -> torch.device:
+    """The device that the config names; "auto" takes CUDA where there is one.
+
+    Raises:
+        InputError: "cuda" without a CUDA device.
+    """
+    if config.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if config.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("config", "device", "'cuda', and torch sees no CUDA device", "cpu, auto")
+    return torch.device(config.device)

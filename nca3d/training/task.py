@@ -1,0 +1,72 @@
+"""What a run trains for, as the loop sees it: where states begin, what is asked of them, and how well they did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor
+
+from nca3d.rules.cell import Rule
+from nca3d.rules.fed import Told
+
+
+class Task(Protocol):
+    """A body to grow (`growth.py`), questions to answer (`answering.py`).
+
+    weights: of the loss terms, by name. headline: the metric that the progress bar shows. pooled: whether evolved states come
+    back (else each iteration begins with the seed). damaging: whether some are damaged on the way.
+    """
+
+    weights: dict[str, float]
+    headline: str
+    pooled: bool
+    damaging: bool
+
+    def build_rule(self) -> Rule:
+        """A fresh rule; its weights follow from the config's random_seed."""
+        ...
+
+    def card(self) -> dict[str, Any]:
+        """What a loaded rule should know of its training."""
+        ...
+
+    def seed(self, rule: Rule) -> Tensor:
+        """(1, C, D, H, W), the state that everything begins with."""
+        ...
+
+    def worth(self, rule: Rule, states: Tensor) -> Tensor:
+        """How bad pooled states (B, C, D, H, W) are, (B,): the worst goes back to the seed."""
+        ...
+
+    def body(self, rule: Rule, states: Tensor) -> Tensor:
+        """bool (B, D, H, W), the cells that damage may destroy."""
+        ...
+
+    def draw(self, iteration: int) -> Any:
+        """What is wanted in this iteration: handed to the methods below and to loss terms."""
+        ...
+
+    def part(self, wanted: Any, ids: Tensor) -> Any:
+        """Of a batch, these samples alone."""
+        ...
+
+    def inputs(self, rule: Rule, wanted: Any) -> Told | None:
+        """What is said to the cells in every step."""
+        ...
+
+    def figures(self, rule: Rule, states: Tensor, wanted: Any) -> dict[str, float]:
+        """Metrics of an iteration's last states."""
+        ...
+
+    def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
+        """Metrics that are asked now and then; the log has their means."""
+        ...
+
+    def note(self, rule: Rule) -> str:
+        """What to tell before training; "" for nothing."""
+        ...
+
+    def keep(self, folder: Path) -> None:
+        """Write into the run folder what the trained rule needs besides its weights."""
+        ...

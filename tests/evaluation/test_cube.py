@@ -1,0 +1,140 @@
+"""A cube is asked, hurt and taken apart: figures that must be right, on cubes whose answers are known."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+
+import nca3d
+from nca3d.answers import judge, say
+from nca3d.errors import InputError
+from nca3d.evaluation.cube import CubePreset, activity, cells_with_gradient, evaluate_cube
+from nca3d.evaluation.cube_hurt import Lesion, hurt, lesions
+from nca3d.evaluation.specialisation import specialisation
+from nca3d.teacher.questions import read_questions
+from nca3d.teacher.taught import Taught
+
+SIZE = (3, 4, 4)
+CELL = {"features": 8, "memory": 4, "external": 2, "widened": 8, "preset": "cube", "start": "carry"}
+
+
+class Looked:
+    """A teacher whose embeddings are written down: the answer's is the question's, turned."""
+
+    id, width = "looked-up", 16
+
+    def embed(self, texts, progress=False):
+        rows = [torch.randn(16, generator=torch.Generator().manual_seed(int(text.split()[-1]) + 7)) for text in texts]
+        return torch.stack(rows)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory) -> Taught:
+    """Forty questions whose answers have the same embeddings: a cube that carries what it is told is always right."""
+    splits = ["train"] * 20 + ["test"] * 12 + ["compose"] * 8
+    lines = [{"question": f"what is {n}", "answer": f"it is {n}", "split": split, "kind": "odd" if n % 2 else "even"}
+             for n, split in enumerate(splits)]  # fmt: skip
+    path = tmp_path_factory.mktemp("asked") / "numbers.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return Taught.by(Looked(), read_questions(path))
+
+
+def carrying(**options) -> nca3d.GMLPRule:
+    made = nca3d.GMLPRule(SIZE, generator=torch.Generator().manual_seed(0), **{**CELL, **options})
+    with torch.no_grad():  # nothing of its own: what is told arrives unharmed
+        for name in ("last", "last_bias"):
+            made.cells.own[name].zero_()
+    return made
+
+
+def test_a_cube_that_carries_the_answer_is_always_right(taught):
+    report = evaluate_cube(carrying(), taught, CubePreset(lesions=lesions((0.25,), ("random_cells",))), horizon=6)
+    assert report["split.test.top1"] == report["split.compose.top1"] == 1.0
+    assert report["split.test.cosine"] == pytest.approx(1.0, abs=1e-5)
+    assert report["split"]["test"]["top5"] == 1.0 and len(report.spread["split.test.top1"]) == 12
+    assert report["chance"] == 1 / 40 and report["horizon"] == 6
+    assert report["margin.test"] == pytest.approx(1.0 - report["ridge.test.top1"])
+    assert report["hurt.random_cells.25.healed.top1"] == 1.0 > report["hurt.random_cells.25.hurt.top1"]
+    assert report["hurt.random_cells.25.dead.top1"] < 1.0
+    rows = {(row["split"], row["kind"]): row["n"] for row in report.series["retrieval"]}
+    assert rows == {("test", ""): 12, ("test", "even"): 6, ("test", "odd"): 6,
+                    ("compose", ""): 8, ("compose", "even"): 4, ("compose", "odd"): 4}  # fmt: skip
+    json.loads(report.to_json())
+    assert nca3d.evaluate(carrying(), taught, horizon=6)["split.test.top1"] == 1.0
+
+
+def test_a_cube_that_says_the_same_to_everyone_is_at_chance(taught):
+    silent = carrying()
+    with torch.no_grad():
+        silent.surface.out.zero_()
+        silent.surface.out_bias.fill_(1.0)
+    report = evaluate_cube(silent, taught, CubePreset(lesions=()), horizon=6)
+    assert report["split.test.top1"] <= 1 / 12 and report["split.test.top5"] <= 5 / 12
+    said = torch.zeros(4, 3)
+    goals = torch.eye(3)
+    assert not judge(said, goals, torch.tensor([0, 1, 2, 0])).top1.any(), "ties are no right answers"
+
+
+def test_figures_are_the_same_whoever_is_asked_beside(taught):
+    """Law 6, and the draws of an evaluation follow from its random_seed."""
+    made = carrying(fire_rate=0.6)
+    asked = taught.asked[:10]
+    together, _ = say(made, asked, 8, random_seed=2**31 + 1)
+    again, _ = say(made, asked[:3], 8, random_seed=2**31 + 1)
+    torch.testing.assert_close(together[:3], again)
+    other, _ = say(made, asked, 4, random_seed=2**31 + 2)
+    assert not torch.equal(other, say(made, asked, 4, random_seed=2**31 + 1)[0])
+
+
+def test_a_wound_is_healed_by_what_is_still_told_and_a_lesion_stays(taught):
+    made = carrying()
+    asked = taught.asked[:6]
+    whole, states = say(made, asked, 6)
+    said = hurt(made, asked, states, Lesion("half_space", 0.5), 6, 2**31)
+    assert {name: tuple(surface.shape) for name, surface in said.items()} == dict.fromkeys(("hurt", "healed", "dead"), (6, 16))
+    torch.testing.assert_close(said["healed"], whole)
+    assert (said["hurt"] - whole).abs().max() > 0.1 and (said["dead"] - whole).abs().max() > 0.1
+
+
+def test_every_cell_gets_gradient_from_the_answer_alone(taught):
+    made = nca3d.GMLPRule(SIZE, **{**CELL, "fire_rate": 0.3})
+    made.requires_grad_(False)
+    share = cells_with_gradient(made, taught.asked[:4], taught.answers, taught.right[:4], 8)
+    assert share == 1.0
+    assert made.fire_rate == 0.3 and not any(p.requires_grad or p.grad is not None for p in made.parameters())
+    assert cells_with_gradient(made, taught.asked[:4], taught.answers, taught.right[:4], 2) < 1.0, "in two steps none from far"
+
+
+def test_specialisation_knows_cells_with_a_known_answer():
+    kinds = ["a", "b"] * 50
+    is_b = torch.tensor([kind == "b" for kind in kinds]).float()
+    features = torch.zeros(100, 2, 1, 1, 4)
+    generator = torch.Generator().manual_seed(0)
+    features[:, 0, 0, 0, 0] = is_b  # follows from the kind alone
+    features[:, 0, 0, 0, 1] = torch.randn(100, generator=generator)  # has nothing to do with it
+    features[:, 0, 0, 0, 2] = is_b + torch.randn(100, generator=generator) * 0.5  # half and half: η² = ¼ / (¼ + ¼)
+    found = specialisation(features, kinds)
+    strength = found.strength[0, 0]
+    assert strength[0] == pytest.approx(1.0) and strength[1] < 0.1 and strength[3] == 0.0
+    assert strength[2] == pytest.approx(0.5, abs=0.12)
+    assert found.kinds == ["a", "b"] and found.preferred.shape == (1, 1, 4)
+    with pytest.raises(ValueError, match="kinds: found 99, allowed 100"):
+        specialisation(features, kinds[:99])
+
+
+def test_activity_shows_the_signal_on_its_way(taught):
+    seen, steps = activity(carrying(), taught.asked[:1], 5)
+    assert seen.shape == (6, *SIZE) and steps.tolist() == [0, 1, 2, 3, 4, 5]
+    lit = (seen > 1e-3).any(axis=(2, 3))
+    assert lit[:, 0].all(), "the question is held at the front face"
+    assert lit[:, 1].tolist() == [False, True, True, True, True, True]
+    assert lit[:, 2].tolist() == [False, False, True, True, True, True]
+
+
+def test_bad_input_is_one_line(taught):
+    with pytest.raises(InputError, match=r"preset: found 'quik', allowed quick, standard, full.*quick"):
+        evaluate_cube(carrying(), taught, "quik")
+    with pytest.raises(InputError, match=r"split: found .*, allowed elsewhere"):
+        evaluate_cube(carrying(), taught, CubePreset(splits=("elsewhere",)))
