@@ -89,7 +89,8 @@ def _surface(run: str, folder: Path) -> None:
     if is_surface_folder(run):
         raise InputError(run, "run", "what --surface wrote", "the run folder that it is from")
     check_cube(run)
-    folder = config_in(Path(run)).parent / folder if folder == DEFAULT else folder
+    if folder is DEFAULT:  # not ==: who names ./surface means that one
+        folder = config_in(Path(run)).parent / folder
     check_surface(folder)
     from nca3d.asking import Cube
 

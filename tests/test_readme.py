@@ -41,7 +41,7 @@ def test_targets_commands_run(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("nca3d render", "nca3d export RUN", "nca3d export zoo"))])
+@pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith(("nca3d render", "nca3d export RUN"))])
 def test_picture_commands_run(command, tmp_path, monkeypatch, capsys):
     pytest.importorskip("pyvista")
     monkeypatch.chdir(tmp_path)

@@ -107,6 +107,7 @@ def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared
             first_step=AGEING_STEP,
             sample_ids=older.nonzero().squeeze(1),
             executor=config.executor,
+            activity_threshold=config.activity_threshold,
         ).to(states)
     return states, steps * older
 
@@ -170,10 +171,11 @@ def run_moments(
     looks = {steps, max(0, steps - REST_STEPS)} if twice else {steps}
     cuts = set(range(config.detach_every, steps, config.detach_every)) if config.detach_every else set()
     seed, done, moments = training_seed(config.random_seed, iteration), 0, []
+    executor = "auto" if "approx" in config.executor else config.executor  # what is approximate has no gradient
     for stop in sorted(looks | cuts):
         states = rollout(
             rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, inputs=inputs,
-            executor=config.executor, memory=config.memory, memory_budget=config.memory_budget << 20,
+            executor=executor, memory=config.memory, memory_budget=config.memory_budget << 20,
         )  # fmt: skip
         if stop in looks:
             moments.append(states)

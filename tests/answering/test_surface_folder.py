@@ -108,6 +108,21 @@ def test_export_writes_replaces_and_says_so(
     assert SurfaceCube.load(target).about()["model"] == SurfaceCube.load(exported).about()["model"]
 
 
+def test_where_it_is_written(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from nca3d import surface_export
+
+    places = []
+    done = surface_export.Written(Path(), 0, 0.0, 0.0)
+    monkeypatch.setattr(surface_export, "write_surface", lambda cube, folder: places.append(folder) or done)
+    monkeypatch.chdir(tmp_path)
+    checkpoint = str(max((run / "checkpoints").iterdir()))
+    for argv in ([str(run), "--surface"], [checkpoint, "--surface"], [str(run), "--surface", "surface"]):
+        assert cli.main(["export", *argv]) == 0
+    assert places == [run / "surface", run / "surface", Path("surface")]
+
+
 REFUSED = [
     (["--surface", "{tmp}/full"], "--surface: folder: found {tmp}/full with other things in it"),
     (["--surface", "{tmp}/full/note"], "which is a file"),
