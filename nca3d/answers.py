@@ -34,6 +34,7 @@ def say(
     steps: int,
     *,
     random_seed: int = 0,
+    sample_ids: Tensor | None = None,
     states: Tensor | None = None,
     executor: str = "auto",
 ) -> tuple[Tensor, Tensor]:
@@ -43,7 +44,8 @@ def say(
         rule: the cube's.
         asked: (N, E), what `GMLPRule.ask` takes.
         steps: how long it thinks.
-        random_seed: chooses the fire masks; question n has sample id n.
+        random_seed: chooses the fire masks.
+        sample_ids: int (N,), who each question is for the fire masks; default 0 .. N−1.
         states: (N, C, D, H, W) to begin with; default at rest.
         executor: see `rollout`.
 
@@ -53,10 +55,11 @@ def say(
     training = rule.training
     rule.eval()
     said, ends = [], []
+    who = torch.arange(len(asked)) if sample_ids is None else sample_ids
     for ids in torch.arange(len(asked)).split(AT_ONCE):
         state = rule.rest(len(ids), asked.device) if states is None else states[ids]
         told = rule.ask(asked[ids])
-        state = rollout(rule, state, steps, random_seed=random_seed, sample_ids=ids, inputs=told, executor=executor)
+        state = rollout(rule, state, steps, random_seed=random_seed, sample_ids=who[ids], inputs=told, executor=executor)
         said.append(rule.answer(state))
         ends.append(state)
     rule.train(training)

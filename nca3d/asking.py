@@ -9,6 +9,7 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from nca3d.answers import say
@@ -87,7 +88,10 @@ class Cube:
         """
         check_questions(questions, best, steps, random_seed)
         thinking = self.rule.card["horizon"] if steps is None else steps
-        said, _ = say(self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed)
+        alike = torch.zeros(len(questions), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
+        said, _ = say(
+            self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed, sample_ids=alike
+        )
         return likest(said, self.goals, self.answers, best)
 
     @cached_property

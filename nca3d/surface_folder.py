@@ -69,11 +69,11 @@ class SurfaceCube:
         return likest(said, self.goals, self.answers, best)
 
     def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
-        """What the back face says, (N, H·W), to questions (N, E); question n has sample id n."""
+        """What the back face says, (N, H·W), to questions (N, E); all have sample id 0: one question, one answer."""
         thinking, size = range(self.record["horizon"] if steps is None else steps), as_size(tuple(self.record["size"]))
         said = []
         for ids in torch.arange(len(asked)).split(AT_ONCE):
-            fire = fire_mask(random_seed, thinking, ids, size, self.record["fire_rate"])
+            fire = fire_mask(random_seed, thinking, 0 * ids, size, self.record["fire_rate"])
             given = {"question": asked[ids].float().numpy(), "fire": fire.numpy()}
             said.append(torch.from_numpy(self.session.run(["surface"], given)[0]))
         return torch.cat(said)

@@ -1,4 +1,5 @@
-"""Steps of cells that have weights of their own (`GMLPRule`): batched products over some cells at a time, no loop over cells.
+"""Steps of cells that have weights of their own (`GMLPRule`): in compiled code where it knows the rule (`cells_steps.py`), else
+here, by batched products over some cells at a time.
 
 All steps of a segment are one operation of the graph. It keeps the states between them and nothing else: the backward pass
 computes each block of cells again (Chen et al. 2016) and adds what it finds to one gradient for each weight.
@@ -13,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nca3d.executors import cells_native, cells_steps
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import training_seed
 from nca3d.rules.cell import Rule
@@ -44,17 +46,28 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
     assert isinstance(cube, GMLPRule)
     rows = cube.to_rows(state.movedim(-1, 1))
-    firing = fire.flatten(2).transpose(1, 2)[..., None]  # (T, cells, B, 1)
+    fire = fire.flatten(2)
     front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1).contiguous()
     alike = len(fire) if cube.is_even else 1
     for first in range(0, len(fire), alike):
-        outside = cube.fed(cube.shown(rows, told), told)
+        outside = cube.fed(cube.shown(rows, told), told) if cube.coarse is not None or told.external is not None else None
         moment = Clock(clock.step + first, clock.random_seed)
-        after = _Steps.apply(
-            cube, moment, firing[first : first + alike].contiguous(), rows, front, outside, *cube.cells.own.values()
-        )
+        after = _some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
         rows = after if cube.is_even else torch.where(cube.beats(moment.step, rows.device), after, rows)
     return from_rows(rows, cube.size).movedim(1, -1).contiguous()
+
+
+def _some_steps(
+    rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None
+) -> Tensor:
+    """rows (cells, B, F + M) after the steps of fire (T, B, cells), in compiled code or not."""
+    device, own = rows.device.type, rule.cells.own.values()
+    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    if cells_native.fits(rule, rows, dtype):
+        return cells_steps.Steps.apply(rule, dtype is not None, fire, rows, front, outside, *own)
+    outside = rows.new_zeros(*rows.shape[:2], rule.external) if outside is None else outside
+    firing = fire.transpose(1, 2)[..., None].contiguous()
+    return _Steps.apply(rule, clock, firing, rows, front, outside, *own)
 
 
 class _Steps(torch.autograd.Function):

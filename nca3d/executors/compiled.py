@@ -16,7 +16,8 @@ import warnings
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("native")
-SOURCES = ("rows.c", "network.c", "steps.c")
+SOURCES = ("rows.c", "network.c", "steps.c", "gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c")
+HEADERS = ("rows.h", "half.h", "product.h", "gmlp.h", "smooth.h")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi",
          "-shared", "-fPIC", "-pthread")  # fmt: skip
 
@@ -39,7 +40,7 @@ def build(real: str) -> Path | None:
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
             kind = [f"-DREAL={real}", *(["-DFLOATS"] if real == "float" else [])]
-            command = [compiler, *FLAGS, *kind, *(str(FOLDER / name) for name in SOURCES), "-o", str(made)]
+            command = [compiler, *FLAGS, *kind, *(str(FOLDER / name) for name in SOURCES), "-o", str(made), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
@@ -68,7 +69,7 @@ def cache_folder() -> Path:
 
 def _digest(compiler: str) -> str:
     """Another source, compiler or processor is another library: one built for this one may not run elsewhere."""
-    texts = [(FOLDER / name).read_text() for name in (*SOURCES, "rows.h", "half.h")]
+    texts = [(FOLDER / name).read_text() for name in (*SOURCES, *HEADERS)]
     parts = [*texts, compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -34,10 +34,17 @@ def test_it_answers_as_the_run_does(run: Path, exported: Path) -> None:
     assert folder.ask(QUESTIONS[:1])[0][0].answer == "the left one"
 
 
+def test_one_question_has_one_answer_whatever_is_asked_beside_it(run: Path, exported: Path) -> None:
+    for cube in (Cube.load(run), Cube.load(exported)):
+        alone, beside = cube.ask(QUESTIONS[:1])[0], cube.ask([QUESTIONS[1], QUESTIONS[0]])[1]
+        assert [reply.answer for reply in alone] == [reply.answer for reply in beside]
+        assert [reply.score for reply in alone] == pytest.approx([reply.score for reply in beside], abs=1e-5)
+
+
 def test_more_questions_than_are_asked_at_once(run: Path, exported: Path) -> None:
     plain, folder = Cube.of_run(run), SurfaceCube.load(exported)
     asked = torch.randn(70, 8, generator=torch.Generator().manual_seed(0))
-    wanted, _ = say(plain.rule, asked, 8, random_seed=3)
+    wanted, _ = say(plain.rule, asked, 8, random_seed=3, sample_ids=torch.zeros(70, dtype=torch.int64))
     assert (folder.say(asked, random_seed=3) - wanted).abs().max() <= 1e-4 * wanted.abs().max()
 
 

@@ -1,54 +1,9 @@
 /* The update network on blocks of rows: linear layers with ReLUs between them, forward, and backward with their gradients.
  *
- * One matrix product serves all: a tile of ROWS × 2 vectors of sums stays in registers while the inner dimension runs by.
  * Rows are padded to whole vectors, with zeros, so that no loop has a remainder but the one over rows.
  */
+#include "product.h"
 #include "rows.h"
-
-#if defined(__AVX512F__) || defined(__aarch64__)
-#define TILE 12 /* 24 of 32 vector registers hold sums */
-#else
-#define TILE 6 /* 12 of 16 */
-#endif
-
-#ifdef FLOATS
-#include "half.h"
-#else
-#define HAS_HALF 0
-#endif
-
-/* to[i][j] = from[i][j] + Σ_k a(i, k) · b[k][j], with a(i, k) at a[i · down + k · along]; from may be `to`, or one row for all. */
-typedef struct {
-    const REAL *a, *b, *from;
-    REAL *to;
-    int64_t down, along, b_wide, from_wide, wide, inner;
-} Product;
-
-static inline __attribute__((always_inline)) void tile(const int rows, const int vectors, const Product *p, int64_t i, int64_t j) {
-    vec sum[TILE][2];
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++)
-            sum[r][v] = p->from ? load(p->from + (i + r) * p->from_wide + j + v * LANES) : (vec){0};
-    const REAL *a = p->a + i * p->down, *b = p->b + j;
-    for (int64_t k = 0; k < p->inner; k++, a += p->along, b += p->b_wide) {
-        vec right[2];
-        for (int v = 0; v < vectors; v++) right[v] = load(b + v * LANES);
-        for (int r = 0; r < rows; r++)
-            for (int v = 0; v < vectors; v++) sum[r][v] += a[r * p->down] * right[v];
-    }
-    for (int r = 0; r < rows; r++)
-        for (int v = 0; v < vectors; v++) *(vec *)(p->to + (i + r) * p->wide + j + v * LANES) = sum[r][v];
-}
-
-static void multiply(const Product *p, int64_t rows, int64_t columns) {
-    for (int64_t j = 0; j < columns; j += 2 * LANES) {
-        const int two = columns - j > LANES;
-        int64_t i = 0;
-        for (; i + TILE <= rows; i += TILE) two ? tile(TILE, 2, p, i, j) : tile(TILE, 1, p, i, j);
-        for (; i + 4 <= rows; i += 4) two ? tile(4, 2, p, i, j) : tile(4, 1, p, i, j);
-        for (; i < rows; i++) two ? tile(1, 2, p, i, j) : tile(1, 1, p, i, j);
-    }
-}
 
 #if !HAS_HALF
 /* To the nearest bfloat16, ties to even; what is not a number stays so. */
