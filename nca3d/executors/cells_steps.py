@@ -16,7 +16,9 @@ from torch.autograd.function import once_differentiable
 from nca3d.executors.cells_native import Step, address, columns, fresh, rows_of
 from nca3d.rules.gmlp import GMLPRule
 
-NEAR_BYTES = 32 << 20
+FEWEST = 64
+"""Cells of a block, if there are so many: threads wait for each other at its end."""
+NEAR_BYTES = 8 << 20
 """About what a block's gradients may take on their way to its neighbours."""
 MADE_BYTES = 8 << 20
 """About what the weights of a block may take where they are made for it: sums of low rank, mixtures of types."""
@@ -120,10 +122,10 @@ class _Gradients:
 def blocks(rule: GMLPRule, rows: Tensor) -> Iterator[slice]:
     """All cells, so many at a time that what is made for a block is small beside the rule. By sizes alone."""
     cells, batch, _ = rows.shape
-    size = NEAR_BYTES // (6 * rule.features * batch * rows.element_size())
+    size = max(NEAR_BYTES // (6 * rule.features * batch * rows.element_size()), FEWEST)
     if rule.cells.mode not in ("per_cell", "shared"):
-        size = min(size, MADE_BYTES // (rule.weights_a_cell() * rows.element_size()))
-    size = min(max(size, 16), cells)
+        size = min(size, max(MADE_BYTES // (rule.weights_a_cell() * rows.element_size()), 1))
+    size = min(size, cells)
     for start in range(0, cells, size):
         yield slice(start, min(start + size, cells))
 

@@ -7,10 +7,16 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from nca3d.config import Config
 from nca3d.errors import InputError
+
+MANY_WEIGHTS = 1_000_000
+"""From here on Adam runs in one pass over the weights: rounded differently, several times faster, without temporaries."""
+
+SLICE = 1 << 18
+"""Numbers that an 8-bit optimizer works on at once; whole blocks of 256."""
 
 
 def build_optimizer(config: Config, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
@@ -20,6 +26,8 @@ def build_optimizer(config: Config, parameters: Sequence[nn.Parameter]) -> torch
         InputError: "adamw8bit" without bitsandbytes: never a silent substitute.
     """
     options: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
+    if config.optimizer != "adamw8bit" and sum(p.numel() for p in parameters) >= MANY_WEIGHTS:
+        options["fused"] = all(p.device.type == "cpu" for p in parameters) or None
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, **options)
     if config.optimizer == "adamw":
@@ -30,7 +38,34 @@ def build_optimizer(config: Config, parameters: Sequence[nn.Parameter]) -> torch
         raise InputError(
             "config", "optimizer", "'adamw8bit' without bitsandbytes", "adam, adamw; or pip install 'nca3d[gpu]'"
         ) from error
-    return bitsandbytes.optim.AdamW8bit(parameters, **options)
+    return _in_slices(bitsandbytes.optim.AdamW8bit)(parameters, **options)
+
+
+def _in_slices(optimizer: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """An 8-bit optimizer whose work space on the CPU is that of a slice, not of the largest weight; the numbers are the same.
+
+    Its state is quantised in blocks of 256 numbers, so slices of whole blocks know nothing of each other.
+    """
+
+    def update_step(self: Any, group: Any, p: Tensor, gindex: int, pindex: int) -> None:
+        state = self.state[p]
+        if p.device.type != "cpu" or state["state1"].dtype != torch.uint8 or not (p.is_contiguous() and p.grad is not None):
+            return optimizer.update_step(self, group, p, gindex, pindex)  # type: ignore[attr-defined]
+        before, flat = state["step"], p.detach().view(-1)
+        for start in range(0, p.numel(), SLICE):
+            cells, blocks = slice(start, start + SLICE), slice(start // 256, (start + SLICE) // 256)
+            part = nn.Parameter(flat[cells])
+            part.grad = p.grad.reshape(-1)[cells]
+            self.state[part] = {
+                **state, "step": before,
+                **{name: state[name].view(-1)[cells] for name in ("state1", "state2")},
+                **{name: state[name][blocks] for name in ("absmax1", "absmax2")},
+            }  # fmt: skip
+            optimizer.update_step(self, group, part, gindex, pindex)  # type: ignore[attr-defined]
+            state["step"] = self.state.pop(part)["step"]
+
+    # Under its own name: a checkpoint says which optimizer it belongs to, and this one is no other.
+    return type(optimizer.__name__, (optimizer,), {"update_step": update_step, "__module__": optimizer.__module__})
 
 
 def learning_rate(config: Config, iteration: int) -> float:

@@ -101,12 +101,17 @@ def test_states_and_gradients_agree(name, executor, random_seed, first_step):
 @cubes
 @executors
 def test_agreement_in_float32_over_16_steps(name, executor):
-    """Law 5: within 1e-5 of max|·|. A question held at the face of a cube at rest."""
+    """Law 5: within 1e-5 of max|·|; of a weight's gradient that is a sum over all cells, cells · steps numbers that nearly
+    cancel, within 1e-5 of the largest gradient of all weights. A question held at the face of a cube at rest."""
     rule = shaken(name)
     asked = [rule.rest(2), *told(rule)]
     found = gradients(rule, asked, lambda s, said: rollout(rule, s, 16, random_seed=11, inputs=said, executor=executor))
     wanted = gradients(rule, asked, lambda s, said: as_written(rule, s, 16, 11, said))
-    assert_close(found, wanted, 1e-5)
+    own = {id(weight) for name, weight in rule.cells.own.items() if rule.cells.is_each_cells(name)}
+    shared = [False] * (1 + len(asked)) + [id(weight) not in own for weight in rule.parameters()]
+    largest = max(b.abs().max() for b in wanted[1 + len(asked) :])
+    for a, b, sums in zip(found, wanted, shared, strict=True):
+        assert (a - b).abs().max() <= 1e-5 * (largest if sums else b.abs().max().clamp_min(1e-30))
 
 
 @cubes
