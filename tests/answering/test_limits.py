@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given
@@ -69,11 +70,16 @@ def test_a_body_is_counted_not_believed() -> None:
             read += 10
             yield b"x" * 10
 
-    assert asyncio.run(read_body(parts(10), 100)) == b"x" * 100
+    def listen(count: int) -> bytes:
+        # In a thread of its own: another test's browser may hold this one's event loop.
+        with ThreadPoolExecutor(1) as aside:
+            return aside.submit(lambda: asyncio.run(read_body(parts(count), 100))).result()
+
+    assert listen(10) == b"x" * 100
     for count in (11, 10_000):
         read = 0
         with pytest.raises(TooLarge):
-            asyncio.run(read_body(parts(count), 100))
+            listen(count)
         assert read <= 100 * DRAINED + 10, "at some point it listens no more"
 
 
