@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import NamedTuple
 
 import torch
@@ -14,7 +15,7 @@ EVEN = 0.1
 """Weight of the wish that every pixel has size 1: a cell must not be told numbers of quite another size than its neighbour."""
 
 
-class Adapter(nn.Module):
+class Adapter(nn.Module, ABC):
     """Embedding (B, E) to surface (B, pixels) and back.
 
     Embeddings are centred and brought to size 1 first, by weights that `fit` sets: hidden states of a language model are
@@ -41,13 +42,13 @@ class Adapter(nn.Module):
         self.centre = nn.Parameter(torch.zeros(embedding))
         self.log_size = nn.Parameter(torch.zeros(()))  # a logarithm: learning on with the cube can't bring it to zero
 
+    @abstractmethod
     def squeeze(self, x: Tensor) -> Tensor:
         """(B, E) of size 1 -> (B, pixels)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def spread(self, y: Tensor) -> Tensor:
         """(B, pixels) -> (B, E) of size 1."""
-        raise NotImplementedError
 
     def encode(self, x: Tensor) -> Tensor:
         """Embeddings (B, E) -> surfaces (B, pixels)."""
