@@ -2,7 +2,9 @@
 
     python benchmarks/cube.py [--parts floor,rates,loop,memory,leaks] [--threads 1,2] [--out FILE.md]
 
-A step is one pass over all cells; a sample is trained by forward, backward and optimizer. CPU seconds are of all threads
+A step is one pass over all cells; a sample is trained by forward, backward and optimizer. After one step all cells are asked for
+something, as no answer has crossed yet; after twelve the back face alone is, and the backward pass leaves out cells that nothing
+flows back to: by the light cone 42 % of the work. CPU seconds are of all threads
 together: unlike wall time they hardly depend on what else the machine does. Part of memory needs the extra gpu (bitsandbytes).
 """
 
@@ -52,7 +54,8 @@ class Trained:
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             asked = self.rule.ask(torch.randn(batch, SIZE[1] * SIZE[2]))
             state = nca3d.rollout(self.rule, self.rule.rest(batch), steps, inputs=asked, executor="dense")
-        self.rule.answer(state).square().mean().backward()
+        asked_for = state if steps < SIZE[0] else self.rule.answer(state)
+        asked_for.square().mean().backward()
 
     def step(self, batch: int, steps: int = 1) -> None:
         self.learn(batch, steps)

@@ -20,7 +20,7 @@ from nca3d.fire import Draw
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 
-_dense_in_torch = EveryCell(dense.run)
+_dense_in_torch = EveryCell(dense.run, dense.step_bytes)
 
 
 def run_dense(

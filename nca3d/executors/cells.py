@@ -47,7 +47,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     assert isinstance(cube, GMLPRule)
     rows = cube.to_rows(state.movedim(-1, 1))
     fire = fire.flatten(2)
-    front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1).contiguous()
+    front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1)
     alike = len(fire) if cube.is_even else 1
     for first in range(0, len(fire), alike):
         outside = cube.fed(cube.shown(rows, told), told) if cube.coarse is not None or told.external is not None else None
@@ -65,6 +65,7 @@ def _some_steps(
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
     if cells_native.fits(rule, rows, dtype):
         return cells_steps.Steps.apply(rule, dtype is not None, fire, rows, front, outside, *own)
+    rows = rows.contiguous()
     outside = rows.new_zeros(*rows.shape[:2], rule.external) if outside is None else outside
     firing = fire.transpose(1, 2)[..., None].contiguous()
     return _Steps.apply(rule, clock, firing, rows, front, outside, *own)

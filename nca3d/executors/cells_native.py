@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from nca3d.executors.cores import cores
+from nca3d.executors.lent import lend
 from nca3d.executors.rows_native import REALS, library
 from nca3d.rules.gmlp import GMLPRule
 
@@ -110,10 +111,9 @@ class Step:
 
 def fresh(count: int, dtype: torch.dtype) -> Tensor:
     """(count,) numbers, not written yet."""
-    made, code = torch.empty(count, dtype=dtype), _code(dtype)
+    code = _code(dtype)
     assert code is not None
-    code.gmlp_huge_pages(made.data_ptr(), made.nbytes)
-    return made
+    return lend(count, dtype, lambda made: code.gmlp_huge_pages(made.data_ptr(), made.nbytes))
 
 
 def columns(rows: Tensor) -> Tensor:

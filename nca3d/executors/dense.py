@@ -20,7 +20,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv3d_weight
 
-from nca3d.executors import cells
+from nca3d.executors import cells, every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
@@ -46,6 +46,11 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
     for fire_now in fire:
         state, pre = _Step.apply(rule, state, pre, fire_now, *_trained(rule))
     return state
+
+
+def step_bytes(rule: Rule, state: Tensor) -> int:
+    """What one step keeps for its backward pass: of cells that have weights of their own the state, and nothing else."""
+    return state.numel() * state.element_size() if cells.runs(rule) else every_cell.step_bytes(rule, state)
 
 
 def _as_written(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:

@@ -31,11 +31,17 @@ Steps = Callable[[Rule, Tensor, Tensor, Clock], Tensor]
 """(rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps."""
 
 
-class EveryCell:
-    """See the module. `run` may be run again for its gradient, so it must not draw anything."""
+def step_bytes(rule: Rule, state: Tensor) -> int:
+    """At most this many bytes are kept of one step for its backward pass (every cell alive and firing)."""
+    per_cell = (len(rule.kernels()) + 3) * rule.channels + 2 * sum(getattr(rule, "hidden", (rule.channels,)))
+    return state[:, 0].numel() * per_cell * state.element_size()
 
-    def __init__(self, run: Steps) -> None:
-        self.run = run
+
+class EveryCell:
+    """See the module. `run` may be run again for its gradient, so it must not draw anything; `step_bytes` is what it keeps."""
+
+    def __init__(self, run: Steps, step_bytes: Callable[[Rule, Tensor], int] = step_bytes) -> None:
+        self.run, self.step_bytes = run, step_bytes
 
     def __call__(
         self, rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
@@ -49,7 +55,7 @@ class EveryCell:
         trained = state.requires_grad or any(p.requires_grad for p in rule.parameters())
         segment = None
         if torch.is_grad_enabled() and trained:
-            segment = memory.segment(stop - start, step_bytes(rule, state))
+            segment = memory.segment(stop - start, self.step_bytes(rule, state))
         cells = state.movedim(1, -1).contiguous()
         # Masks are drawn outside what is recomputed, so that both passes see the same ones.
         at_once = max(1, MASK_BYTES // max(1, 8 * cells[..., 0].numel()))
@@ -62,9 +68,3 @@ class EveryCell:
                 cells = checkpoint(self.run, rule, cells, fire, clock, use_reentrant=False, preserve_rng_state=False)
             start = end
         return cells.movedim(-1, 1)
-
-
-def step_bytes(rule: Rule, state: Tensor) -> int:
-    """At most this many bytes are kept of one step for its backward pass (every cell alive and firing)."""
-    per_cell = (len(rule.kernels()) + 3) * rule.channels + 2 * sum(getattr(rule, "hidden", (rule.channels,)))
-    return state[:, 0].numel() * per_cell * state.element_size()

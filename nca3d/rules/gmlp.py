@@ -288,7 +288,7 @@ class GMLPRule(Rule):
 
     def rest(self, batch: int = 1, device: torch.device | str | None = None) -> Tensor:
         """The state (B, F + M, D, H, W) of cubes that nothing was said to: zeros."""
-        return torch.zeros(batch, self.channels, *self.size, device=device)
+        return torch.zeros(batch, *self.size, self.channels, device=device).movedim(-1, 1)
 
     def ask(self, question: Tensor) -> Told:
         """A question as `inputs` of a rollout: held at the front face, d = 0, in every step.
@@ -360,8 +360,8 @@ def with_outside(shown: Tensor) -> Tensor:
 
 
 def to_rows(values: Tensor) -> Tensor:
-    """(B, C, D, H, W) -> (cells, B, C), contiguous."""
-    return values.flatten(2).permute(2, 0, 1).contiguous()
+    """(B, C, D, H, W) -> (cells, B, C): where channels come last, another look at the same memory."""
+    return values.flatten(2).permute(2, 0, 1)
 
 
 def from_rows(rows: Tensor, size: Size) -> Tensor:

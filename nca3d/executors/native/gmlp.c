@@ -28,7 +28,31 @@ static void forward_cell(const Cube *c, Work *k, int64_t cell, int64_t next, REA
     for (int64_t start = 0; start < c->batch; start += CHUNK) chunk_at(k, start), cell_forward(k, 0);
 }
 
+/* Whether nothing flows back into a cell: the answer is read at one face, so in the last steps that is most of a cube. */
+static int is_still(const Cube *c, int64_t cell) {
+    const int64_t channels = c->features + c->memory;
+    for (int64_t start = 0; start < c->batch; start += CHUNK) {
+        const int64_t n = c->batch - start < CHUNK ? c->batch - start : CHUNK;
+        const REAL *has = c->into_after + (start * c->cells + cell * n) * channels;
+        for (int64_t i = 0; i < n * channels; i++)
+            if (has[i] != 0) return 0;
+    }
+    return 1;
+}
+
+static void backward_still(const Cube *c, int64_t cell, REAL *const *into) {
+    const int64_t size = SIDES * c->features * c->batch;
+    memset(c->near + (cell - c->from) * size, 0, size * sizeof(REAL));
+    if (!c->learns || !c->assign) return;
+    for (int s = 0; s < SLOTS; s++)
+        if (into[s]) memset(into[s], 0, slot_size(c, s) * sizeof(REAL));
+}
+
 static void backward_cell(const Cube *c, Work *k, int64_t cell, int64_t next, REAL *const *into) {
+    if (is_still(c, cell)) {
+        backward_still(c, cell, into);
+        return;
+    }
     const int64_t f = c->features, channels = f + c->memory;
     cell_begin(k, cell, next, into, 1);
     for (int64_t start = 0; start < c->batch; start += CHUNK) {
