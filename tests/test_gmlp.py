@@ -233,6 +233,29 @@ def test_blocks_of_cells_are_the_plain_step(mode, preset, scales, monkeypatch):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("compiled", [True, False])
+def test_cells_that_nothing_flows_back_to_are_left_out(mode, compiled, monkeypatch):
+    """Told at one face and read at the other after fewer steps than layers: gradients are those of autograd, zeros included."""
+    monkeypatch.setattr("nca3d.executors.cells.BLOCK_BYTES", 1 << 17)
+    if not compiled:
+        monkeypatch.setattr("nca3d.executors.cells_native.fits", lambda *_: False)
+    made = shaken(mode, preset="cube", step_size=0.8, fire_rate=1.0)
+    state = torch.randn(2, 48, *SIZE).double().requires_grad_()
+    own = list(made.cells.own.values())
+    fires = torch.ones(2, 2, 1, *SIZE, dtype=torch.bool)
+    plain = made(made(state, fires[0]), fires[1])
+    found, wanted = (torch.autograd.grad(made.answer(x).square().sum(), [state, *own], materialize_grads=True)
+                     for x in (nca3d.rollout(made, state, 2, fire_masks=fires), plain))  # fmt: skip
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other)
+    if mode == "per_cell":
+        front, back = 3 * 5, -3 * 5
+        for gradient in found[1:]:
+            assert not gradient[:front].any() and torch.isfinite(gradient).all()
+        assert any(gradient[back:].any() for gradient in found[1:])
+
+
 def test_channels_of_a_longer_period_wait():
     made = shaken(preset="cube", periods=(1, 2, 4))
     states = nca3d.rollout(made, torch.randn(1, 48, *SIZE).double(), 9, record_every=1).states

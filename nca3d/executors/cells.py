@@ -112,6 +112,8 @@ class _Steps(torch.autograd.Function):
             padded = _shown(rule, rows, front)
             into_rows, into_padded = torch.zeros_like(rows), torch.zeros_like(padded)
             for cells in blocks(rule, rows.shape[1]):
+                if not into_after[cells].any():  # an answer is read at one face: at first nothing flows back to the others
+                    continue
                 with torch.enable_grad():
                     part = {name: tensor.detach().requires_grad_() for name, tensor in _part(rule, own, cells).items()}
                     here = rows[cells].detach().requires_grad_()
