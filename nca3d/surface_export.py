@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import platform
+import re
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nca3d
 from nca3d.errors import InputError, RunError
+from nca3d.left_behind import is_running
 from nca3d.surface_files import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, sealed
 
 if TYPE_CHECKING:
@@ -132,6 +135,7 @@ def _compare(cube: Cube, folder: Path) -> float:
 @contextmanager
 def _beside(folder: Path) -> Iterator[Path]:
     """A folder to write in, that becomes `folder` in the end, or vanishes."""
+    _tidy(folder)
     temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
     aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
     try:
@@ -154,6 +158,19 @@ def _beside(folder: Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(aside, ignore_errors=True)
+
+
+def _tidy(folder: Path) -> None:
+    """Puts back, or removes, what killed exports have left beside `folder`."""
+    with suppress(OSError):
+        for path in folder.parent.glob(f".{glob.escape(folder.name)}.*-*"):
+            name = re.fullmatch(r"\.(tmp|old)-(\d+)", path.name.removeprefix(f".{folder.name}"))
+            if name is None or is_running(int(name[2])):
+                continue
+            if name[1] == "old" and not folder.exists():
+                path.rename(folder)
+            else:
+                shutil.rmtree(path, ignore_errors=True)
 
 
 def _write(path: Path, data: bytes) -> None:

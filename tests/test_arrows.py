@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[1]
 
 #: What stands further right may import what stands further left, never the reverse.
 ORDER = [
-    {"errors"}, {"registry"}, {"lattice", "schema", "configs", "config", "fire", "compact"},
+    {"errors"}, {"registry", "left_behind"}, {"lattice", "schema", "configs", "config", "fire", "compact"},
     {"targets", "rules", "teacher"}, {"executors"}, {"rollout"},
     {"quality", "answers", "replies", "surface_files", "surface_graph"}, {"losses"},
     {"from_file", "load", "asking", "surface_folder", "surface_export", "chosen", "training", "evaluation", "bench", "live"},

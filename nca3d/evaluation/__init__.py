@@ -1,7 +1,8 @@
 """Is it alive? What a trained rule grows, holds and heals, measured on fire masks that training never used.
 
-Holds the studies (`persistence`, `regeneration`, `robustness`, `emergence`, `laws`), `evaluate` that makes them, and the pages.
-May import everything below it (`lattice` … `losses`), `pools`, and `visualize` inside functions of `report.py` and `study.py`.
+Holds the studies of bodies (`persistence`, `regeneration`, `robustness`, `emergence`, `laws`) and of cubes (`cube`,
+`cube_hurt`, `specialisation`), `evaluate` that makes them, and the pages. May import everything below it (`lattice` …
+`losses`), `pools`, and `visualize` inside functions of what draws: `report.py`, `study.py`, `cube_pictures.py`, `cube_report.py`.
 """
 
 from nca3d.evaluation.evaluate import evaluate

@@ -27,6 +27,7 @@ from torch import Tensor
 
 import nca3d
 from nca3d.errors import InputError, InputErrors, RunError
+from nca3d.left_behind import is_running
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
 
 __all__ = ["Checkpoint", "bit_exact_warning", "load", "pack_optimizer", "save", "unpack_optimizer"]
@@ -224,21 +225,8 @@ def _sweep(folder: Path, step: int, keep: int) -> None:
             path.rename(doomed)
         for path in list(folder.iterdir()):
             leftover = _LEFTOVER.fullmatch(path.name)
-            if leftover and not _alive(int(leftover[3])) and (leftover[2] == "tmp" or (folder / leftover[1]).exists()):
+            if leftover and not is_running(int(leftover[3])) and (leftover[2] == "tmp" or (folder / leftover[1]).exists()):
                 shutil.rmtree(path, ignore_errors=True)
-
-
-def _alive(pid: int) -> bool:
-    """Whether another process of this number lives: it may be writing."""
-    if pid == os.getpid() or not 0 < pid < 2**31:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _step_of(path: Path) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nca3d import cli
+from nca3d import cli, surface_export
 from nca3d.answers import say
 from nca3d.asking import Cube
 from nca3d.errors import InputError
@@ -113,6 +114,19 @@ def test_export_writes_replaces_and_says_so(
     assert not (target / "old.txt").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["mine"], "nothing is left beside it"
     assert SurfaceCube.load(target).about()["model"] == SurfaceCube.load(exported).about()["model"]
+
+
+def test_what_killed_exports_left_is_put_back_or_removed(run: Path, exported: Path, tmp_path: Path) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    folder = tmp_path / "out [1]"
+    shutil.copytree(exported, tmp_path / f".{folder.name}.old-{gone.pid}")  # killed between two renames
+    (tmp_path / f".{folder.name}.tmp-{gone.pid}").mkdir()
+    busy = tmp_path / f".{folder.name}.tmp-{os.getppid()}"
+    busy.mkdir()
+    surface_export._tidy(folder)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([busy.name, folder.name])
+    verify(folder, read_record(folder))
 
 
 def test_where_it_is_written(
