@@ -2,7 +2,8 @@
 
 Holds the studies of bodies (`persistence`, `regeneration`, `robustness`, `emergence`, `laws`) and of cubes (`cube`,
 `cube_hurt`, `specialisation`), `evaluate` that makes them, and the pages. May import everything below it (`lattice` …
-`losses`), `pools`, and `visualize` inside functions of what draws: `report.py`, `study.py`, `cube_pictures.py`, `cube_report.py`.
+`losses`), `pools`, and `visualize` inside functions of what draws: `report.py`, `study.py`, `cube_pictures.py` and
+`cube_report.py`.
 """
 
 from nca3d.evaluation.evaluate import evaluate
