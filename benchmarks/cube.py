@@ -2,10 +2,10 @@
 
     python benchmarks/cube.py [--parts floor,rates,loop,memory,leaks] [--threads 1,2] [--out FILE.md]
 
-A step is one pass over all cells; a sample is trained by forward, backward and optimizer. After one step the loss is
-the sum of all states, so that every cell is asked for something: no answer has crossed yet. After twelve the back face alone is, and the backward pass leaves out cells that
-nothing flows back to: by the light cone 42 % of its work. CPU seconds are of all threads together: unlike wall time they hardly
-depend on what else the machine does. Part of memory needs the extra gpu (bitsandbytes).
+A step is one pass over all cells; a sample is trained by forward, backward and optimizer. After one step the loss is the sum of
+all states, so that every cell is asked for something: no answer has crossed yet. After twelve the back face alone is, and the
+backward pass leaves out cells that nothing flows back to: by the light cone 42 % of its work. CPU seconds are of all threads
+together: unlike wall time they hardly depend on what else the machine does. Part of memory needs the extra gpu (bitsandbytes).
 """
 
 from __future__ import annotations

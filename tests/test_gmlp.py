@@ -233,6 +233,20 @@ def test_blocks_of_cells_are_the_plain_step(mode, preset, scales, monkeypatch):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("batch", [1, 8, 9, 40])
+def test_few_and_many_samples_in_float32(batch):
+    """Few are run in narrow vectors, many in several pieces."""
+    made = shaken(preset="cube", fire_rate=0.8)
+    state = torch.randn(batch, 48, *SIZE).double()
+    wanted = nca3d.rollout(made, state, 3)
+    into = torch.autograd.grad(wanted.square().mean(), list(made.cells.own.values()))
+    made.float()
+    found = nca3d.rollout(made, state.float(), 3)
+    torch.testing.assert_close(found.double(), wanted, rtol=1e-4, atol=1e-4)
+    for one, other in zip(torch.autograd.grad(found.square().mean(), list(made.cells.own.values())), into, strict=True):
+        torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-5)
+
+
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("compiled", [True, False])
 def test_cells_that_nothing_flows_back_to_are_left_out(mode, compiled, monkeypatch):

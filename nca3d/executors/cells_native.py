@@ -32,6 +32,10 @@ SLOTS = (
 """A cell's weights in the order of gmlp.h."""
 
 
+FEW = 8
+"""Samples that fill half of the largest registers: so many or less are run in vectors of half their size."""
+
+
 class _Cube(ctypes.Structure):
     """`Cube` of gmlp.h, field by field."""
 
@@ -56,8 +60,8 @@ def fits(rule: GMLPRule, rows: Tensor, dtype: torch.dtype | None) -> bool:
 
 
 @lru_cache
-def _code(dtype: torch.dtype) -> ctypes.CDLL | None:
-    code = library(REALS[dtype])
+def _code(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
+    code = library(REALS[dtype], narrow)
     if code is None:
         return None
     for name, result, arguments in (
@@ -81,6 +85,8 @@ class Step:
         table = rule.neighbours.to(torch.int32).contiguous()
         self.kept: list[Any] = [table]
         self.code = _code(rows.dtype)
+        if rows.shape[1] <= FEW and not half and self.code is not None and self.code.lanes() == 2 * FEW:
+            self.code = _code(rows.dtype, narrow=True) or self.code
         self.c = _Cube(
             cells=rule.cells.cells, batch=rows.shape[1], features=rule.features, memory=rule.memory, external=rule.external,
             widened=rule.widened, front=height * width, start=cells.start, count=cells.stop - cells.start,

@@ -22,8 +22,11 @@ FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-
          "-shared", "-fPIC", "-pthread")  # fmt: skip
 
 
-def build(real: str) -> Path | None:
-    """The shared library for REAL = "float" or "double"; None, with a warning that says why, where it can't be had."""
+def build(real: str, narrow: bool = False) -> Path | None:
+    """The shared library for REAL = "float" or "double"; None, with a warning that says why, where it can't be had.
+
+    narrow: vectors of half a register, for work on so few samples that half of each would be empty.
+    """
     if os.environ.get("NCA3D_NATIVE") == "0":
         return None
     compiler = compiler_found()
@@ -31,7 +34,7 @@ def build(real: str) -> Path | None:
         _warn("there is no C compiler (cc, gcc or clang; $CC names another)")
         return None
     folder = cache_folder()
-    path = folder / f"rows-{real}-{_digest(compiler)}.so"
+    path = folder / f"rows-{real}{'-narrow' * narrow}-{_digest(compiler)}.so"
     if path.is_file():
         return path
     try:
@@ -39,7 +42,7 @@ def build(real: str) -> Path | None:
         # Built beside and renamed: processes that start together must not load each other's half-written file.
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
-            kind = [f"-DREAL={real}", *(["-DFLOATS"] if real == "float" else [])]
+            kind = [f"-DREAL={real}", *["-DFLOATS"] * (real == "float"), *["-DSMALL_VECTORS"] * narrow]
             command = [compiler, *FLAGS, *kind, *(str(FOLDER / name) for name in SOURCES), "-o", str(made), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:

@@ -71,9 +71,9 @@ def available(like: Tensor) -> bool:
 
 
 @lru_cache
-def library(real: str) -> ctypes.CDLL | None:
-    """The compiled code for "float" or "double"; None where it can't be built."""
-    path = build(real)
+def library(real: str, narrow: bool = False) -> ctypes.CDLL | None:
+    """The compiled code for "float" or "double"; None where it can't be built. narrow: see `build`."""
+    path = build(real, narrow)
     if path is None:
         return None
     code = ctypes.CDLL(str(path))

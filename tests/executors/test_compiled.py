@@ -34,6 +34,7 @@ def test_compiles_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path))
     monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-Wall", "-Wextra", "-Werror"))
     assert compiled.build("float") is not None
+    assert compiled.build("float", narrow=True) is not None
     assert compiled.build("double") is not None
 
 

@@ -2,7 +2,7 @@
  *
  * A pair is two numbers that follow each other along the inner dimension, in one 32-bit word.
  */
-#if defined(__AVX512BF16__) && defined(__AVX512BW__)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && !defined(SMALL_VECTORS)
 #include <immintrin.h>
 
 typedef struct {

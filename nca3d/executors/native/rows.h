@@ -9,8 +9,8 @@
 #ifndef REAL
 #define REAL float
 #endif
-/* A vector is one register of the processor that this is built for; LANES numbers of it. */
-#if defined(__AVX512F__)
+/* A vector is one register of the processor that this is built for; LANES numbers of it. SMALL_VECTORS: half of its largest ones. */
+#if defined(__AVX512F__) && !defined(SMALL_VECTORS)
 #define VECTOR 64
 #elif defined(__AVX__)
 #define VECTOR 32
