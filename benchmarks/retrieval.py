@@ -1,6 +1,6 @@
 """Is a cube better than a straight line, and than a network without cells? Top-1 retrieval on questions it was not trained on.
 
-    python benchmarks/retrieval.py RUN [--epochs 40] [--weights N] [--out FILE.md]
+    python benchmarks/retrieval.py RUN [--epochs N] [--weights N] [--out FILE.md]
 
 RUN is the folder of a cube (`nca3d train cube`). Beside it stand ridge regression and a plain network of as many weights (three
 layers, GELU), trained on the same embeddings by the same loss, the same noise and as many looks at each question, all judged
@@ -73,31 +73,39 @@ def main() -> None:
     """Print the table, and write it if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path)
-    parser.add_argument("--epochs", type=int, default=40)
+    parser.add_argument("--epochs", type=int, help="of the network; default as many as the cube had")
     parser.add_argument("--weights", type=int, help="of the network; default as many as the cube")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    rule, taught = nca3d.load(args.run), taught_of_run(args.run)
+    try:
+        rule, taught = nca3d.load(args.run), taught_of_run(args.run)
+    except nca3d.InputError as error:
+        raise SystemExit(str(error)) from None
     with torch.no_grad():
         goals, asked = rule.goal(taught.answers), rule.surface.asked(taught.asked)
     splits = {split: taught.of(split) for split in ("test", "compose") if len(taught.of(split))}
     weights = args.weights or sum(p.numel() for p in rule.parameters())
-    noise = nca3d.Config.load(args.run / "config.toml").question_noise
+    config = nca3d.Config.load(args.run / "config.toml")
+    epochs = args.epochs or math.ceil(config.iterations * config.batch / len(taught.of("train")))
 
-    def judged(answer) -> dict[str, Judged]:
+    def judged(answer, among: Tensor = goals) -> dict[str, Judged]:
         with torch.no_grad():
-            return {name: judge(answer(pairs), goals, taught.right[pairs]) for name, pairs in splits.items()}
+            return {name: judge(answer(pairs), among, taught.right[pairs]) for name, pairs in splits.items()}
 
     train = taught.of("train")
     straight = fit_ridge(taught.asked[train], goals[taught.right[train]])
+    plain = fit_ridge(taught.asked[train], taught.answers[taught.right[train]])
     seed = evaluation_seed(0, 0)
-    rows = [line("ridge regression", judged(lambda pairs: straight(taught.asked[pairs])))]
+    rows = [
+        line("ridge regression to the cube's surfaces", judged(lambda pairs: straight(taught.asked[pairs]))),
+        line("ridge regression to the teacher's embeddings", judged(lambda pairs: plain(taught.asked[pairs]), taught.answers)),
+    ]
     cube = judged(lambda pairs: say(rule, taught.asked[pairs], rule.card["horizon"], random_seed=seed)[0])
-    rows.append(line(f"cube, {weights:,} weights", cube))
+    rows.append(line(f"cube, {sum(p.numel() for p in rule.parameters()):,} weights", cube))
     started = time.perf_counter()
-    model = trained(network(goals.shape[1], weights), taught, asked, goals, args.epochs, noise)
+    model = trained(network(goals.shape[1], weights), taught, asked, goals, epochs, config.question_noise)
     size = sum(p.numel() for p in model.parameters())
-    rows.append(line(f"network, {size:,} weights, {args.epochs} epochs", judged(lambda pairs: model(asked[pairs]))))
+    rows.append(line(f"network, {size:,} weights, {epochs} epochs", judged(lambda pairs: model(asked[pairs]))))
     head = "| | " + " | ".join(f"{name}: top-1 (95 %) | top-5" for name in splits) + " |"
     rule_line = "|---|" + "---|--:|" * len(splits)
     table = "\n".join([head, rule_line, *rows])

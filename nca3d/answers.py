@@ -76,6 +76,7 @@ def judge(said: Tensor, goals: Tensor, right: Tensor) -> Judged:
         right: int64 (N,), which of them is the right one.
     """
     alike = F.normalize(said.float(), dim=1) @ F.normalize(goals.float(), dim=1).T
+    alike = torch.where(alike.isfinite(), alike, -1.0)  # what is no number is as far from everything as can be
     cosine = alike.gather(1, right[:, None])
     # Ties count against the cube: a constant answer is not right by being the first of equals.
     better = (alike >= cosine).sum(dim=1) - 1

@@ -65,6 +65,8 @@ class _Parser(argparse.ArgumentParser):
         found, allowed = "no such thing", text
         if text.startswith("expected "):
             found, allowed = "another number of values", text.removeprefix("expected ").replace("argument", "value")
+        elif wrong := re.fullmatch(r"invalid (int|float|\w+) value: (.*)", text):
+            found, allowed = wrong[2], {"int": "a whole number", "float": "a number"}.get(wrong[1], wrong[1])
         elif given := re.fullmatch(r"ignored explicit argument (.*)", text):
             found, allowed = given[1], "no value"
         elif missing := re.fullmatch(r"the following arguments are required: (.*)", text):

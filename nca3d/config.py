@@ -84,6 +84,8 @@ class Config:
 
     optimizer: str = field("adam", "adamw8bit needs the gpu extra", choices=("adam", "adamw", "adamw8bit"), group="how")
     learning_rate: float = field(6e-3, "at the height of the schedule", above=0, high=1)
+    surface_learning_rate: float = field(1.0, "answering: of the matrices over whole faces (option mixed), in multiples of it",
+                                         above=0, high=1000)
     betas: tuple[float, float] = field((0.9, 0.95), "decay of the optimizer's running mean and square", low=0, below=1)
     weight_decay: float = field(0.0, "decoupled for adamw", low=0, high=1)
     schedule: str = field("cosine", "course of the learning rate", choices=("constant", "step", "cosine"))

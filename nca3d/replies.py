@@ -9,11 +9,15 @@ from typing import Any, NamedTuple, Protocol
 import torch.nn.functional as F
 from torch import Tensor
 
-from nca3d.errors import InputError
+from nca3d.errors import InputError, RunError
 from nca3d.fire import check_seed
 
 LONGEST = 10_000
 """Steps that a cube may think."""
+
+
+EQUAL = 1e-6
+"""Scores that differ by less are equal: the answer that stands first in the set comes first."""
 
 
 class Reply(NamedTuple):
@@ -68,9 +72,16 @@ def likest(said: Tensor, goals: Tensor, answers: Sequence[str], best: int) -> li
         goals: (A, P), the surfaces of the answers.
         answers: A texts.
         best: how many of them for each question, at most.
+
+    Raises:
+        RunError: what was said is no number.
     """
+    if not said.isfinite().all():
+        raise RunError("the cube said what is not a finite number: ask for fewer steps, or train at a lower learning_rate")
     alike = F.normalize(said, dim=1) @ F.normalize(goals, dim=1).T
-    scores, places = alike.topk(min(best, len(answers)), dim=1)
+    # Rounded, so that which of equals comes first is not a matter of how a product was summed up.
+    places = (alike / EQUAL).round().argsort(dim=1, descending=True, stable=True)[:, :best]
+    scores = alike.gather(1, places)
     return [
         [Reply(answers[place], score) for score, place in zip(row, at, strict=True)]
         for row, at in zip(scores.tolist(), places.tolist(), strict=True)

@@ -19,12 +19,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import nca3d
 from nca3d.errors import InputError, RunError
 from nca3d.left_behind import is_running
-from nca3d.surface_files import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, sealed
+from nca3d.surface_files import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, read_record, sealed
 
 if TYPE_CHECKING:
     from nca3d.asking import Cube
 
-FURTHEST = 1e-3
+FURTHEST = 1e-4
 """How far ONNX Runtime may be from PyTorch over a whole thinking, of the largest number said."""
 
 
@@ -48,14 +48,26 @@ def check_surface(folder: Path) -> None:
         raise InputError("--surface", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[export]'")
     if os.path.lexists(folder) and not folder.is_dir():
         raise InputError("--surface", "folder", f"{folder}, which is a file", "a folder, or a name that is free")
-    if folder.is_dir() and not is_surface_folder(folder) and any(folder.iterdir()):
-        found = f"{folder} with other things in it"
+    if folder.is_symlink():
+        raise InputError("--surface", "folder", f"{folder}, which is a link", f"where it leads: {folder.resolve()}")
+    if folder.is_dir() and (others := _others(folder)):
+        found = f"{folder} with other things in it: {', '.join(others[:3])}"
         raise InputError("--surface", "folder", found, "a name that is free, or an older export")
     parent = folder.absolute().parent
     if not parent.is_dir():
         raise InputError("--surface", "folder", folder, "a name in a folder that exists")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise InputError("--surface", "folder", f"{parent}, which can't be written to", "a folder that can")
+
+
+def _others(folder: Path) -> list[str]:
+    """What is in a folder besides an older export."""
+    try:
+        own = {RECORD, *read_record(folder)["files"]} if is_surface_folder(folder) else set()
+    except InputError:
+        own = set()
+    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    return sorted(set(found) - own)
 
 
 def write_surface(cube: Cube, folder: Path) -> Written:
@@ -123,11 +135,14 @@ def _record(cube: Cube) -> dict[str, Any]:
 
 def _compare(cube: Cube, folder: Path) -> float:
     """How far ONNX Runtime is from PyTorch, asked three answers as if they were questions."""
+    import torch
+
     from nca3d.answers import say
     from nca3d.surface_folder import SurfaceCube
 
     asked = cube.teacher.embed([*cube.answers, *cube.answers, *cube.answers][:3])
-    wanted, _ = say(cube.rule, asked, cube.rule.card["horizon"])
+    alike = torch.zeros(len(asked), dtype=torch.int64)  # the folder's cubes all fire as the first does
+    wanted, _ = say(cube.rule, asked, cube.rule.card["horizon"], sample_ids=alike)
     said = SurfaceCube.load(folder).say(asked)
     return float((said - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,9 @@ class Asked:
 def run(asked: Asked) -> int:
     """Evaluate a rule, or check the laws of one; the answer is the exit code."""
     chosen = asked.chosen
+    for flag, place in (("--out", asked.out), ("--json", asked.json)):
+        if place is not None:
+            _require_writable(flag, place)
     if asked.laws:
         return _laws(chosen.module())
     rule = chosen.rule()
@@ -64,7 +68,15 @@ def _cube(asked: Asked, rule: GMLPRule) -> int:
     from nca3d.evaluation.cube_report import write_cube_report
     from nca3d.teacher.saved import taught_of_run
 
+    if asked.executor == "event":
+        raise InputError("--executor", "executor", "event: a cube's cells are never dead", "auto, dense, graph, event-approx")
+    if asked.samples is not None:
+        raise InputError("--samples", "number", f"{asked.samples}: a cube is asked questions", "bodies alone")
     taught = taught_of_run(asked.chosen.name)
+    digest = rule.card.get("questions_digest", taught.questions.digest)
+    if taught.questions.digest != digest:
+        found = f"another set than the one that it was trained on ({taught.questions.digest}, not {digest})"
+        raise InputError(taught.questions.name, "questions", found, "that set")
     report = evaluate_cube(
         rule, taught, asked.preset, horizon=asked.horizon, random_seed=asked.random_seed, executor=asked.executor, progress=True
     )
@@ -86,6 +98,16 @@ def _tell(asked: Asked, report: Report) -> None:
     if asked.json:
         report.to_json(asked.json)
         print(asked.json)
+
+
+def _require_writable(flag: str, place: Path) -> None:
+    """Refuses before hours of work what could not be written after them."""
+    if flag == "--json" and (place.is_dir() or not place.absolute().parent.is_dir()):
+        raise InputError(flag, "file", place, "a file name in a folder that exists")
+    there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
+    fits = there.is_dir() or (flag == "--json" and there == place.absolute())
+    if not fits or not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0)):
+        raise InputError(flag, "place", f"{place}: {there} can't be written to", "a place that can")
 
 
 def _laws(rule: nn.Module) -> int:

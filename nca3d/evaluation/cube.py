@@ -24,7 +24,7 @@ from nca3d.rollout import rollout
 from nca3d.rules.gmlp import GMLPRule
 from nca3d.teacher.lesson import Lesson
 from nca3d.teacher.ridge import Ridge, fit_ridge
-from nca3d.teacher.taught import Taught
+from nca3d.teacher.taught import Taught, evenly
 
 LEARNERS = 8
 """Questions whose answers are asked for a gradient."""
@@ -46,7 +46,7 @@ class CubePreset:
 
     splits: tuple[str, ...] = ("test", "compose")
     hurt_questions: int = 64
-    lesions: tuple[Lesion, ...] = lesions((0.25,), ("half_space", "random_cells"))
+    lesions: tuple[Lesion, ...] = lesions((0.05, 0.25, 0.5), ("half_space", "random_cells"))
     approx: bool = False
 
 
@@ -81,17 +81,21 @@ def evaluate_cube(
 
     Returns:
         `split.NAME.top1 | top5 | cosine` with the values of all questions behind them, the same of ridge regression on the same
-        embeddings (`ridge.NAME…`), `margin.NAME` (cube minus ridge, question by question), `hurt.DAMAGE.SEVERITY…`,
+        embeddings (`ridge.NAME…`: to surfaces or to the teacher's embeddings, whichever is better), `margin.NAME` (cube minus
+        ridge, question by question), `hurt.DAMAGE.SEVERITY…` beside `hurt.unhurt` and `hurt.ridge` on the same questions,
         `cells_with_gradient`, `specialisation`; `approx.saved`, `approx.error` of the approximate executor.
 
     Raises:
         InputError: an unknown preset, a set without the splits that are asked.
     """
+    named = isinstance(preset, str)
     if isinstance(preset, str):
         if preset not in CUBE_PRESETS:
             raise InputError("evaluate", "preset", repr(preset), ", ".join(CUBE_PRESETS) + nearest(preset, CUBE_PRESETS))
         preset = CUBE_PRESETS[preset]
     splits = [split for split in preset.splits if len(taught.of(split))]
+    if named and not splits:  # a set of one's own may have none that was held out
+        splits = [split for split in ALL_SPLITS if len(taught.of(split))][:1]
     if not splits:
         raise InputError(taught.questions.name, "split", ", ".join(taught.questions.splits), ", ".join(preset.splits))
     steps = horizon or rule.card.get("horizon") or rule.size[0] + 5
@@ -119,9 +123,12 @@ class _Findings:
         self.goals = rule.goal(taught.answers.to(self.device)).detach()
         self.asked, self.right = taught.asked.to(self.device), taught.right.to(self.device)
         train = taught.of("train")
+        self.answers = taught.answers.to(self.device)
         self.straight: Ridge | None = None
+        self.straight_embeddings: Ridge | None = None
         if len(train) > 1:
             self.straight = fit_ridge(self.asked[train], self.goals[self.right[train]])
+            self.straight_embeddings = fit_ridge(self.asked[train], self.answers[self.right[train]])
         self.figures: dict[str, Any] = {}
         self.spread: dict[str, list[Any]] = {}
         self.series: dict[str, Any] = {"retrieval": [], "hurt": [], "examples": []}
@@ -143,7 +150,7 @@ class _Findings:
         said, self.states[split] = say(self.rule, self.asked[pairs], self.steps, random_seed=seed, executor=self.executor)
         self.bar.update(len(pairs))
         cube = judge(said, self.goals, self.right[pairs])
-        line = judge(self.straight(self.asked[pairs]), self.goals, self.right[pairs]) if self.straight else None
+        line = self._line(pairs)
         for group, judged in (("split", cube), ("ridge", line)):
             for name, values in (judged._asdict() if judged else {}).items():
                 self.put(f"{group}.{split}.{name}", values)
@@ -153,6 +160,20 @@ class _Findings:
         if not self.series["examples"]:
             self._examples(pairs, said)
             self._specialisation(pairs, self.states[split])
+
+    def _line(self, pairs: Tensor) -> Judged | None:
+        """What ridge regression says to these questions: of two lines the one that is right more often.
+
+        One predicts the surfaces that the cube is to show, the other the teacher's embeddings of answers.
+        """
+        if self.straight is None or self.straight_embeddings is None:
+            return None
+        asked, right = self.asked[pairs], self.right[pairs]
+        found = (
+            judge(self.straight(asked), self.goals, right),
+            judge(self.straight_embeddings(asked), self.answers, right),
+        )
+        return max(found, key=lambda judged: float(judged.top1.float().mean()))
 
     def _rows(self, split: str, pairs: Tensor, cube: Judged, line: Judged | None) -> None:
         kinds = [self.taught.questions.pairs[int(pair)].kind for pair in pairs]
@@ -183,7 +204,8 @@ class _Findings:
 
     def hurt(self, split: str, count: int, asked: tuple[Lesion, ...]) -> None:
         """Cells zeroed at the horizon; what is said at once, after as many steps again, and if they stay dead."""
-        pairs, states = self.taught.of(split)[:count], self.states[split][:count]
+        places = evenly(len(self.taught.of(split)), count)
+        pairs, states = self.taught.of(split)[places], self.states[split][places]
         whole = judge(self.rule.answer(states), self.goals, self.right[pairs])
         for number, lesion in enumerate(asked):
             for state, said in hurt(
@@ -197,14 +219,17 @@ class _Findings:
                 row = {"damage": lesion.damage, "severity": lesion.severity, "state": state}
                 self.series["hurt"].append({**row, **{k: v for k, v in judged.figures().items() if k != "top5"}})
             self.bar.update(count)
-        ridge = None
-        if self.straight is not None:
-            ridge = float(judge(self.straight(self.asked[pairs]), self.goals, self.right[pairs]).top1.float().mean())
+        line, ridge = self._line(pairs), None
+        for who, plain in (("unhurt", whole), ("ridge", line)):
+            for measure in ("top1", "cosine") if plain else ():
+                self.put(f"hurt.{who}.{measure}", getattr(plain, measure))
+        if line is not None:
+            ridge = float(line.top1.float().mean())
         self.series["unhurt"] = {**whole.figures(), "ridge_top1": ridge}
 
     def learners(self) -> None:
         """The share of cells whose weights get gradient from the loss on the answer alone, when all of them fire."""
-        pairs = self.taught.of("train")[:LEARNERS]
+        pairs = self.taught.some("train", LEARNERS)
         if not len(pairs):
             return
         self.figures["cells_with_gradient"] = cells_with_gradient(
@@ -213,7 +238,7 @@ class _Findings:
 
     def approximate(self) -> None:
         """What the approximate executor saves on these questions, and by how much it is off."""
-        asked = self.asked[self.taught.of("train")[:LEARNERS]]
+        asked = self.asked[self.taught.some("train", LEARNERS)]
         told, state = self.rule.ask(asked), self.rule.rest(len(asked), self.device)
         seed = evaluation_seed(self.random_seed, 0)
         found = approx_report(self.rule, state, 4 * self.steps, inputs=told, random_seed=seed)

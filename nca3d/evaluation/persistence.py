@@ -14,6 +14,9 @@ from torch import Tensor
 
 from nca3d.evaluation.watch import Watch
 
+GROWN = 0.5
+"""Quality below which there was no body that could be held, or hurt."""
+
 HELD = 0.95
 """Share of its quality at the horizon that a body must keep in the worst step of every window."""
 
@@ -44,7 +47,7 @@ def persistence(seen: Watch) -> dict[str, list[Any]]:
     after = seen.steps - seen.steps[0]
     blown = ~seen.finite | (seen.peak > LARGEST * seen.peak[0]) | (seen.volume >= SWOLLEN * seen.volume[0])
     # A window's worst is below the mark exactly when one of its steps is.
-    lost = blown | ~(seen.quality >= HELD * seen.quality[0]) | (seen.quality[0] <= 0)  # nothing grown, nothing held
+    lost = blown | ~(seen.quality >= HELD * seen.quality[0]) | (seen.quality[0] < GROWN)  # nothing grown, nothing held
     spacing = int(after[1]) if len(after) > 1 else 1
     return {
         "steps_held": _held(lost, after),

@@ -12,6 +12,7 @@ import torch
 import pools
 from nca3d.compact import Compact, compact, dense
 from nca3d.evaluation.figures import mean
+from nca3d.evaluation.persistence import GROWN
 from nca3d.evaluation.presets import Wound
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.watch import Watch
@@ -19,9 +20,6 @@ from nca3d.quality import occupied
 
 WHOLE = 0.95
 """Share of its quality before the wound at which a body counts as whole again."""
-
-GROWN = 0.5
-"""Quality below which there was no body that could be hurt."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,8 @@ class GMLPRule(Rule):
         start: "published" draws all weights as torch does; "carry" (preset "cube") begins as a cube that hands what it is told
             from layer to layer, unchanged: without it a signal is lost in constants long before the eleventh layer.
         embedding, adapter: width of the teacher's embeddings and which adapter (`nca3d.teacher.ADAPTERS`) brings them to the
-            surface; None = the rule is told surfaces. `mixed`: a matrix over the whole face after the read-out of pixels.
+            surface; None = the rule is told surfaces. `mixed`: matrices over whole faces, before a question enters and after
+            pixels are read.
         preset: "nca" = state + step_size · fire · out, where a fresh rule does nothing (law 1); "cube" = the leaky
             state + step_size · fire · (out − state), exempt from laws 1 and 2 by name.
         weights, types, types_by, rank: see `CellWeights`; types_by "layer" gives layer d the type d modulo `types`.

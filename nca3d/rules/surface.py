@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -19,7 +21,8 @@ class Surface(nn.Module):
         features: F of a cell.
         embedding: width of the teacher's embeddings; None = the rule is told surfaces.
         adapter: which one, a name in `nca3d.teacher.adapters.ADAPTERS`.
-        mixed: after the read-out, a learned matrix over all pixels of the face (at first it changes nothing).
+        mixed: learned matrices over all pixels of a face, before a question enters and after the read-out (at first they
+            change nothing).
         carried: read out what a front cell was told, so that a cube that carries it across answers with the question.
         generator: draws the initial weights.
     """
@@ -33,6 +36,7 @@ class Surface(nn.Module):
         out = torch.randn(pixels, features, generator=generator) / features**0.5
         self.out = nn.Parameter(self.into.detach() / self.into.detach().square().sum(1, keepdim=True) if carried else out)
         self.out_bias = nn.Parameter(torch.zeros(pixels))
+        self.mix_in = nn.Parameter(torch.eye(pixels)) if mixed else None
         self.mix = nn.Parameter(torch.eye(pixels)) if mixed else None
         self.mix_bias = nn.Parameter(torch.zeros(pixels)) if mixed else None
         self.asked: Adapter | None = None
@@ -51,7 +55,19 @@ class Surface(nn.Module):
         if question.ndim != 2 or question.shape[1] != width:
             raise ValueError(f"question: found shape {tuple(question.shape)}, allowed (B, {width})")
         surface: Tensor = question if self.asked is None else self.asked(question)
+        if self.mix_in is not None:
+            surface = surface @ self.mix_in
         return surface[..., None] * self.into
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Weights from before there was `mix_in`: it changed nothing."""
+        if self.mix_in is not None:
+            state_dict.setdefault(f"{prefix}mix_in", torch.eye(len(self.mix_in)))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def mixers(self) -> list[nn.Parameter]:
+        """The matrices over whole faces."""
+        return [p for p in (self.mix_in, self.mix, self.mix_bias) if p is not None]
 
     def leave(self, face: Tensor) -> Tensor:
         """(B, pixels, F) -> (B, pixels)."""

@@ -72,6 +72,7 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
     app = FastAPI(title="nca3d", docs_url=None, redoc_url=None, lifespan=life)
     app.state.waiting = 0
 
+    @app.head("/health", include_in_schema=False)
     @app.get("/health")
     async def health() -> dict[str, Any]:
         told = {**about, "uptime": round(time.monotonic() - start, 1), "waiting": app.state.waiting}

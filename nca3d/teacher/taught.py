@@ -39,6 +39,16 @@ class Taught:
         number = {answer: index for index, answer in enumerate(questions.answers)}
         return cls(questions, teacher, asked, answers, torch.tensor([number[pair.answer] for pair in questions.pairs]))
 
+    def some(self, split: str, count: int) -> Tensor:
+        """At most so many of a split, from its whole length: sets stand in order of their kinds."""
+        pairs = self.of(split)
+        return pairs[evenly(len(pairs), count)]
+
     def of(self, split: str) -> Tensor:
         """int64, the numbers of the pairs of a split."""
         return torch.tensor([n for n, pair in enumerate(self.questions.pairs) if pair.split == split], dtype=torch.int64)
+
+
+def evenly(length: int, count: int) -> Tensor:
+    """int64, at most `count` places in a list of that length, evenly from end to end."""
+    return torch.linspace(0, max(length - 1, 0), min(count, length)).round().long()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nca3d.answers import judge, say
 from nca3d.config import Config
@@ -85,6 +85,12 @@ class Answering:
                 surface.mix.copy_(straight.weight)
                 surface.mix_bias.copy_(straight.bias)
 
+    def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
+        """Of the matrices over whole faces. Where they learn no faster than cells, each cell learns questions by heart: which
+        directions matter is what carries over to questions that were never asked."""
+        assert isinstance(rule, GMLPRule)
+        return dict.fromkeys(rule.surface.mixers(), self.config.surface_learning_rate)
+
     def card(self) -> dict[str, Any]:
         """Enough to ask the cube and judge it."""
         config = self.config
@@ -160,7 +166,7 @@ class Answering:
         """Questions of the validation split, and how many cells the last gradient reached."""
         assert isinstance(rule, GMLPRule)
         found = {"cells_with_gradient": [rule.cells.taught()]}
-        pairs = self.taught.of("validation")[:ASKED_NOW]
+        pairs = self.taught.some("validation", ASKED_NOW)
         if len(pairs):
             seed = evaluation_seed(self.config.random_seed, 0)
             said, _ = say(rule, self.taught.asked[pairs].to(self.device), self.config.horizon, random_seed=seed)

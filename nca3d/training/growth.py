@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 import pools
 from nca3d.config import Config
@@ -44,6 +44,10 @@ class Growth:
             config, channels=config.channels_for(target.visible), hidden=config.hidden, perception=config.perception,
             visible=target.visible, visible_kind=target.kind, alive_threshold=config.alive_threshold, padding=config.padding,
         )  # fmt: skip
+
+    def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
+        """None: all weights learn at one rate."""
+        return {}
 
     def card(self) -> dict[str, Any]:
         """Enough to grow and judge the body."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from nca3d.rules.cell import Rule
 from nca3d.rules.fed import Told
@@ -25,6 +25,10 @@ class Task(Protocol):
 
     def build_rule(self) -> Rule:
         """A fresh rule; its weights follow from the config's random_seed."""
+        ...
+
+    def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
+        """Of parameters with a learning rate of their own, that in multiples of the config's."""
         ...
 
     def card(self) -> dict[str, Any]:

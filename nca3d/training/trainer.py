@@ -22,7 +22,7 @@ from nca3d.training.balance import Balance
 from nca3d.training.build import checked_shapes, choose_device
 from nca3d.training.growth import Growth
 from nca3d.training.memory import check_memory
-from nca3d.training.optim import build_optimizer, learning_rate
+from nca3d.training.optim import PACE, build_optimizer, learning_rate
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
 
@@ -67,7 +67,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(config.random_seed)
         pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
         trained = [*rule.parameters(), *balance.parameters()]
-        trainer = cls(config, task, rule, balance, build_optimizer(config, trained), pool)
+        trainer = cls(config, task, rule, balance, build_optimizer(config, trained, task.paces(rule)), pool)
         if config.average:
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
         return trainer
@@ -76,7 +76,7 @@ class Trainer:
         """One iteration; a faulty one leaves weights, optimizer and average as they were, and is counted."""
         self.iteration += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.iteration)
+            group["lr"] = learning_rate(self.config, self.iteration) * group.get(PACE, 1.0)
         outcome = train_step(
             self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool
         )

@@ -104,16 +104,40 @@ def test_export_writes_replaces_and_says_so(
 ) -> None:
     target = tmp_path / "mine"
     shutil.copytree(exported, target)
-    (target / "old.txt").write_text("of the older one")
+    before = target.stat().st_ino
     checkpoint = max((run / "checkpoints").iterdir())
     assert cli.main(["export", str(checkpoint), "--surface", str(target)]) == 0
     size, equal, place = capsys.readouterr().out.splitlines()
     assert "MiB in" in size
     assert "of max|·| from PyTorch" in equal
     assert place == str(target)
-    assert not (target / "old.txt").exists()
+    assert target.stat().st_ino != before
     assert [path.name for path in tmp_path.iterdir()] == ["mine"], "nothing is left beside it"
     assert SurfaceCube.load(target).about()["model"] == SurfaceCube.load(exported).about()["model"]
+
+
+def test_runtimes_are_compared_on_the_same_fire_masks(run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxruntime")
+    cube = Cube.of_run(run)
+    cube.rule.fire_rate = 0.5
+    cube.rule.card["horizon"] = 4  # one step more than a signal needs: who fires decides what is said
+    assert surface_export.write_surface(cube, tmp_path / "out").furthest < 1e-5
+
+
+def test_an_export_with_something_beside_it_is_no_export(
+    run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mine, fake, link = tmp_path / "mine", tmp_path / "fake", tmp_path / "link"
+    shutil.copytree(exported, mine)
+    (mine / "thesis.txt").write_text("years")
+    fake.mkdir()
+    (fake / "rule.json").write_text("{}")
+    link.symlink_to(fake)
+    for place, words in ((mine, "other things in it: thesis.txt"), (fake, "other things in it: rule.json"), (link, "a link")):
+        assert cli.main(["export", str(run), "--surface", str(place)]) == 2
+        assert words in capsys.readouterr().err
+    assert (mine / "thesis.txt").exists() and (fake / "rule.json").exists() and link.is_symlink()
 
 
 def test_what_killed_exports_left_is_put_back_or_removed(run: Path, exported: Path, tmp_path: Path) -> None:

@@ -14,7 +14,8 @@ from nca3d.evaluation.cube import CubePreset, activity, cells_with_gradient, eva
 from nca3d.evaluation.cube_hurt import Lesion, hurt, lesions
 from nca3d.evaluation.specialisation import specialisation
 from nca3d.teacher.questions import read_questions
-from nca3d.teacher.taught import Taught
+from nca3d.teacher.ridge import fit_ridge
+from nca3d.teacher.taught import Taught, evenly
 
 SIZE = (3, 4, 4)
 CELL = {"features": 8, "memory": 4, "external": 2, "widened": 8, "preset": "cube", "start": "carry"}
@@ -75,6 +76,29 @@ def test_a_cube_that_says_the_same_to_everyone_is_at_chance(taught):
     said = torch.zeros(4, 3)
     goals = torch.eye(3)
     assert not judge(said, goals, torch.tensor([0, 1, 2, 0])).top1.any(), "ties are no right answers"
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_what_is_no_number_is_never_right(bad):
+    found = judge(torch.full((5, 16), bad), torch.randn(5, 16), torch.arange(5))
+    assert not found.top1.any() and (found.cosine == -1).all()
+
+
+def test_a_set_without_held_out_questions_is_judged_by_what_it_has(taught, tmp_path):
+    lines = [{"question": f"what is {n}", "answer": f"it is {n}", "split": "train"} for n in range(6)]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    own = Taught.by(Looked(), read_questions(tmp_path / "all.jsonl"))
+    assert evaluate_cube(carrying(), own, horizon=6)["split"].keys() == {"train"}
+
+
+def test_the_hurt_are_asked_questions_of_every_kind(taught):
+    """Sets stand in order of their kinds, splits too."""
+    assert evenly(12, 4).tolist() == [0, 4, 7, 11] and evenly(3, 9).tolist() == [0, 1, 2] and evenly(0, 4).tolist() == []
+    report = evaluate_cube(carrying(), taught, CubePreset(hurt_questions=4, lesions=()), horizon=6)
+    pairs = taught.of("test")[evenly(12, 4)]
+    line = judge(fit_ridge(taught.asked[:20], taught.answers[:20])(taught.asked[pairs]), taught.answers, taught.right[pairs])
+    assert report.spread["hurt.unhurt.top1"] == [1.0] * 4
+    assert report["hurt.ridge.top1"] >= float(line.top1.float().mean())
 
 
 def test_figures_are_the_same_whoever_is_asked_beside(taught):

@@ -105,6 +105,8 @@ def watched(quality=1.0, volume=100.0, peak=2.0, finite=True, steps=1000):
     ("hold", "held"),
     [
         (watched(), 1000),
+        (watched(quality=0.51), 1000),
+        (watched(quality=0.03), 0),  # still, but nothing was grown
         (watched(quality=lambda t: 0.9 - 0.04 * (torch.sin(t) > 0.999)), 1000),  # shimmers, within 5 %
         (watched(quality=lambda t: 0.9 - 0.05 * (t == 613)), 612),  # one step is enough
         (watched(finite=lambda t: t < 77), 76),

@@ -54,7 +54,8 @@ def everything(run) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("changes", [
-    {}, {"balance": "learned", "average": 0.0}, {"balance": "softadapt", "adapters": "alone"},
+    {}, {"balance": "learned", "average": 0.0, "surface_learning_rate": 10.0},
+    {"balance": "softadapt", "adapters": "alone"},
     {"rule_options": {**CELL, "weights": "low_rank", "periods": [1, 2], "coarse": 2}, "accumulate": 2},
 ])  # fmt: skip
 def test_a_resumed_cube_is_the_same_cube(config, tmp_path, changes):
@@ -97,6 +98,17 @@ def test_everything_between_question_and_answer_is_trained(config):
     frozen.step()
     still = {name for name, p in frozen.rule.named_parameters() if torch.equal(p, before[name])}
     assert still and all(name.startswith(("surface.asked", "surface.wanted")) for name in still)
+
+
+def test_whole_faces_learn_at_a_rate_of_their_own(config):
+    """The first step of Adam moves each weight by its learning rate."""
+    trainer = Trainer.begin(config.replace(surface_learning_rate=10.0, schedule="constant"))
+    before = {name: p.detach().clone() for name, p in trainer.rule.named_parameters()}
+    trainer.step()
+    moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in trainer.rule.named_parameters()}
+    for name in ("surface.mix_in", "surface.mix", "surface.mix_bias"):
+        assert moved.pop(name) == pytest.approx(0.02, rel=1e-3)
+    assert max(moved.values()) == pytest.approx(0.002, rel=1e-3)
 
 
 def test_accumulated_gradients_equal_those_of_one_batch(config):
