@@ -275,6 +275,8 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...]
         yield ("accumulate", "batch"), f"a divisor of batch = {batch}"
     if regime == "answering" and values["rule"] == "conv":
         yield ("rule", "regime"), "gmlp, or a rule of one's own that is told and answers, where regime = answering"
+    if regime == "answering" and values["executor"] == "event":
+        yield ("executor", "regime"), "auto, dense or graph, where regime = answering: the cells of a cube are never dead"
     if values["rule"] == "gmlp" and regime != "answering":
         yield ("regime", "rule"), "answering, where rule = gmlp"
     if values["schedule"] == "step" and not values["milestones"]:

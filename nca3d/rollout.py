@@ -33,7 +33,7 @@ def seed_state(
     positions: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """The first cell: alpha and hidden channels 1, visible ones 0, at the centre (n // 2) or at `positions`.
+    """The first cell: alpha and hidden channels 1, visible ones 0, at the centre (n // 2) or at `positions`; of a cube, rest.
 
     Args:
         rule: whose channels the state has.
@@ -56,6 +56,8 @@ def seed_state(
         raise ValueError(
             f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples"
         )
+    if rule.visible_kind == "signal":  # a cube has no first cell: it is at rest until it is told something
+        return state
     for sample, (d, h, w) in enumerate(where.tolist()):
         state[sample, : rule.visible, d, h, w] = 0.0
         state[sample, rule.visible :, d, h, w] = 1.0
@@ -115,7 +117,7 @@ def rollout(
     given = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
     if inputs is not None:
-        rule = Fed(rule, Told.of(inputs).to(device))
+        rule = Fed(rule, Told.of(inputs).to(state.values if isinstance(state, Compact) else state))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     if isinstance(run, Approx):
         run = run.opened(activity_threshold)

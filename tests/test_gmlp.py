@@ -233,6 +233,83 @@ def test_blocks_of_cells_are_the_plain_step(mode, preset, scales, monkeypatch):
         torch.testing.assert_close(one, other)
 
 
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("types_by", ["layer", "learned"])
+def test_a_gradient_may_be_asked_inside_autocast(mode, types_by):
+    """Compiled code must not be handed the halves that autocast makes of products."""
+    made = rule(mode, preset="cube", types_by=types_by, features=8, memory=4, external=3, widened=8)
+    state, found = torch.randn(5, 12, *SIZE), []
+    for inside in (False, True):
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = nca3d.rollout(made, state, 2).float().square().sum()
+            if inside:
+                loss.backward()
+        if not inside:
+            loss.backward()
+        found.append([weight.grad.clone() for weight in made.cells.own.values()])
+        made.zero_grad()
+    for one, other in zip(*found, strict=True):
+        assert torch.equal(one, other)
+
+
+def test_what_is_told_may_be_of_other_numbers_than_the_state():
+    made = rule(preset="cube")
+    state, external, question = torch.randn(2, 48, *SIZE), torch.randn(2, 12, *SIZE), torch.randn(2, 15)
+    for one, other in ((external, external.double()), (made.ask(question), made.ask(question.double()))):
+        torch.testing.assert_close(nca3d.rollout(made, state, 2, inputs=one), nca3d.rollout(made, state, 2, inputs=other))
+
+
+def test_weights_may_lie_in_any_order():
+    made = rule(preset="cube")
+    state = torch.randn(2, 48, *SIZE)
+    wanted = nca3d.rollout(made, state, 2)
+    weight = made.cells.own["enter"]
+    weight.data = weight.data.transpose(1, 2).contiguous().transpose(1, 2)
+    assert torch.equal(nca3d.rollout(made, state, 2), wanted)
+
+
+def test_types_repeat_on_any_number_of_threads():
+    """Law 11."""
+    made = rule("types", (4, 6, 6), preset="cube", start="carry", types=2)
+    state, before, found = torch.randn(8, 48, 4, 6, 6), torch.get_num_threads(), []
+    try:
+        torch.set_num_threads(2)
+        for _ in range(4):
+            found.append(torch.autograd.grad(nca3d.rollout(made, state, 2).square().sum(), list(made.cells.own.values())))
+    finally:
+        torch.set_num_threads(before)
+    for other in found[1:]:
+        assert all(torch.equal(one, two) for one, two in zip(found[0], other, strict=True))
+
+
+def test_dropout_knows_who_is_asked_and_not_beside_whom():
+    """Laws 4 and 8."""
+    made = shaken(preset="cube", dropout=0.5).train()
+    state = torch.randn(4, 48, *SIZE).double()
+    whole = nca3d.rollout(made, state, 3, random_seed=4)
+    parts = [nca3d.rollout(made, state[i : i + 2], 3, random_seed=4, sample_ids=torch.arange(i, i + 2)) for i in (0, 2)]
+    torch.testing.assert_close(torch.cat(parts), whole, rtol=1e-12, atol=1e-12)
+    alike = nca3d.rollout(made, state[:1].expand(2, -1, -1, -1, -1), 1, random_seed=4)
+    assert not torch.equal(alike[0], alike[1])
+
+
+def test_nothing_is_kept_where_no_gradient_can_be_asked(monkeypatch):
+    made, saved = rule(preset="cube"), []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: saved.append(tensor) or tensor, lambda tensor: tensor):
+        with torch.no_grad():
+            nca3d.rollout(made, torch.randn(2, 48, *SIZE), 3, memory="keep")
+        assert saved == []
+        nca3d.rollout(made, torch.randn(2, 48, *SIZE), 3, memory="keep")
+    assert len(saved) > 3
+
+
+def test_a_fresh_nca_rule_leaves_its_seed_alone():
+    """Law 1, from the state that everything begins with."""
+    made = rule()
+    seed = nca3d.seed_state(made, SIZE, 2)
+    assert torch.equal(nca3d.rollout(made, seed, 5), seed)
+
+
 @pytest.mark.parametrize("batch", [1, 8, 9, 40])
 def test_few_and_many_samples_in_float32(batch):
     """Few are run in narrow vectors, many in several pieces."""

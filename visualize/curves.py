@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Series = tuple[NDArray[np.float64], NDArray[np.float64]]
 DAMAGE_COLOUR = COLOURS[1]
+WIDTH, LEGEND_ROW = 9.2, 0.19  # inches
 
 
 def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title: str | None = None) -> Figure:
@@ -27,13 +28,13 @@ def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title:
         x: the key of the horizontal axis; records without it count on from the one before.
         title: a line above.
     """
-    figure = new_figure(9.2, 3.5)
+    figure = new_figure(WIDTH, 3.5)
     left, right = figure.subplots(1, 2)
     names = sorted({key for record in metrics for key in record})
     losses = [name for name in names if name.startswith("loss")]
     ious = [name for name in names if "iou" in name]
-    _panel(left, metrics, x, losses, "loss")
-    _panel(right, metrics, x, ious, "IoU with the target")
+    above = [_panel(left, metrics, x, losses, "loss", 2), _panel(right, metrics, x, ious, "IoU with the target", 2)]
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(above))
     if left.lines:
         left.set_yscale("log")
     right.set_ylim(0, 1.02)
@@ -53,9 +54,13 @@ def logged(
         panels: the label of each panel's axis, and the keys drawn in it.
         x: the key of the horizontal axis.
     """
-    figure = new_figure(9.2, 3.2)
-    for axes, (label, names) in zip(figure.subplots(1, max(1, len(panels)), squeeze=False)[0], panels.items(), strict=True):
-        _panel(axes, metrics, x, names, label)
+    figure = new_figure(WIDTH, 3.2)
+    count = max(1, len(panels))
+    above = [
+        _panel(axes, metrics, x, names, label, count)
+        for axes, (label, names) in zip(figure.subplots(1, count, squeeze=False)[0], panels.items(), strict=True)
+    ]
+    figure.set_figheight(figure.get_figheight() + LEGEND_ROW * max(above, default=0))
     literal(figure)
     return figure
 
@@ -123,27 +128,34 @@ def timeline(
     return figure
 
 
-def _panel(axes: Axes, metrics: Sequence[Mapping[str, Any]], x: str, names: Sequence[str], label: str) -> None:
+def _panel(axes: Axes, metrics: Sequence[Mapping[str, Any]], x: str, names: Sequence[str], label: str, count: int) -> int:
+    """Draws one of `count` panels; returns the rows of the legend above it, which no curve runs through."""
     quiet(axes)
     axes.set_xlabel(x)
     axes.set_ylabel(label)
-    drawn = 0
+    words: list[str] = []
     for name in names:
         at, values = _series(metrics, x, name, positive=label == "loss")
         if not len(at):
             continue
-        colour = COLOURS[drawn % len(COLOURS)]
-        drawn += 1
+        colour = COLOURS[len(words) % len(COLOURS)]
+        words.append(name.replace("_", " "))
         smooth = _smoothed(values)
         raw = len(values) > 8
         if raw:
             axes.plot(at, values, color=colour, linewidth=0.6, alpha=0.35)
         marker = None if raw else "o"
-        axes.plot(at, smooth, color=colour, linewidth=1.9, label=name.replace("_", " "), marker=marker, markersize=4)
-    if not drawn:
+        axes.plot(at, smooth, color=colour, linewidth=1.9, label=words[-1], marker=marker, markersize=4)
+    if not words:
         axes.text(0.5, 0.5, f"no {label} recorded", transform=axes.transAxes, ha="center", color=QUIET)
-    elif drawn > 1:
-        axes.legend(frameon=False, fontsize=9, labelcolor=INK)
+    if len(words) < 2:
+        return 0
+    across = max(1, int((WIDTH / count - 0.6) / (0.065 * max(map(len, words)) + 0.46)))  # inches of axes; letters, sign
+    axes.legend(
+        frameon=False, fontsize=9, labelcolor=INK, ncols=across, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2,
+        columnspacing=1.4, handlelength=1.6,
+    )  # fmt: skip
+    return -(-len(words) // across)
 
 
 def _series(metrics: Sequence[Mapping[str, Any]], x: str, name: str, *, positive: bool) -> Series:

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 from nca3d.answers import Judged, judge, say
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation.cube_hurt import Lesion, hurt, lesions
-from nca3d.evaluation.figures import Report, bootstrap, mean
+from nca3d.evaluation.figures import Report, mean, wilson
 from nca3d.evaluation.specialisation import specialisation
 from nca3d.executors.approx import report as approx_report
 from nca3d.fire import evaluation_seed
@@ -182,7 +182,7 @@ class _Findings:
             row: dict[str, Any] = {"split": split, "kind": kind, "n": len(these)}
             for name, judged in (("cube", cube), ("ridge", line)):
                 values = judged.top1[these].float().tolist() if judged else []
-                low, high = bootstrap(values) or (None, None)
+                low, high = wilson(values) or (None, None)
                 row |= {name: mean(values), f"{name}_low": low, f"{name}_high": high}
             self.series["retrieval"].append(row)
 
@@ -197,7 +197,8 @@ class _Findings:
     def _specialisation(self, pairs: Tensor, states: Tensor) -> None:
         kinds = [self.taught.questions.pairs[int(pair)].kind or "question" for pair in pairs]
         found = specialisation(states[:, : self.rule.features], kinds)
-        self.figures["specialisation"] = float(found.strength.mean())
+        if len(found.kinds) > 1:  # else there is nothing to mind more than others: no figure, and not 0
+            self.figures["specialisation"] = float(found.strength.mean())
         self.series["specialisation"] = {
             "strength": found.strength.tolist(), "preferred": found.preferred.tolist(), "kinds": found.kinds,
         }  # fmt: skip

@@ -13,7 +13,7 @@ from nca3d.evaluation.report_page import Section
 FOOTER = (
     "Top-1: the share of questions to which the right answer is, by cosine, nearer than any other to what the back face "
     "shows. Ridge regression is the best straight line from a question's embedding to its answer's, fitted to the same "
-    "questions. Intervals are 95 % bootstrap intervals over questions."
+    "questions. Intervals are 95 % intervals over questions: of top-1 and top-5 Wilson's, of all else by bootstrap."
 )
 
 
@@ -26,7 +26,7 @@ def cube_sections(report: Report) -> list[Section]:
             "Answers",
             "What the back face shows is looked up among all answers: how often the right one is the nearest, beside the best "
             "straight line from a question's embedding to its answer's.",
-            [("retrieval", "In brackets how many questions. Strokes are 95 % bootstrap intervals over questions.")],
+            [("retrieval", "In brackets how many questions. Strokes are 95 % Wilson intervals over questions.")],
         ),
         Section(
             "In its own words",

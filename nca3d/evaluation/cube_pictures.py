@@ -21,6 +21,9 @@ SPLITS = {
     "train": "train · learnt from",
 }  # fmt: skip
 PAPER_AT, PERCENTILE = 0.05, 99  # strengths are shown up to the next multiple of it above this percentile
+ONE_KIND = "not drawn: all questions are of one kind, so there is none that a cell could mind more than others"
+MOST_KINDS = 8  # that have a colour
+MOST_TICKS = 8  # of layers, on an axis that is two inches high
 LOGGED = {"top-1 (share answered right)": ("top1", "validation_top1"), "cosine": ("cosine", "validation_cosine")}
 """What is drawn of answers over training, by panel."""
 
@@ -91,6 +94,7 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
     import visualize
 
     panels: dict[str, dict[str, Any]] = {}
+    found: list[float | None] = []
     for damage in dict.fromkeys(row["damage"] for row in report.series["hurt"]):
         for state, words in STATES.items():
             rows = [row for row in report.series["hurt"] if (row["damage"], row["state"]) == (damage, state)]
@@ -101,13 +105,15 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
             panels.setdefault(_words(damage), {})[words] = (
                 [row["severity"] for row in rows], [row.get(measure) for row in rows], *zip(*ends, strict=True)
             )  # fmt: skip
-    found = [row[measure] for row in report.series["hurt"] if row.get(measure) is not None]
+            found += [number for row, span in zip(rows, ends, strict=True) for number in (row.get(measure), *span)]
+    known = [number for number in (*found, *references.values()) if number is not None and math.isfinite(number)]
+    lowest = min(0.0, *known) if known else 0.0
     return visualize.doses(
         panels,
         references=references,
         x_label="share of the cube's cells destroyed",
         y_label=label,
-        limits=(min(0.0, *found) - 0.05 * (min(found) < 0), 1) if found else (0, 1),
+        limits=(lowest - 0.05 * (lowest < 0), 1),
     )
 
 
@@ -115,16 +121,28 @@ def _specialisation(found: Mapping[str, Any]) -> Figure:
     """Which kind of question each cell prefers, the stronger the more colour."""
     import visualize
 
+    if len(found["kinds"]) < 2:
+        return _words_alone(ONE_KIND)
     strength = np.array(found["strength"], float)
     known = strength[np.isfinite(strength)]
     most = math.ceil(float(np.percentile(known, PERCENTILE)) / PAPER_AT) * PAPER_AT if known.size else 1.0
+    preferred, kinds = _few(np.array(found["preferred"]), found["kinds"])
     return visualize.layers(
         strength,
-        categories=found["preferred"],
-        names=[_words(kind) for kind in found["kinds"]],
+        categories=preferred,
+        names=[_words(kind) for kind in kinds],
         limits=(0, min(max(most, PAPER_AT), 1)),
         label="share of a cell's variance that the kind of question explains",
     )
+
+
+def _few(preferred: NDArray[np.integer], kinds: Sequence[str]) -> tuple[NDArray[np.integer], Sequence[str]]:
+    """Kinds as many as there are colours: of more, those that fewest cells prefer become one."""
+    if len(kinds) <= MOST_KINDS:
+        return preferred, kinds
+    order = np.argsort(-np.bincount(preferred.ravel(), minlength=len(kinds)), kind="stable")
+    place = np.minimum(np.argsort(order), MOST_KINDS - 1)
+    return place[preferred], [*(kinds[kind] for kind in order[: MOST_KINDS - 1]), "all other kinds"]
 
 
 def _layers(found: Mapping[str, Any]) -> Figure:
@@ -133,8 +151,19 @@ def _layers(found: Mapping[str, Any]) -> Figure:
 
     activity = np.array(found["activity"], float)
     figure = visualize.kymograph(activity[:, :, None, None], "z", show="mean", steps=found["steps"])
+    layers = np.arange(0, activity.shape[1], math.ceil(activity.shape[1] / MOST_TICKS))
+    figure.axes[0].set_yticks(layers + 0.5, [str(layer) for layer in layers])  # a layer lies from its number to the next
     figure.axes[0].set_ylabel("layer (0 = front face)")
     figure.axes[-1].set_ylabel("activity of a layer (RMS)")
+    return figure
+
+
+def _words_alone(words: str) -> Figure:
+    """In place of a picture that would show nothing: why."""
+    from visualize.figure import QUIET, new_figure
+
+    figure = new_figure(7.8, 0.5)
+    figure.text(0.01, 0.5, words, color=QUIET, fontsize=10, style="italic", va="center")
     return figure
 
 

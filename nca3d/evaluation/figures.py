@@ -13,13 +13,17 @@ import torch
 RESAMPLES = 2000
 """How often the values are drawn anew for a bootstrap interval."""
 
+SHARES = ("top1", "top5")
+"""How the names of figures end that are shares of questions, each right or wrong: they have Wilson intervals."""
+
 
 class Report(dict[str, Any]):
     """Figures by name, nested by study: `report["heal_iou"]["sphere"]` is also `report["heal_iou.sphere"]`.
 
     Attributes:
         spread: the values over the bodies behind a figure, by its dotted name; None where a body has none.
-        intervals: [low, high] of a figure with a spread: 95 % bootstrap interval of the mean over bodies.
+        intervals: [low, high] of a figure with a spread: 95 % bootstrap interval of the mean over bodies, or Wilson's of
+            a share of questions (`SHARES`).
         series: what pictures are drawn from: growth, hold, recovery, grid.
         about: what was evaluated: name, target, size, preset, versions.
     """
@@ -34,7 +38,9 @@ class Report(dict[str, Any]):
         super().__init__(figures)
         self.spread = dict(spread)
         self.series, self.about = dict(series or {}), dict(about or {})
-        self.intervals = {name: bootstrap(values) for name, values in self.spread.items()}
+        self.intervals = {
+            name: wilson(values) if name.endswith(SHARES) else bootstrap(values) for name, values in self.spread.items()
+        }
 
     def __missing__(self, name: str) -> Any:
         for dotted, value in flat(self):
@@ -71,7 +77,7 @@ class Report(dict[str, Any]):
         return cls(record, *parts)
 
     def to_markdown(self) -> str:
-        """A table for a paper: mean, 95 % bootstrap interval and range over bodies."""
+        """A table for a paper: mean, 95 % interval and range over bodies or questions."""
         lines = ["| measure | value | 95 % interval | range |", "|---|--:|---|---|"]
         for name, value in self.rows():
             interval, values = self.intervals.get(name), _measured(self.spread.get(name, []))
@@ -133,3 +139,18 @@ def bootstrap(values: Iterable[float | None], *, level: float = 0.95) -> list[fl
     edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = means.quantile(edges).tolist()
     return [low, high]
+
+
+def wilson(values: Iterable[float | None], *, level: float = 0.95) -> list[float] | None:
+    """The score interval of a share (Wilson 1927), of values that are each 0 or 1; None without any.
+
+    None or all of a few say little, and so it tells: 0 of 5 may be anything up to 0.43, where drawing anew only ever finds 0.
+    """
+    measured = _measured(values)
+    if not measured:
+        return None
+    count, share = len(measured), statistics.fmean(measured)
+    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    middle, shrunk = share + z**2 / (2 * count), 1 + z**2 / count
+    half = z * (share * (1 - share) / count + (z / (2 * count)) ** 2) ** 0.5
+    return [max(0.0, (middle - half) / shrunk), min(1.0, (middle + half) / shrunk)]

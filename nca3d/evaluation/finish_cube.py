@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -12,11 +13,11 @@ from nca3d.evaluation.cube import activity, evaluate_cube, figures_of
 from nca3d.evaluation.cube_report import write_cube_report
 from nca3d.evaluation.figures import Report
 from nca3d.evaluation.finish import versions
+from nca3d.executors import lent
 from nca3d.fire import evaluation_seed
 from nca3d.rollout import rollout
 from nca3d.rules.gmlp import GMLPRule
 from nca3d.training.answering import Answering
-from nca3d.training.memory import resident_memory
 
 if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round
     from nca3d.training.loop import Run
@@ -24,6 +25,9 @@ if TYPE_CHECKING:  # training imports this file at the end of a run, not the oth
 
 BATCHES = (1, 8, 32, 128)
 """Of the curve of samples a second over the batch size."""
+
+TIMES = 2
+"""How often a step is timed; the faster counts, since other work on the machine only ever slows it down."""
 
 
 def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
@@ -71,23 +75,55 @@ def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     return figures
 
 
-def batch_curve(rule: GMLPRule) -> list[dict[str, Any]]:
-    """Samples a second of one step forward and backward, and the memory that it took, by batch size: as trained, in fp32."""
+def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[str, Any]]:
+    """Samples a second of one step forward and backward, as trained, in fp32, and the most memory that it took, by batch size.
+
+    Memory is what the step needs at its height above rule and input, gradients among it, whatever ran before it.
+    """
     rows = []
     trained = {name: p.requires_grad for name, p in rule.named_parameters()}
     rule.requires_grad_(True)
-    cells = math.prod(rule.size)
-    for batch in BATCHES:
+    cells, device = math.prod(rule.size), next(rule.parameters()).device
+
+    def step_of(batch: int) -> Callable[[], None]:
         state = 0.1 * torch.randn(batch, rule.channels, *rule.size, generator=torch.Generator().manual_seed(0))
-        before, started = resident_memory(), time.perf_counter()
-        rollout(rule, state.to(next(rule.parameters()).device), 1).square().mean().backward()
-        seconds = time.perf_counter() - started
-        grown = max(0, resident_memory() - before)
+        state = state.to(device)
+
+        def step() -> None:
+            rollout(rule, state, 1).square().mean().backward()
+            rule.zero_grad(set_to_none=True)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return step
+
+    rule.zero_grad(set_to_none=True)
+    for batch in batches:
+        step = step_of(batch)
+        step()  # what a first step of this size sets up, for good, is no part of what a step takes
+        peak = _peak(step, device)
+        seconds = min(_seconds(step) for _ in range(TIMES))
         rows.append({
             "batch": batch, "samples_a_second": round(batch / seconds, 2), "cells_a_second": round(batch * cells / seconds),
-            "memory_mib": round(grown / 2**20),
+            "memory_mib": round(peak / 2**20),
         })  # fmt: skip
-        rule.zero_grad(set_to_none=True)
     for name, parameter in rule.named_parameters():
         parameter.requires_grad_(trained[name])
     return rows
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _peak(work: Callable[[], None], device: torch.device) -> int:
+    """Bytes at the height of some work above what was held before: resident ones, where the system tells; else of tensors."""
+    from nca3d.bench import memory
+
+    if device.type == "cuda":
+        return memory._allocated_on_cuda(work, device)
+    lent._free.clear()  # or the step would be lent what an earlier one left behind, which nobody sees
+    resident = memory._resident(work)
+    return memory._allocated(work) if resident is None else resident

@@ -31,7 +31,7 @@ class Healing:
         moment: steps after the horizon at which it was done.
         before: quality right before, (B,).
         seen: the looks from right after the wound to two horizons later.
-        late: quality `late_steps` after that, (B,); None = was not asked.
+        late: quality `late_steps` after that, (B,); None = was not asked, or no body was whole.
     """
 
     wound: Wound
@@ -100,13 +100,18 @@ def heal(
 ) -> tuple[Compact, Healing]:
     """Hurt bodies, let them heal for two horizons under the looks of all, and ask again `late_steps` later.
 
+    Where none of them has become whole by then nothing is asked later: it could not count, and what can't heal often grows
+    until it fills the lattice, which takes longer than all that can.
+
     Returns:
         The bodies as they were after two horizons, and how it went.
     """
     before = trials.look(bodies).quality[0]
     state, seen = trials.watch(hurt(trials, bodies, wound, trial), 2 * trials.horizon, trial)
     late = None
-    if late_steps:
+    if late_steps and not (seen.quality[1:] >= WHOLE * before).any():
+        trials.report(late_steps)
+    elif late_steps:
         late = trials.look(trials.run(state, late_steps, trial, first_step=2 * trials.horizon)).quality[0]
     return state, Healing(wound, moment, before, seen, late)
 

@@ -21,7 +21,8 @@ def specialisation(features: Tensor, kinds: Sequence[str]) -> Specialisation:
     """The share of each cell's variance over questions that their kind explains: η² (Fisher 1925), over all its features.
 
     A cell that does the same whatever is asked, or that minds each question alike, has 0; one whose features follow from the
-    kind of question alone has 1. A cell prefers the kind whose mean lies farthest from the mean of all.
+    kind of question alone has 1. A cell prefers the kind whose mean lies farthest from the mean of all. Among questions
+    of one kind there is nothing to prefer: all cells have 0.
 
     Args:
         features: (N, F, D, H, W), of cubes that were asked one question each.
@@ -41,5 +42,6 @@ def specialisation(features: Tensor, kinds: Sequence[str]) -> Specialisation:
     counts = torch.bincount(number, minlength=len(names)).to(apart)
     between = (counts[:, None, None, None] * apart).sum(dim=0)
     total = centred.square().sum(dim=(0, 1))
-    strength = torch.where(total > 0, between / total.clamp_min(1e-30), 0.0)
+    told_apart = (total > 0) & (len(names) > 1)  # the mean of all, less itself, is not quite 0
+    strength = torch.where(told_apart, between / total.clamp_min(1e-30), 0.0)
     return Specialisation(strength.clamp(0, 1).float().cpu(), apart.argmax(dim=0).cpu(), names)

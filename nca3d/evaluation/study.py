@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,13 @@ HEADLINES = (
     "heal_iou.random_cells", "steps_held", "regeneration.recovered_small", "regeneration.recovered_half_space",
     "emergence.lyapunov",
 )  # fmt: skip
-"""The figures that a comparison draws, where at least one report has them."""
+"""The figures of a body that a comparison draws, where at least one report has them."""
+
+CUBE_HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
+"""Those of a cube, as patterns: of all damage a quarter of the cells, which every preset destroys."""
+
+TITLE = 30
+"""Letters that fit above a panel."""
 
 
 def write_study(folder: Path, report: Report, film: Any = None, *, progress: bool = False) -> Path:
@@ -186,7 +193,10 @@ def read_report(path: Path) -> Report:
 
 
 def compare(reports: Mapping[str, Report]) -> tuple[str, Figure]:
-    """Reports side by side: a Markdown table of all figures that any of them has, and a picture of the headlines."""
+    """Reports side by side: a Markdown table of all figures that any of them has, and a picture of the headlines.
+
+    Where cubes stand beside bodies, a line below the table says that they have no headline in common.
+    """
     import visualize
 
     rows = {name: dict(flat({k: v for k, v in report.items() if k != "pool_diversity"})) for name, report in reports.items()}
@@ -198,15 +208,28 @@ def compare(reports: Mapping[str, Report]) -> tuple[str, Figure]:
             for name, row in rows.items()
         ]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
-    drawn = [name for name in HEADLINES if any(isinstance(row.get(name), int | float) for row in rows.values())]
+    measured = [m for m in measures if any(isinstance(row.get(m), int | float) for row in rows.values())]
+    of_bodies = [m for m in HEADLINES if m in measured]
+    of_cubes = [m for pattern in CUBE_HEADLINES for m in measured if fnmatchcase(m, pattern)]
+    drawn = {m: m if len(m) <= TITLE else _words(m) for m in of_bodies + of_cubes}  # one that is too long breaks between words
+    mixed = _mixed(rows, of_bodies, of_cubes)
     figure = visualize.compare(
-        {name: {m: row[m] for m in drawn if row.get(m) is not None} for name, row in rows.items()},
+        {name: {title: row.get(m) for m, title in drawn.items()} for name, row in rows.items()},
         intervals={
-            name: {m: tuple(report.intervals[m]) for m in drawn if report.intervals.get(m)}  # type: ignore[arg-type, misc]
+            name: {title: (found[0], found[1]) for m, title in drawn.items() if (found := report.intervals.get(m))}
             for name, report in reports.items()
         },
+        title="cubes and bodies: no headline in common" if mixed else None,
     )
-    return "\n".join(lines), figure
+    return "\n".join([*lines, *(("", mixed) if mixed else ())]), figure
+
+
+def _mixed(rows: Mapping[str, Mapping[str, Any]], of_bodies: Sequence[str], of_cubes: Sequence[str]) -> str:
+    """The line that says that cubes and bodies can't be compared; empty if all are of one sort or some have figures of both."""
+    bodies, cubes = ([name for name, row in rows.items() if row.keys() & set(names)] for names in (of_bodies, of_cubes))
+    if not bodies or not cubes or set(bodies) & set(cubes):
+        return ""
+    return f"Cubes ({', '.join(cubes)}) and bodies ({', '.join(bodies)}) have no headline in common."
 
 
 def _with_interval(value: Any, interval: Sequence[float] | None) -> str:

@@ -144,7 +144,7 @@ def report(
         raise ValueError(f"steps: found {steps}, allowed 1 or more")
     ids = torch.arange(len(state), device=state.device)
     draw = Draw(random_seed, 0, ids, as_size(tuple(state.shape[2:])), rule.fire_rate, steps)
-    run_rule = rule if inputs is None else Fed(rule, Told.of(inputs).to(state.device))
+    run_rule = rule if inputs is None else Fed(rule, Told.of(inputs).to(state))
     opened = Opened(activity_threshold)
     seconds: list[float] = []
     ends: list[Any] = []

@@ -16,10 +16,13 @@ from torch.autograd.function import once_differentiable
 
 from nca3d.executors import cells_native, cells_steps
 from nca3d.executors.every_cell import Clock
-from nca3d.fire import training_seed
+from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
 from nca3d.rules.fed import Fed, Told
 from nca3d.rules.gmlp import GMLPRule, from_rows, with_outside
+
+DROPOUT = 0x5EED
+"""Changes a rollout's random_seed into that of its dropout."""
 
 BLOCK_BYTES = 24 << 20
 """About what the activations of one block may take: they should stay in the processor's cache."""
@@ -51,7 +54,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     alike = len(fire) if cube.is_even else 1
     for first in range(0, len(fire), alike):
         outside = cube.fed(cube.shown(rows, told), told) if cube.coarse is not None or told.external is not None else None
-        moment = Clock(clock.step + first, clock.random_seed)
+        moment = clock._replace(step=clock.step + first)
         after = _some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
         rows = after if cube.is_even else torch.where(cube.beats(moment.step, rows.device), after, rows)
     return from_rows(rows, cube.size).movedim(1, -1).contiguous()
@@ -61,14 +64,17 @@ def _some_steps(
     rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None
 ) -> Tensor:
     """rows (cells, B, F + M) after the steps of fire (T, B, cells), in compiled code or not."""
-    device, own = rows.device.type, rule.cells.own.values()
+    device, own = rows.device.type, list(rule.cells.own.values())
     dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+    # Under no_grad nothing is kept, though weights may be trained: `needs_input_grad` does not know that.
+    asked = [part for part in (rows, front, outside, *own) if part is not None]
+    keep = torch.is_grad_enabled() and any(part.requires_grad for part in asked)
     if cells_native.fits(rule, rows, dtype):
-        return cells_steps.Steps.apply(rule, dtype is not None, fire, rows, front, outside, *own)
+        return cells_steps.Steps.apply(rule, dtype is not None, keep, fire, rows, front, outside, *own)
     rows = rows.contiguous()
     outside = rows.new_zeros(*rows.shape[:2], rule.external) if outside is None else outside
     firing = fire.transpose(1, 2)[..., None].contiguous()
-    return _Steps.apply(rule, clock, firing, rows, front, outside, *own)
+    return _Steps.apply(rule, clock, keep, firing, rows, front, outside, *own)
 
 
 class _Steps(torch.autograd.Function):
@@ -76,24 +82,25 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rule: GMLPRule, clock: Clock, firing: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor,
-        *own: Tensor,
+        ctx: Any, rule: GMLPRule, clock: Clock, keep: bool, firing: Tensor, rows: Tensor, front: Tensor | None,
+        outside: Tensor, *own: Tensor,
     ) -> Tensor:  # fmt: skip
         device = rows.device.type
         ctx.rule, ctx.clock = rule, clock
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         states = [rows]
         for number, fires in enumerate(firing):
-            after = torch.empty_like(rows)
+            after, kept = torch.empty_like(rows), _kept(rule, clock, number, rows)
             padded = _shown(rule, states[-1], front)
             for cells in blocks(rule, rows.shape[1]):
                 seen = rule.seen(padded, outside, cells)
-                kept = _kept(rule, clock, number, cells, seen)
+                here = None if kept is None else kept[cells]
                 after[cells] = _block(
-                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], kept, _part(rule, own, cells)
+                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], here, _part(rule, own, cells)
                 )
-            states.append(after)
-        ctx.save_for_backward(firing, front, outside, *states[:-1], *own)
+            states = [*states, after] if keep else [after]
+        if keep:
+            ctx.save_for_backward(firing, front, outside, *states[:-1], *own)
         return states[-1]
 
     @staticmethod
@@ -102,13 +109,14 @@ class _Steps(torch.autograd.Function):
         rule: GMLPRule = ctx.rule
         firing, front, outside, *others = ctx.saved_tensors
         states, own = others[: len(firing)], others[len(firing) :]
-        names, asked = list(rule.cells.own), ctx.needs_input_grad[6:]
+        names, asked = list(rule.cells.own), ctx.needs_input_grad[7:]
         into_own = [torch.zeros_like(p) if ask else None for p, ask in zip(own, asked, strict=True)]
         into_front = torch.zeros_like(front) if front is not None else None
         into_outside = torch.zeros_like(outside)
         into_after = into_after.contiguous()
         for number in reversed(range(len(firing))):
             rows = states[number]
+            kept = _kept(rule, ctx.clock, number, rows)
             padded = _shown(rule, rows, front)
             into_rows, into_padded = torch.zeros_like(rows), torch.zeros_like(padded)
             for cells in blocks(rule, rows.shape[1]):
@@ -118,8 +126,8 @@ class _Steps(torch.autograd.Function):
                     part = {name: tensor.detach().requires_grad_() for name, tensor in _part(rule, own, cells).items()}
                     here = rows[cells].detach().requires_grad_()
                     seen = rule.seen(padded, outside, cells).requires_grad_()
-                    kept = _kept(rule, ctx.clock, number, cells, seen)
-                    after = _block(rule, ctx.dtype, cells, here, seen, firing[number][cells], kept, part)
+                    left = None if kept is None else kept[cells]
+                    after = _block(rule, ctx.dtype, cells, here, seen, firing[number][cells], left, part)
                 into = torch.autograd.grad(
                     after, [here, seen, *part.values()], into_after[cells], allow_unused=True, materialize_grads=True
                 )
@@ -138,7 +146,7 @@ class _Steps(torch.autograd.Function):
             if into_front is not None:
                 into_front += into_padded[: len(into_front)]
             into_after = into_rows
-        return None, None, None, into_after, into_front, into_outside, *into_own
+        return None, None, None, None, into_after, into_front, into_outside, *into_own
 
 
 def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
@@ -176,11 +184,11 @@ def _block(
     return torch.where(firing, rule.moved(rows, out.to(rows.dtype), memory.to(rows.dtype)), rows)
 
 
-def _kept(rule: GMLPRule, clock: Clock, number: int, cells: slice, like: Tensor) -> Tensor | None:
-    """What dropout leaves of some cells in one step: counted like fire masks, so that computing it again changes nothing."""
+def _kept(rule: GMLPRule, clock: Clock, number: int, rows: Tensor) -> Tensor | None:
+    """What dropout leaves in one step, (cells, B, widened): counted as fire masks are (law 4), whoever is beside whom."""
     if not rule.training or not rule.dropout:
         return None
-    seed = training_seed(training_seed(clock.random_seed, clock.step + number), cells.start)
-    generator = torch.Generator().manual_seed(seed)
-    stays = torch.rand(*like.shape[:2], rule.widened, generator=generator) >= rule.dropout
-    return stays.to(like) / (1 - rule.dropout)
+    units = (rule.cells.cells, rule.widened, 1)
+    ids = torch.arange(rows.shape[1]) if clock.sample_ids is None else clock.sample_ids
+    stays = fire_mask(clock.random_seed ^ DROPOUT, clock.step + number, ids.to(rows.device), units, 1 - rule.dropout)
+    return stays[:, 0, :, :, 0].transpose(0, 1).to(rows) / (1 - rule.dropout)

@@ -29,10 +29,10 @@ class Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rule: GMLPRule, half: bool, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None,
-        *own: Tensor,
+        ctx: Any, rule: GMLPRule, half: bool, keep: bool, fire: Tensor, rows: Tensor, front: Tensor | None,
+        outside: Tensor | None, *own: Tensor,
     ) -> Tensor:  # fmt: skip
-        """Runs the steps."""
+        """Runs the steps. keep: the states between them, as somebody may ask for a gradient."""
         ctx.rule, ctx.half, ctx.shape = rule, half, rows.shape
         ctx.told_shapes = [None if part is None else part.shape for part in (front, outside)]
         told = [None if part is None else columns(part) for part in (front, outside)]
@@ -47,21 +47,27 @@ class Steps(torch.autograd.Function):
                 step.weigh(made)
                 step.c.after = after.data_ptr()
                 step.run("gmlp_forward")
-            if any(ctx.needs_input_grad):
+            if keep:
                 states.append(x)
             x = after
         ctx.number = len(fire)
-        ctx.save_for_backward(fires, *told, *states, *own)
+        if keep:
+            ctx.save_for_backward(fires, *told, *states, *own)
         return rows_of(x, rows.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
         """The adjoint, last step first."""
+        with torch.autocast("cpu", enabled=False):  # who asks may be inside one, and compiled code does not read halves
+            return Steps._adjoint(ctx, into_after)
+
+    @staticmethod
+    def _adjoint(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
         rule: GMLPRule = ctx.rule
         fires, front, outside, *others = ctx.saved_tensors
         states, own = others[: ctx.number], others[ctx.number :]
-        learns = any(ctx.needs_input_grad[6:])
+        learns = any(ctx.needs_input_grad[7:])
         into_own = _Gradients(rule, own) if learns else None
         into_front, into_outside = (None if part is None else torch.zeros_like(part) for part in (front, outside))
         into = columns(into_after)
@@ -83,8 +89,8 @@ class Steps(torch.autograd.Function):
         told = zip((into_front, into_outside), ctx.told_shapes, strict=True)
         into_told = [None if part is None else rows_of(part, shape) for part, shape in told]
         given = [None] * len(own) if into_own is None else into_own.totals
-        asked = zip(given, ctx.needs_input_grad[6:], strict=True)
-        return None, None, None, rows_of(into, ctx.shape), *into_told, *(total if ask else None for total, ask in asked)
+        asked = zip(given, ctx.needs_input_grad[7:], strict=True)
+        return None, None, None, None, rows_of(into, ctx.shape), *into_told, *(total if ask else None for total, ask in asked)
 
 
 class _Gradients:
@@ -131,8 +137,9 @@ def blocks(rule: GMLPRule, rows: Tensor) -> Iterator[slice]:
 
 
 def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
+    """Of some cells, one number after the other."""
     return {
-        name: tensor[cells] if rule.cells.is_each_cells(name) else tensor
+        name: (tensor[cells] if rule.cells.is_each_cells(name) else tensor).contiguous()
         for name, tensor in zip(rule.cells.own, own, strict=True)
     }
 

@@ -19,10 +19,11 @@ MASK_BYTES = 64 << 20
 
 
 class Clock(NamedTuple):
-    """When steps are run: the absolute number of the first of them, and the random_seed of their rollout."""
+    """When steps are run, and for whom: the absolute number of the first, the random_seed and sample ids of the rollout."""
 
     step: int = 0
     random_seed: int = 0
+    sample_ids: Tensor | None = None
 
 
 AT_FIRST = Clock()
@@ -61,7 +62,7 @@ class EveryCell:
         at_once = max(1, MASK_BYTES // max(1, 8 * cells[..., 0].numel()))
         while start < stop:
             end = min(stop, start + min(segment or at_once, at_once))
-            fire, clock = draw.masks(start, end), Clock(draw.first_step + start, draw.random_seed)
+            fire, clock = draw.masks(start, end), Clock(draw.first_step + start, draw.random_seed, draw.sample_ids)
             if segment is None:
                 cells = self.run(rule, cells, fire, clock)
             else:

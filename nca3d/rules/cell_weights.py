@@ -91,7 +91,8 @@ class CellWeights(nn.Module):
                 for name, slot in self.slots.items()
             }
         if self.kind_of is not None:
-            return {name: part[name][self.kind_of[cells]] for name in self.slots}
+            # Not part[kinds]: its gradient is summed by threads in any order.
+            return {name: part[name].index_select(0, self.kind_of[cells]) for name in self.slots}
         share = part["mixture"].softmax(dim=-1)
         return {name: torch.tensordot(share, part[name], dims=1) for name in self.slots}
 

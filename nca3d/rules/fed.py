@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from nca3d.rules.cell import Rule
@@ -25,9 +24,9 @@ class Told(NamedTuple):
         """External channels alone, or all of it, or nothing."""
         return inputs if isinstance(inputs, Told) else cls(external=inputs)
 
-    def to(self, device: torch.device) -> Told:
-        """The same on another device."""
-        return Told(*(None if part is None else part.to(device) for part in self))
+    def to(self, like: Tensor) -> Told:
+        """The same on the device and in the numbers of a state."""
+        return Told(*(None if part is None else part.to(like) for part in self))
 
 
 class Fed(Rule):

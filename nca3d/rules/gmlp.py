@@ -113,6 +113,10 @@ class GMLPRule(Rule):
         if coarse and (coarse < 2 or not external):
             raise ValueError(f"coarse: found {coarse}, external {external}, allowed 0, or 2 or more with external channels")
         self.size = as_size(size)
+        if coarse > min(self.size):
+            raise ValueError(f"coarse: found {coarse}, allowed at most the shortest side of the lattice {self.size}")
+        if not isinstance(mixing, bool):
+            raise ValueError(f"mixing: found {mixing!r}, allowed true or false")
         self.features, self.memory, self.external, self.widened = features, memory, external, widened
         self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
         self.periods = tuple(periods)

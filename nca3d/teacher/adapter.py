@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from nca3d.errors import InputError
 
 LEARNING_RATE = 3e-4
+ALIKE = 1e-12
+"""Share of their mean square by which embeddings may vary and still be the same."""
 EVEN = 0.1
 """Weight of the wish that every pixel has size 1: a cell must not be told numbers of quite another size than its neighbour."""
 
@@ -81,7 +83,8 @@ class Adapter(nn.Module, ABC):
         with torch.no_grad():
             self.centre.copy_(x.mean(dim=0))
             size = (x - self.centre).square().mean().sqrt()
-            self.log_size.copy_(size.log() if size > 0 else torch.zeros(()))
+            even = size**2 <= ALIKE * x.square().mean()  # all alike, but for rounding: not to be blown up to size 1
+            self.log_size.copy_(torch.zeros(()) if even else size.log())
             self.begin(x, generator)
         self._learn(x, steps, generator)
         return self.lost(x)

@@ -17,6 +17,7 @@ from nca3d.losses import terms_of
 from nca3d.rules.cell import Rule
 from nca3d.rules.fed import Told
 from nca3d.rules.gmlp import GMLPRule
+from nca3d.teacher.adapter import ALIKE
 from nca3d.teacher.cache import cache_folder
 from nca3d.teacher.lesson import Lesson
 from nca3d.teacher.questions import read_questions
@@ -25,6 +26,13 @@ from nca3d.teacher.saved import keep_teacher
 from nca3d.teacher.taught import Taught
 from nca3d.teacher.teachers import load_teacher
 from nca3d.training.build import build_rule
+
+
+def _alike(embedded: Tensor) -> bool:
+    """Whether embeddings (N, E) are one and the same, but for rounding."""
+    spread = (embedded - embedded.mean(dim=0)).square().mean()
+    return bool(spread <= ALIKE * embedded.square().mean())
+
 
 RIVALS = 1024
 """Wrong answers that the right one is compared with, at most, besides those of the batch."""
@@ -55,6 +63,11 @@ class Answering:
         )
         self.taught = Taught.by(teacher, questions, cache_folder(), progress=True)
         self.train = self.taught.of("train")
+        asked, right = self.taught.asked[self.train], self.taught.answers[self.taught.right[self.train]]
+        for name, embedded in (("questions", asked), ("answers", right)):
+            if len(embedded) and _alike(embedded):
+                found = f"{questions.name}, whose {name} all look the same to teacher {teacher.id}"
+                raise InputError("config", "questions", found, "a set of different ones, or another teacher")
         if config.batch > len(self.train):
             raise InputError("config", "batch", config.batch, f"at most the {len(self.train)} questions of split train")
 

@@ -133,6 +133,10 @@ class Trainer:
                 self.config.iterations,
                 f"at least the {saved.scalars['iteration']} already done",
             )
+        for name, found in self.rule.card.items():
+            before = saved.scalars["card"].get(name, found)
+            if name in ("questions_digest", "teacher") and before != found:
+                raise InputError(saved.path, name, found, f"{before}: the questions and the teacher that the run began with")
         weights, average = saved.groups.get("weights", saved.groups["rule"]), saved.groups["rule"] if self.average else {}
         balance = saved.groups.get("balance", {})
         for name, found, wanted in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 import torch
@@ -12,7 +13,9 @@ from nca3d.answers import judge, say
 from nca3d.errors import InputError
 from nca3d.evaluation.cube import CubePreset, activity, cells_with_gradient, evaluate_cube
 from nca3d.evaluation.cube_hurt import Lesion, hurt, lesions
+from nca3d.evaluation.finish_cube import batch_curve
 from nca3d.evaluation.specialisation import specialisation
+from nca3d.rollout import rollout
 from nca3d.teacher.questions import read_questions
 from nca3d.teacher.ridge import fit_ridge
 from nca3d.teacher.taught import Taught, evenly
@@ -62,6 +65,9 @@ def test_a_cube_that_carries_the_answer_is_always_right(taught):
     rows = {(row["split"], row["kind"]): row["n"] for row in report.series["retrieval"]}
     assert rows == {("test", ""): 12, ("test", "even"): 6, ("test", "odd"): 6,
                     ("compose", ""): 8, ("compose", "even"): 4, ("compose", "odd"): 4}  # fmt: skip
+    one = report.series["retrieval"][0]
+    assert one["cube_low"] == pytest.approx(0.7575, abs=1e-4) and one["cube_high"] == 1.0, "12 of 12 are no certainty"
+    assert report.intervals["split.test.top1"] == [one["cube_low"], one["cube_high"]]
     json.loads(report.to_json())
     assert nca3d.evaluate(carrying(), taught, horizon=6)["split.test.top1"] == 1.0
 
@@ -88,7 +94,9 @@ def test_a_set_without_held_out_questions_is_judged_by_what_it_has(taught, tmp_p
     lines = [{"question": f"what is {n}", "answer": f"it is {n}", "split": "train"} for n in range(6)]
     (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, lines)))
     own = Taught.by(Looked(), read_questions(tmp_path / "all.jsonl"))
-    assert evaluate_cube(carrying(), own, horizon=6)["split"].keys() == {"train"}
+    report = evaluate_cube(carrying(), own, horizon=6)
+    assert report["split"].keys() == {"train"}
+    assert "specialisation" not in report, "questions without kinds have none that a cell could mind"
 
 
 def test_the_hurt_are_asked_questions_of_every_kind(taught):
@@ -146,6 +154,34 @@ def test_specialisation_knows_cells_with_a_known_answer():
     assert found.kinds == ["a", "b"] and found.preferred.shape == (1, 1, 4)
     with pytest.raises(ValueError, match="kinds: found 99, allowed 100"):
         specialisation(features, kinds[:99])
+    alone = specialisation(features, ["a"] * 100)
+    assert not alone.strength.any(), "one kind explains nothing, and rounding is not taken for something"
+
+
+def test_the_memory_of_a_step_does_not_depend_on_what_ran_before():
+    made = nca3d.GMLPRule((4, 6, 6), preset="cube").requires_grad_(False)
+    up, down = batch_curve(made, (1, 32, 128)), batch_curve(made, (128, 32, 1))[::-1]
+    found = [[row["memory_mib"] for row in rows] for rows in (up, down)]
+    weights = sum(p.numel() for p in made.parameters()) * 4 / 2**20  # a gradient for each of them, at any batch size
+    assert all(weights <= one < many < most for one, many, most in found), found
+    assert found[0] == pytest.approx(found[1], rel=0.25, abs=4)
+    assert all(row["samples_a_second"] > 0 for row in up)
+    assert not any(p.requires_grad or p.grad is not None for p in made.parameters())
+
+
+def test_the_first_batch_size_does_not_pay_for_the_start(monkeypatch):
+    """A step that sleeps when it is the first of its process, and after it never again."""
+    steps = []
+
+    def slow_at_first(rule, state, count):
+        if not steps:
+            time.sleep(1.0)
+        steps.append(len(state))
+        return rollout(rule, state, count)
+
+    monkeypatch.setattr("nca3d.evaluation.finish_cube.rollout", slow_at_first)
+    (row,) = batch_curve(carrying(), (1,))
+    assert row["samples_a_second"] > 1.0 and len(steps) > 2
 
 
 def test_activity_shows_the_signal_on_its_way(taught):

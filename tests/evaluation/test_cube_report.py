@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from nca3d.evaluation.cube_page import examples_html
@@ -15,6 +19,7 @@ from nca3d.evaluation.cube_pictures import training_figures
 from nca3d.evaluation.cube_report import cube_figures, write_cube_report
 from nca3d.evaluation.figures import Report
 from nca3d.evaluation.report_page import measures
+from nca3d.evaluation.study import compare
 
 SIZE, HORIZON = (11, 15, 15), 13
 KINDS = ["arithmetic", "compass", "dialogue", "lattice"]
@@ -205,6 +210,72 @@ def test_pictures_show_the_figures() -> None:
     assert {line.get_gid() for line in panels[0].lines} >= {"unhurt", "ridge", "chance"}
     cosine = found["hurt-cosine"].axes[0]
     assert cosine.get_ylim()[0] < min(row["cosine"] for row in report.series["hurt"]) < 0
+
+
+def test_intervals_of_hurt_cubes_are_drawn_to_their_ends() -> None:
+    row = {"damage": "slab", "severity": 0.25, "state": "hurt", "cosine": 0.1}
+    report = Report({}, {}, {"hurt": [row]})
+    report.intervals = {"hurt.slab.25.hurt.cosine": [-0.4, 0.6]}
+    assert cube_figures(report)["hurt-cosine"].axes[0].get_ylim()[0] < -0.4
+
+
+@pytest.mark.parametrize("depth", [1, 3, 11, 40])
+def test_a_layer_has_its_number_beside_its_middle(depth: int) -> None:
+    layers = {"steps": [0, 1], "activity": np.ones((2, depth)).tolist()}
+    axes = cube_figures(Report({}, {}, {"layers": layers}))["layers"].axes[0]
+    numbers = [int(tick.get_text()) for tick in axes.get_yticklabels()]
+    assert numbers[0] == 0 and 0 <= numbers[-1] < depth and len(numbers) <= 8
+    assert axes.get_yticks().tolist() == [number + 0.5 for number in numbers]
+    assert axes.get_ylim() == (0, depth) and (depth > 8 or numbers == list(range(depth)))
+
+
+def asked_of(kinds: list[str]) -> Figure:
+    preferred = np.arange(48).reshape(3, 4, 4) % len(kinds)
+    found = {"strength": np.full((3, 4, 4), 0.3).tolist(), "preferred": preferred.tolist(), "kinds": kinds}
+    return cube_figures(Report({}, {}, {"specialisation": found}))["specialisation"]
+
+
+def test_questions_of_one_kind_or_of_very_many_have_their_picture() -> None:
+    (words,) = asked_of(["question"]).texts
+    assert "all questions are of one kind" in words.get_text()
+    names = {text.get_text() for text in asked_of([f"kind_{n}" for n in range(12)]).findobj(Text)}
+    assert {"kind 0", "kind 6", "all other kinds"} <= names and not {"kind 7", "kind 11"} & names
+
+
+def covered(figure: Figure) -> list[Axes]:
+    """The panels of a picture whose legend lies on them."""
+    figure.draw_without_rendering()
+    keys = [(axes, axes.get_legend()) for axes in figure.axes]
+    return [axes for axes, key in keys if key and key.get_window_extent().y0 < axes.get_window_extent().y1]
+
+
+def test_no_legend_of_a_training_lies_on_its_curves() -> None:
+    without = [{name: value for name, value in record.items() if not name.startswith("balance")} for record in records()]
+    for metrics in (records(), without):
+        figures = training_figures(metrics)
+        assert figures["losses"].axes[0].get_legend() and figures["answers"].axes[1].get_legend()
+        for figure in figures.values():
+            assert not covered(figure)
+            width = figure.bbox.width
+            spans = [axes.get_legend().get_window_extent() for axes in figure.axes if axes.get_legend()]
+            assert all(span.x0 >= 0 and span.x1 <= width and span.y1 <= figure.bbox.height for span in spans)
+            assert all(left.x1 < right.x0 for left, right in itertools.pairwise(spans)), "nor on the next one"
+
+
+def test_cubes_are_compared_by_their_own_figures() -> None:
+    cube, body = cube_report(), Report({"grow_iou": 0.97, "heal_iou": {"sphere": 0.9}}, {})
+    few = Report({"split": {"test": {"top1": 0.5}}}, {})
+    table, figure = compare({"few": few, "cube": cube})
+    panels = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes]
+    splits = [f"split.{split}.top1" for split in COUNTS]
+    assert panels[:8] == [*splits, *(f"margin.{split}" for split in COUNTS)], "whichever report is the first"
+    assert "hurt.slab.25.healed.top1" in panels and "hurt.random cells.25.healed.top1" in panels
+    assert not {"hurt.slab.50.healed.top1", "split.test.cosine"} & set(panels)
+    strokes = [line for line in figure.axes[0].lines if line.get_gid() == "interval"]
+    assert [list(line.get_xdata()) for line in strokes][-1] == cube.intervals["split.test.top1"]
+    assert "in common" not in table and "in common" not in compare({"body": body, "other": body})[0]
+    line = compare({"cube": cube, "body": body})[0].splitlines()[-1]
+    assert line == "Cubes (cube) and bodies (body) have no headline in common."
 
 
 def test_curves_leave_out_what_was_not_logged() -> None:

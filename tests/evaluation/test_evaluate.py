@@ -10,7 +10,7 @@ import torch
 import nca3d
 from nca3d.errors import InputError
 from nca3d.evaluation import Preset, Report, Wound, persistence
-from nca3d.evaluation.figures import bootstrap
+from nca3d.evaluation.figures import bootstrap, wilson
 from nca3d.evaluation.presets import grid
 from nca3d.evaluation.regeneration import Healing
 from nca3d.evaluation.study import compare, read_report, write_study
@@ -167,6 +167,17 @@ def test_the_interval_covers_the_mean_and_narrows():
     assert bootstrap(many)[1] - bootstrap(many)[0] < 0.2
     assert bootstrap([0.5, None, 0.5]) == [0.5, 0.5]
     assert bootstrap([0.5]) is None and bootstrap([None, None]) is None
+
+
+def test_shares_have_wilson_intervals():
+    """Against Newcombe 1998, table I, and by hand: none of n reaches up to z² / (n + z²)."""
+    for right, count, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
+                                    (1, 29, 0.0061, 0.1718), (0, 5, 0.0, 0.4345), (5, 5, 0.5655, 1.0)):  # fmt: skip
+        assert wilson([1.0] * right + [0.0] * (count - right) + [None]) == pytest.approx([low, high], abs=5e-5)
+    assert wilson([None]) is None
+    report = Report({}, {"split.test.top1": [0.0] * 5, "split.test.cosine": [0.0] * 5})
+    assert report.intervals["split.test.top1"][1] == pytest.approx(0.4345, abs=5e-5)
+    assert report.intervals["split.test.cosine"] == [0.0, 0.0]
 
 
 TINY = Preset(

@@ -111,6 +111,22 @@ def test_whole_faces_learn_at_a_rate_of_their_own(config):
     assert max(moved.values()) == pytest.approx(0.002, rel=1e-3)
 
 
+def test_going_on_with_other_questions_is_refused(config, questions, tmp_path):
+    run = nca3d.train(config.replace(iterations=3), progress=False)
+    path = tmp_path / "others.jsonl"
+    path.write_text(questions.read_text().replace("north", "up"))
+    with pytest.raises(InputError, match="the questions and the teacher that the run began with"):
+        nca3d.train(config.replace(questions=str(path)), resume=run.folder, progress=False)
+
+
+def test_a_set_that_is_all_the_same_is_refused(config, tmp_path):
+    path = tmp_path / "same.jsonl"
+    lines = [{"question": f"what is {n}", "answer": "it is so", "split": "train"} for n in range(9)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match="whose answers all look the same"):
+        Trainer.begin(config.replace(questions=str(path)))
+
+
 def test_accumulated_gradients_equal_those_of_one_batch(config):
     """Law 8, with rivals: a part of a batch is compared with the answers of all of it."""
     runs = [Trainer.begin(config.replace(accumulate=parts, gradient="none", damage_count=0)) for parts in (1, 4)]
