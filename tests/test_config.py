@@ -242,7 +242,7 @@ def one(spec: Spec) -> st.SearchStrategy[Any]:
 
 def valid(name: str) -> st.SearchStrategy[Any]:
     spec = FIELDS[name]
-    if name in ("batch", "pool_size", "accumulate", "damage_count", "damages", "milestones", "schedule"):
+    if name in ("batch", "pool_size", "accumulate", "damage_count", "damages", "milestones", "schedule", "executor"):
         return st.just(spec.default)  # bound to each other
     if spec.is_table:
         return st.dictionaries(texts.filter(bool), one(spec) if spec.item is float else plain, max_size=3)

@@ -108,8 +108,9 @@ class GMLPRule(Rule):
                 raise ValueError(f"{name}: found {value!r}, allowed {', '.join(allowed)}")
         if not 0 <= dropout < 1:
             raise ValueError(f"dropout: found {dropout}, allowed 0 <= dropout < 1")
-        if not periods or min(periods) < 1 or len(periods) > features:
-            raise ValueError(f"periods: found {list(periods)}, allowed 1 to {features} numbers of 1 or more")
+        whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
+        if not whole or not periods or min(periods) < 1 or len(periods) > features:
+            raise ValueError(f"periods: found {periods!r}, allowed 1 to {features} numbers of 1 or more")
         if coarse and (coarse < 2 or not external):
             raise ValueError(f"coarse: found {coarse}, external {external}, allowed 0, or 2 or more with external channels")
         self.size = as_size(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -19,6 +20,9 @@ def build_rule(config: Config, **options: Any) -> Rule:
     Raises:
         InputError: options that the rule does not take, or an `init` rule of other shapes.
     """
+    for name in ("size", "embedding", "generator", "fire_rate", "step_size"):
+        if name in config.rule_options:
+            raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
     options = {
         **options,
         "fire_rate": config.fire_rate,
@@ -29,7 +33,10 @@ def build_rule(config: Config, **options: Any) -> Rule:
     try:
         rule: Rule = RULES.find(config.rule)(**options)
     except (TypeError, ValueError) as error:
-        raise InputError("config", "rule", error, f"the arguments of rule {config.rule!r}") from error
+        told = re.fullmatch(r"(\w[\w, ]*): found (.*), allowed (.*)", str(error))
+        if told:
+            raise InputError("config", f"rule_options: {told[1]}", told[2], told[3]) from error
+        raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
     if config.init:
         from nca3d.load import load as load_rule
 
