@@ -74,20 +74,21 @@ def main(text: str) -> None:
     small = TorchRunner(contender, tiny, device)
     small.run(True, setting.random_seed)
     if job["at_once"]:
-        _allocated(lambda: small.run(True, setting.random_seed))  # starting the profiler takes 75 MB, once
+        allocated_bytes(lambda: small.run(True, setting.random_seed))  # starting the profiler takes 75 MB, once
 
     runner = TorchRunner(contender, setting, device)
     run = lambda: runner.time(True, setting.random_seed)  # noqa: E731
     if device.type == "cuda":
-        print(json.dumps(asdict(Peak(allocated=_allocated_on_cuda(run, device)))))
+        print(json.dumps(asdict(Peak(allocated=allocated_on_cuda_bytes(run, device)))))
         return
     allocated: list[int] = []
     # The resident peak first: memory that the profiler takes must not count, unless the run is large and long.
-    resident = _resident((lambda: allocated.append(_allocated(run))) if job["at_once"] else run)
-    print(json.dumps(asdict(Peak(allocated[0] if allocated else _allocated(run), resident))))
+    resident = resident_bytes((lambda: allocated.append(allocated_bytes(run))) if job["at_once"] else run)
+    print(json.dumps(asdict(Peak(allocated[0] if allocated else allocated_bytes(run), resident))))
 
 
-def _allocated_on_cuda(run: Callable[[], object], device: torch.device) -> int:
+def allocated_on_cuda_bytes(run: Callable[[], object], device: torch.device) -> int:
+    """How far what tensors hold on a CUDA device rose above what they held before."""
     gc.collect()
     torch.cuda.synchronize(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -96,7 +97,7 @@ def _allocated_on_cuda(run: Callable[[], object], device: torch.device) -> int:
     return torch.cuda.max_memory_allocated(device) - before
 
 
-def _allocated(run: Callable[[], object]) -> int:
+def allocated_bytes(run: Callable[[], object]) -> int:
     """The highest running sum of what torch's CPU allocator gave and took back during a run."""
     from torch.profiler import ProfilerActivity, profile
 
@@ -112,7 +113,7 @@ def _allocated(run: Callable[[], object]) -> int:
     return peak
 
 
-def _resident(run: Callable[[], object]) -> int | None:
+def resident_bytes(run: Callable[[], object]) -> int | None:
     """How far the resident memory rose above what it was; None where the kernel does not say."""
     gc.collect()
     _give_back()

@@ -13,7 +13,7 @@ from nca3d.evaluation.cube import activity, evaluate_cube, figures_of
 from nca3d.evaluation.cube_report import write_cube_report
 from nca3d.evaluation.figures import Report
 from nca3d.evaluation.finish import versions
-from nca3d.executors import lent
+from nca3d.executors.lent import give_back
 from nca3d.fire import evaluation_seed
 from nca3d.rollout import rollout
 from nca3d.rules.gmlp import GMLPRule
@@ -123,7 +123,7 @@ def _peak(work: Callable[[], None], device: torch.device) -> int:
     from nca3d.bench import memory
 
     if device.type == "cuda":
-        return memory._allocated_on_cuda(work, device)
-    lent._free.clear()  # or the step would be lent what an earlier one left behind, which nobody sees
-    resident = memory._resident(work)
-    return memory._allocated(work) if resident is None else resident
+        return memory.allocated_on_cuda_bytes(work, device)
+    give_back()  # or the step would be lent what an earlier one left behind, which nobody sees
+    resident = memory.resident_bytes(work)
+    return memory.allocated_bytes(work) if resident is None else resident

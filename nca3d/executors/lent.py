@@ -40,6 +40,12 @@ def lend(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) -> T
     return torch.from_numpy(array)
 
 
+def give_back() -> None:
+    """Free memory goes back to the system."""
+    with _lending:
+        _free.clear()
+
+
 def _found(count: int, dtype: torch.dtype) -> Tensor | None:
     """A free piece of this size; others may be added meanwhile, at the end."""
     places = reversed(range(len(_free)))

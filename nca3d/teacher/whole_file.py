@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 LARGEST_JSON = 256_000_000
+ALIGNED = 8
+"""Tensors of a safetensors file begin at a multiple of so many bytes."""
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -91,10 +93,17 @@ def header(path: Path) -> dict[str, str] | None:
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
-    """The bytes of a safetensors file. The same tensors give the same bytes: metadata is sorted."""
+    """The bytes of a safetensors file. The same tensors and metadata give the same bytes.
+
+    The library writes metadata in an order that changes from process to process, so the header is written anew.
+    """
     from safetensors.torch import save
 
-    return save({name: tensor.contiguous() for name, tensor in tensors.items()}, dict(sorted(metadata.items())))
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    end = 8 + int.from_bytes(data[:8], "little")
+    table = json.dumps(json.loads(data[8:end]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    table = table.ljust(-(-len(table) // ALIGNED) * ALIGNED)
+    return len(table).to_bytes(8, "little") + table + data[end:]
 
 
 def unpack(data: bytes, where: object) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -121,8 +121,8 @@ def in_turn() -> float:
 
 
 def test_the_allocated_peak_is_what_is_held_at_once():
-    assert memory._allocated(overlapping) == pytest.approx(64 * MB, rel=0.01)
-    assert memory._allocated(in_turn) == pytest.approx(32 * MB, rel=0.01)
+    assert memory.allocated_bytes(overlapping) == pytest.approx(64 * MB, rel=0.01)
+    assert memory.allocated_bytes(in_turn) == pytest.approx(32 * MB, rel=0.01)
 
 
 def mapped() -> mmap.mmap:
@@ -149,7 +149,7 @@ def one_after_the_other() -> None:
 
 def test_the_resident_peak_is_what_the_system_gave():
     for run, wanted in ((two_at_once, 64 * MB), (one_after_the_other, 32 * MB)):
-        found = memory._resident(run)
+        found = memory.resident_bytes(run)
         if found is None:
             pytest.skip("the kernel does not say")
         assert wanted * 0.98 < found < wanted * 1.25 + 4 * MB
@@ -160,7 +160,7 @@ def test_what_the_textbook_keeps_is_known_beforehand(side, steps):
     setting = Setting("s", (side,) * 3, batch=2, steps=steps, living=0.3)
     runner = TorchRunner(Contender("textbook"), setting, CPU)
     runner.run(True, 0)
-    found = memory._allocated(lambda: runner.time(True, 1))
+    found = memory.allocated_bytes(lambda: runner.time(True, 1))
     assert found == pytest.approx(kept_bytes(setting), rel=0.08)
 
 
