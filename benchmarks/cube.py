@@ -232,8 +232,12 @@ def main() -> None:
         return worker(*arguments.worker)
     threads = [int(count) for count in arguments.threads.split(",")]
     parts: dict[str, Callable[[], Rows]] = {
-        "floor": floor, "rates": lambda: rates(threads), "loop": lambda: loop(threads), "memory": memory, "leaks": leaks
-    }  # fmt: skip
+        "floor": floor,
+        "rates": lambda: rates(threads),
+        "loop": lambda: loop(threads),
+        "memory": memory,
+        "leaks": leaks,
+    }
     lines = [f"The cube, {platform.machine()}, torch {torch.__version__}", "", "| what | figure |", "|---|---|"]
     print("\n".join(lines), flush=True)
     for part in arguments.parts.split(","):

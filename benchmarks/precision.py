@@ -45,9 +45,16 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     full = replace(
-        nca3d.Config.load(args.config), precision="fp32", optimizer="adamw", iterations=args.iterations, threads=args.threads,
-        log_every=1, pattern_every=0, save_every=args.iterations, report=False,
-    )  # fmt: skip
+        nca3d.Config.load(args.config),
+        precision="fp32",
+        optimizer="adamw",
+        iterations=args.iterations,
+        threads=args.threads,
+        log_every=1,
+        pattern_every=0,
+        save_every=args.iterations,
+        report=False,
+    )
     lines = [f"| {args.config}, {args.iterations} iterations | loss | to fp32, same seed |", "|---|--:|--:|"]
     print("\n".join(lines), flush=True)
 

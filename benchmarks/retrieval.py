@@ -34,9 +34,7 @@ BATCH = 32
 def network(pixels: int, weights: int) -> nn.Module:
     """Three layers with about so many weights: 2 · pixels · h + h²."""
     hidden = round(math.sqrt(pixels**2 + weights) - pixels)
-    return nn.Sequential(
-        nn.Linear(pixels, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, pixels)
-    )  # fmt: skip
+    return nn.Sequential(nn.Linear(pixels, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, pixels))
 
 
 def trained(model: nn.Module, taught: Taught, asked: Tensor, goals: Tensor, epochs: int, noise: float) -> nn.Module:
@@ -110,8 +108,10 @@ def main() -> None:
     rule_line = "|---|" + "---|--:|" * len(splits)
     table = "\n".join([head, rule_line, *rows])
     print(table)
-    print(f"\n{len(goals)} answers; {', '.join(f'{len(p)} questions of {n}' for n, p in splits.items())}; "
-          f"teacher {taught.teacher.id}; the network took {time.perf_counter() - started:.0f} s")  # fmt: skip
+    print(
+        f"\n{len(goals)} answers; {', '.join(f'{len(p)} questions of {n}' for n, p in splits.items())}; "
+        f"teacher {taught.teacher.id}; the network took {time.perf_counter() - started:.0f} s"
+    )
     if args.out:
         args.out.write_text(table + "\n", encoding="utf-8")
 

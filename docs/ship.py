@@ -57,11 +57,13 @@ def main(run: str, name: str, standard: str = "", note: str = "") -> None:
             **({"note": note} if note else {}),
         },
         "versions": {
-            "nca3d": nca3d.__version__, "python": platform.python_version(), "torch": torch.__version__,
+            "nca3d": nca3d.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
             "machine": platform.machine(),
         },
         "config": {field: getattr(config, field) for field in config.__dataclass_fields__ if field not in HERE},
-    }  # fmt: skip
+    }
     ZOO.mkdir(exist_ok=True)
     save_file({key: tensor.contiguous() for key, tensor in saved.groups["rule"].items()}, ZOO / f"{name}.safetensors")
     (ZOO / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")

@@ -89,9 +89,7 @@ class Cube:
         check_questions(questions, best, steps, random_seed)
         thinking = self.rule.card["horizon"] if steps is None else steps
         alike = torch.zeros(len(questions), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
-        said, _ = say(
-            self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed, sample_ids=alike
-        )
+        said, _ = say(self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed, sample_ids=alike)
         return likest(said, self.goals, self.answers, best)
 
     @cached_property

@@ -216,9 +216,17 @@ def _evaluate(args: argparse.Namespace) -> int:
     from nca3d.evaluation.command import Asked, run
 
     asked = Asked(
-        chosen, args.preset, args.out, args.json, args.laws, args.pictures, args.horizon, args.samples, args.random_seed,
+        chosen,
+        args.preset,
+        args.out,
+        args.json,
+        args.laws,
+        args.pictures,
+        args.horizon,
+        args.samples,
+        args.random_seed,
         values.get("executor", "auto"),
-    )  # fmt: skip
+    )
     return run(asked)
 
 

@@ -27,9 +27,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help=bodies)
     parser.add_argument("--live", metavar="FILE.html", type=Path, help="a page in which it lives: cut it, watch it heal")
     parser.add_argument(
-        "--surface", metavar="FOLDER", type=Path, nargs="?", const=DEFAULT,
+        "--surface",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        const=DEFAULT,
         help="a cube (regime answering) as a folder: safetensors, ONNX, teacher, answers (default: surface in the run folder)",
-    )  # fmt: skip
+    )
     parser.add_argument("--movie", metavar="FILE.html", type=Path, help="a page with its life: walk around, slide in time")
 
 
@@ -59,9 +63,7 @@ def run(args: argparse.Namespace) -> None:
         from visualize.viewer import movie
 
         print(
-            movie(
-                film.frames, args.movie, steps=film.steps, damage_at=film.marks, title=target.name, legend=legend_of(target)
-            )
+            movie(film.frames, args.movie, steps=film.steps, damage_at=film.marks, title=target.name, legend=legend_of(target))
         )
     if story is not None:
         from visualize.formats import save
@@ -69,8 +71,13 @@ def run(args: argparse.Namespace) -> None:
         for file in args.files:
             print(
                 save(
-                    story.frames, file, steps=story.times, names=target.names or None, palette=target.palette,
-                    labels=story.labels, progress=True,
+                    story.frames,
+                    file,
+                    steps=story.times,
+                    names=target.names or None,
+                    palette=target.palette,
+                    labels=story.labels,
+                    progress=True,
                 )
             )
 

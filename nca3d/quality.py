@@ -158,9 +158,24 @@ def dark_to_bright(level: np.ndarray) -> np.ndarray:
     The map "inferno" of Smith and van der Walt (2015, public domain), at 17 points with straight lines between them.
     """
     codes = [
-        "000004", "0b0724", "210c4a", "3d0965", "57106e", "71196e", "8a226a", "a32c61", "bc3754", "d24644", "e45a31", "f1731d",
-        "f98e09", "fcac11", "f9cb35", "f2ea69", "fcffa4",
-    ]  # fmt: skip
+        "000004",
+        "0b0724",
+        "210c4a",
+        "3d0965",
+        "57106e",
+        "71196e",
+        "8a226a",
+        "a32c61",
+        "bc3754",
+        "d24644",
+        "e45a31",
+        "f1731d",
+        "f98e09",
+        "fcac11",
+        "f9cb35",
+        "f2ea69",
+        "fcffa4",
+    ]
     stops = np.array([[int(code[k : k + 2], 16) / 255 for k in (0, 2, 4)] for code in codes])
     return np.stack([np.interp(level, np.linspace(0, 1, len(stops)), channel) for channel in stops.T], axis=-1)
 

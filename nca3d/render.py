@@ -59,9 +59,18 @@ def run(args: argparse.Namespace) -> None:
         from visualize.animate import animate
 
         animate(
-            story.frames, out, steps=story.steps, damage_at=story.marks, size=args.pixels, orbit=args.orbit, fps=args.fps,
-            legend=legend, axes=args.axes, progress=True, **_look(args),
-        )  # fmt: skip
+            story.frames,
+            out,
+            steps=story.steps,
+            damage_at=story.marks,
+            size=args.pixels,
+            orbit=args.orbit,
+            fps=args.fps,
+            legend=legend,
+            axes=args.axes,
+            progress=True,
+            **_look(args),
+        )
     print(out)
 
 
@@ -129,9 +138,17 @@ def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     first = next(iter(stories.values()))
     side_by_side(
-        {name: story.frames for name, story in stories.items()}, out, steps=first.steps, damage_at=first.marks,
-        size=args.pixels, orbit=args.orbit, fps=args.fps, axes=args.axes, progress=True, **_look(args),
-    )  # fmt: skip
+        {name: story.frames for name, story in stories.items()},
+        out,
+        steps=first.steps,
+        damage_at=first.marks,
+        size=args.pixels,
+        orbit=args.orbit,
+        fps=args.fps,
+        axes=args.axes,
+        progress=True,
+        **_look(args),
+    )
     print(out)
 
 

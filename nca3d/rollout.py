@@ -53,9 +53,7 @@ def seed_state(
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
     where = torch.as_tensor(positions if positions is not None else [centre((depth, height, width))] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
-        raise ValueError(
-            f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples"
-        )
+        raise ValueError(f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples")
     if rule.visible_kind == "signal":  # a cube has no first cell: it is at rest until it is told something
         return state
     for sample, (d, h, w) in enumerate(where.tolist()):
@@ -142,9 +140,13 @@ def _stops(steps: int, record_every: int | None) -> list[int]:
 
 
 def _check(
-    rule: Rule, state: Tensor | Compact, steps: int, fire_masks: Tensor | None, inputs: Tensor | Told | None,
+    rule: Rule,
+    state: Tensor | Compact,
+    steps: int,
+    fire_masks: Tensor | None,
+    inputs: Tensor | Told | None,
     record_every: int | None,
-) -> None:  # fmt: skip
+) -> None:
     values, shape = (state.values, state.shape) if isinstance(state, Compact) else (state, tuple(state.shape))
     if len(shape) != 5 or shape[1] != rule.channels:
         raise ValueError(f"state: found shape {shape}, allowed (B, {rule.channels}, D, H, W)")

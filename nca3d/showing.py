@@ -29,9 +29,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", metavar="N", type=int, help="how long it lives (default: as long as its story needs)")
     parser.add_argument("--every", metavar="N", type=int, help="steps between two frames (default: about 60 frames in all)")
     parser.add_argument(
-        "--damage", metavar="CUT", nargs="*",
+        "--damage",
+        metavar="CUT",
+        nargs="*",
         help="STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x; several are one script; none = unhurt",
-    )  # fmt: skip
+    )
     parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
     add_fields(parser, ("target", "size", "target_options", "executor"))
 
@@ -89,8 +91,9 @@ class Showing:
         )
 
 
-def choose(name: str, target: str | None = None, size: tuple[int, int, int] | None = None,
-           options: dict[str, object] | None = None) -> Chosen:  # fmt: skip
+def choose(
+    name: str, target: str | None = None, size: tuple[int, int, int] | None = None, options: dict[str, object] | None = None
+) -> Chosen:
     """A rule by name; the config of a run folder is read and checked at once, before torch takes its seconds to load."""
     import re
 

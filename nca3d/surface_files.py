@@ -25,9 +25,22 @@ from nca3d.teacher.whole_file import parse_table, read_file
 FORMAT = 1
 RECORD, WEIGHTS, GRAPH, GOALS = "rule.json", "rule.safetensors", "cube.onnx", "answers.safetensors"
 _KEYS = {
-    "format": int, "id": str, "rule": dict, "card": dict, "horizon": int, "size": list, "fire_rate": float, "cells": int,
-    "weights": int, "embedding": int, "pixels": int, "teacher": str, "versions": dict, "files": dict, "sha256": str,
-}  # fmt: skip
+    "format": int,
+    "id": str,
+    "rule": dict,
+    "card": dict,
+    "horizon": int,
+    "size": list,
+    "fire_rate": float,
+    "cells": int,
+    "weights": int,
+    "embedding": int,
+    "pixels": int,
+    "teacher": str,
+    "versions": dict,
+    "files": dict,
+    "sha256": str,
+}
 _FILE = re.compile(r"([a-z]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 

@@ -126,9 +126,16 @@ def _traced(part: nn.Module, given: dict[str, Tensor], said: list[str], places: 
     shapes = {name: {0: batch} if tensor.ndim else {} for name, tensor in given.items()}
     with _quiet():
         program = torch.onnx.export(
-            part.eval(), kwargs=given, input_names=list(given), output_names=said, dynamic_shapes=shapes, dynamo=True,
-            opset_version=OPSET, optimize=False, verbose=False,
-        )  # fmt: skip
+            part.eval(),
+            kwargs=given,
+            input_names=list(given),
+            output_names=said,
+            dynamic_shapes=shapes,
+            dynamo=True,
+            opset_version=OPSET,
+            optimize=False,
+            verbose=False,
+        )
         assert program is not None
         # only what is small: a folded weight would be written a second time
         onnxscript.optimizer.optimize(program.model, input_size_limit=FOLDED, output_size_limit=FOLDED)

@@ -56,8 +56,15 @@ def register(name: str) -> Callable[[_F], _F]:
 
 
 @register("sphere")
-def sphere(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-           generator: torch.Generator | None = None, center: Vector | None = None) -> Tensor:  # fmt: skip
+def sphere(
+    size: Size,
+    n: int,
+    *,
+    severity: Severity,
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    center: Vector | None = None,
+) -> Tensor:
     """A ball around a point in the body, or around `center` (d,h,w)."""
     bodies, g = _start(size, n, body, generator)
     distance = _offsets(bodies, _centers(bodies, center, g)).square().sum(dim=1).sqrt()
@@ -65,8 +72,15 @@ def sphere(size: Size, n: int, *, severity: Severity, body: Tensor | None = None
 
 
 @register("box")
-def box(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-        generator: torch.Generator | None = None, center: Vector | None = None) -> Tensor:  # fmt: skip
+def box(
+    size: Size,
+    n: int,
+    *,
+    severity: Severity,
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    center: Vector | None = None,
+) -> Tensor:
     """A box along the axes around a point in the body, or around `center` (d,h,w); sides within a factor 2."""
     bodies, g = _start(size, n, body, generator)
     sides = 0.5 + 0.5 * _uniform((n, 3, 1, 1, 1), g, bodies.device)
@@ -75,8 +89,15 @@ def box(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
 
 
 @register("cube")
-def cube(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-         generator: torch.Generator | None = None, center: Vector | None = None) -> Tensor:  # fmt: skip
+def cube(
+    size: Size,
+    n: int,
+    *,
+    severity: Severity,
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    center: Vector | None = None,
+) -> Tensor:
     """A cube along the axes around the body's centre of mass, or around `center` (d,h,w): the same wound for every sample."""
     bodies, g = _start(size, n, body, generator)
     centers = _middles(bodies) if center is None else _centers(bodies, center, g)
@@ -84,8 +105,9 @@ def cube(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
 
 
 @register("limb")
-def limb(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-         generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+def limb(
+    size: Size, n: int, *, severity: Severity, body: Tensor | None = None, generator: torch.Generator | None = None
+) -> Tensor:
     """The end of a limb: cells in order of their way inside the body from a tip of it, so that the belly beside it stays."""
     bodies, g = _start(size, n, body, generator)
     straight = _offsets(bodies, _middles(bodies)).square().sum(dim=1)
@@ -95,8 +117,15 @@ def limb(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
 
 
 @register("half_space")
-def half_space(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-               generator: torch.Generator | None = None, direction: str | Vector | None = None) -> Tensor:  # fmt: skip
+def half_space(
+    size: Size,
+    n: int,
+    *,
+    severity: Severity,
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    direction: str | Vector | None = None,
+) -> Tensor:
     """Everything beyond a plane: what lies furthest along `direction` goes ("+x" … "-z" or (x,y,z); default random)."""
     bodies, g = _start(size, n, body, generator)
     origin = torch.zeros(n, 3, dtype=torch.float64, device=bodies.device)
@@ -105,20 +134,33 @@ def half_space(size: Size, n: int, *, severity: Severity, body: Tensor | None = 
 
 
 @register("slab")
-def slab(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-         generator: torch.Generator | None = None, direction: str | Vector | None = None,
-         center: Vector | None = None) -> Tensor:  # fmt: skip
+def slab(
+    size: Size,
+    n: int,
+    *,
+    severity: Severity,
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    direction: str | Vector | None = None,
+    center: Vector | None = None,
+) -> Tensor:
     """A slice between two planes across `direction`, through a point in the body or through `center` (d,h,w)."""
     bodies, g = _start(size, n, body, generator)
     offsets = _offsets(bodies, _centers(bodies, center, g))
-    return carve((offsets * _directions(direction, bodies, g)).sum(dim=1).abs(),
-                 severity=severity, body=bodies, generator=g)  # fmt: skip
+    return carve((offsets * _directions(direction, bodies, g)).sum(dim=1).abs(), severity=severity, body=bodies, generator=g)
 
 
 @register("shell")
-def shell(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-          generator: torch.Generator | None = None, center: Vector | None = None,
-          radius: float | None = None) -> Tensor:  # fmt: skip
+def shell(
+    size: Size,
+    n: int,
+    *,
+    severity: Severity,
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    center: Vector | None = None,
+    radius: float | None = None,
+) -> Tensor:
     """A hollow ball: around a point in the body and through a second one, or `center` (d,h,w) and `radius` in cells."""
     bodies, g = _start(size, n, body, generator)
     centers = _centers(bodies, center, g)
@@ -129,15 +171,15 @@ def shell(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
 
 
 @register("random_cells")
-def random_cells(size: Size, n: int, *, severity: Severity, body: Tensor | None = None,
-                 generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+def random_cells(
+    size: Size, n: int, *, severity: Severity, body: Tensor | None = None, generator: torch.Generator | None = None
+) -> Tensor:
     """Single cells, wherever they are."""
     bodies, g = _start(size, n, body, generator)
     return carve(_uniform(tuple(bodies.shape), g, bodies.device), severity=severity, body=bodies, generator=g)
 
 
-def carve(field: Tensor, *, severity: Severity, body: Tensor | None = None,
-          generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+def carve(field: Tensor, *, severity: Severity, body: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
     """Destroys each body's cells from the lowest field upwards: the one place where severity is kept (law 10).
 
     The field's value at the last cell destroyed is the edge: cells outside the body below it are in the mask too.
@@ -209,8 +251,15 @@ def apply(state: Tensor, mask: Tensor, dead_value: float | Tensor = 0.0) -> Tens
     return torch.where(mask.to(state.device), dead, state)
 
 
-def draw(names: str | Sequence[str], size: Size, n: int, *, severity: float | tuple[float, float] = (0.1, 0.6),
-         body: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:  # fmt: skip
+def draw(
+    names: str | Sequence[str],
+    size: Size,
+    n: int,
+    *,
+    severity: float | tuple[float, float] = (0.1, 0.6),
+    body: Tensor | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
     """A damage of a random name and a random severity for each sample: what training uses.
 
     Args:
@@ -236,8 +285,9 @@ def draw(names: str | Sequence[str], size: Size, n: int, *, severity: float | tu
     return mask
 
 
-def mixture(names: str | Sequence[str], *, severity: float | tuple[float, float] = (0.1, 0.6)
-            ) -> Callable[[Tensor, torch.Generator | None], Tensor]:  # fmt: skip
+def mixture(
+    names: str | Sequence[str], *, severity: float | tuple[float, float] = (0.1, 0.6)
+) -> Callable[[Tensor, torch.Generator | None], Tensor]:
     """`draw` with names and severity settled, checked now: (bodies bool (k,D,H,W), generator) -> bool (k,1,D,H,W)."""
     _named(names)
     _range(severity)
@@ -249,8 +299,7 @@ def mixture(names: str | Sequence[str], *, severity: float | tuple[float, float]
     return damage
 
 
-def _start(size: Size, n: int, body: Tensor | None, generator: torch.Generator | None
-           ) -> tuple[Tensor, torch.Generator]:  # fmt: skip
+def _start(size: Size, n: int, body: Tensor | None, generator: torch.Generator | None) -> tuple[Tensor, torch.Generator]:
     """Checked bodies (n,D,H,W) and the generator that this call draws from."""
     if len(size) != 3 or any(int(side) != side or side < 1 for side in size):
         _refuse("size", tuple(size), "(D,H,W), whole numbers from 1")

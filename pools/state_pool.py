@@ -52,8 +52,9 @@ class StatePool:
         ValueError: a shape, dtype or value that can't be used.
     """
 
-    def __init__(self, states: Tensor, *, generator: torch.Generator | None = None, seed: Tensor | None = None,
-                 dead_value: float = 0.0) -> None:  # fmt: skip
+    def __init__(
+        self, states: Tensor, *, generator: torch.Generator | None = None, seed: Tensor | None = None, dead_value: float = 0.0
+    ) -> None:
         if not isinstance(states, Tensor) or states.ndim != 5 or not states.numel():
             _refuse("states", _shape(states), "(N,C,D,H,W), none of them 0")
         seed = states[0] if seed is None else seed
@@ -84,8 +85,15 @@ class StatePool:
         index = index.to(self.states.device)
         return Batch(index, self.states[index], self.age[index])
 
-    def replace(self, index: Tensor, new_states: Tensor, *, steps: int | Tensor = 0, fresh: Tensor | None = None,
-                ages: Tensor | None = None) -> dict[str, int]:  # fmt: skip
+    def replace(
+        self,
+        index: Tensor,
+        new_states: Tensor,
+        *,
+        steps: int | Tensor = 0,
+        fresh: Tensor | None = None,
+        ages: Tensor | None = None,
+    ) -> dict[str, int]:
         """Writes states back to their own slots, detached; dead and non-finite cubes become the exact seed, age 0.
 
         Args:
@@ -147,8 +155,7 @@ class StatePool:
         for field, value in own.items():
             found = saved[field]
             if _shape(found) != tuple(value.shape) or found.dtype != value.dtype:
-                _refuse(field, f"{_shape(found)} {getattr(found, 'dtype', '')}".strip(),
-                        f"{tuple(value.shape)} {value.dtype}")  # fmt: skip
+                _refuse(field, f"{_shape(found)} {getattr(found, 'dtype', '')}".strip(), f"{tuple(value.shape)} {value.dtype}")
             if field in ("states", "seed"):
                 _check_values(field, found)
             elif field != "generator" and bool((found < 0).any()):
@@ -173,9 +180,17 @@ class StatePool:
         return index.long()
 
 
-def prepare(states: Tensor, losses: Tensor | Sequence[float], *, seed: Tensor, damage: Damage | None = None,
-            damage_count: int = 0, body: int | Callable[[Tensor], Tensor] = 3,
-            generator: torch.Generator | None = None, dead_value: float = 0.0) -> Prepared:  # fmt: skip
+def prepare(
+    states: Tensor,
+    losses: Tensor | Sequence[float],
+    *,
+    seed: Tensor,
+    damage: Damage | None = None,
+    damage_count: int = 0,
+    body: int | Callable[[Tensor], Tensor] = 3,
+    generator: torch.Generator | None = None,
+    dead_value: float = 0.0,
+) -> Prepared:
     """The sampled batch with its worst state replaced by the seed and its best ones damaged (law 9).
 
     The order of the batch stays, so that each state goes back to its own slot. The input is not changed.

@@ -14,17 +14,36 @@ ROOT = Path(__file__).parents[1]
 
 #: What stands further right may import what stands further left, never the reverse.
 ORDER = [
-    {"errors"}, {"registry", "left_behind"}, {"lattice", "schema", "configs", "config", "fire", "compact"},
-    {"targets", "rules", "teacher"}, {"executors"}, {"rollout"},
-    {"quality", "answers", "replies", "surface_files", "surface_graph"}, {"losses"},
+    {"errors"},
+    {"registry", "left_behind"},
+    {"lattice", "schema", "configs", "config", "fire", "compact"},
+    {"targets", "rules", "teacher"},
+    {"executors"},
+    {"rollout"},
+    {"quality", "answers", "replies", "surface_files", "surface_graph"},
+    {"losses"},
     {"from_file", "load", "asking", "surface_folder", "surface_export", "chosen", "training", "evaluation", "bench", "live"},
-    {"doctor"}, {"flags"}, {"showing"}, {"render", "export", "answer", "serve"}, {"cli"}, {"__main__"},
-]  # fmt: skip
+    {"doctor"},
+    {"flags"},
+    {"showing"},
+    {"render", "export", "answer", "serve"},
+    {"cli"},
+    {"__main__"},
+]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
 DRAWING = (
-    "cli.py", "doctor.py", "render.py", "export.py", "evaluation/report.py", "evaluation/study.py",
-    "evaluation/cube_pictures.py", "evaluation/cube_report.py", "bench/command.py", "live/page.py", "live/widget.py",
-)  # fmt: skip
+    "cli.py",
+    "doctor.py",
+    "render.py",
+    "export.py",
+    "evaluation/report.py",
+    "evaluation/study.py",
+    "evaluation/cube_pictures.py",
+    "evaluation/cube_report.py",
+    "bench/command.py",
+    "live/page.py",
+    "live/widget.py",
+)
 PICTURES = ("visualize", "matplotlib", "pyvista", "imageio", "trimesh")
 
 

@@ -93,15 +93,50 @@ def test_flags_override_the_file(tmp_path: Path) -> None:
     file = tmp_path / "own.toml"
     file.write_text("batch = 4\niterations = 7\nlosses = { rest = 2.0 }\nreport = true\n")
     config = config_of(
-        str(file), "--size", "4", "5", "6", "--learning-rate", "1e-3", "--batch=6", "--losses", "rgba=1", "overflow=0.1",
-        "--no-report", "--steps", "3", "9", "--hidden", "32", "16", "--target-options", "margin=2", "colormap=viridis",
-        "on=true", "axes=[0, 1]", "day=2020-01-01", "--memory", "4", "--damages", "box", "slab", "--plugins",
-    )  # fmt: skip
+        str(file),
+        "--size",
+        "4",
+        "5",
+        "6",
+        "--learning-rate",
+        "1e-3",
+        "--batch=6",
+        "--losses",
+        "rgba=1",
+        "overflow=0.1",
+        "--no-report",
+        "--steps",
+        "3",
+        "9",
+        "--hidden",
+        "32",
+        "16",
+        "--target-options",
+        "margin=2",
+        "colormap=viridis",
+        "on=true",
+        "axes=[0, 1]",
+        "day=2020-01-01",
+        "--memory",
+        "4",
+        "--damages",
+        "box",
+        "slab",
+        "--plugins",
+    )
     assert config == Config(
-        batch=6, iterations=7, size=(4, 5, 6), learning_rate=1e-3, losses={"rgba": 1, "overflow": 0.1}, report=False,
-        steps=(3, 9), hidden=(32, 16), memory=4, damages=("box", "slab"),
+        batch=6,
+        iterations=7,
+        size=(4, 5, 6),
+        learning_rate=1e-3,
+        losses={"rgba": 1, "overflow": 0.1},
+        report=False,
+        steps=(3, 9),
+        hidden=(32, 16),
+        memory=4,
+        damages=("box", "slab"),
         target_options={"margin": 2, "colormap": "viridis", "on": True, "axes": [0, 1], "day": "2020-01-01"},
-    )  # fmt: skip
+    )
 
 
 def test_words_stand_in_for_numbers() -> None:
@@ -226,8 +261,11 @@ def test_train_ends_with_the_paths_of_its_pictures(
     out = tmp_path / "own"
     assert cli.main(["train", "--out", str(out), "--iterations", "3"]) == 0
     assert capsys.readouterr().out.split() == [
-        str(out / "growth.png"), str(out / "healing.mp4"), str(out / "report.html"), str(out)
-    ]  # fmt: skip
+        str(out / "growth.png"),
+        str(out / "healing.mp4"),
+        str(out / "report.html"),
+        str(out),
+    ]
     assert trained[0]["config"] == Config.load("quick").replace(out=str(out), iterations=3)
     assert trained[0]["resume"] is None
 
@@ -368,9 +406,13 @@ def test_the_doctor_sees_a_broken_rule(monkeypatch: pytest.MonkeyPatch, capsys: 
 def test_ctrl_c_before_training_begins() -> None:
     script = "import time, nca3d.cli as c; c._parsed = lambda argv: (print('up', flush=True), time.sleep(60)); exit(c.main())"
     process = subprocess.Popen(
-        [sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         env={**os.environ},
-    )  # fmt: skip
+    )
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)

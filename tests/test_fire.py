@@ -100,9 +100,15 @@ def test_training_seeds_do_not_repeat():
 
 @pytest.mark.parametrize(
     "arguments",
-    [(-1, 0, [0], SIZE, 0.5), (2**32, 0, [0], SIZE, 0.5), (0, -1, [0], SIZE, 0.5), (0, 0, [0], (0, 3, 3), 0.5),
-     (0, 0, [0], SIZE, 1.5), (0, 0, [[0]], SIZE, 0.5)],
-)  # fmt: skip
+    [
+        (-1, 0, [0], SIZE, 0.5),
+        (2**32, 0, [0], SIZE, 0.5),
+        (0, -1, [0], SIZE, 0.5),
+        (0, 0, [0], (0, 3, 3), 0.5),
+        (0, 0, [0], SIZE, 1.5),
+        (0, 0, [[0]], SIZE, 0.5),
+    ],
+)
 def test_bad_arguments_are_one_line(arguments):
     with pytest.raises(ValueError, match=r"found .*, allowed") as caught:
         fire_mask(*arguments)

@@ -227,8 +227,9 @@ def test_blocks_of_cells_are_the_plain_step(mode, preset, scales, monkeypatch):
     for number, fire in enumerate(fires):
         plain = made(plain, fire, told, 7 + number)
     torch.testing.assert_close(ours, plain)
-    found, wanted = (torch.autograd.grad(x.square().sum(), tensors, materialize_grads=True, allow_unused=True)
-                     for x in (ours, plain))  # fmt: skip
+    found, wanted = (
+        torch.autograd.grad(x.square().sum(), tensors, materialize_grads=True, allow_unused=True) for x in (ours, plain)
+    )
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other)
 
@@ -336,8 +337,10 @@ def test_cells_that_nothing_flows_back_to_are_left_out(mode, compiled, monkeypat
     own = list(made.cells.own.values())
     fires = torch.ones(2, 2, 1, *SIZE, dtype=torch.bool)
     plain = made(made(state, fires[0]), fires[1])
-    found, wanted = (torch.autograd.grad(made.answer(x).square().sum(), [state, *own], materialize_grads=True)
-                     for x in (nca3d.rollout(made, state, 2, fire_masks=fires), plain))  # fmt: skip
+    found, wanted = (
+        torch.autograd.grad(made.answer(x).square().sum(), [state, *own], materialize_grads=True)
+        for x in (nca3d.rollout(made, state, 2, fire_masks=fires), plain)
+    )
     for one, other in zip(found, wanted, strict=True):
         torch.testing.assert_close(one, other)
     if mode == "per_cell":

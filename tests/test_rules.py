@@ -61,19 +61,26 @@ def test_kernels_are_depthwise():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"channels": 3}, {"visible": 0}, {"visible_kind": "cmyk"}, {"visible": 5}, {"fire_rate": 0.0}, {"fire_rate": 1.1},
-        {"alive_threshold": -0.1}, {"padding": "reflect"}, {"perception": "sobel"}, {"hidden": ()}, {"hidden": (0,)},
+        {"channels": 3},
+        {"visible": 0},
+        {"visible_kind": "cmyk"},
+        {"visible": 5},
+        {"fire_rate": 0.0},
+        {"fire_rate": 1.1},
+        {"alive_threshold": -0.1},
+        {"padding": "reflect"},
+        {"perception": "sobel"},
+        {"hidden": ()},
+        {"hidden": (0,)},
     ],
-)  # fmt: skip
+)
 def test_bad_arguments_name_themselves(arguments):
     with pytest.raises(ValueError, match=r"found .*, allowed"):
         ConvRule(**arguments)
 
 
 def test_spec_builds_the_same_rule_anew():
-    rule = ConvRule(
-        channels=9, hidden=(7, 5), perception="isotropic", visible=4, visible_kind="classes", padding="circular"
-    )
+    rule = ConvRule(channels=9, hidden=(7, 5), perception="isotropic", visible=4, visible_kind="classes", padding="circular")
     other = ConvRule(**rule.spec())
     other.load_state_dict(rule.state_dict())
     assert other.spec() == rule.spec()
@@ -114,13 +121,19 @@ def test_seed_state():
 @pytest.mark.parametrize(
     ("change", "field"),
     [
-        ({"state": torch.zeros(1, 5, 4, 4, 4)}, "state"), ({"state": torch.zeros(1, 6, 4, 4)}, "state"),
-        ({"state": torch.zeros(1, 6, 4, 4, 4, dtype=torch.int64)}, "state"), ({"steps": -1}, "steps"),
-        ({"record_every": 0}, "record_every"), ({"executor": "dens"}, "did you mean 'dense'"), ({"memory": "much"}, "memory"),
-        ({"memory": 0}, "memory"), ({"sample_ids": torch.arange(3)}, "sample_ids"), ({"inputs": torch.zeros(1)}, "inputs"),
+        ({"state": torch.zeros(1, 5, 4, 4, 4)}, "state"),
+        ({"state": torch.zeros(1, 6, 4, 4)}, "state"),
+        ({"state": torch.zeros(1, 6, 4, 4, 4, dtype=torch.int64)}, "state"),
+        ({"steps": -1}, "steps"),
+        ({"record_every": 0}, "record_every"),
+        ({"executor": "dens"}, "did you mean 'dense'"),
+        ({"memory": "much"}, "memory"),
+        ({"memory": 0}, "memory"),
+        ({"sample_ids": torch.arange(3)}, "sample_ids"),
+        ({"inputs": torch.zeros(1)}, "inputs"),
         ({"fire_masks": torch.ones(1, 1, 1, 4, 4, 4)}, "fire_masks"),
     ],
-)  # fmt: skip
+)
 def test_rollout_refuses_what_does_not_fit(change, field):
     arguments = {"state": torch.zeros(1, 6, 4, 4, 4), "steps": 1, **change}
     with pytest.raises(ValueError, match=field) as caught:

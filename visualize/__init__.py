@@ -30,7 +30,28 @@ from visualize.spectrum import spectrum
 from visualize.volume import volume
 
 __all__ = [
-    "Panel", "animate", "bars", "compare", "costs", "curves", "cuts", "doses", "envelope", "film_strip", "heat_map",
-    "kymograph", "layers", "layers_film", "logged", "recovery", "rivals", "save", "side_by_side", "slices", "spectrum",
-    "timeline", "viewer", "volume",
-]  # fmt: skip
+    "Panel",
+    "animate",
+    "bars",
+    "compare",
+    "costs",
+    "curves",
+    "cuts",
+    "doses",
+    "envelope",
+    "film_strip",
+    "heat_map",
+    "kymograph",
+    "layers",
+    "layers_film",
+    "logged",
+    "recovery",
+    "rivals",
+    "save",
+    "side_by_side",
+    "slices",
+    "spectrum",
+    "timeline",
+    "viewer",
+    "volume",
+]

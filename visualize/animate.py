@@ -77,10 +77,17 @@ def animate(
     footer = round(side * FOOTER)
     azimuths = walk(azimuth, orbit, count, "animate")
     options = {
-        "style": style, "size": (side, side - footer), "azimuths": azimuths, "elevation": elevation,
-        "background": background, "renderer": renderer, "quality": quality, "legend": legend, "axes": axes,
+        "style": style,
+        "size": (side, side - footer),
+        "azimuths": azimuths,
+        "elevation": elevation,
+        "background": background,
+        "renderer": renderer,
+        "quality": quality,
+        "legend": legend,
+        "axes": axes,
         "activity_range": activity_range,
-    }  # fmt: skip
+    }
     with Studio([body_box(checked)], count, options) as studio:
         strip = TimeStrip((side, footer), studio.paper, labels, marks, count, fps)
 

@@ -57,9 +57,17 @@ def costs(panels: Sequence[Sequence[Panel]], *, title: str | None = None, baseli
     handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     shown = [name for name in names if name in handles]
     figure.legend(
-        [handles[name] for name in shown], shown, loc="outside upper left", ncols=min(6, max(1, len(shown))), frameon=False,
-        fontsize=10, labelcolor=INK, title=title, title_fontsize=12, alignment="left",
-    )  # fmt: skip
+        [handles[name] for name in shown],
+        shown,
+        loc="outside upper left",
+        ncols=min(6, max(1, len(shown))),
+        frameon=False,
+        fontsize=10,
+        labelcolor=INK,
+        title=title,
+        title_fontsize=12,
+        alignment="left",
+    )
     literal(figure)
     return figure
 

@@ -12,8 +12,10 @@ from visualize.light import lit
 
 EDGE_INK = 0.20
 INNER = np.array([[0, 1, 4], [1, 2, 4], [2, 3, 4], [3, 0, 4]])  # four corners and the middle of a face
-FRAME = np.array([[5 + a, 5 + b, 9 + b] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))] +
-                 [[5 + a, 9 + b, 9 + a] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))])  # fmt: skip
+FRAME = np.array(
+    [[5 + a, 5 + b, 9 + b] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))]
+    + [[5 + a, 9 + b, 9 + a] for a, b in ((0, 1), (1, 2), (2, 3), (3, 0))]
+)
 
 
 def edge_strength(camera: Camera, distance: float) -> float:

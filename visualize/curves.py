@@ -44,9 +44,7 @@ def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title:
     return figure
 
 
-def logged(
-    metrics: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[str]], *, x: str = "iteration"
-) -> Figure:
+def logged(metrics: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[str]], *, x: str = "iteration") -> Figure:
     """A Figure of any figures of a training run, a panel for each group of them.
 
     Args:
@@ -152,9 +150,16 @@ def _panel(axes: Axes, metrics: Sequence[Mapping[str, Any]], x: str, names: Sequ
         return 0
     across = max(1, int((WIDTH / count - 0.6) / (0.065 * max(map(len, words)) + 0.46)))  # inches of axes; letters, sign
     axes.legend(
-        frameon=False, fontsize=9, labelcolor=INK, ncols=across, loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2,
-        columnspacing=1.4, handlelength=1.6,
-    )  # fmt: skip
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        ncols=across,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        borderaxespad=0.2,
+        columnspacing=1.4,
+        handlelength=1.6,
+    )
     return -(-len(words) // across)
 
 

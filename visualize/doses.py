@@ -84,9 +84,13 @@ def _checked(kind: str, state: str, line: Line) -> tuple[Numbers, Numbers, Numbe
 
 
 def _panel(
-    axes: Axes, kind: str, lines: Mapping[str, tuple[Numbers, Numbers, Numbers, Numbers]], states: list[str],
-    every: list[float], levels: Mapping[str, float],
-) -> None:  # fmt: skip
+    axes: Axes,
+    kind: str,
+    lines: Mapping[str, tuple[Numbers, Numbers, Numbers, Numbers]],
+    states: list[str],
+    every: list[float],
+    levels: Mapping[str, float],
+) -> None:
     quiet(axes)
     axes.set_title(kind, color=INK, fontsize=10, loc="left", pad=5)
     for (name, level), style in zip(levels.items(), REFERENCES, strict=False):
@@ -102,8 +106,12 @@ def _panel(
 
 def _look(place: int) -> dict[str, Any]:
     return {
-        "color": LINE_COLOURS[place], "marker": MARKERS[place], "markersize": 6, "markeredgecolor": "white", "linewidth": 1.6,
-    }  # fmt: skip
+        "color": LINE_COLOURS[place],
+        "marker": MARKERS[place],
+        "markersize": 6,
+        "markeredgecolor": "white",
+        "linewidth": 1.6,
+    }
 
 
 def _share(grid: Any, count: int, every: list[float], limits: tuple[float, float], across: int) -> None:
@@ -135,7 +143,15 @@ def _key(figure: Figure, states: list[str], levels: Mapping[str, float], title: 
     pairs = list(zip_longest(first, second, fillvalue=empty)) if second else [(sign,) for sign in first]
     if pairs or title:
         figure.legend(
-            handles=[sign for pair in pairs for sign in pair], loc="outside upper left", ncols=max(len(pairs), 1),
-            frameon=False, fontsize=9.5, labelcolor=INK, title=title, title_fontsize=12, alignment="left", columnspacing=1.6,
+            handles=[sign for pair in pairs for sign in pair],
+            loc="outside upper left",
+            ncols=max(len(pairs), 1),
+            frameon=False,
+            fontsize=9.5,
+            labelcolor=INK,
+            title=title,
+            title_fontsize=12,
+            alignment="left",
+            columnspacing=1.6,
             handlelength=2.2,
-        )  # fmt: skip
+        )

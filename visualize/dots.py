@@ -57,9 +57,15 @@ def bars(
     if reference is not None:
         axes.axvline(reference, color=INK, linewidth=0.9, linestyle=(0, (5, 3)), gid="reference")
         axes.annotate(
-            f"unchanged {shown(reference)}", (reference, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3),
-            textcoords="offset points", ha="center", color=INK, fontsize=9,
-        )  # fmt: skip
+            f"unchanged {shown(reference)}",
+            (reference, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            color=INK,
+            fontsize=9,
+        )
     for place, (heading, name) in enumerate(lines):
         if name:
             _dot(axes, place, known[name], spans[name], GROUP_COLOURS[headings.index(heading) % len(GROUP_COLOURS)], "o", name)
@@ -113,15 +119,24 @@ def compare(
     handles = [_sign(place, run) for place, run in enumerate(rows)]
     if handles or title:
         figure.legend(
-            handles=handles, loc="outside upper left", ncols=_abreast(list(rows)), frameon=False, fontsize=10,
-            labelcolor=INK, title=title, title_fontsize=12, alignment="left", columnspacing=1.6,
-        )  # fmt: skip
+            handles=handles,
+            loc="outside upper left",
+            ncols=_abreast(list(rows)),
+            frameon=False,
+            fontsize=10,
+            labelcolor=INK,
+            title=title,
+            title_fontsize=12,
+            alignment="left",
+            columnspacing=1.6,
+        )
     literal(figure)
     return figure
 
 
-def _panel(axes: Axes, metric: str, runs: Sequence[str], values: Sequence[float], spans: Sequence[Interval],
-           goal: float | None) -> None:  # fmt: skip
+def _panel(
+    axes: Axes, metric: str, runs: Sequence[str], values: Sequence[float], spans: Sequence[Interval], goal: float | None
+) -> None:
     _rows(axes, len(runs), [*values, *np.ravel(spans), number(goal, f"compare: goals: {metric}")])
     words = textwrap.fill(metric, 30 if goal is None else 18)
     if goal is not None:
@@ -159,8 +174,18 @@ def _rows(axes: Axes, count: int, numbers_in_it: Sequence[float]) -> None:
 def _dot(axes: Axes, place: int, value: float, span: Interval, colour: str, marker: str, name: str) -> None:
     axes.axhline(place, color=FAINT, linewidth=0.6, zorder=0.5)
     if not np.isfinite(value):
-        axes.text(0.5, place, NOT_MEASURED, transform=axes.get_yaxis_transform(), ha="center", va="center", color=QUIET,
-                  fontsize=8.5, style="italic", backgroundcolor="white")  # fmt: skip
+        axes.text(
+            0.5,
+            place,
+            NOT_MEASURED,
+            transform=axes.get_yaxis_transform(),
+            ha="center",
+            va="center",
+            color=QUIET,
+            fontsize=8.5,
+            style="italic",
+            backgroundcolor="white",
+        )
         return
     axes.plot(span, [place, place], color=colour, linewidth=2.2, alpha=0.55, solid_capstyle="butt", gid="interval")
     axes.plot(value, place, color=colour, marker=marker, markersize=7, markeredgecolor="white", linestyle="none", label=name)
@@ -168,8 +193,16 @@ def _dot(axes: Axes, place: int, value: float, span: Interval, colour: str, mark
 
 def _values_at_the_right(axes: Axes, words: Sequence[str]) -> None:
     for place, word in enumerate(words):
-        axes.annotate(word, (1, place), xycoords=axes.get_yaxis_transform(), xytext=(6, 0), textcoords="offset points",
-                      va="center", color=INK, fontsize=9)  # fmt: skip
+        axes.annotate(
+            word,
+            (1, place),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            color=INK,
+            fontsize=9,
+        )
 
 
 def _look(place: int) -> tuple[str, str]:

@@ -49,8 +49,10 @@ def write_film(
         ValueError: there is no room for the film; what was there before is kept.
     """
     writers: dict[str, Callable[[Iterator[Picture], Path, float], None]] = {
-        ".mp4": write_mp4, ".gif": partial(_write_gif, keep=keep), ".webp": _write_webp,
-    }  # fmt: skip
+        ".mp4": write_mp4,
+        ".gif": partial(_write_gif, keep=keep),
+        ".webp": _write_webp,
+    }
     with room_for(path, where), whole_file(path) as half:
         writers[path.suffix.lower()](iter(pictures), half, fps)
 

@@ -67,9 +67,19 @@ def envelope(
     handles, words = axes.get_legend_handles_labels()
     if handles or title:
         figure.legend(
-            handles, words, loc="outside upper left", ncols=max(len(handles), 1), frameon=False, fontsize=9, labelcolor=INK,
-            title=title, title_fontsize=12, alignment="left", columnspacing=1.4, handlelength=1.8,
-        )  # fmt: skip
+            handles,
+            words,
+            loc="outside upper left",
+            ncols=max(len(handles), 1),
+            frameon=False,
+            fontsize=9,
+            labelcolor=INK,
+            title=title,
+            title_fontsize=12,
+            alignment="left",
+            columnspacing=1.4,
+            handlelength=1.8,
+        )
     literal(figure)
     return figure
 
@@ -95,9 +105,14 @@ def _draw(axes: Axes, at: Numbers, low: Numbers, high: Numbers) -> None:
     marker = "o" if len(at) == 1 else None
     several = f" of {bodies} bodies" if bodies > 1 else ""
     axes.fill_between(
-        at, np.where(np.isfinite(lowest), lowest, highest), np.where(np.isfinite(highest), highest, lowest),
-        color=BODIES, alpha=0.2, linewidth=0, label=f"worst to best{several}",
-    )  # fmt: skip
+        at,
+        np.where(np.isfinite(lowest), lowest, highest),
+        np.where(np.isfinite(highest), highest, lowest),
+        color=BODIES,
+        alpha=0.2,
+        linewidth=0,
+        label=f"worst to best{several}",
+    )
     if not np.isfinite(low).any():
         return
     name = "median body's worst" if bodies > 1 else "worst of each window"
@@ -118,6 +133,13 @@ def _mark(axes: Axes, marks: Mapping[int, str]) -> None:
         taken[level] = place + 0.01 * (len(word) + 2)
         axes.axvline(step, color=QUIET, linewidth=0.9, gid="mark")
         axes.annotate(
-            word, (step, 1), xycoords=axes.get_xaxis_transform(), xytext=(0, 3 + 11 * level), textcoords="offset points",
-            color=QUIET, fontsize=9, ha="right" if place > 0.9 else "left" if place < 0.1 else "center", va="bottom",
-        )  # fmt: skip
+            word,
+            (step, 1),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(0, 3 + 11 * level),
+            textcoords="offset points",
+            color=QUIET,
+            fontsize=9,
+            ha="right" if place > 0.9 else "left" if place < 0.1 else "center",
+            va="bottom",
+        )

@@ -62,8 +62,9 @@ def literal(drawn: Figure | Axes, but: Collection[Text] = ()) -> None:
     for axis in (found for found in drawn.findobj(Axis) if isinstance(found, Axis)):
         kept.add(id(axis.get_offset_text()))
         for formatter, ticks in (
-            (axis.get_major_formatter(), axis.get_major_ticks()), (axis.get_minor_formatter(), axis.get_minor_ticks())
-        ):  # fmt: skip
+            (axis.get_major_formatter(), axis.get_major_ticks()),
+            (axis.get_minor_formatter(), axis.get_minor_ticks()),
+        ):
             if not isinstance(formatter, FixedFormatter | FuncFormatter):
                 kept.update(id(label) for tick in ticks for label in (tick.label1, tick.label2))
     for text in drawn.findobj(Text):

@@ -92,10 +92,14 @@ class Studio:
         try:
             waiting: deque[list[Future[Picture]]] = deque()
             for tick, azimuth in enumerate(azimuths):
-                waiting.append([
-                    waiting[-1][index] if waiting and _held(clip, azimuths, tick) else pool.submit(work, clip, tick, azimuth)
-                    for index, clip in enumerate(clips)
-                ])  # fmt: skip
+                waiting.append(
+                    [
+                        waiting[-1][index]
+                        if waiting and _held(clip, azimuths, tick)
+                        else pool.submit(work, clip, tick, azimuth)
+                        for index, clip in enumerate(clips)
+                    ]
+                )
                 while len(waiting) > max(SLACK * len(self._sets) // len(clips), 1):
                     yield [future.result() for future in waiting.popleft()]
             for futures in waiting:

@@ -73,9 +73,15 @@ def film_strip(
     if CAMERA in views:
         glow = glowing(activity, checked, style, "film_strip")
         with Scene(
-            body_box(checked), style, quality=quality, size=(size, size), azimuths=[azimuth], elevation=elevation,
-            renderer=renderer, activity_range=None if glow is None else activity_limits(glow),
-        ) as scene:  # fmt: skip
+            body_box(checked),
+            style,
+            quality=quality,
+            size=(size, size),
+            azimuths=[azimuth],
+            elevation=elevation,
+            renderer=renderer,
+            activity_range=None if glow is None else activity_limits(glow),
+        ) as scene:
             rendered = [scene.draw(frame, activity=None if glow is None else glow[i]) for i, frame in enumerate(checked)]
     across = min(columns or -(-count // -(-count // WIDEST)), count)
     return _lay_out(checked, rendered, views, across, size / PIXELS, words, marks, title)
@@ -98,9 +104,15 @@ def _step(label: object) -> int:
 
 
 def _lay_out(
-    frames: FloatArray, rendered: Sequence[Any], views: Sequence[str], across: int, inch: float, words: Sequence[str],
-    marks: Mapping[int, str], title: str | None,
-) -> Figure:  # fmt: skip
+    frames: FloatArray,
+    rendered: Sequence[Any],
+    views: Sequence[str],
+    across: int,
+    inch: float,
+    words: Sequence[str],
+    marks: Mapping[int, str],
+    title: str | None,
+) -> Figure:
     """Rows of views, one block of rows for each line of frames, placed by the inch so that one scale holds throughout."""
     box = body_box(frames)
     pages = {name: _page(box, name) for name in views if name != CAMERA}
@@ -130,9 +142,15 @@ def _lay_out(
             y -= gap
         word = " · ".join(part for part in (words[index], marks.get(index, "")) if part)
         axes.text(
-            0.5, -(below - y + 0.08) / height, word, transform=axes.transAxes, ha="center", va="top",
-            color=COLOURS[1] if index in marks else QUIET, fontsize=font,
-        )  # fmt: skip
+            0.5,
+            -(below - y + 0.08) / height,
+            word,
+            transform=axes.transAxes,
+            ha="center",
+            va="top",
+            color=COLOURS[1] if index in marks else QUIET,
+            fontsize=font,
+        )
         if index in marks:
             top = inches[1] - above - row * block
             _mark(figure, (x - gap / 2) / inches[0], (y + gap) / inches[1], top / inches[1])

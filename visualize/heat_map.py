@@ -98,9 +98,15 @@ def _print(axes: Axes, table: Numbers, mesh: ScalarMappable, goal: float | None)
         missing, missed = not np.isfinite(value), goal is not None and value < goal
         colour = QUIET if missing else _readable_on(mesh.to_rgba(np.array([value]))[0])
         axes.text(
-            column + 0.5, row + 0.5, shown(value, goal), ha="center", va="center", fontsize=size,
-            color=colour, fontweight="bold" if missed else "normal",
-        )  # fmt: skip
+            column + 0.5,
+            row + 0.5,
+            shown(value, goal),
+            ha="center",
+            va="center",
+            fontsize=size,
+            color=colour,
+            fontweight="bold" if missed else "normal",
+        )
         if missed:  # inside the cell, so that neighbours keep outlines of their own
             axes.add_patch(Rectangle((column + 0.03, row + 0.09), 0.94, 0.82, fill=False, edgecolor=MISSED, linewidth=2))
 
@@ -116,9 +122,12 @@ def _words(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     room = 7.0 / max(len(columns), 1)  # inches for one column's word, about 0.075 a letter
     slanted = max((len(str(word)) for word in columns), default=0) * 0.075 > room
     axes.set_xticks(
-        np.arange(len(columns)) + 0.5, [str(word) for word in columns],
-        rotation=35 if slanted else 0, ha="right" if slanted else "center", rotation_mode="anchor" if slanted else "default",
-    )  # fmt: skip
+        np.arange(len(columns)) + 0.5,
+        [str(word) for word in columns],
+        rotation=35 if slanted else 0,
+        ha="right" if slanted else "center",
+        rotation_mode="anchor" if slanted else "default",
+    )
     axes.set_yticks(np.arange(len(rows)) + 0.5, [str(word) for word in rows])
     axes.tick_params(colors=INK, labelsize=9, length=0)
     axes.spines[:].set_visible(False)

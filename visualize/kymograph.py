@@ -67,8 +67,17 @@ def kymograph(
     lowest = figure.axes[len(names) - 1]
     lowest.set_xlabel("frame" if numbers is None else "time (steps)", color=INK, fontsize=9)
     if show == "colour":
-        lowest.annotate("mean colour of each layer", (1, 0), xycoords="axes fraction", xytext=(0, -22),
-                        textcoords="offset points", ha="right", va="top", color=QUIET, fontsize=8)  # fmt: skip
+        lowest.annotate(
+            "mean colour of each layer",
+            (1, 0),
+            xycoords="axes fraction",
+            xytext=(0, -22),
+            textcoords="offset points",
+            ha="right",
+            va="top",
+            color=QUIET,
+            fontsize=8,
+        )
     _mark(figure.axes[: len(names)], edges, marks)
     if title:
         figure.suptitle(title, color=INK, fontsize=13)
@@ -149,7 +158,13 @@ def _mark(bands: Sequence[Axes], edges: NDArray[np.float64], marks: Mapping[int,
             axes.axvline(edge, color=COLOURS[1], linewidth=1.4)
         # Every second word stands higher, so that neighbours don't run into each other.
         bands[0].annotate(
-            " · ".join(words), (edge, 1), xycoords=("data", "axes fraction"), xytext=(0, 4 + 12 * (height % 2)),
+            " · ".join(words),
+            (edge, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 4 + 12 * (height % 2)),
             textcoords="offset points",
-            ha="center", va="bottom", color=COLOURS[1], fontsize=9,
-        )  # fmt: skip
+            ha="center",
+            va="bottom",
+            color=COLOURS[1],
+            fontsize=9,
+        )

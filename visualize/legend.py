@@ -131,9 +131,7 @@ def _best_place(names: Sequence[str], pixels: float, size: tuple[int, int]) -> t
     return best
 
 
-def _grid(
-    names: Sequence[str], rows: int, left: float, top: float, column: float, row: float
-) -> list[tuple[float, float]]:
+def _grid(names: Sequence[str], rows: int, left: float, top: float, column: float, row: float) -> list[tuple[float, float]]:
     """One place for each name, column after column."""
     return [(left + index // rows * column, top + (index % rows + 0.5) * row) for index in range(len(names))]
 

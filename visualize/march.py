@@ -71,8 +71,9 @@ def march(table: Table, origin: FloatArray, direction: FloatArray, reach: float 
     count, size = len(direction), np.array(table.shape, np.int32)[:, None]
     direction = np.where(np.abs(direction) < 1e-7, np.float32(1e-7), direction).astype(np.float32)
     origin = np.atleast_2d(origin).astype(np.float32)
-    hits = Hits(np.zeros(count, bool), np.full(count, np.inf, np.float32), np.zeros((count, 3), np.int32),
-                np.zeros(count, np.int32))  # fmt: skip
+    hits = Hits(
+        np.zeros(count, bool), np.full(count, np.inf, np.float32), np.zeros((count, 3), np.int32), np.zeros(count, np.int32)
+    )
     start, leave, axis = enter(table.shape, origin, direction)
     live = np.flatnonzero(start < np.minimum(leave, reach)).astype(np.int32)
     axis, start = axis[live], start[live]

@@ -87,5 +87,15 @@ def mark_missing(axes: Axes, *, alone: bool) -> None:
     if alone:
         axes.set_xticks([])
         axes.set_yticks([])
-    axes.text(0.5, 0.5, NOT_MEASURED, transform=axes.transAxes, ha="center", va="center", color=QUIET, fontsize=10,
-              style="italic", backgroundcolor="white")  # fmt: skip
+    axes.text(
+        0.5,
+        0.5,
+        NOT_MEASURED,
+        transform=axes.transAxes,
+        ha="center",
+        va="center",
+        color=QUIET,
+        fontsize=10,
+        style="italic",
+        backgroundcolor="white",
+    )

@@ -21,9 +21,15 @@ CRF = 18  # x264's constant rate factor: visually lossless
 PRESET = "veryfast"  # measured on films of bodies: files of the same size as "medium" in half the time
 # Said in the file: left unsaid, players guess the colour matrix by the size of the picture, and reds turn orange.
 BT709 = (
-    "-vf", "scale=out_color_matrix=bt709:out_range=tv", "-colorspace", "bt709", "-color_primaries", "bt709",
-    "-color_trc", "bt709",
-)  # fmt: skip
+    "-vf",
+    "scale=out_color_matrix=bt709:out_range=tv",
+    "-colorspace",
+    "bt709",
+    "-color_primaries",
+    "bt709",
+    "-color_trc",
+    "bt709",
+)
 FULL = {"No space left on device": errno.ENOSPC, "File too large": errno.EFBIG, "Disk quota exceeded": errno.EDQUOT}
 
 
@@ -47,9 +53,12 @@ def write_mp4(pictures: Iterator[Picture], path: Path, fps: float) -> None:
     errors: list[bytes] = []
     # A group of its own: Ctrl-C is for us alone.
     with subprocess.Popen(
-        _command(path, first.shape[1], first.shape[0], fps), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, process_group=0,
-    ) as ffmpeg:  # fmt: skip
+        _command(path, first.shape[1], first.shape[0], fps),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        process_group=0,
+    ) as ffmpeg:
         assert ffmpeg.stdin is not None and ffmpeg.stderr is not None
         listener = threading.Thread(target=lambda pipe: errors.append(pipe.read()), args=(ffmpeg.stderr,), daemon=True)
         listener.start()  # or a full pipe would hold it up
@@ -69,11 +78,36 @@ def _command(path: Path, width: int, height: int, fps: float) -> list[str]:
     import imageio_ffmpeg
 
     return [
-        imageio_ffmpeg.get_ffmpeg_exe(), "-y", "-v", "error", "-f", "rawvideo", "-pix_fmt", "rgb24",
-        "-s", f"{width}x{height}", "-r", f"{fps:.6f}", "-i", "-", "-an", "-c:v", "libx264", "-pix_fmt", "yuv420p",
-        "-crf", str(CRF), "-preset", PRESET, "-movflags", "+faststart", "-threads", "2", *BT709,
+        imageio_ffmpeg.get_ffmpeg_exe(),
+        "-y",
+        "-v",
+        "error",
+        "-f",
+        "rawvideo",
+        "-pix_fmt",
+        "rgb24",
+        "-s",
+        f"{width}x{height}",
+        "-r",
+        f"{fps:.6f}",
+        "-i",
+        "-",
+        "-an",
+        "-c:v",
+        "libx264",
+        "-pix_fmt",
+        "yuv420p",
+        "-crf",
+        str(CRF),
+        "-preset",
+        PRESET,
+        "-movflags",
+        "+faststart",
+        "-threads",
+        "2",
+        *BT709,
         os.path.abspath(path),  # a name that begins with - or has a colon would mean something else
-    ]  # fmt: skip
+    ]
 
 
 def _feed(ffmpeg: subprocess.Popen[bytes], first: Picture, rest: Iterator[Picture]) -> bool:

@@ -26,13 +26,31 @@ class Quality(NamedTuple):
 
 
 FAST = Quality(
-    face_rays=400_000, face_most=32, scale=2, rough=5, rim=13, fine=3, fine_samples=1_000_000, sky_rays=0, floor_rays=0,
-    coarse=2, stride=0.5,
-)  # fmt: skip
+    face_rays=400_000,
+    face_most=32,
+    scale=2,
+    rough=5,
+    rim=13,
+    fine=3,
+    fine_samples=1_000_000,
+    sky_rays=0,
+    floor_rays=0,
+    coarse=2,
+    stride=0.5,
+)
 HIGH = Quality(
-    face_rays=2_000_000, face_most=128, scale=4, rough=21, rim=34, fine=3, fine_samples=24_000_000, sky_rays=1_200_000,
-    floor_rays=900_000, coarse=1, stride=0.25,
-)  # fmt: skip
+    face_rays=2_000_000,
+    face_most=128,
+    scale=4,
+    rough=21,
+    rim=34,
+    fine=3,
+    fine_samples=24_000_000,
+    sky_rays=1_200_000,
+    floor_rays=900_000,
+    coarse=1,
+    stride=0.25,
+)
 QUALITIES = {"fast": FAST, "high": HIGH}
 
 

@@ -15,9 +15,7 @@ from visualize.quality import FAST, Quality, scattered
 CONTRAST = 0.035  # pixels that differ more than this from a neighbour are looked at again, with more rays
 
 
-def draw_voxels(
-    rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray, quality: Quality = FAST
-) -> FloatArray:
+def draw_voxels(rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray, quality: Quality = FAST) -> FloatArray:
     """One frame (D,H,W,4) as cubes over its stage (h,w,3), all in 0..1.
 
     One ray a pixel first, then more where neighbouring pixels differ: smooth borders for a fraction of the rays.

@@ -59,8 +59,9 @@ def recovery(
         note = (notes or {}).get(name)
         axes.set_title(titles[name], color=INK, fontsize=9.5, loc="left", pad=15 if notes else 5)
         if note:
-            axes.annotate(note, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points",
-                          color=QUIET, fontsize=8.5)  # fmt: skip
+            axes.annotate(
+                note, (0, 1), xytext=(0, 4), xycoords="axes fraction", textcoords="offset points", color=QUIET, fontsize=8.5
+            )
     if not checked:
         quiet(grid[0])
         mark_missing(grid[0], alone=True)
@@ -110,8 +111,9 @@ def _panel(axes: Axes, steps: Numbers, quality: Numbers, goal: float | None, hor
         axes.plot(steps[last], end, color=colour, marker="v", markersize=6, clip_on=False, gid="open", zorder=4)
 
 
-def _share(grid: Any, checked: Mapping[str, tuple[Numbers, Numbers]], horizon: float | None, goal: float | None,
-           across: int) -> None:  # fmt: skip
+def _share(
+    grid: Any, checked: Mapping[str, tuple[Numbers, Numbers]], horizon: float | None, goal: float | None, across: int
+) -> None:
     """One scale for all panels; places without a wound go, and the panels above them get the words of the axis."""
     ends = [steps.max() for steps, _ in checked.values() if len(steps)] + ([2.0 * horizon] if horizon else [])
     start = min([0.0] + [steps.min() for steps, _ in checked.values() if len(steps)])
@@ -130,8 +132,9 @@ def _share(grid: Any, checked: Mapping[str, tuple[Numbers, Numbers]], horizon: f
             axes.tick_params(labelbottom=True)
 
 
-def _key(figure: Figure, checked: Mapping[str, tuple[Numbers, Numbers]], goal: float | None, horizon: float | None,
-         title: str | None) -> None:  # fmt: skip
+def _key(
+    figure: Figure, checked: Mapping[str, tuple[Numbers, Numbers]], goal: float | None, horizon: float | None, title: str | None
+) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -146,6 +149,15 @@ def _key(figure: Figure, checked: Mapping[str, tuple[Numbers, Numbers]], goal: f
     if horizon and checked:
         signs.append(Line2D([], [], label=f"1, 2 horizons ({horizon:,g}, {2 * horizon:,g} steps)", **HORIZON_STYLE))
     figure.legend(
-        handles=signs, loc="outside upper left", ncols=max(len(signs), 1), frameon=False, fontsize=9, labelcolor=INK,
-        title=title, title_fontsize=12, alignment="left", columnspacing=1.4, handlelength=1.8,
-    )  # fmt: skip
+        handles=signs,
+        loc="outside upper left",
+        ncols=max(len(signs), 1),
+        frameon=False,
+        fontsize=9,
+        labelcolor=INK,
+        title=title,
+        title_fontsize=12,
+        alignment="left",
+        columnspacing=1.4,
+        handlelength=1.8,
+    )

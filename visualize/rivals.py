@@ -104,18 +104,32 @@ def _row(axes: Axes, place: int, row: str, dots: Mapping[str, Dot] | None, names
 def _at_the_right(axes: Axes, place: float, index: int, words: str, **options: Any) -> None:
     """Words beside the axes, in the column of a rival."""
     axes.annotate(
-        words, (1, place), xycoords=axes.get_yaxis_transform(), xytext=(34 * index + 36, 0), textcoords="offset points",
-        ha="right", va="center", color=COLOURS[index], annotation_clip=False, **options,
-    )  # fmt: skip
+        words,
+        (1, place),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(34 * index + 36, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        color=COLOURS[index],
+        annotation_clip=False,
+        **options,
+    )
 
 
 def _look(index: int) -> dict[str, Any]:
     """The first rival is filled, all others are hollow: told apart without colours too."""
     colour = COLOURS[index]
     return {
-        "color": colour, "marker": MARKERS[index], "markersize": 6.5, "linestyle": "none", "markeredgewidth": 1.5,
-        "markeredgecolor": colour, "markerfacecolor": colour if index == 0 else "white", "clip_on": False,
-    }  # fmt: skip
+        "color": colour,
+        "marker": MARKERS[index],
+        "markersize": 6.5,
+        "linestyle": "none",
+        "markeredgewidth": 1.5,
+        "markeredgecolor": colour,
+        "markerfacecolor": colour if index == 0 else "white",
+        "clip_on": False,
+    }
 
 
 def _key(figure: Figure, names: Sequence[str], reference: float | None, reference_name: str, title: str | None) -> None:
@@ -127,6 +141,15 @@ def _key(figure: Figure, names: Sequence[str], reference: float | None, referenc
         signs.append(Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (5, 3)), label=words))
     if signs or title:
         figure.legend(
-            handles=signs, loc="outside upper left", ncols=max(len(signs), 1), frameon=False, fontsize=10, labelcolor=INK,
-            title=title, title_fontsize=12, alignment="left", columnspacing=1.6, handlelength=1.6,
-        )  # fmt: skip
+            handles=signs,
+            loc="outside upper left",
+            ncols=max(len(signs), 1),
+            frameon=False,
+            fontsize=10,
+            labelcolor=INK,
+            title=title,
+            title_fontsize=12,
+            alignment="left",
+            columnspacing=1.6,
+            handlelength=1.6,
+        )

@@ -81,10 +81,13 @@ class Scene:
             self._legend.lower(bar)
         skirt = np.array([SKIRT, SKIRT, 0], np.float32)
         self.camera = fit(
-            (box[0] - skirt, box[1] + skirt) if axes else box, azimuths=azimuths, elevation=elevation,
-            size=(room.width, room.height), skirt=SKIRT if ground and not axes else 0.0,
+            (box[0] - skirt, box[1] + skirt) if axes else box,
+            azimuths=azimuths,
+            elevation=elevation,
+            size=(room.width, room.height),
+            skirt=SKIRT if ground and not axes else 0.0,
             margin=MARGIN + (axes_margin((room.width, room.height), font_size(self._size)) if axes else 0.0),
-        )  # fmt: skip
+        )
         # The glow is drawn by rays with and without OpenGL: a driver's own volumes differ from each other.
         self.renderer = "raymarch" if style == "activity" and renderer == "auto" else choose(renderer)
         self._canvas: OpenGLCanvas | None = None

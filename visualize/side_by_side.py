@@ -83,9 +83,16 @@ def side_by_side(
     boxes, box_of = _boxes(checked)
     azimuths = walk(azimuth, orbit, count, WHERE)
     options = {
-        "style": style, "size": (side, side), "azimuths": azimuths, "elevation": elevation, "background": background,
-        "renderer": renderer, "quality": quality, "axes": axes, "activity_range": activity_range,
-    }  # fmt: skip
+        "style": style,
+        "size": (side, side),
+        "azimuths": azimuths,
+        "elevation": elevation,
+        "background": background,
+        "renderer": renderer,
+        "quality": quality,
+        "axes": axes,
+        "activity_range": activity_range,
+    }
     clips = [Clip(checked[name], glows[name], shown[name], box_of[name]) for name in checked]
     with Studio(boxes, count * len(clips), options) as studio:
         page = _Page(list(checked), clips, side, studio.paper, labels)

@@ -88,9 +88,14 @@ def _draw(axes: Axes, at: Numbers, values: Numbers, mark: str) -> None:
         axes.plot(at[top], median[top], color=PEAK, marker="D", markersize=6, gid="peak", zorder=4)
         late = at[top] > at.min() + 0.7 * np.ptp(at)
         axes.annotate(
-            mark.replace("{}", f"{1 / at[top]:.3g}"), (at[top], highest[top]), xytext=(-8 if late else 8, 8),
-            textcoords="offset points", color=PEAK, fontsize=10, ha="right" if late else "left",
-        )  # fmt: skip
+            mark.replace("{}", f"{1 / at[top]:.3g}"),
+            (at[top], highest[top]),
+            xytext=(-8 if late else 8, 8),
+            textcoords="offset points",
+            color=PEAK,
+            fontsize=10,
+            ha="right" if late else "left",
+        )
         low, high = axes.get_ylim()
         axes.set_ylim(low, high * (high / low) ** 0.12)  # room for the words
     if values.shape[1] > 1:

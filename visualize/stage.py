@@ -48,8 +48,12 @@ def _pixels(camera: Camera) -> tuple[FloatArray, FloatArray]:
 def _outline(camera: Camera, box: Box) -> FloatArray:
     """Coverage (h,w) of a thin line around the floor, one pixel wide at 480."""
     (x0, y0, z), (x1, y1, _) = box
-    corners = [[x0 - SKIRT, y0 - SKIRT, z], [x1 + SKIRT, y0 - SKIRT, z], [x1 + SKIRT, y1 + SKIRT, z],
-               [x0 - SKIRT, y1 + SKIRT, z]]  # fmt: skip
+    corners = [
+        [x0 - SKIRT, y0 - SKIRT, z],
+        [x1 + SKIRT, y0 - SKIRT, z],
+        [x1 + SKIRT, y1 + SKIRT, z],
+        [x0 - SKIRT, y1 + SKIRT, z],
+    ]
     points = camera.project(np.array(corners, np.float32))
     column, row = _pixels(camera)
     half = max(camera.size[1] / 480, 0.8) / 2

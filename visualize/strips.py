@@ -23,9 +23,14 @@ class TimeStrip:
     """The strip below a film: a step counter, a time line, the moments of damage, and the word of one while it's new."""
 
     def __init__(
-        self, size: tuple[int, int], paper: FloatArray, labels: Sequence[int] | None, marks: Mapping[int, str],
-        count: int, fps: float,
-    ) -> None:  # fmt: skip
+        self,
+        size: tuple[int, int],
+        paper: FloatArray,
+        labels: Sequence[int] | None,
+        marks: Mapping[int, str],
+        count: int,
+        fps: float,
+    ) -> None:
         self._size, self._paper = size, as_picture(paper)
         self._labels, self._marks, self._count = labels, marks, count
         self._shown = max(round(fps * DAMAGE_SHOWN), 1)

@@ -128,9 +128,7 @@ def skin_tracer(field: Field, camera: Camera) -> Tracer:
     return Tracer(field.density, LEVEL, camera, field.offset, field.fine)
 
 
-def draw_surface(
-    rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray, quality: Quality = FAST
-) -> FloatArray:
+def draw_surface(rgba: FloatArray, camera: Camera, stage: FloatArray, paper: FloatArray, quality: Quality = FAST) -> FloatArray:
     """One frame (D,H,W,4) as a smooth skin over its stage (h,w,3), all in 0..1, by rays in plain numpy."""
     field = build_field(rgba, camera, quality)
     trace = skin_tracer(field, camera)

@@ -60,7 +60,17 @@ def volume(
     frame = as_frame(rgba, "volume")
     filled = body_box(frame) if box is None else as_box(box, "volume")
     with Scene(
-        filled, style, quality=quality, size=size, azimuths=[azimuth], elevation=elevation,
-        background=background, renderer=renderer, ground=ground, legend=legend, axes=axes, activity_range=activity_range,
-    ) as scene:  # fmt: skip
+        filled,
+        style,
+        quality=quality,
+        size=size,
+        azimuths=[azimuth],
+        elevation=elevation,
+        background=background,
+        renderer=renderer,
+        ground=ground,
+        legend=legend,
+        axes=axes,
+        activity_range=activity_range,
+    ) as scene:
         return scene.draw(frame, activity=activity)

@@ -64,9 +64,13 @@ class CaxRunner:
         environment = {"JAX_PLATFORMS": device.type, "MALLOC_MMAP_THRESHOLD_": str(1 << 20)}
         with self._errors.open("w") as errors:
             self._process = subprocess.Popen(
-                [python, str(cax_worker.__file__), *words], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors,
-                text=True, env={**os.environ, **environment},
-            )  # fmt: skip
+                [python, str(cax_worker.__file__), *words],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                env={**os.environ, **environment},
+            )
 
     def warm_up(self) -> None:
         """Compiles both kinds of run and runs each once."""

@@ -82,9 +82,13 @@ def _calls(inputs: str, steps: int, fire_rate: float) -> dict[str, Any]:
         def __init__(self) -> None:
             self.perceive = ConvPerceive(channels, 4 * channels, kernel_size=(3, 3, 3), feature_group_count=channels, rngs=rngs)
             self.update = NCAUpdate(
-                channels, 4 * channels, tuple(w.shape[1] for w, _ in layers[:-1]), cell_dropout_rate=1 - fire_rate,
-                kernel_size=(3, 3, 3), rngs=rngs,
-            )  # fmt: skip
+                channels,
+                4 * channels,
+                tuple(w.shape[1] for w, _ in layers[:-1]),
+                cell_dropout_rate=1 - fire_rate,
+                kernel_size=(3, 3, 3),
+                rngs=rngs,
+            )
             self.perceive.conv.kernel = nnx.Param(jnp.asarray(arrays["kernel"]))
             for layer, (weight, bias) in zip(self.update.layers, layers, strict=True):
                 layer.kernel, layer.bias = nnx.Param(jnp.asarray(weight)[None, None, None]), nnx.Param(jnp.asarray(bias))

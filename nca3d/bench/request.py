@@ -96,9 +96,19 @@ class Request:
             raise InputErrors(wrong)
         curves = args.curves or args.plot is not None
         return cls(
-            chosen, args.executors, threads, repeats, args.device, not args.no_memory, args.cax, curves, args.json,
-            args.plot, args.save, plan,
-        )  # fmt: skip
+            chosen,
+            args.executors,
+            threads,
+            repeats,
+            args.device,
+            not args.no_memory,
+            args.cax,
+            curves,
+            args.json,
+            args.plot,
+            args.save,
+            plan,
+        )
 
 
 def _wrong_files(args: argparse.Namespace) -> Iterator[InputError]:

@@ -52,9 +52,15 @@ def run(asked: Asked) -> int:
         return _cube(asked, rule)
     target = chosen.body(rule)
     report = evaluate(
-        rule, target, asked.preset, horizon=asked.horizon, samples=asked.samples, random_seed=asked.random_seed,
-        executor=asked.executor, progress=True,
-    )  # fmt: skip
+        rule,
+        target,
+        asked.preset,
+        horizon=asked.horizon,
+        samples=asked.samples,
+        random_seed=asked.random_seed,
+        executor=asked.executor,
+        progress=True,
+    )
     _tell(asked, report)
     folder = asked.out or _folder(asked)
     moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None

@@ -55,7 +55,7 @@ CUBE_PRESETS = {
     "quick": CubePreset(),
     "standard": CubePreset(ALL_SPLITS, 128, lesions((0.05, 0.25, 0.5)), approx=True),
     "full": CubePreset(ALL_SPLITS, 256, lesions((0.05, 0.1, 0.25, 0.5)), approx=True),
-}  # fmt: skip
+}
 
 
 def evaluate_cube(
@@ -200,8 +200,10 @@ class _Findings:
         if len(found.kinds) > 1:  # else there is nothing to mind more than others: no figure, and not 0
             self.figures["specialisation"] = float(found.strength.mean())
         self.series["specialisation"] = {
-            "strength": found.strength.tolist(), "preferred": found.preferred.tolist(), "kinds": found.kinds,
-        }  # fmt: skip
+            "strength": found.strength.tolist(),
+            "preferred": found.preferred.tolist(),
+            "kinds": found.kinds,
+        }
 
     def hurt(self, split: str, count: int, asked: tuple[Lesion, ...]) -> None:
         """Cells zeroed at the horizon; what is said at once, after as many steps again, and if they stay dead."""
@@ -210,7 +212,12 @@ class _Findings:
         whole = judge(self.rule.answer(states), self.goals, self.right[pairs])
         for number, lesion in enumerate(asked):
             for state, said in hurt(
-                self.rule, self.asked[pairs], states, lesion, self.steps, evaluation_seed(self.random_seed, 1 + number),
+                self.rule,
+                self.asked[pairs],
+                states,
+                lesion,
+                self.steps,
+                evaluation_seed(self.random_seed, 1 + number),
                 self.executor,
             ).items():
                 judged = judge(said, self.goals, self.right[pairs])
@@ -255,10 +262,14 @@ class _Findings:
         }
         questions = self.taught.questions
         about = {
-            "questions": questions.name, "digest": questions.digest, "teacher": self.taught.teacher.id,
-            "size": list(self.rule.size), "weights": self.rule.cells.mode, "random_seed": self.random_seed,
+            "questions": questions.name,
+            "digest": questions.digest,
+            "teacher": self.taught.teacher.id,
+            "size": list(self.rule.size),
+            "weights": self.rule.cells.mode,
+            "random_seed": self.random_seed,
             "torch": torch.__version__,
-        }  # fmt: skip
+        }
         return Report(self.figures, self.spread, self.series, about)
 
 

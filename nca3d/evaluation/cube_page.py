@@ -45,8 +45,13 @@ def cube_sections(report: Report) -> list[Section]:
         Section(
             "What cells mind",
             "Cells that all learnt for themselves can come to mind different kinds of questions.",
-            [("specialisation", "The colour is the kind of question whose mean lies farthest from the mean of all; pale cells "
-                                "do the same whatever is asked.")],
+            [
+                (
+                    "specialisation",
+                    "The colour is the kind of question whose mean lies farthest from the mean of all; pale cells "
+                    "do the same whatever is asked.",
+                )
+            ],
         ),
         Section(
             "On its way",
@@ -65,7 +70,7 @@ def cube_sections(report: Report) -> list[Section]:
             ],
             _batches(report.series.get("batches", ())),
         ),
-    ]  # fmt: skip
+    ]
 
 
 def examples_html(examples: Iterable[Mapping[str, Any]]) -> str:

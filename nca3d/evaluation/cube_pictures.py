@@ -17,9 +17,11 @@ if TYPE_CHECKING:
 ACTIVITY = "activity (root mean square of a cell's features)"
 STATES = {"hurt": "read at once", "healed": "healed", "dead": "cells stay dead"}
 SPLITS = {
-    "test": "test · new questions", "compose": "compose · new combinations", "validation": "validation · held out",
+    "test": "test · new questions",
+    "compose": "compose · new combinations",
+    "validation": "validation · held out",
     "train": "train · learnt from",
-}  # fmt: skip
+}
 PAPER_AT, PERCENTILE = 0.05, 99  # strengths are shown up to the next multiple of it above this percentile
 ONE_KIND = "not drawn: all questions are of one kind, so there is none that a cell could mind more than others"
 MOST_KINDS = 8  # that have a colour
@@ -103,8 +105,10 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
             names = [f"hurt.{damage}.{round(100 * row['severity'])}.{state}.{measure}" for row in rows]
             ends = [report.intervals.get(name) or (None, None) for name in names]
             panels.setdefault(_words(damage), {})[words] = (
-                [row["severity"] for row in rows], [row.get(measure) for row in rows], *zip(*ends, strict=True)
-            )  # fmt: skip
+                [row["severity"] for row in rows],
+                [row.get(measure) for row in rows],
+                *zip(*ends, strict=True),
+            )
             found += [number for row, span in zip(rows, ends, strict=True) for number in (row.get(measure), *span)]
     known = [number for number in (*found, *references.values()) if number is not None and math.isfinite(number)]
     lowest = min(0.0, *known) if known else 0.0

@@ -73,10 +73,17 @@ def write_cube_report(
         urls[name] = data_url(picture, "image/png")
     _say("film", progress and moving is not None)
     page = render_page(
-        title=title, lead=cube_lead(report), hero=_film(folder, *moving) if moving else "", figures=report,
-        sections=cube_sections(report), pictures=urls, intervals=report.intervals, config_toml=config_toml,
-        versions={**report.about, **(versions or {})}, footer=FOOTER,
-    )  # fmt: skip
+        title=title,
+        lead=cube_lead(report),
+        hero=_film(folder, *moving) if moving else "",
+        figures=report,
+        sections=cube_sections(report),
+        pictures=urls,
+        intervals=report.intervals,
+        config_toml=config_toml,
+        versions={**report.about, **(versions or {})},
+        footer=FOOTER,
+    )
     write_file(folder / "report.html", page.encode())
     _say(str(folder / "report.html"), progress)
     return folder / "report.html"

@@ -108,9 +108,16 @@ def specialisation(total: Tensor, square: Tensor, steps: int) -> dict[str, float
 
 @torch.no_grad()
 def lyapunov(
-    rule: Rule, states: Tensor, *, steps: int = 64, random_seed: int, sample_ids: Tensor | None = None,
-    executor: str = "auto", every: int = 4, distance: float = 1e-6,
-) -> list[float | None]:  # fmt: skip
+    rule: Rule,
+    states: Tensor,
+    *,
+    steps: int = 64,
+    random_seed: int,
+    sample_ids: Tensor | None = None,
+    executor: str = "auto",
+    every: int = 4,
+    distance: float = 1e-6,
+) -> list[float | None]:
     """Finite-time Lyapunov exponent a step: does a small difference grow (> 0) or fade (< 0) under the same fire masks?
 
     λ = (1/T) Σ ln(|d_k| / |d_0|), the difference set back to |d_0| after every few steps (Benettin et al. 1980, Meccanica 15);

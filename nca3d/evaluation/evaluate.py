@@ -248,4 +248,3 @@ def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
     kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in figures.items()}
     kept.get("regeneration", {}).pop("recovered_each", None)
     return kept
-

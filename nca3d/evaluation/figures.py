@@ -55,8 +55,12 @@ class Report(dict[str, Any]):
     def to_json(self, path: str | Path | None = None) -> str:
         """Figures, spread, intervals and series as strict JSON; written to `path` too if given."""
         record = {
-            **self, "spread": self.spread, "intervals": self.intervals, "series": self.series, "about": self.about,
-        }  # fmt: skip
+            **self,
+            "spread": self.spread,
+            "intervals": self.intervals,
+            "series": self.series,
+            "about": self.about,
+        }
         text = json.dumps(record, indent=2, allow_nan=False)
         if path is not None:
             Path(path).write_text(text + "\n", encoding="utf-8")

@@ -103,10 +103,14 @@ def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[s
         step()  # what a first step of this size sets up, for good, is no part of what a step takes
         peak = _peak(step, device)
         seconds = min(_seconds(step) for _ in range(TIMES))
-        rows.append({
-            "batch": batch, "samples_a_second": round(batch / seconds, 2), "cells_a_second": round(batch * cells / seconds),
-            "memory_mib": round(peak / 2**20),
-        })  # fmt: skip
+        rows.append(
+            {
+                "batch": batch,
+                "samples_a_second": round(batch / seconds, 2),
+                "cells_a_second": round(batch * cells / seconds),
+                "memory_mib": round(peak / 2**20),
+            }
+        )
     for name, parameter in rule.named_parameters():
         parameter.requires_grad_(trained[name])
     return rows

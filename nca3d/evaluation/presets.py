@@ -70,7 +70,12 @@ PRESETS = {
         hold_steps=10_000, look_every=5, wounds=grid((0.1, 0.25)), moments=(0, 500), injuries=5, studies=STUDIES
     ),
     "full": Preset(
-        samples=16, hold_steps=30_000, look_every=5, wounds=grid((0.1, 0.25, 0.4), halves=(0.25, 0.5)), moments=(0, 500, 2000),
-        injuries=10, studies=STUDIES,
+        samples=16,
+        hold_steps=30_000,
+        look_every=5,
+        wounds=grid((0.1, 0.25, 0.4), halves=(0.25, 0.5)),
+        moments=(0, 500, 2000),
+        injuries=10,
+        studies=STUDIES,
     ),
-}  # fmt: skip
+}

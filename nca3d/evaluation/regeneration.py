@@ -89,9 +89,7 @@ def hurt(trials: Trials, bodies: Compact, wound: Wound, trial: int) -> Compact:
     body = occupied(state, rule.visible, rule.visible_kind).cpu()
     generator = torch.Generator().manual_seed(trials.seed(trial))
     damage = pools.damage.DAMAGES[wound.damage]
-    mask = damage(
-        trials.target.size, len(state), severity=wound.severity, body=body, generator=generator, **wound.options
-    )
+    mask = damage(trials.target.size, len(state), severity=wound.severity, body=body, generator=generator, **wound.options)
     return compact(pools.damage.apply(state, mask.to(state.device), rule.dead_value), rule.dead_value)
 
 

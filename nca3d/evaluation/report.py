@@ -95,9 +95,12 @@ def write_report(
     film = _film(folder, growth, heal)
     poster = data_url(portrait(growth[0][-1]), "image/png")
     record = {
-        "title": title, "figures": figures, "config": _config(config_toml), "versions": versions,
+        "title": title,
+        "figures": figures,
+        "config": _config(config_toml),
+        "versions": versions,
         "files": [film.name, *(f"{name}.png" for name in pictures)],
-    }  # fmt: skip
+    }
     clean = _strict(record)
     write_file(folder / "report.json", (json.dumps(clean, indent=2, allow_nan=False) + "\n").encode())
     page = render_page(

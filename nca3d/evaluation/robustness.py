@@ -188,4 +188,3 @@ def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
 def bounded(state: Tensor, limit: float = 10.0) -> Tensor:
     """Foreign cells may shout, not break the arithmetic: values within ±limit, and no NaN."""
     return state.nan_to_num(0.0).clamp(-limit, limit)
-

@@ -92,9 +92,16 @@ class Story:
 
 @torch.no_grad()
 def tell(
-    rule: Rule, target: Target, steps: int, cuts: Sequence[Cut] = (), *, every: int | None = None, random_seed: int = 0,
-    executor: str = "auto", progress: bool = False,
-) -> Story:  # fmt: skip
+    rule: Rule,
+    target: Target,
+    steps: int,
+    cuts: Sequence[Cut] = (),
+    *,
+    every: int | None = None,
+    random_seed: int = 0,
+    executor: str = "auto",
+    progress: bool = False,
+) -> Story:
     """Live a life from the seed on and keep its pictures, one at a time: memory is that of the pictures.
 
     Args:

@@ -20,10 +20,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 HEADLINES = (
-    "grow_iou", "grow_colour_error", "grow_label_accuracy", "hold_iou_1000", "heal_iou.half_space", "heal_iou.sphere",
-    "heal_iou.random_cells", "steps_held", "regeneration.recovered_small", "regeneration.recovered_half_space",
+    "grow_iou",
+    "grow_colour_error",
+    "grow_label_accuracy",
+    "hold_iou_1000",
+    "heal_iou.half_space",
+    "heal_iou.sphere",
+    "heal_iou.random_cells",
+    "steps_held",
+    "regeneration.recovered_small",
+    "regeneration.recovered_half_space",
     "emergence.lyapunov",
-)  # fmt: skip
+)
 """The figures of a body that a comparison draws, where at least one report has them."""
 
 CUBE_HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
@@ -126,9 +134,15 @@ def study_page(report: Report, pictures: Mapping[str, bytes]) -> str:
     )
     portrait = still_html(urls["portrait"], "the grown body") if "portrait" in urls else ""
     return render_page(
-        title=title, lead=lead, figures=report, sections=_sections(report, urls), pictures=urls, hero=portrait,
-        versions=about, intervals=report.intervals,
-    )  # fmt: skip
+        title=title,
+        lead=lead,
+        figures=report,
+        sections=_sections(report, urls),
+        pictures=urls,
+        hero=portrait,
+        versions=about,
+        intervals=report.intervals,
+    )
 
 
 def _sections(report: Report, urls: Mapping[str, str]) -> list[Section]:
@@ -155,7 +169,7 @@ def _sections(report: Report, urls: Mapping[str, str]) -> list[Section]:
             "Grown and held in a world other than that of training; with 95 % bootstrap intervals.",
             [("robustness", "The line is the same trial with nothing changed.")],
         ),
-    ]  # fmt: skip
+    ]
     if "emergence" in report:
         found.append(Section("Emergence", "What the pattern is and how it moves.", [], _emergence(report)))
     if "laws" in report:
@@ -164,9 +178,7 @@ def _sections(report: Report, urls: Mapping[str, str]) -> list[Section]:
 
 
 def _emergence(report: Report) -> dict[str, str]:
-    return {
-        f"{_words(name)}: {EXPLANATIONS.get(name, '')}": shown(value) for name, value in report["emergence"].items()
-    }
+    return {f"{_words(name)}: {EXPLANATIONS.get(name, '')}": shown(value) for name, value in report["emergence"].items()}
 
 
 def _words(name: str) -> str:

@@ -55,20 +55,23 @@ class Trials:
         """So many steps, unseen."""
         if not steps:
             return state
-        state = rollout(
-            self.rule, state, steps, random_seed=self.seed(trial), first_step=first_step, executor=self.executor
-        )
+        state = rollout(self.rule, state, steps, random_seed=self.seed(trial), first_step=first_step, executor=self.executor)
         self.report(steps)
         return state
 
-    def watch(
-        self, state: Compact, steps: int, trial: int, *, first_step: int = 0, every: int = 1
-    ) -> tuple[Compact, Watch]:
+    def watch(self, state: Compact, steps: int, trial: int, *, first_step: int = 0, every: int = 1) -> tuple[Compact, Watch]:
         """So many steps, each looked at, or every few."""
         return watch(
-            self.rule, state, self.target, steps, random_seed=self.seed(trial), first_step=first_step,
-            executor=self.executor, every=every, report=self.report,
-        )  # fmt: skip
+            self.rule,
+            state,
+            self.target,
+            steps,
+            random_seed=self.seed(trial),
+            first_step=first_step,
+            executor=self.executor,
+            every=every,
+            report=self.report,
+        )
 
     def look(self, state: Compact) -> Watch:
         """The figures of states as they are."""

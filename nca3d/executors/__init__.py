@@ -23,9 +23,7 @@ from nca3d.rules.cell import Rule
 _dense_in_torch = EveryCell(dense.run, dense.step_bytes)
 
 
-def run_dense(
-    rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
-) -> Tensor | Compact:  # fmt: skip
+def run_dense(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
     """Every cell of the lattice, in compiled code where it knows the rule, else as `dense.py` has it."""
     run = event.run_every_cell if event.compiled_fits(rule, state) else _dense_in_torch
     return run(rule, state, draw, start, stop, memory)

@@ -122,9 +122,14 @@ class ApproxReport:
 
 @torch.no_grad()
 def report(
-    rule: Rule, state: Tensor, steps: int, *, activity_threshold: float = THRESHOLD, inputs: Tensor | Told | None = None,
+    rule: Rule,
+    state: Tensor,
+    steps: int,
+    *,
+    activity_threshold: float = THRESHOLD,
+    inputs: Tensor | Told | None = None,
     random_seed: int = 0,
-) -> ApproxReport:  # fmt: skip
+) -> ApproxReport:
     """Run the same steps densely and approximately, without dropout.
 
     Args:

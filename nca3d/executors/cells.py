@@ -82,9 +82,16 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rule: GMLPRule, clock: Clock, keep: bool, firing: Tensor, rows: Tensor, front: Tensor | None,
-        outside: Tensor, *own: Tensor,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        rule: GMLPRule,
+        clock: Clock,
+        keep: bool,
+        firing: Tensor,
+        rows: Tensor,
+        front: Tensor | None,
+        outside: Tensor,
+        *own: Tensor,
+    ) -> Tensor:
         device = rows.device.type
         ctx.rule, ctx.clock = rule, clock
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
@@ -174,9 +181,15 @@ def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tens
 
 
 def _block(
-    rule: GMLPRule, dtype: torch.dtype | None, cells: slice, rows: Tensor, seen: Tensor, firing: Tensor, kept: Tensor | None,
+    rule: GMLPRule,
+    dtype: torch.dtype | None,
+    cells: slice,
+    rows: Tensor,
+    seen: Tensor,
+    firing: Tensor,
+    kept: Tensor | None,
     part: dict[str, Tensor],
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """Some cells after the step: rows (n, B, F + M), seen (n, B, 7·F + E), firing (n, B, 1)."""
     memory = rows[..., rule.features :]
     with torch.autocast(rows.device.type, dtype=dtype, enabled=dtype is not None):

@@ -21,14 +21,29 @@ from nca3d.rules.gmlp import GMLPRule
 _P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 
 LINEARS = (
-    "enter", "split", "widen", "narrow", "reset_in", "reset_of", "update_in", "update_of", "candidate_in", "candidate_of",
-    "recall", "last", "around", "look", "weigh", "across",
-)  # fmt: skip
+    "enter",
+    "split",
+    "widen",
+    "narrow",
+    "reset_in",
+    "reset_of",
+    "update_in",
+    "update_of",
+    "candidate_in",
+    "candidate_of",
+    "recall",
+    "last",
+    "around",
+    "look",
+    "weigh",
+    "across",
+)
 SLOTS = (
     *(f"{name}{part}" for name in LINEARS for part in ("", "_bias")),
     *(f"{name}_{part}" for name in ("seen", "gate", "last") for part in ("scale", "shift")),
-    "positions", "positions_bias",
-)  # fmt: skip
+    "positions",
+    "positions_bias",
+)
 """A cell's weights in the order of gmlp.h."""
 
 
@@ -40,13 +55,37 @@ class _Cube(ctypes.Structure):
     """`Cube` of gmlp.h, field by field."""
 
     _fields_ = (
-        ("cells", _N), ("batch", _N), ("features", _N), ("memory", _N), ("external", _N), ("widened", _N), ("front", _N),
-        ("start", _N), ("count", _N), ("reach", _N),
-        ("mixing", _I), ("leaky", _I), ("half", _I), ("shared", _I), ("assign", _I), ("learns", _I), ("step_size", _D),
-        ("neighbours", _P), ("weights", _P * len(SLOTS)), ("into_weights", _P * len(SLOTS)), ("fire", _P),
-        ("x", _P), ("face", _P), ("outside", _P), ("after", _P),
-        ("into_after", _P), ("into_x", _P), ("into_face", _P), ("into_outside", _P), ("near", _P),
-    )  # fmt: skip
+        ("cells", _N),
+        ("batch", _N),
+        ("features", _N),
+        ("memory", _N),
+        ("external", _N),
+        ("widened", _N),
+        ("front", _N),
+        ("start", _N),
+        ("count", _N),
+        ("reach", _N),
+        ("mixing", _I),
+        ("leaky", _I),
+        ("half", _I),
+        ("shared", _I),
+        ("assign", _I),
+        ("learns", _I),
+        ("step_size", _D),
+        ("neighbours", _P),
+        ("weights", _P * len(SLOTS)),
+        ("into_weights", _P * len(SLOTS)),
+        ("fire", _P),
+        ("x", _P),
+        ("face", _P),
+        ("outside", _P),
+        ("after", _P),
+        ("into_after", _P),
+        ("into_x", _P),
+        ("into_face", _P),
+        ("into_outside", _P),
+        ("near", _P),
+    )
 
 
 def fits(rule: GMLPRule, rows: Tensor, dtype: torch.dtype | None) -> bool:
@@ -65,9 +104,13 @@ def _code(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
     if code is None:
         return None
     for name, result, arguments in (
-        ("gmlp_forward", _I, (_P, _I)), ("gmlp_backward", _I, (_P, _I)), ("gmlp_turn", None, (_P, _N, _N, _P)),
-        ("gmlp_huge_pages", None, (_P, _N)), ("gmlp_chunk", _N, ()), ("gmlp_bytes", _N, ()),
-    ):  # fmt: skip
+        ("gmlp_forward", _I, (_P, _I)),
+        ("gmlp_backward", _I, (_P, _I)),
+        ("gmlp_turn", None, (_P, _N, _N, _P)),
+        ("gmlp_huge_pages", None, (_P, _N)),
+        ("gmlp_chunk", _N, ()),
+        ("gmlp_bytes", _N, ()),
+    ):
         function = getattr(code, name)
         function.restype, function.argtypes = result, arguments
     assert code.gmlp_bytes() == ctypes.sizeof(_Cube)
@@ -78,9 +121,17 @@ class Step:
     """One step of a block of cells: the arguments of compiled code, and the tensors that they point into."""
 
     def __init__(
-        self, rule: GMLPRule, half: bool, rows: Tensor, cells: slice, fires: Tensor | None, number: int, x: Tensor,
-        front: Tensor | None, outside: Tensor | None,
-    ) -> None:  # fmt: skip
+        self,
+        rule: GMLPRule,
+        half: bool,
+        rows: Tensor,
+        cells: slice,
+        fires: Tensor | None,
+        number: int,
+        x: Tensor,
+        front: Tensor | None,
+        outside: Tensor | None,
+    ) -> None:
         depth, height, width = rule.size
         table = rule.neighbours.to(torch.int32).contiguous()
         self.kept: list[Any] = [table]
@@ -88,13 +139,27 @@ class Step:
         if rows.shape[1] <= FEW and not half and self.code is not None and self.code.lanes() == 2 * FEW:
             self.code = _code(rows.dtype, narrow=True) or self.code
         self.c = _Cube(
-            cells=rule.cells.cells, batch=rows.shape[1], features=rule.features, memory=rule.memory, external=rule.external,
-            widened=rule.widened, front=height * width, start=cells.start, count=cells.stop - cells.start,
-            reach=height * width if depth > 1 else width if height > 1 else 1, mixing=rule.mixing, leaky=rule.preset == "cube",
-            half=half, shared=rule.cells.mode == "shared", step_size=rule.step_size, neighbours=table.data_ptr(),
-            fire=None if fires is None else fires[number].data_ptr(), x=x.data_ptr(), face=address(front),
+            cells=rule.cells.cells,
+            batch=rows.shape[1],
+            features=rule.features,
+            memory=rule.memory,
+            external=rule.external,
+            widened=rule.widened,
+            front=height * width,
+            start=cells.start,
+            count=cells.stop - cells.start,
+            reach=height * width if depth > 1 else width if height > 1 else 1,
+            mixing=rule.mixing,
+            leaky=rule.preset == "cube",
+            half=half,
+            shared=rule.cells.mode == "shared",
+            step_size=rule.step_size,
+            neighbours=table.data_ptr(),
+            fire=None if fires is None else fires[number].data_ptr(),
+            x=x.data_ptr(),
+            face=address(front),
             outside=address(outside),
-        )  # fmt: skip
+        )
 
     def weigh(self, weights: Mapping[str, Tensor], into: Mapping[str, Tensor] | None = None, assign: bool = False) -> None:
         """The block's weights by slot, and where what flows into them goes: written, or added to what is there."""

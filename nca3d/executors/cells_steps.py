@@ -29,9 +29,16 @@ class Steps(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rule: GMLPRule, half: bool, keep: bool, fire: Tensor, rows: Tensor, front: Tensor | None,
-        outside: Tensor | None, *own: Tensor,
-    ) -> Tensor:  # fmt: skip
+        ctx: Any,
+        rule: GMLPRule,
+        half: bool,
+        keep: bool,
+        fire: Tensor,
+        rows: Tensor,
+        front: Tensor | None,
+        outside: Tensor | None,
+        *own: Tensor,
+    ) -> Tensor:
         """Runs the steps. keep: the states between them, as somebody may ask for a gradient."""
         ctx.rule, ctx.half, ctx.shape = rule, half, rows.shape
         ctx.told_shapes = [None if part is None else part.shape for part in (front, outside)]

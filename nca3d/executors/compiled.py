@@ -18,8 +18,18 @@ from pathlib import Path
 FOLDER = Path(__file__).with_name("native")
 SOURCES = ("rows.c", "network.c", "steps.c", "gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c")
 HEADERS = ("rows.h", "half.h", "product.h", "gmlp.h", "smooth.h")
-FLAGS = ("-std=gnu11", "-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math", "-Wno-psabi",
-         "-shared", "-fPIC", "-pthread")  # fmt: skip
+FLAGS = (
+    "-std=gnu11",
+    "-O3",
+    "-march=native",
+    "-ffp-contract=fast",
+    "-fno-math-errno",
+    "-fno-trapping-math",
+    "-Wno-psabi",
+    "-shared",
+    "-fPIC",
+    "-pthread",
+)
 
 
 def build(real: str, narrow: bool = False) -> Path | None:

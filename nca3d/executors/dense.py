@@ -72,9 +72,7 @@ class _Step(torch.autograd.Function):
     """(state, which cells are alive) -> the same after one step."""
 
     @staticmethod
-    def forward(
-        ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def forward(ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         device = state.device.type
         ctx.network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
@@ -140,9 +138,7 @@ def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
         field = state
         if kernel is not None:
             # One convolution for each kernel: three with C outputs take a fifth of the time of one with 3·C.
-            field = F.conv3d(image, _depthwise(rule, kernel), padding=border, groups=rule.channels).permute(
-                0, 2, 3, 4, 1
-            )
+            field = F.conv3d(image, _depthwise(rule, kernel), padding=border, groups=rule.channels).permute(0, 2, 3, 4, 1)
         seen.append(field.reshape(-1, rule.channels))
     return seen
 

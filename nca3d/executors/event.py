@@ -46,9 +46,7 @@ PART, MOST_PARTS = 16_384, 32
 """Rows times steps that are worth a part of their own, some ten milliseconds of work, and how many parts there are at most."""
 
 
-def run(
-    rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
-) -> Tensor | Compact:  # fmt: skip
+def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
     """Steps start .. stop−1.
 
     Args:
@@ -71,9 +69,7 @@ def run(
         return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
-def run_every_cell(
-    rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
-) -> Tensor | Compact:  # fmt: skip
+def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
     """The dense executor in compiled code: the same steps, but every cell of the lattice has a row and keeps it."""
     if isinstance(state, Compact):
         whole = run_every_cell(rule, dense(state, rule.dead_value), draw, start, stop, memory)
@@ -136,9 +132,7 @@ def _seen(rule: Rule, state: Tensor) -> Compact:
     return gather(state, there.flatten().nonzero().squeeze(1))
 
 
-def _run(
-    rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, fixed: bool = False
-) -> Compact:  # fmt: skip
+def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, fixed: bool = False) -> Compact:
     network_dtype = _network_dtype(state.values)
     native = compiled_fits(rule, state)
     backend = NativeRows if rows_native.available(state.values) else TorchRows

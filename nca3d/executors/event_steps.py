@@ -47,7 +47,7 @@ class Part:
     @staticmethod
     def backward(
         parts: list[Part], steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
-    ) -> list[Tensor]:  # fmt: skip
+    ) -> list[Tensor]:
         """What flows into the rows before the steps; with `further` also through what cells saw in the first of them."""
         return [_backward(part, steps, k, gradient, further) for part, k, gradient in zip(parts, kept, into, strict=True)]
 
@@ -158,9 +158,7 @@ def _backward(part: Part, steps: range, kept: list[Any], into_x: Tensor, further
     return into_x
 
 
-def _unstep(
-    part: Part, store: Store, fired: Tensor, became: Tensor | None, after: Tensor, further: bool
-) -> Tensor:  # fmt: skip
+def _unstep(part: Part, store: Store, fired: Tensor, became: Tensor | None, after: Tensor, further: bool) -> Tensor:
     """What flows into the rows of a step, given what flows into those after it; with `further` also through what cells saw."""
     rows = part.rows  # who was alive is told by who fired: `store.alive` is not asked for
     into_x = after.clone() if became is None else rows.carry_back(after, became)

@@ -31,9 +31,7 @@ class Memory:
         if isinstance(memory, int) and not isinstance(memory, bool) and memory >= 1:
             return cls(memory, budget)
         if memory not in ("auto", "keep", "recompute"):
-            raise ValueError(
-                f"memory: found {memory!r}, allowed 'auto', 'keep', 'recompute' or a segment length of 1 or more"
-            )
+            raise ValueError(f"memory: found {memory!r}, allowed 'auto', 'keep', 'recompute' or a segment length of 1 or more")
         return cls({"auto": None, "keep": 0, "recompute": 1}[str(memory)], budget)
 
     def segment(self, steps: int, step_bytes: int, kept: int = 0) -> int | None:

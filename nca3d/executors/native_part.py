@@ -27,15 +27,44 @@ class _Part(ctypes.Structure):
     """`Part` of steps.c, field by field."""
 
     _fields_ = (
-        ("lattice", _P), ("net", _P), ("sight", Sight), ("fire", Fire), ("masks", _P), ("mask_step", _N), ("first_step", _N),
-        ("alpha", _N), ("factor", _D), ("threshold", _D),
-        ("rows", _N), ("cells", _P), ("x", _P), ("alive", _P),
-        ("tape", _P), ("tape_number", _N), ("tape_room", _N), ("tape_used", _N), ("cells_at", _N), ("records", _P),
-        ("recorded_from", _N), ("turns", _P * 2), ("turns_room", _N * 2), ("turn", _I), ("space", _P), ("space_room", _N),
-        ("step", _N), ("stop", _N), ("failed", _I),
-        ("tapes", _P), ("into_x", _P), ("into_rows", _N), ("into_turns", _P * 2), ("into_room", _N * 2),
-        ("learns_kernels", _I), ("further", _I), ("fixed", _I),
-    )  # fmt: skip
+        ("lattice", _P),
+        ("net", _P),
+        ("sight", Sight),
+        ("fire", Fire),
+        ("masks", _P),
+        ("mask_step", _N),
+        ("first_step", _N),
+        ("alpha", _N),
+        ("factor", _D),
+        ("threshold", _D),
+        ("rows", _N),
+        ("cells", _P),
+        ("x", _P),
+        ("alive", _P),
+        ("tape", _P),
+        ("tape_number", _N),
+        ("tape_room", _N),
+        ("tape_used", _N),
+        ("cells_at", _N),
+        ("records", _P),
+        ("recorded_from", _N),
+        ("turns", _P * 2),
+        ("turns_room", _N * 2),
+        ("turn", _I),
+        ("space", _P),
+        ("space_room", _N),
+        ("step", _N),
+        ("stop", _N),
+        ("failed", _I),
+        ("tapes", _P),
+        ("into_x", _P),
+        ("into_rows", _N),
+        ("into_turns", _P * 2),
+        ("into_room", _N * 2),
+        ("learns_kernels", _I),
+        ("further", _I),
+        ("fixed", _I),
+    )
 
 
 def fits(rule: Rule, values: Tensor, network_dtype: torch.dtype | None) -> bool:
@@ -92,9 +121,12 @@ class NativePart(Part):
         weights = [layer.weight.detach().contiguous() for layer in layers]
         biases = [None if layer.bias is None else layer.bias.detach().contiguous() for layer in layers]
         self.c.net = self.rows.code.layers_new(
-            len(layers), widths.data_ptr(), pointers(*(w.data_ptr() for w in weights)),
-            pointers(*(None if b is None else b.data_ptr() for b in biases)), self.network.dtype == torch.bfloat16,
-        )  # fmt: skip
+            len(layers),
+            widths.data_ptr(),
+            pointers(*(w.data_ptr() for w in weights)),
+            pointers(*(None if b is None else b.data_ptr() for b in biases)),
+            self.network.dtype == torch.bfloat16,
+        )
         if not self.c.net:
             raise MemoryError("no memory for the update network")
 

@@ -51,18 +51,27 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
 class Fire(ctypes.Structure):
     """`Fire` of rows.h."""
 
-    _fields_ = (
-        ("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P)
-    )  # fmt: skip
+    _fields_ = (("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P))
 
 
 class Sight(ctypes.Structure):
     """`Sight` of rows.h."""
 
     _fields_ = (
-        ("lattice", _P), ("cells", _P), ("rows", _P), ("x", _P), ("taps", _P), ("place", _P), ("seen", _P), ("into_taps", _P),
-        ("kernels", _N), ("wide", _N), ("channels", _N), ("stride", _N), ("gradient", _I),
-    )  # fmt: skip
+        ("lattice", _P),
+        ("cells", _P),
+        ("rows", _P),
+        ("x", _P),
+        ("taps", _P),
+        ("place", _P),
+        ("seen", _P),
+        ("into_taps", _P),
+        ("kernels", _N),
+        ("wide", _N),
+        ("channels", _N),
+        ("stride", _N),
+        ("gradient", _I),
+    )
 
 
 def available(like: Tensor) -> bool:
@@ -99,10 +108,16 @@ class NativeRows(Rows):
         weakref.finalize(self, code.lattice_free, self.lattice)
         self.place = torch.tensor([*self.places, self.own[0] if self.own else -1], dtype=torch.int32)
         self.sight = Sight(
-            lattice=self.lattice, taps=self.taps.data_ptr(), into_taps=self.into_taps.data_ptr(),
-            place=self.place.data_ptr(), kernels=len(self.places),
-            wide=self.kinds * rule.channels, channels=rule.channels, stride=self.stride, gradient=self._sees_gradient(),
-        )  # fmt: skip
+            lattice=self.lattice,
+            taps=self.taps.data_ptr(),
+            into_taps=self.into_taps.data_ptr(),
+            place=self.place.data_ptr(),
+            kernels=len(self.places),
+            wide=self.kinds * rule.channels,
+            channels=rule.channels,
+            stride=self.stride,
+            gradient=self._sees_gradient(),
+        )
         self.sight_at = ctypes.addressof(self.sight)
         self.seen = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
         self.fire = Fire()
@@ -201,9 +216,16 @@ class NativeRows(Rows):
         counts = (ctypes.c_int64 * 2)()
         alpha = y.data_ptr() + self.rule.alpha * y.element_size()
         failed = self.code.mark(
-            self.lattice, store.cells.data_ptr(), alpha, store.alive.data_ptr(), near.data_ptr(), len(near), self.stride,
-            self.rule.threshold, counts,
-        )  # fmt: skip
+            self.lattice,
+            store.cells.data_ptr(),
+            alpha,
+            store.alive.data_ptr(),
+            near.data_ptr(),
+            len(near),
+            self.stride,
+            self.rule.threshold,
+            counts,
+        )
         if failed:
             raise MemoryError(f"no memory for the neighbours of {len(near)} cells")
         return Marks(near, unchanged=bool(counts[0]), open_fates=counts[1])
@@ -212,18 +234,33 @@ class NativeRows(Rows):
         cells = torch.empty(27 * marks.open_fates, dtype=torch.int32)
         fire = self._fire(draw, step)
         count = self.code.ring(
-            self.lattice, fire, store.cells.data_ptr(), store.alive.data_ptr(), marks.near.data_ptr(), len(store.cells),
-            cells.data_ptr(), len(cells),
-        )  # fmt: skip
+            self.lattice,
+            fire,
+            store.cells.data_ptr(),
+            store.alive.data_ptr(),
+            marks.near.data_ptr(),
+            len(store.cells),
+            cells.data_ptr(),
+            len(cells),
+        )
         return cells[:count]
 
     def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
         kept = torch.zeros(len(store.cells), dtype=torch.uint8)
         change, rule = change.contiguous(), self.rule
         self.code.ring_keeps(
-            self.lattice, ring.data_ptr(), store.x.data_ptr(), change.data_ptr(), len(ring), rule.alpha, rule.channels,
-            self.stride, rule.step_size, rule.threshold, kept.data_ptr(),
-        )  # fmt: skip
+            self.lattice,
+            ring.data_ptr(),
+            store.x.data_ptr(),
+            change.data_ptr(),
+            len(ring),
+            rule.alpha,
+            rule.channels,
+            self.stride,
+            rule.step_size,
+            rule.threshold,
+            kept.data_ptr(),
+        )
         return kept
 
     def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
@@ -237,9 +274,20 @@ class NativeRows(Rows):
         )
         became = torch.empty(n, dtype=torch.int32)
         self.code.grow(
-            self.lattice, store.cells.data_ptr(), y.data_ptr(), alive, near, keeps, n, self.stride, 0,
-            after.cells.data_ptr(), after.x.data_ptr(), after.alive.data_ptr(), became.data_ptr(),
-        )  # fmt: skip
+            self.lattice,
+            store.cells.data_ptr(),
+            y.data_ptr(),
+            alive,
+            near,
+            keeps,
+            n,
+            self.stride,
+            0,
+            after.cells.data_ptr(),
+            after.x.data_ptr(),
+            after.alive.data_ptr(),
+            became.data_ptr(),
+        )
         return after, became
 
     def carry_back(self, after: Tensor, became: Tensor) -> Tensor:

@@ -117,9 +117,10 @@ class TorchRows(Rows):
         x = torch.cat([torch.where(lives[:, None], y[stays], y[DEAD]), y[DEAD].expand(len(self.born), -1)])[order]
         near = torch.cat([marks.near[stays], torch.ones_like(self.born, dtype=torch.bool)])[order]
         after = Store(
-            torch.cat([store.cells[:FIRST], cells]), torch.cat([y[:FIRST], x]),
+            torch.cat([store.cells[:FIRST], cells]),
+            torch.cat([y[:FIRST], x]),
             torch.cat([near.new_zeros(FIRST), near]),
-        )  # fmt: skip
+        )
         place = torch.empty_like(order)
         place[order] = torch.arange(FIRST, FIRST + len(order), device=self.device)
         became = torch.zeros(len(store.cells), dtype=torch.int64, device=self.device)

@@ -33,9 +33,11 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
     own = rule.has_own_step() or {"forward", "perceive", "alive_mask", "pad"} & vars(rule).keys() or rule._forward_hooks
     if layers is None or own or rule.dead_value != 0:
         raise InputError(
-            "live", "rule", type(rule).__name__,
+            "live",
+            "rule",
+            type(rule).__name__,
             "a ConvRule, or a subclass that keeps its step and its network; in Jupyter nca3d.live(rule) runs any rule",
-        )  # fmt: skip
+        )
     parts: list[np.ndarray] = []
 
     def put(tensor: Tensor) -> int:

@@ -32,9 +32,16 @@ class LiveWidget(anywidget.AnyWidget):
     height = traitlets.Int(480).tag(sync=True)
 
     def __init__(
-        self, rule: Rule, size: Size, target: Target | None = None, *, title: str | None = None, random_seed: int = 0,
-        executor: str = "auto", height: int = 480,
-    ) -> None:  # fmt: skip
+        self,
+        rule: Rule,
+        size: Size,
+        target: Target | None = None,
+        *,
+        title: str | None = None,
+        random_seed: int = 0,
+        executor: str = "auto",
+        height: int = 480,
+    ) -> None:
         from visualize.viewer import source
 
         self.creature = Creature(rule, size, target, random_seed=random_seed, executor=executor)

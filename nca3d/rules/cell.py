@@ -57,9 +57,7 @@ class Rule(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if not 0 < visible < channels:
-            raise ValueError(
-                f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)"
-            )
+            raise ValueError(f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)")
         if visible_kind not in ("rgb", "classes", "signal"):
             raise ValueError(f"visible_kind: found {visible_kind!r}, allowed 'rgb', 'classes', 'signal'")
         if visible_kind == "rgb" and visible != 3:
@@ -116,9 +114,7 @@ class Rule(nn.Module, ABC):
         """Everything that every cell sees, (B, C, D, H, W) -> (B, K·C, D, H, W), kernel by kernel."""
         padded = self.pad(state)
         seen = [
-            state
-            if kernel is None
-            else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
+            state if kernel is None else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
             for kernel in self.kernels()
         ]
         return torch.cat(seen, dim=1)

@@ -43,9 +43,16 @@ class CellWeights(nn.Module):
     """
 
     def __init__(
-        self, slots: Mapping[str, Slot], cells: int, mode: Mode = "per_cell", *, types: int = 4, kind_of: Tensor | None = None,
-        rank: int = 2, generator: torch.Generator | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        slots: Mapping[str, Slot],
+        cells: int,
+        mode: Mode = "per_cell",
+        *,
+        types: int = 4,
+        kind_of: Tensor | None = None,
+        rank: int = 2,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         if mode not in MODES:
             raise ValueError(f"weights: found {mode!r}, allowed {', '.join(MODES)}")

@@ -122,15 +122,26 @@ class GMLPRule(Rule):
         self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
         self.periods = tuple(periods)
         self.options = {
-            "weights": weights, "types": types, "types_by": types_by, "rank": rank, "coarse": coarse, "embedding": embedding,
-            "adapter": adapter, "mixed": mixed,
-        }  # fmt: skip
+            "weights": weights,
+            "types": types,
+            "types_by": types_by,
+            "rank": rank,
+            "coarse": coarse,
+            "embedding": embedding,
+            "adapter": adapter,
+            "mixed": mixed,
+        }
         depth, height, width = self.size
         layers = torch.arange(depth).repeat_interleave(height * width)
         self.cells = CellWeights(
-            self._slots(), depth * height * width, weights, types=types, rank=rank, generator=generator,
+            self._slots(),
+            depth * height * width,
+            weights,
+            types=types,
+            rank=rank,
+            generator=generator,
             kind_of=layers % max(types, 1) if types_by == "layer" else None,
-        )  # fmt: skip
+        )
         if start == "carry":
             self._carry()
         self.surface = Surface(height * width, features, embedding, adapter, mixed, start == "carry", generator)
@@ -183,9 +194,7 @@ class GMLPRule(Rule):
 
     # The cell ---------------------------------------------------------------------------------------------------------
 
-    def cell(
-        self, w: Mapping[str, Tensor], seen: Tensor, memory: Tensor, kept: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def cell(self, w: Mapping[str, Tensor], seen: Tensor, memory: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """What some cells propose: seen (n, B, 7·F + E), memory (n, B, M) -> out (n, B, F), memory (n, B, M).
 
         kept: (n, B, widened), what dropout leaves of the feed-forward part, 0 or 1 / (1 − dropout); None = all.

@@ -28,9 +28,15 @@ class Surface(nn.Module):
     """
 
     def __init__(
-        self, pixels: int, features: int, embedding: int | None = None, adapter: str = "linear", mixed: bool = False,
-        carried: bool = False, generator: torch.Generator | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        pixels: int,
+        features: int,
+        embedding: int | None = None,
+        adapter: str = "linear",
+        mixed: bool = False,
+        carried: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.into = nn.Parameter(torch.randn(pixels, features, generator=generator))
         out = torch.randn(pixels, features, generator=generator) / features**0.5

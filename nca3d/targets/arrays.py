@@ -41,9 +41,7 @@ def read_array(
             array = _read_npy(file, path.stat().st_size, path)
     else:
         array = _read_npz(path, key)
-    return from_array(
-        array, size, path, path.stem, margin=margin, fit=fit, threshold=threshold, palette=palette, names=names
-    )
+    return from_array(array, size, path, path.stem, margin=margin, fit=fit, threshold=threshold, palette=palette, names=names)
 
 
 def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
@@ -53,9 +51,7 @@ def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_column, dtype = read(file)
     except (ValueError, EOFError, OSError, TypeError, SyntaxError, RecursionError, zipfile.BadZipFile) as error:
-        raise InputError(
-            where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save"
-        ) from error
+        raise InputError(where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save") from error
     if dtype.hasobject or dtype.kind not in "biuf":
         raise InputError(where, "dtype", dtype, "bool, integer or float numbers")
     need = dtype.itemsize

@@ -57,9 +57,7 @@ def _check_range(array: np.ndarray, where: object) -> None:
     bad = ~np.isfinite(array)
     if bad.any():
         first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InputError(
-            where, "values", f"{int(bad.sum())} not finite, the first at {first}", "finite numbers in 0..1"
-        )
+        raise InputError(where, "values", f"{int(bad.sum())} not finite, the first at {first}", "finite numbers in 0..1")
     if array.min() < 0 or array.max() > 1:
         found = f"{array.dtype} from {array.min():.4g} to {array.max():.4g}"
         raise InputError(where, "values", found, "0..1 for floats (use uint8 for 0..255)")
@@ -92,9 +90,7 @@ def from_array(
     if array.dtype == bool and names is None:
         names = ("empty", "body")
     if len(present(array)) >= MAX_CLASSES:  # before fitting, which takes its time over each of them
-        raise InputError(
-            where, "labels", f"{len(present(array))} different labels", f"at most {MAX_CLASSES - 1} besides 0"
-        )
+        raise InputError(where, "labels", f"{len(present(array))} different labels", f"at most {MAX_CLASSES - 1} besides 0")
     labels = fit_labels(array, size, margin, threshold, where) if fit is True else centre_in(array, size, where)
     return from_labels(labels, name, where, palette=palette, names=names)
 

@@ -17,14 +17,40 @@ from nca3d.targets.volumes import from_volume, image_volume
 from nca3d.targets.voxelise import Mesh
 
 TISSUES = (
-    "blood", "brain", "duodenum", "eye retina", "eye white", "heart", "ileum", "kidney",
-    "large intestine", "liver", "lung", "nerve", "skeleton", "spleen", "stomach",
-)  # fmt: skip
+    "blood",
+    "brain",
+    "duodenum",
+    "eye retina",
+    "eye white",
+    "heart",
+    "ileum",
+    "kidney",
+    "large intestine",
+    "liver",
+    "lung",
+    "nerve",
+    "skeleton",
+    "spleen",
+    "stomach",
+)
 """Labels 1 to 15 of the frog; those above are a handful of stray voxels."""
 TISSUE_COLOURS = (
-    "#c8323c", "#f29fc0", "#e8b04a", "#39b7c9", "#7ce0e6", "#e0244e", "#d9c94f", "#9c4a2f",
-    "#d98a3d", "#8c3b2a", "#f07f86", "#f5e96b", "#f1ead6", "#7c4fb0", "#6fb35a",
-)  # fmt: skip
+    "#c8323c",
+    "#f29fc0",
+    "#e8b04a",
+    "#39b7c9",
+    "#7ce0e6",
+    "#e0244e",
+    "#d9c94f",
+    "#9c4a2f",
+    "#d98a3d",
+    "#8c3b2a",
+    "#f07f86",
+    "#f5e96b",
+    "#f1ead6",
+    "#7c4fb0",
+    "#6fb35a",
+)
 
 
 def _examples(name: str) -> Any:
@@ -52,9 +78,7 @@ def frog(size: Size, *, margin: int = 0, threshold: float = 0.08) -> Target:
     return from_labels(labels, "frog", where, palette=[colours[label] for label in kept], names=names)
 
 
-def airplane(
-    size: Size, *, margin: int = 1, threshold: float = 0.3, colormap: str = "ice", color: Any = None
-) -> Target:
+def airplane(size: Size, *, margin: int = 1, threshold: float = 0.3, colormap: str = "ice", color: Any = None) -> Target:
     """Aeroplane: a jet with swept wings (best from 8 x 28 x 32 up)."""
     mesh = _triangles(_examples("airplane").load_airplane())
     return _mesh("airplane", mesh, size, margin, threshold, colormap, color)
@@ -105,6 +129,13 @@ def _triangles(surface: Any, orientation: str = "xyz") -> Mesh:
 
 def _mesh(name: str, mesh: Mesh, size: Size, margin: int, threshold: float, colormap: str, color: Any) -> Target:
     return from_mesh(
-        mesh, size, f"target {name!r}", name,
-        margin=margin, threshold=threshold, colormap=colormap, color=color, quiet=True,
-    )  # fmt: skip
+        mesh,
+        size,
+        f"target {name!r}",
+        name,
+        margin=margin,
+        threshold=threshold,
+        colormap=colormap,
+        color=color,
+        quiet=True,
+    )

@@ -89,9 +89,7 @@ def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
     if isinstance(name_or_path, str) and name_or_path in TARGETS:
         return TARGETS[name_or_path], f"target {name_or_path!r}", name_or_path
     if not isinstance(name_or_path, str | Path) or not str(name_or_path):
-        raise InputError(
-            "target", "name", repr(name_or_path), f"{', '.join(sorted(TARGETS))}, or a file ({_suffixes()})"
-        )
+        raise InputError("target", "name", repr(name_or_path), f"{', '.join(sorted(TARGETS))}, or a file ({_suffixes()})")
     path = Path(name_or_path)
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
     if not path.exists() and not suffix and len(path.parts) == 1:

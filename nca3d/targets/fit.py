@@ -154,9 +154,7 @@ def fit_rgba(
     alpha = rgba[..., 3]
     resample = Resampler(occupied_box(alpha > 0), spacing, size, margin, where)
     cover = resample.average(alpha)
-    colour = (
-        np.stack([resample.average(rgba[..., c] * alpha) for c in range(3)], -1) / np.maximum(cover, 1e-9)[..., None]
-    )
+    colour = np.stack([resample.average(rgba[..., c] * alpha) for c in range(3)], -1) / np.maximum(cover, 1e-9)[..., None]
     crisp = bool(((alpha == 0) | (alpha == 1)).all())
     new = (cover >= threshold - 1e-6).astype(np.float32) if crisp else cover
     return np.concatenate([np.clip(colour, 0, 1) * (new > 0)[..., None], np.clip(new, 0, 1)[..., None]], -1)

@@ -57,9 +57,7 @@ def read_mesh(
     mesh = _load(path, promised)
     if path.suffix.lower() in GLTF:
         mesh = Mesh(mesh.corners[..., [0, 2, 1]] * (1, -1, 1), mesh.colours)
-    return from_mesh(
-        mesh, size, path, path.stem, margin=margin, fill=fill, threshold=threshold, colormap=colormap, color=color
-    )
+    return from_mesh(mesh, size, path, path.stem, margin=margin, fill=fill, threshold=threshold, colormap=colormap, color=color)
 
 
 def from_mesh(

@@ -56,9 +56,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Option name -> (is it good, what is allowed); options that only one target knows are checked by that target."""
 
 
-def check_options(
-    builder: Callable[..., Any], options: dict[str, Any], where: object, more: tuple[str, ...] = ()
-) -> None:
+def check_options(builder: Callable[..., Any], options: dict[str, Any], where: object, more: tuple[str, ...] = ()) -> None:
     """Every option is one that the builder takes (its keyword parameters, and `more`) and has a value that can be.
 
     Raises:

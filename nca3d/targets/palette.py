@@ -81,9 +81,7 @@ def parse_palette(value: Any, classes: int, where: object) -> np.ndarray:
         return distinct(classes)
     if isinstance(value, str):
         if value not in COLORMAPS:
-            raise InputError(
-                where, "palette", repr(value), f"{', '.join(sorted(COLORMAPS))}{nearest(value, COLORMAPS)}"
-            )
+            raise InputError(where, "palette", repr(value), f"{', '.join(sorted(COLORMAPS))}{nearest(value, COLORMAPS)}")
         rows = colormap(value, np.linspace(0, 1, max(classes - 1, 1)))[: classes - 1]
         return np.concatenate([np.zeros((1, 3)), rows])
     if not isinstance(value, list | tuple | np.ndarray) or len(value) not in (classes, classes - 1):

@@ -24,9 +24,19 @@ from nca3d.targets.target import Target
 
 MAX_BYTES = 1 << 30
 NIFTI_TYPES = {
-    2: "u1", 4: "i2", 8: "i4", 16: "f4", 64: "f8", 256: "i1", 512: "u2", 768: "u4", 1024: "i8", 1280: "u8",
-    128: "u1", 2304: "u1",
-}  # fmt: skip
+    2: "u1",
+    4: "i2",
+    8: "i4",
+    16: "f4",
+    64: "f8",
+    256: "i1",
+    512: "u2",
+    768: "u4",
+    1024: "i8",
+    1280: "u8",
+    128: "u1",
+    2304: "u1",
+}
 
 
 @dataclass(frozen=True)
@@ -94,9 +104,18 @@ def read_volume(
     else:
         volume = _read_nifti(path)
     return from_volume(
-        volume, size, path, path.name.split(".")[0],
-        margin=margin, fit=fit, threshold=threshold, coverage=coverage, colormap=colormap, palette=palette, names=names,
-    )  # fmt: skip
+        volume,
+        size,
+        path,
+        path.name.split(".")[0],
+        margin=margin,
+        fit=fit,
+        threshold=threshold,
+        coverage=coverage,
+        colormap=colormap,
+        palette=palette,
+        names=names,
+    )
 
 
 def from_volume(
@@ -196,14 +215,10 @@ def _from_scalars(
         else map_colours(colormap, 0.25 + 0.75 * (scalars - level) / max(high - level, 1e-12))
     )
     if fit is False:
-        return from_rgba(
-            centre_in(np.concatenate([colours * body[..., None], body[..., None]], -1), size, where), name, where
-        )
+        return from_rgba(centre_in(np.concatenate([colours * body[..., None], body[..., None]], -1), size, where), name, where)
     resample = Resampler(occupied_box(body), volume.spacing, size, margin, where)
     share = resample.average(body)
-    mean = (
-        np.stack([resample.average(colours[..., c] * body) for c in range(3)], -1) / np.maximum(share, 1e-9)[..., None]
-    )
+    mean = np.stack([resample.average(colours[..., c] * body) for c in range(3)], -1) / np.maximum(share, 1e-9)[..., None]
     filled = (share >= coverage - 1e-6)[..., None]
     return from_rgba(np.concatenate([np.clip(mean, 0, 1) * filled, filled], -1), name, where)
 
@@ -272,9 +287,7 @@ def _four_bands(array: np.ndarray) -> bool:
     return array.ndim == 2 and array.shape[1] == 4
 
 
-def _of_labels(
-    image: Any, labels: np.ndarray
-) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
+def _of_labels(image: Any, labels: np.ndarray) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
     """Names and colours of the labels, from the fields that `visualize.save` writes; None for those that aren't there."""
     fields = {name: np.asarray(array) for name, array in image.field_data.items()}
     words, colours = fields.get("label_names"), fields.get("label_colours")
@@ -312,9 +325,7 @@ def _read_nifti(path: Path) -> Volume:
             need = dims[1] * dims[2] * dims[3] * bands * dtype.itemsize
             held = MAX_BYTES if packed else path.stat().st_size
             if need > MAX_BYTES or need > held or not 352 <= offset <= 1 << 20:
-                raise InputError(
-                    path, "header", f"{need:,} bytes of voxels from byte {offset:.0f}", f"at most {held:,} bytes"
-                )
+                raise InputError(path, "header", f"{need:,} bytes of voxels from byte {offset:.0f}", f"at most {held:,} bytes")
             file.read(int(offset) - 352)
             data = file.read(need)
     except (OSError, EOFError, zlib.error) as error:

@@ -156,9 +156,7 @@ def spread(colour: np.ndarray, known: np.ndarray, wanted: np.ndarray) -> np.ndar
         for axis in range(3):
             for shift in (-1, 1):
                 from_, to = [slice(None)] * 3, [slice(None)] * 3
-                from_[axis], to[axis] = (
-                    (slice(1, None), slice(None, -1)) if shift < 0 else (slice(None, -1), slice(1, None))
-                )
+                from_[axis], to[axis] = (slice(1, None), slice(None, -1)) if shift < 0 else (slice(None, -1), slice(1, None))
                 near[tuple(to)] += colour[tuple(from_)]
                 weight[tuple(to)] += known[tuple(from_)]
         new = (weight > 0) & ~known

@@ -40,9 +40,20 @@ _HOMES = {
 }
 
 __all__ = [
-    "ADAPTERS", "Adapter", "Embeddings", "Pair", "Questions", "Teacher", "embeddings_of", "load_saved_teacher", "load_teacher",
-    "read_embeddings", "read_questions", "shape_of", "write_embeddings",
-]  # fmt: skip
+    "ADAPTERS",
+    "Adapter",
+    "Embeddings",
+    "Pair",
+    "Questions",
+    "Teacher",
+    "embeddings_of",
+    "load_saved_teacher",
+    "load_teacher",
+    "read_embeddings",
+    "read_questions",
+    "shape_of",
+    "write_embeddings",
+]
 
 
 def __getattr__(name: str) -> Any:

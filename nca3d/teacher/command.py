@@ -19,9 +19,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     sets = ", ".join(shipped())
     parser.add_argument("data", metavar="DATA", help=f'JSONL of {{"question", "answer", "split"}}, or a shipped set: {sets}')
     parser.add_argument(
-        "--model", default="tfidf", metavar="NAME|FOLDER",
+        "--model",
+        default="tfidf",
+        metavar="NAME|FOLDER",
         help="tfidf, minilm (its package), or a Hugging Face model folder on this machine (default: tfidf)",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--layer", type=int, default=-1, metavar="L", help="of hidden states: 0 = word embeddings, -1 = the last (default)"
     )

@@ -21,9 +21,15 @@ from nca3d.teacher.questions import FOLDER, Pair, read_questions
 
 HEADINGS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 TURNS = (
-    "do not turn", "turn half-right", "turn right", "turn sharp-right",
-    "turn around", "turn sharp-left", "turn left", "turn half-left",
-)  # fmt: skip
+    "do not turn",
+    "turn half-right",
+    "turn right",
+    "turn sharp-right",
+    "turn around",
+    "turn sharp-left",
+    "turn left",
+    "turn half-left",
+)
 """The n-th turns by n · 45 degrees, clockwise."""
 OBJECTS = ("lamp", "kite", "key", "drum", "rope", "bell", "coin", "book", "flag", "shell", "mirror", "basket")
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")

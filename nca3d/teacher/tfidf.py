@@ -69,9 +69,12 @@ class TfidfTeacher(Teacher):
             places += own
             weights += [weight / length for weight in own.values()]
         return F.embedding_bag(
-            torch.tensor(places, dtype=torch.int64), self.components, torch.tensor(offsets), mode="sum",
+            torch.tensor(places, dtype=torch.int64),
+            self.components,
+            torch.tensor(offsets),
+            mode="sum",
             per_sample_weights=torch.tensor(weights, dtype=torch.float32),
-        )  # fmt: skip
+        )
 
 
 def words(text: str) -> list[str]:

@@ -110,9 +110,13 @@ class TransformerTeacher(Teacher):
         dtype = torch.bfloat16 if stored.endswith("bfloat16") else torch.float32
         with _quiet(), _told(self.folder, "weights", "those that config.json speaks of"):
             model, info = AutoModel.from_pretrained(
-                str(self.folder), local_files_only=True, trust_remote_code=False, use_safetensors=True, dtype=dtype,
+                str(self.folder),
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=dtype,
                 output_loading_info=True,
-            )  # fmt: skip
+            )
         missing = sorted(name for name in info["missing_keys"] if not any(word in name for word in HARMLESS))
         if missing:  # transformers would go on with random ones
             raise InputError(self.folder, "weights", f"none for {missing[0]} and {len(missing) - 1} more", "all of the model's")

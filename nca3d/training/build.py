@@ -49,9 +49,7 @@ def build_rule(config: Config, **options: Any) -> Rule:
 def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     """Raises InputError, naming the tensor, unless both have the same names and shapes."""
     for name in sorted(set(found) | set(wanted)):
-        shapes = [
-            str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, wanted)
-        ]
+        shapes = [str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, wanted)]
         if shapes[0] != shapes[1]:
             raise InputError(
                 where,

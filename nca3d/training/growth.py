@@ -41,9 +41,15 @@ class Growth:
         """A fresh rule for the target, or the one that `init` names."""
         config, target = self.config, self.target
         return build_rule(
-            config, channels=config.channels_for(target.visible), hidden=config.hidden, perception=config.perception,
-            visible=target.visible, visible_kind=target.kind, alive_threshold=config.alive_threshold, padding=config.padding,
-        )  # fmt: skip
+            config,
+            channels=config.channels_for(target.visible),
+            hidden=config.hidden,
+            perception=config.perception,
+            visible=target.visible,
+            visible_kind=target.kind,
+            alive_threshold=config.alive_threshold,
+            padding=config.padding,
+        )
 
     def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
         """None: all weights learn at one rate."""

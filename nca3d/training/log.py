@@ -42,17 +42,13 @@ class Log:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError as error:
-                raise InputError(
-                    "config", "tensorboard", "no tensorboard", "pip install 'nca3d[tensorboard]'"
-                ) from error
+                raise InputError("config", "tensorboard", "no tensorboard", "pip install 'nca3d[tensorboard]'") from error
             self.events = SummaryWriter(str(folder.path / "tensorboard"))
 
     def __enter__(self) -> Log:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self.events is not None:
             self.events.close()
 

@@ -71,10 +71,11 @@ def _in_slices(optimizer: type[torch.optim.Optimizer]) -> type[torch.optim.Optim
             part = nn.Parameter(flat[cells])
             part.grad = p.grad.reshape(-1)[cells]
             self.state[part] = {
-                **state, "step": before,
+                **state,
+                "step": before,
                 **{name: state[name].view(-1)[cells] for name in ("state1", "state2")},
                 **{name: state[name][blocks] for name in ("absmax1", "absmax2")},
-            }  # fmt: skip
+            }
             optimizer.update_step(self, group, part, gindex, pindex)  # type: ignore[attr-defined]
             state["step"] = self.state.pop(part)["step"]
 

@@ -161,9 +161,15 @@ def train_step(
 
 
 def run_moments(
-    config: Config, iteration: int, rule: Rule, states: Tensor, ids: Tensor, steps: int, twice: bool,
+    config: Config,
+    iteration: int,
+    rule: Rule,
+    states: Tensor,
+    ids: Tensor,
+    steps: int,
+    twice: bool,
     inputs: Told | None = None,
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The states that the losses look at, (T, B, C, D, H, W): the last one, after one `REST_STEPS` before it if `twice`.
 
     The graph is cut every `detach_every` steps (truncated backpropagation).
@@ -174,9 +180,17 @@ def run_moments(
     executor = "auto" if "approx" in config.executor else config.executor  # what is approximate has no gradient
     for stop in sorted(looks | cuts):
         states = rollout(
-            rule, states, stop - done, random_seed=seed, first_step=done, sample_ids=ids, inputs=inputs,
-            executor=executor, memory=config.memory, memory_budget=config.memory_budget << 20,
-        )  # fmt: skip
+            rule,
+            states,
+            stop - done,
+            random_seed=seed,
+            first_step=done,
+            sample_ids=ids,
+            inputs=inputs,
+            executor=executor,
+            memory=config.memory,
+            memory_budget=config.memory_budget << 20,
+        )
         if stop in looks:
             moments.append(states)
         if stop in cuts:

@@ -77,9 +77,7 @@ class Trainer:
         self.iteration += 1
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate(self.config, self.iteration) * group.get(PACE, 1.0)
-        outcome = train_step(
-            self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool
-        )
+        outcome = train_step(self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
         if self.average and not outcome.fault:
@@ -153,9 +151,7 @@ class Trainer:
         try:
             self.pool.load_state_dict(saved.groups["pool"])
         except ValueError as error:
-            raise InputError(
-                saved.path, "pool", error, "the pool of this config (pool_size, size, channels)"
-            ) from error
+            raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
 

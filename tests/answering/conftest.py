@@ -11,8 +11,14 @@ import pytest
 PLACES = ("front", "back", "left", "right")
 QUESTIONS = [f"what is {word} of the {thing}" for word in PLACES for thing in ("stone", "tree", "house")]
 OPTIONS = {
-    "features": 8, "memory": 4, "external": 2, "widened": 8, "preset": "cube", "start": "carry", "mixed": True,
-}  # fmt: skip
+    "features": 8,
+    "memory": 4,
+    "external": 2,
+    "widened": 8,
+    "preset": "cube",
+    "start": "carry",
+    "mixed": True,
+}
 
 
 @pytest.fixture(scope="session")
@@ -30,10 +36,23 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     os.environ["NCA3D_CACHE"] = str(place / "cache")
     try:
         config = nca3d.Config(
-            regime="answering", rule="gmlp", size=(3, 4, 4), rule_options=OPTIONS, fire_rate=0.7,
-            questions=str(place / "set.jsonl"), teacher="tfidf", teacher_width=8, iterations=3, batch=4, pool_size=4,
-            damage_count=0, report=False, log_every=1, ageing=0, out=str(place / "run"),
-        )  # fmt: skip
+            regime="answering",
+            rule="gmlp",
+            size=(3, 4, 4),
+            rule_options=OPTIONS,
+            fire_rate=0.7,
+            questions=str(place / "set.jsonl"),
+            teacher="tfidf",
+            teacher_width=8,
+            iterations=3,
+            batch=4,
+            pool_size=4,
+            damage_count=0,
+            report=False,
+            log_every=1,
+            ageing=0,
+            out=str(place / "run"),
+        )
         nca3d.train(config)
     finally:
         if before is None:

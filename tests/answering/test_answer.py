@@ -106,8 +106,11 @@ def test_bad_input_is_a_line_before_torch_loads(argv: list[str], words: list[str
     places = {"run": run, "tmp": tmp_path, "body": tmp_path / "body", "broken": tmp_path / "broken"}
     done = subprocess.run(
         [sys.executable, "-c", QUICK, "answer", *(text.format(**places) for text in argv)],
-        input="\n \n", capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        input="\n \n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     lines = done.stderr.splitlines()
     assert len(lines) == len(words)

@@ -56,8 +56,11 @@ def started(*argv: str) -> tuple[subprocess.Popen[str], Client]:
     """`nca3d serve` on a free port, once it takes requests."""
     process = subprocess.Popen(
         [sys.executable, "-m", "nca3d", "serve", *argv, "--port", "0"],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
     seen = []
     assert process.stdout is not None
     for line in process.stdout:
@@ -83,8 +86,12 @@ def test_health_says_what_is_served(server: Client, run: Path) -> None:
     assert status == 200
     uptime = told.pop("uptime")
     assert told == {
-        "status": "ok", **Cube.of_run(run).about(), "waiting": 0, "max_questions": 3, "max_length": 40,
-    }  # fmt: skip
+        "status": "ok",
+        **Cube.of_run(run).about(),
+        "waiting": 0,
+        "max_questions": 3,
+        "max_length": 40,
+    }
     assert 0 <= uptime < 3600
 
 

@@ -29,8 +29,12 @@ def test_who_is_measured():
     assert [c.name for c in contenders(SETTINGS["sparse128"])] == ["event", "event compact"]
     assert "event compact" not in [c.name for c in contenders(SETTINGS["cube"])]
     assert [c.name for c in contenders(TINY, ["dense"], cax=True)] == [
-        "textbook", "cax", "dense", "textbook bf16", "dense bf16"
-    ]  # fmt: skip
+        "textbook",
+        "cax",
+        "dense",
+        "textbook bf16",
+        "dense bf16",
+    ]
     with pytest.raises(InputErrors, match=r"--executors: found 'evnt', allowed .*did you mean 'event'"):
         contenders(TINY, ["evnt", "dense"])
 

@@ -38,8 +38,10 @@ class Looked:
 def taught(tmp_path_factory) -> Taught:
     """Forty questions whose answers have the same embeddings: a cube that carries what it is told is always right."""
     splits = ["train"] * 20 + ["test"] * 12 + ["compose"] * 8
-    lines = [{"question": f"what is {n}", "answer": f"it is {n}", "split": split, "kind": "odd" if n % 2 else "even"}
-             for n, split in enumerate(splits)]  # fmt: skip
+    lines = [
+        {"question": f"what is {n}", "answer": f"it is {n}", "split": split, "kind": "odd" if n % 2 else "even"}
+        for n, split in enumerate(splits)
+    ]
     path = tmp_path_factory.mktemp("asked") / "numbers.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)))
     return Taught.by(Looked(), read_questions(path))
@@ -63,8 +65,14 @@ def test_a_cube_that_carries_the_answer_is_always_right(taught):
     assert report["hurt.random_cells.25.healed.top1"] == 1.0 > report["hurt.random_cells.25.hurt.top1"]
     assert report["hurt.random_cells.25.dead.top1"] < 1.0
     rows = {(row["split"], row["kind"]): row["n"] for row in report.series["retrieval"]}
-    assert rows == {("test", ""): 12, ("test", "even"): 6, ("test", "odd"): 6,
-                    ("compose", ""): 8, ("compose", "even"): 4, ("compose", "odd"): 4}  # fmt: skip
+    assert rows == {
+        ("test", ""): 12,
+        ("test", "even"): 6,
+        ("test", "odd"): 6,
+        ("compose", ""): 8,
+        ("compose", "even"): 4,
+        ("compose", "odd"): 4,
+    }
     one = report.series["retrieval"][0]
     assert one["cube_low"] == pytest.approx(0.7575, abs=1e-4) and one["cube_high"] == 1.0, "12 of 12 are no certainty"
     assert report.intervals["split.test.top1"] == [one["cube_low"], one["cube_high"]]

@@ -27,13 +27,18 @@ COUNTS = {"test": (38, 80, 38, 38), "compose": (30, 160, 0, 38), "validation": (
 KNOWN = {"test": (0.72, 0.58), "compose": (0.44, 0.36), "validation": (0.75, 0.6), "train": (0.98, 0.71)}
 DAMAGES = ("half_space", "slab", "sphere", "shell", "random_cells")
 EXAMPLES = [
-    {"question": "Holding the coin, facing west, you turn right. What is your heading?",
-     "right": "Now you face north with the coin.",
-     "said": [["Now you face north with the coin.", 0.91], ["Now you face south with the coin.", 0.72], ["A ring.", 0.31]]},
-    {"question": "What is <b>a</b> & b?", "right": "A grid of cells that all follow one local rule.",
-     "said": [["A ring.", 0.41], ["A grid of cells that all follow one local rule.", 0.4], ["Twelve.", 0.33]]},
+    {
+        "question": "Holding the coin, facing west, you turn right. What is your heading?",
+        "right": "Now you face north with the coin.",
+        "said": [["Now you face north with the coin.", 0.91], ["Now you face south with the coin.", 0.72], ["A ring.", 0.31]],
+    },
+    {
+        "question": "What is <b>a</b> & b?",
+        "right": "A grid of cells that all follow one local rule.",
+        "said": [["A ring.", 0.41], ["A grid of cells that all follow one local rule.", 0.4], ["Twelve.", 0.33]],
+    },
     {"question": "Seven and five?", "right": "Twelve.", "said": [["Thirteen <i>or so</i>.", 0.66], ["Eleven.", 0.61]]},
-]  # fmt: skip
+]
 
 
 def wave(steps: int = 19) -> np.ndarray:
@@ -90,10 +95,18 @@ def cube_report(full: bool = True) -> Report:
         "batches": [{"batch": 8, "samples_a_second": 12.5, "cells_a_second": 30938, "memory_mib": 410}],
     }
     figures |= {
-        "chance": 1 / 824, "answers": 824, "cells_with_gradient": 2474 / 2475, "params": 33_103_475, "horizon": HORIZON,
-        "iterations": 4000, "training_seconds": 5230.4, "seconds_per_epoch": 87.4, "samples_a_second": 12.53,
-        "specialisation": 0.11, "approx": {"saved": 0.23, "error": float("nan")},
-    }  # fmt: skip
+        "chance": 1 / 824,
+        "answers": 824,
+        "cells_with_gradient": 2474 / 2475,
+        "params": 33_103_475,
+        "horizon": HORIZON,
+        "iterations": 4000,
+        "training_seconds": 5230.4,
+        "seconds_per_epoch": 87.4,
+        "samples_a_second": 12.53,
+        "specialisation": 0.11,
+        "approx": {"saved": 0.23, "error": float("nan")},
+    }
     return Report(figures, spread, series, {"questions": "lattice", "size": list(SIZE), "teacher": "tfidf", "digest": "4f1c"})
 
 
@@ -109,11 +122,18 @@ def records() -> list[dict[str, Any]]:
         fall = np.exp(-at / 900)
         noise = 1 + 0.08 * generator.standard_normal()
         record: dict[str, Any] = {
-            "iteration": at, "loss": (0.2 + 2 * fall) * noise, "loss_surface": (0.05 + fall) * noise,
-            "loss_internal": (0.1 + 0.4 * fall) * noise, "loss_dialogue": (0.05 + 4 * fall) * noise,
-            "loss_reconstruction": (0.02 + 0.3 * fall) * noise, "top1": float(np.clip((1 - fall) * noise, 0, 1)),
-            "top5": 0.9, "cosine": 1 - 0.8 * fall, "balance_surface": 1 + 0.3 * fall, "balance_dialogue": 1 - 0.3 * fall,
-        }  # fmt: skip
+            "iteration": at,
+            "loss": (0.2 + 2 * fall) * noise,
+            "loss_surface": (0.05 + fall) * noise,
+            "loss_internal": (0.1 + 0.4 * fall) * noise,
+            "loss_dialogue": (0.05 + 4 * fall) * noise,
+            "loss_reconstruction": (0.02 + 0.3 * fall) * noise,
+            "top1": float(np.clip((1 - fall) * noise, 0, 1)),
+            "top5": 0.9,
+            "cosine": 1 - 0.8 * fall,
+            "balance_surface": 1 + 0.3 * fall,
+            "balance_dialogue": 1 - 0.3 * fall,
+        }
         if at % 200 == 0:
             record |= {"validation_top1": 0.75 * (1 - fall), "validation_cosine": 0.8 * (1 - fall), "cells_with_gradient": 1.0}
         found.append(record)
@@ -124,9 +144,15 @@ def records() -> list[dict[str, Any]]:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("cube")
     path = write_cube_report(
-        run / "made", cube_report(), title="lattice <b>& more", activity=wave(), steps=range(19), metrics=records(),
-        config_toml='regime = "answering"\n# <script>\n', versions={"nca3d": "0", "python": "3"},
-    )  # fmt: skip
+        run / "made",
+        cube_report(),
+        title="lattice <b>& more",
+        activity=wave(),
+        steps=range(19),
+        metrics=records(),
+        config_toml='regime = "answering"\n# <script>\n',
+        versions={"nca3d": "0", "python": "3"},
+    )
     assert path == run / "made" / "report.html"
     return path.parent
 

@@ -171,8 +171,14 @@ def test_the_interval_covers_the_mean_and_narrows():
 
 def test_shares_have_wilson_intervals():
     """Against Newcombe 1998, table I, and by hand: none of n reaches up to z² / (n + z²)."""
-    for right, count, low, high in ((81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611),
-                                    (1, 29, 0.0061, 0.1718), (0, 5, 0.0, 0.4345), (5, 5, 0.5655, 1.0)):  # fmt: skip
+    for right, count, low, high in (
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0.0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+        (0, 5, 0.0, 0.4345),
+        (5, 5, 0.5655, 1.0),
+    ):
         assert wilson([1.0] * right + [0.0] * (count - right) + [None]) == pytest.approx([low, high], abs=5e-5)
     assert wilson([None]) is None
     report = Report({}, {"split.test.top1": [0.0] * 5, "split.test.cosine": [0.0] * 5})
@@ -181,9 +187,14 @@ def test_shares_have_wilson_intervals():
 
 
 TINY = Preset(
-    samples=3, hold_steps=30, late_steps=10, wounds=grid((0.25,)), moments=(0, 5), injuries=2,
+    samples=3,
+    hold_steps=30,
+    late_steps=10,
+    wounds=grid((0.25,)),
+    moments=(0, 5),
+    injuries=2,
     studies=("regeneration", "robustness", "emergence"),
-)  # fmt: skip
+)
 
 
 @pytest.fixture(scope="module")
@@ -212,8 +223,14 @@ def test_reports_come_back_from_json_and_pages_stand_alone(studied, tmp_path):
     page = (tmp_path / "study" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page.replace("data:image", "")
     assert {path.name for path in (tmp_path / "study").iterdir()} == {
-        "report.json", "report.md", "report.html", "persistence.png", "regeneration.png", "recovery.png", "robustness.png",
-    }  # fmt: skip
+        "report.json",
+        "report.md",
+        "report.html",
+        "persistence.png",
+        "regeneration.png",
+        "recovery.png",
+        "robustness.png",
+    }
     assert read_report(tmp_path / "study")["grow_iou"] == 1.0
     table, figure = compare({"one": studied, "other": again})
     assert "| grow_iou | 1.000 (1.000 – 1.000) | 1.000 (1.000 – 1.000) |" in table

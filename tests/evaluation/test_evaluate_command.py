@@ -19,20 +19,35 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (place / "set.jsonl").write_text("\n".join(map(json.dumps, lines)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NCA3D_CACHE", str(place / "cache"))
-        nca3d.train(nca3d.Config(
-            regime="answering", rule="gmlp", size=(3, 3, 3), questions=str(place / "set.jsonl"), teacher_width=4, iterations=1,
-            batch=4, pool_size=4, report=False, out=str(place / "run"), threads=1,
-            rule_options={"features": 4, "memory": 2, "external": 0, "widened": 4, "preset": "cube"},
-        ), progress=False)  # fmt: skip
+        nca3d.train(
+            nca3d.Config(
+                regime="answering",
+                rule="gmlp",
+                size=(3, 3, 3),
+                questions=str(place / "set.jsonl"),
+                teacher_width=4,
+                iterations=1,
+                batch=4,
+                pool_size=4,
+                report=False,
+                out=str(place / "run"),
+                threads=1,
+                rule_options={"features": 4, "memory": 2, "external": 0, "widened": 4, "preset": "cube"},
+            ),
+            progress=False,
+        )
     return place / "run"
 
 
-@pytest.mark.parametrize(("flags", "words"), [
-    (["--executor", "event"], "--executor: executor: found event: a cube's cells are never dead"),
-    (["--samples", "3"], "--samples: number: found 3: a cube is asked questions"),
-    (["--json", "{run}/none/a.json"], "--json: file: found"),
-    (["--out", "{run}/config.toml/here"], "--out: place: found"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--executor", "event"], "--executor: executor: found event: a cube's cells are never dead"),
+        (["--samples", "3"], "--samples: number: found 3: a cube is asked questions"),
+        (["--json", "{run}/none/a.json"], "--json: file: found"),
+        (["--out", "{run}/config.toml/here"], "--out: place: found"),
+    ],
+)
 def test_what_a_cube_is_not_asked(flags, words, run, capsys):
     assert cli.main(["evaluate", str(run), *(flag.format(run=run) for flag in flags)]) == 2
     told = capsys.readouterr()

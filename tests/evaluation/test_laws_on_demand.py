@@ -167,7 +167,7 @@ BROKEN = {
     "rule that knows its place": (lambda: PlacedRule(8, (24,)), {"translation"}),
     "rule that claims isotropic": (lambda: LeaningRule(8, (24,)), {"mirror"}),
     "rule that looks at the crowd": (lambda: CrowdRule(8, (24,)), {"executors", "locality", "batch"}),
-}  # fmt: skip
+}
 
 
 def broken(verdicts) -> set[str]:
@@ -211,11 +211,19 @@ def cube(**options):
     return nca3d.GMLPRule(**{**given, "generator": torch.Generator().manual_seed(0), **options})
 
 
-@pytest.mark.parametrize("options", [
-    {}, {"preset": "cube"}, {"preset": "cube", "start": "carry"}, {"preset": "cube", "weights": "low_rank", "fire_rate": 0.5},
-    {"preset": "cube", "periods": (1, 3)}, {"weights": "types", "dropout": 0.3}, {"preset": "cube", "coarse": 2},
-    {"preset": "cube", "weights": "shared"},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"preset": "cube"},
+        {"preset": "cube", "start": "carry"},
+        {"preset": "cube", "weights": "low_rank", "fire_rate": 0.5},
+        {"preset": "cube", "periods": (1, 3)},
+        {"weights": "types", "dropout": 0.3},
+        {"preset": "cube", "coarse": 2},
+        {"preset": "cube", "weights": "shared"},
+    ],
+)
 def test_cubes_keep_the_laws_that_speak_of_them(options):
     """On their own lattice; what can't be asked says why, and by name for the leaky preset."""
     rule = cube(**options)
@@ -262,11 +270,22 @@ def test_a_fresh_rule_is_asked_as_a_lively_copy():
     assert "does nothing yet" in by_law(idle, channels=4)["vacuum"].detail
 
 
-@pytest.mark.parametrize("make", [
-    Plain, lambda: Plain(5, reach=2), lambda: Plain(7, reach=3), lambda: Plain(isotropic=False), Symmetric, Asked, Counting,
-    lambda: Normed(train_norm()).eval(), lambda: Normed(nn.Dropout(0.3)), lambda: Plain().double(),
-    lambda: Plain(alpha=0),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make",
+    [
+        Plain,
+        lambda: Plain(5, reach=2),
+        lambda: Plain(7, reach=3),
+        lambda: Plain(isotropic=False),
+        Symmetric,
+        Asked,
+        Counting,
+        lambda: Normed(train_norm()).eval(),
+        lambda: Normed(nn.Dropout(0.3)),
+        lambda: Plain().double(),
+        lambda: Plain(alpha=0),
+    ],
+)
 def test_modules_that_keep_the_laws(make):
     verdicts = by_law(make(), size=(11, 10, 9))
     assert not broken(verdicts.values()), verdicts
@@ -311,8 +330,7 @@ def test_the_rule_given_is_never_changed(make):
     before = copy.deepcopy(rule)
     check_laws(rule, trials=2)
     assert rule.training and all(weight.requires_grad for weight in rule.parameters())
-    assert all(torch.equal(one, two) for one, two in
-               zip(rule.state_dict().values(), before.state_dict().values(), strict=True))  # fmt: skip
+    assert all(torch.equal(one, two) for one, two in zip(rule.state_dict().values(), before.state_dict().values(), strict=True))
     assert {**vars(rule), **{name: 0 for name in ("_parameters", "_buffers", "_modules")}}.keys() == vars(before).keys()
     assert getattr(rule, "calls", 0) == 0 and getattr(rule, "padding", "zeros") == "zeros"
 
@@ -332,15 +350,18 @@ class Named(nn.Module):
     def forward(self, state, *, time): ...
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: check_laws(nn.Identity()), ["Identity", "channels", "None"]),
-    (lambda: check_laws(Plain(), channels=0), ["channels", "0"]),
-    (lambda: check_laws(Plain(channels="many")), ["channels", "'many'"]),
-    (lambda: check_laws(Three(), channels=4), ["Three", "forward", "(state, fire, time)", "(state, fire_mask)"]),
-    (lambda: check_laws(Named(), channels=4), ["Named", "forward", "time"]),
-    (lambda: check_laws(Plain), ["rule", "type", "torch.nn.Module"]),
-    (lambda: check_laws(Plain(), trials=0), ["trials", "0"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: check_laws(nn.Identity()), ["Identity", "channels", "None"]),
+        (lambda: check_laws(Plain(), channels=0), ["channels", "0"]),
+        (lambda: check_laws(Plain(channels="many")), ["channels", "'many'"]),
+        (lambda: check_laws(Three(), channels=4), ["Three", "forward", "(state, fire, time)", "(state, fire_mask)"]),
+        (lambda: check_laws(Named(), channels=4), ["Named", "forward", "time"]),
+        (lambda: check_laws(Plain), ["rule", "type", "torch.nn.Module"]),
+        (lambda: check_laws(Plain(), trials=0), ["trials", "0"]),
+    ],
+)
 def test_what_does_not_fit_is_refused_in_one_line(call, words):
     with pytest.raises(InputError) as refusal:
         call()
@@ -378,17 +399,20 @@ def test_a_rule_from_a_file(tmp_path, name, trains):
     assert rule.training == trains and not broken(check_laws(rule, trials=2))
 
 
-@pytest.mark.parametrize("text, words", [
-    ("own.py", ["'own.py'", "FILE.py:NAME"]),
-    ("own.py:", ["FILE.py:NAME"]),
-    ("none.py:Mine", ["none.py", "no such file"]),
-    ("bad.py:Mine", ["bad.py", "ImportError: not here"]),
-    ("torn.py:Mine", ["torn.py", "SyntaxError"]),
-    ("own.py:Mina", ["own.py", "'Mina'", "Mine, Wide, make, fail, mine", "did you mean 'Mine'"]),
-    ("own.py:number", ["own.py", "number", "int", "torch.nn.Module"]),
-    ("own.py:Wide", ["own.py", "Wide", "TypeError", "without arguments"]),
-    ("own.py:fail", ["own.py", "fail", "ZeroDivisionError"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        ("own.py", ["'own.py'", "FILE.py:NAME"]),
+        ("own.py:", ["FILE.py:NAME"]),
+        ("none.py:Mine", ["none.py", "no such file"]),
+        ("bad.py:Mine", ["bad.py", "ImportError: not here"]),
+        ("torn.py:Mine", ["torn.py", "SyntaxError"]),
+        ("own.py:Mina", ["own.py", "'Mina'", "Mine, Wide, make, fail, mine", "did you mean 'Mine'"]),
+        ("own.py:number", ["own.py", "number", "int", "torch.nn.Module"]),
+        ("own.py:Wide", ["own.py", "Wide", "TypeError", "without arguments"]),
+        ("own.py:fail", ["own.py", "fail", "ZeroDivisionError"]),
+    ],
+)
 def test_a_file_that_does_not_do_is_refused_in_one_line(tmp_path, monkeypatch, text, words):
     monkeypatch.chdir(tmp_path)
     for name, source in {"own": FILE, "bad": "raise ImportError('not here')", "torn": "def (:"}.items():

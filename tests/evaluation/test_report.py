@@ -126,8 +126,11 @@ def test_the_page_stands_alone(folder: Path) -> None:
 def test_measures_follow_the_figures() -> None:
     found = list(measures(FIGURES))
     assert [(m.name, m.goal) for m in found] == [
-        ("Grown", 0.95), ("Held", 0.93), ("Healed, half space", 0.90), ("Healed, sphere", 0.90),
-    ]  # fmt: skip
+        ("Grown", 0.95),
+        ("Held", 0.93),
+        ("Healed, half space", 0.90),
+        ("Healed, sphere", 0.90),
+    ]
     assert "step 40" in found[0].note and "1,000 steps later" in found[1].note and "0.50" in found[2].note
     assert [m.value for m in measures({"heal_iou.sphere": 0.8})] == [0.8]
     assert not list(measures({"params": 3}))

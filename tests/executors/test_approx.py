@@ -217,12 +217,18 @@ class Stepping(nca3d.ConvRule):
         return state
 
 
-@pytest.mark.parametrize(("make", "words"), [
-    (lambda: nca3d.ConvRule(8, (24,)), "ConvRule, which has an alive mask; allowed 'event'"),
-    (lambda: Stepping(8, (24,), alive_threshold=None), "Stepping, which has a step of its own"),
-    (lambda: nca3d.ConvRule(8, (24,), alive_threshold=None), "gradients are asked for, allowed 'dense', or torch.no_grad()"),
-    (lambda: cube(dropout=0.1).train(), "drops out in training"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: nca3d.ConvRule(8, (24,)), "ConvRule, which has an alive mask; allowed 'event'"),
+        (lambda: Stepping(8, (24,), alive_threshold=None), "Stepping, which has a step of its own"),
+        (
+            lambda: nca3d.ConvRule(8, (24,), alive_threshold=None),
+            "gradients are asked for, allowed 'dense', or torch.no_grad()",
+        ),
+        (lambda: cube(dropout=0.1).train(), "drops out in training"),
+    ],
+)
 def test_what_it_cannot_do_is_refused_in_one_line(make, words):
     rule = make()
     with pytest.raises(ValueError, match=r"executor: found 'event-approx'") as error:

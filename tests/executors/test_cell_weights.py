@@ -104,8 +104,14 @@ def test_compiled_is_torch(mode, batch, monkeypatch, small_blocks):
 )
 def test_any_sizes(size, widths, batch, mixing, preset, mode):
     """Law 5, against `forward`."""
-    made = shaken(mode, size, torch.float64, **dict(zip(("features", "memory", "external", "widened"), widths, strict=True)),
-                  mixing=mixing, preset=preset)  # fmt: skip
+    made = shaken(
+        mode,
+        size,
+        torch.float64,
+        **dict(zip(("features", "memory", "external", "widened"), widths, strict=True)),
+        mixing=mixing,
+        preset=preset,
+    )
     state, told, fires = given_to(made, batch, steps=2)
     assert cells_native.fits(made, made.to_rows(state), None)
 

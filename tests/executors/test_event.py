@@ -229,9 +229,14 @@ def test_a_second_backward_pass_gives_the_same():
     assert same(first, torch.autograd.grad(out.sum(), list(rule.parameters())))
 
 
-@pytest.mark.parametrize("draw", [Draw(7, 3, torch.tensor([5, 2**31 + 1, -4]), SIZE, 0.3, 4),
-                                  Draw(7, 3, torch.arange(3), SIZE, 1.0, 4),
-                                  Draw(0, 0, torch.arange(3), SIZE, 0.5, 4, given=GIVEN)])  # fmt: skip
+@pytest.mark.parametrize(
+    "draw",
+    [
+        Draw(7, 3, torch.tensor([5, 2**31 + 1, -4]), SIZE, 0.3, 4),
+        Draw(7, 3, torch.arange(3), SIZE, 1.0, 4),
+        Draw(0, 0, torch.arange(3), SIZE, 0.5, 4, given=GIVEN),
+    ],
+)
 def test_draws_of_single_cells_are_those_of_the_mask(draw):
     cells = torch.arange(0, 3 * 7 * 6 * 8, 5)
     whole = draw.masks(0, 4).flatten(1)
@@ -255,9 +260,7 @@ def test_auto_is_a_pure_function_of_rule_and_state():
     with patch.object(event.rows_native, "available", return_value=False):
         assert choose(rule, state) == "dense"
         assert choose(rule, nca3d.seed_state(rule, (24, 24, 24))) == "event"
-    assert torch.equal(
-        nca3d.rollout(rule, state, 4), nca3d.rollout(rule, state, 4, executor=choose(rule, state))
-    )
+    assert torch.equal(nca3d.rollout(rule, state, 4), nca3d.rollout(rule, state, 4, executor=choose(rule, state)))
 
 
 MEASURE = """

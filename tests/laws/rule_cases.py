@@ -16,7 +16,6 @@ from nca3d.rules.kernels import laplacian
 SIZE = (7, 6, 8)
 
 
-
 class OwnNetwork(ConvRule):
     """An update network that no executor knows: smooth, with a layer of its own and a mixing of what is seen."""
 

@@ -49,9 +49,7 @@ def test_light_cone(name, executor, random_seed, steps):
     rule = lively(name, strength=0.5)
     size = (11, 11, 11)
     grown = rollout(rule, seed_state(rule, size), steps, random_seed=random_seed, executor=executor)
-    index = torch.stack(
-        torch.meshgrid(*(torch.arange(n) - c for n, c in zip(size, centre(size), strict=True)), indexing="ij")
-    )
+    index = torch.stack(torch.meshgrid(*(torch.arange(n) - c for n, c in zip(size, centre(size), strict=True)), indexing="ij"))
     outside = index.abs().amax(dim=0) > steps
     assert (grown[:, :, outside] == 0).all()
 
@@ -129,9 +127,9 @@ def test_isotropic_rules_mirror(executor, padding, axis):
     fire = torch.stack([fire_mask(5, t, [0, 1], size, 0.5) for t in range(4)])
     plain = rollout(rule, state, 4, fire_masks=fire, executor=executor)
     mirrored = rollout(rule, state.flip(axis), 4, fire_masks=fire.flip(axis + 1), executor=executor).flip(axis)
-    turned = rollout(
-        rule, state.transpose(2, axis), 4, fire_masks=fire.transpose(3, axis + 1), executor=executor
-    ).transpose(2, axis)
+    turned = rollout(rule, state.transpose(2, axis), 4, fire_masks=fire.transpose(3, axis + 1), executor=executor).transpose(
+        2, axis
+    )
     for other in (mirrored, turned):
         torch.testing.assert_close(other, plain, rtol=0, atol=1e-5 * float(plain.abs().max()))
 

@@ -154,13 +154,23 @@ def test_batch_independence(name, executor, random_seed):
     out = rollout(rule, together, 5, random_seed=random_seed, inputs=asked, executor=executor).detach()
     order = torch.tensor([2, 0, 1])
     other = rollout(
-        rule, together[order], 5, random_seed=random_seed, sample_ids=order, inputs=Told(*(part[order] for part in asked)),
+        rule,
+        together[order],
+        5,
+        random_seed=random_seed,
+        sample_ids=order,
+        inputs=Told(*(part[order] for part in asked)),
         executor=executor,
-    ).detach()  # fmt: skip
+    ).detach()
     alone = rollout(
-        rule, together[1:2], 5, random_seed=random_seed, sample_ids=order[2:], inputs=Told(*(part[1:2] for part in asked)),
+        rule,
+        together[1:2],
+        5,
+        random_seed=random_seed,
+        sample_ids=order[2:],
+        inputs=Told(*(part[1:2] for part in asked)),
         executor=executor,
-    ).detach()  # fmt: skip
+    ).detach()
     tolerance = 1e-5 * float(out.abs().max())
     torch.testing.assert_close(other, out[order], rtol=0, atol=tolerance)
     torch.testing.assert_close(alone, out[1:2], rtol=0, atol=tolerance)

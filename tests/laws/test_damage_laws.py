@@ -47,8 +47,14 @@ def bits(values: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=100, deadline=None)
-@given(size=SIZES, n=st.integers(1, 4), severities=st.lists(SEVERITIES, min_size=4, max_size=4), one=st.booleans(),
-       kind=st.sampled_from(KINDS), seed=st.integers(0, 2**31))  # fmt: skip
+@given(
+    size=SIZES,
+    n=st.integers(1, 4),
+    severities=st.lists(SEVERITIES, min_size=4, max_size=4),
+    one=st.booleans(),
+    kind=st.sampled_from(KINDS),
+    seed=st.integers(0, 2**31),
+)
 @example(size=(3, 3, 3), n=4, severities=[0.5, 0.5, 1.0, 0.0], one=False, kind="none", seed=0)
 def test_severity_is_the_fraction_of_the_body(name, size, n, severities, one, kind, seed):
     g = torch.Generator().manual_seed(seed)
@@ -70,8 +76,14 @@ def test_severity_is_the_fraction_of_the_body(name, size, n, severities, one, ki
 
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=20, deadline=None)
-@given(size=SIZES, n=st.integers(1, 3), channels=st.integers(1, 5), severity=SEVERITIES, seed=st.integers(0, 2**31),
-       dead=st.sampled_from([0.0, -1.5]))  # fmt: skip
+@given(
+    size=SIZES,
+    n=st.integers(1, 3),
+    channels=st.integers(1, 5),
+    severity=SEVERITIES,
+    seed=st.integers(0, 2**31),
+    dead=st.sampled_from([0.0, -1.5]),
+)
 def test_all_channels_inside_nothing_outside(name, size, n, channels, severity, seed, dead):
     g = torch.Generator().manual_seed(seed)
     state = torch.randn(n, channels, *size, generator=g)
@@ -116,8 +128,13 @@ def test_each_sample_has_its_own_centre_and_direction(name, seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), size=SIZES, n=st.integers(1, 5),
-       severity=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted), seed=st.integers(0, 2**31))  # fmt: skip
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4),
+    size=SIZES,
+    n=st.integers(1, 5),
+    severity=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted),
+    seed=st.integers(0, 2**31),
+)
 def test_drawn_damage_is_honest(names, size, n, severity, seed):
     g = torch.Generator().manual_seed(seed)
     bodies = a_body("batched", size, n, g)
@@ -132,8 +149,13 @@ def test_drawn_damage_is_honest(names, size, n, severity, seed):
 
 
 @settings(max_examples=40, deadline=None)
-@given(names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4), size=SIZES, n=st.integers(1, 3),
-       severity=st.floats(0.2, 1), seed=st.integers(0, 2**31))  # fmt: skip
+@given(
+    names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4),
+    size=SIZES,
+    n=st.integers(1, 3),
+    severity=st.floats(0.2, 1),
+    seed=st.integers(0, 2**31),
+)
 def test_composed_damage_is_the_union_and_leaves_a_cell(names, size, n, severity, seed):
     g = torch.Generator().manual_seed(seed)
     bodies = a_body("batched", size, n, g)

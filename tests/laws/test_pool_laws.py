@@ -99,8 +99,7 @@ def test_worst_is_the_seed_and_only_the_best_are_damaged(name, losses, number, d
         return masks[-1]
 
     ranked = rank(losses)
-    ready = pools.prepare(states, torch.tensor(losses), seed=seed, damage=hurt, damage_count=count,
-                          generator=gen(number))  # fmt: skip
+    ready = pools.prepare(states, torch.tensor(losses), seed=seed, damage=hurt, damage_count=count, generator=gen(number))
     assert torch.equal(states, before)
     assert ready.fresh.nonzero().flatten().tolist() == [ranked[-1]]
     assert sorted(ready.damaged.nonzero().flatten().tolist()) == sorted(ranked[:count])
@@ -119,8 +118,14 @@ def test_worst_is_the_seed_and_only_the_best_are_damaged(name, losses, number, d
 @pytest.mark.parametrize("name", [name for name in pools.damage.DAMAGES if name not in ("cube", "limb")])  # these have few
 def test_each_damaged_state_has_its_own_centre(name):
     states = torch.ones(5, CHANNELS, 9, 9, 9)
-    ready = pools.prepare(states, torch.arange(5.0), seed=torch.zeros(CHANNELS, 9, 9, 9), damage_count=4,
-                          damage=pools.damage.mixture(name, severity=0.3), generator=gen(1))  # fmt: skip
+    ready = pools.prepare(
+        states,
+        torch.arange(5.0),
+        seed=torch.zeros(CHANNELS, 9, 9, 9),
+        damage_count=4,
+        damage=pools.damage.mixture(name, severity=0.3),
+        generator=gen(1),
+    )
     wounds = ready.states[:4, 0] == 0
     assert all(int((wounds[i] ^ wounds[j]).sum()) > 20 for i in range(4) for j in range(i))
 
@@ -133,8 +138,9 @@ def test_a_turn_of_training_touches_sampled_slots_alone(number, size, data):
     batch = pool.sample(data.draw(st.integers(1, size)))
     n = len(batch.index)
     losses = torch.rand(n, generator=g)
-    ready = pools.prepare(batch.states, losses, seed=pool.seed, damage=pools.damage.mixture(["sphere", "box"]),
-                          damage_count=n // 2, generator=g)  # fmt: skip
+    ready = pools.prepare(
+        batch.states, losses, seed=pool.seed, damage=pools.damage.mixture(["sphere", "box"]), damage_count=n // 2, generator=g
+    )
     pool.replace(batch.index, ready.states, steps=4, fresh=ready.fresh)
     worst, sampled = batch.index[losses.argmax()], set(batch.index.tolist())
     assert torch.equal(pool.states[worst], seed) and int(pool.age[worst]) == 4

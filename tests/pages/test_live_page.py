@@ -237,8 +237,10 @@ def test_without_webgl_the_page_says_so_and_lives_on(page_of, axolotl, browser):
     page = context.new_page()
     troubles = []
     page.on("pageerror", lambda error: troubles.append(str(error)))
-    page.add_init_script("HTMLCanvasElement.prototype.getContext = ((own) => function (kind, ...rest) {"
-                         "return kind === 'webgl2' ? null : own.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)")  # fmt: skip  # noqa: E501
+    page.add_init_script(
+        "HTMLCanvasElement.prototype.getContext = ((own) => function (kind, ...rest) {"
+        "return kind === 'webgl2' ? null : own.call(this, kind, ...rest); })(HTMLCanvasElement.prototype.getContext)"
+    )
     page.goto(f"file://{axolotl}")
     page.wait_for_function("globalThis.creature?.last?.iou > 0.9", timeout=20_000)
     assert "WebGL2" in page.inner_text(".trouble") and not troubles

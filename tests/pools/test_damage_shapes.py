@@ -89,8 +89,9 @@ def test_opposite_halves_cover_the_body_and_meet_in_one_layer():
 def test_random_directions_are_even_on_the_sphere():
     mask = damage.half_space((7, 7, 7), 2000, severity=0.5, generator=gen())[:, 0].double()
     axis = torch.arange(-3.0, 4.0, dtype=torch.float64)
-    lean = torch.stack([(mask.sum((2, 3)) * axis).sum(1), (mask.sum((1, 3)) * axis).sum(1),
-                        (mask.sum((1, 2)) * axis).sum(1)], dim=1)  # fmt: skip
+    lean = torch.stack(
+        [(mask.sum((2, 3)) * axis).sum(1), (mask.sum((1, 3)) * axis).sum(1), (mask.sum((1, 2)) * axis).sum(1)], dim=1
+    )
     lean = lean / lean.norm(dim=1, keepdim=True)
     assert lean.mean(0).abs().max() < 0.06  # 4.6 standard errors
     assert (lean.T @ lean / 2000 - torch.eye(3) / 3).abs().max() < 0.03
@@ -278,29 +279,32 @@ def test_gradients_pass_outside_the_mask_alone():
     assert state.grad is not None and torch.equal(state.grad, (~mask).expand_as(state).float())
 
 
-@pytest.mark.parametrize("call, words", [
-    (lambda: damage.draw(["spere"], SIZE, 1), ["'spere'", "half_space", "did you mean 'sphere'"]),
-    (lambda: damage.mixture([]), ["names"]),
-    (lambda: damage.mixture("sphere", severity=(0.6, 0.2)), ["severity"]),
-    (lambda: damage.sphere(SIZE, 1, severity=1.5), ["severity", "1.5", "0..1"]),
-    (lambda: damage.sphere(SIZE, 1, severity=float("nan")), ["severity", "nan"]),
-    (lambda: damage.sphere(SIZE, 3, severity=[0.1, 0.2]), ["severity", "(3,)"]),
-    (lambda: damage.sphere(SIZE, 0, severity=0.5), ["n:", "0"]),
-    (lambda: damage.sphere((3, 3), 1, severity=0.5), ["size", "(3, 3)"]),
-    (lambda: damage.sphere((3, 0, 3), 1, severity=0.5), ["size"]),
-    (lambda: damage.sphere(SIZE, 1, severity=0.5, body=ONES.float()), ["body", "torch.float32"]),
-    (lambda: damage.sphere(SIZE, 3, severity=0.5, body=ONES.expand(2, *SIZE)), ["body", "(2, 9, 11, 13)"]),
-    (lambda: damage.sphere(SIZE, 1, severity=0.5, center=(1, 2)), ["center"]),
-    (lambda: damage.cube(SIZE, 1, severity=0.5, center=(1, 2)), ["center"]),
-    (lambda: damage.half_space(SIZE, 1, severity=0.5, direction="up"), ["direction", "'up'", "+x"]),
-    (lambda: damage.half_space(SIZE, 1, severity=0.5, direction=(0, 0, 0)), ["direction"]),
-    (lambda: damage.carve(torch.full((1, 3, 3, 3), torch.inf), severity=0.5), ["field"]),
-    (lambda: damage.compose(), ["masks"]),
-    (lambda: damage.compose(ONES[None, None], ONES[None, None, :3]), ["masks"]),
-    (lambda: damage.apply(torch.zeros(2, 3, *SIZE), torch.ones(2, 3, *SIZE, dtype=torch.bool)), ["mask"]),
-    (lambda: damage.apply(torch.zeros(1, 3, 8, 8, 8), torch.ones(1, 1, 8, 1, 8, dtype=torch.bool)), ["mask"]),
-    (lambda: damage.register("sphere")(damage.box), ["'sphere'", "not taken"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, words",
+    [
+        (lambda: damage.draw(["spere"], SIZE, 1), ["'spere'", "half_space", "did you mean 'sphere'"]),
+        (lambda: damage.mixture([]), ["names"]),
+        (lambda: damage.mixture("sphere", severity=(0.6, 0.2)), ["severity"]),
+        (lambda: damage.sphere(SIZE, 1, severity=1.5), ["severity", "1.5", "0..1"]),
+        (lambda: damage.sphere(SIZE, 1, severity=float("nan")), ["severity", "nan"]),
+        (lambda: damage.sphere(SIZE, 3, severity=[0.1, 0.2]), ["severity", "(3,)"]),
+        (lambda: damage.sphere(SIZE, 0, severity=0.5), ["n:", "0"]),
+        (lambda: damage.sphere((3, 3), 1, severity=0.5), ["size", "(3, 3)"]),
+        (lambda: damage.sphere((3, 0, 3), 1, severity=0.5), ["size"]),
+        (lambda: damage.sphere(SIZE, 1, severity=0.5, body=ONES.float()), ["body", "torch.float32"]),
+        (lambda: damage.sphere(SIZE, 3, severity=0.5, body=ONES.expand(2, *SIZE)), ["body", "(2, 9, 11, 13)"]),
+        (lambda: damage.sphere(SIZE, 1, severity=0.5, center=(1, 2)), ["center"]),
+        (lambda: damage.cube(SIZE, 1, severity=0.5, center=(1, 2)), ["center"]),
+        (lambda: damage.half_space(SIZE, 1, severity=0.5, direction="up"), ["direction", "'up'", "+x"]),
+        (lambda: damage.half_space(SIZE, 1, severity=0.5, direction=(0, 0, 0)), ["direction"]),
+        (lambda: damage.carve(torch.full((1, 3, 3, 3), torch.inf), severity=0.5), ["field"]),
+        (lambda: damage.compose(), ["masks"]),
+        (lambda: damage.compose(ONES[None, None], ONES[None, None, :3]), ["masks"]),
+        (lambda: damage.apply(torch.zeros(2, 3, *SIZE), torch.ones(2, 3, *SIZE, dtype=torch.bool)), ["mask"]),
+        (lambda: damage.apply(torch.zeros(1, 3, 8, 8, 8), torch.ones(1, 1, 8, 1, 8, dtype=torch.bool)), ["mask"]),
+        (lambda: damage.register("sphere")(damage.box), ["'sphere'", "not taken"]),
+    ],
+)
 def test_what_does_not_fit_is_refused_in_one_line(call, words):
     with pytest.raises(ValueError) as refusal:
         call()

@@ -93,10 +93,15 @@ def test_a_large_pool_is_thinned_the_same_way_each_time():
     assert figures["distance_mean"] == pytest.approx(math.sqrt(2), abs=0.02)
 
 
-@pytest.mark.parametrize("states, options", [
-    (torch.zeros(3, 4, 5, 6), {}), (torch.zeros(0, *SHAPE), {}), (torch.zeros(2, *SHAPE), {"alpha_channel": 5}),
-    (torch.zeros(2, *SHAPE), {"max_states": 0}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "states, options",
+    [
+        (torch.zeros(3, 4, 5, 6), {}),
+        (torch.zeros(0, *SHAPE), {}),
+        (torch.zeros(2, *SHAPE), {"alpha_channel": 5}),
+        (torch.zeros(2, *SHAPE), {"max_states": 0}),
+    ],
+)
 def test_what_does_not_fit_is_refused(states, options):
     with pytest.raises(ValueError, match=r"^diversity: \w+: found .*, allowed [^\n]*$"):
         pools.diversity.summary(states, **options)

@@ -89,19 +89,22 @@ def test_the_saved_state_is_flat_tensors_and_a_snapshot():
     assert all(torch.equal(saved[key], kept[key]) for key in saved)
 
 
-@pytest.mark.parametrize("field, spoil", [
-    ("age", lambda saved: saved.pop("age")),
-    ("extra", lambda saved: saved.update(extra=torch.zeros(()))),
-    ("states", lambda saved: saved.update(states=saved["states"].double())),
-    ("states", lambda saved: saved.update(states=saved["states"][:5])),
-    ("states", lambda saved: saved["states"][0].fill_(torch.nan)),
-    ("seed", lambda saved: saved["seed"].fill_(torch.inf)),
-    ("age", lambda saved: saved["age"].fill_(-1)),
-    ("age", lambda saved: saved.update(age=saved["age"].int())),
-    ("reseeded_dead", lambda saved: saved.update(reseeded_dead=3)),
-    ("generator", lambda saved: saved.update(generator=saved["generator"][:-1])),
-    ("generator", lambda saved: saved["generator"].fill_(255)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "field, spoil",
+    [
+        ("age", lambda saved: saved.pop("age")),
+        ("extra", lambda saved: saved.update(extra=torch.zeros(()))),
+        ("states", lambda saved: saved.update(states=saved["states"].double())),
+        ("states", lambda saved: saved.update(states=saved["states"][:5])),
+        ("states", lambda saved: saved["states"][0].fill_(torch.nan)),
+        ("seed", lambda saved: saved["seed"].fill_(torch.inf)),
+        ("age", lambda saved: saved["age"].fill_(-1)),
+        ("age", lambda saved: saved.update(age=saved["age"].int())),
+        ("reseeded_dead", lambda saved: saved.update(reseeded_dead=3)),
+        ("generator", lambda saved: saved.update(generator=saved["generator"][:-1])),
+        ("generator", lambda saved: saved["generator"].fill_(255)),
+    ],
+)
 def test_a_spoiled_save_is_refused_by_field_and_changes_nothing(field: str, spoil: Callable[[dict], object]):
     pool = filled()
     before, saved = pool.state_dict(), filled().state_dict()
@@ -113,32 +116,39 @@ def test_a_spoiled_save_is_refused_by_field_and_changes_nothing(field: str, spoi
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
-@pytest.mark.parametrize("field, call", [
-    ("states", lambda pool: pools.StatePool(torch.zeros(3, 4, 5, 6))),
-    ("states", lambda pool: pools.StatePool(torch.zeros(0, *SHAPE))),
-    ("states", lambda pool: pools.StatePool(states().half())),
-    ("states", lambda pool: pools.StatePool(torch.full((2, *SHAPE), torch.nan))),
-    ("seed", lambda pool: pools.StatePool(states(), seed=states())),
-    ("sample", lambda pool: pool.sample(0)),
-    ("sample", lambda pool: pool.sample(7)),
-    ("sample", lambda pool: pool.sample(2.0)),
-    ("index", lambda pool: pool.replace(torch.tensor([1, 1]), states(2))),
-    ("index", lambda pool: pool.replace(torch.tensor([0, 6]), states(2))),
-    ("index", lambda pool: pool.replace(torch.tensor([-1, 2]), states(2))),
-    ("index", lambda pool: pool.replace(torch.tensor([True, False]), states(2))),
-    ("new_states", lambda pool: pool.replace(torch.tensor([0, 1]), states(1))),
-    ("new_states", lambda pool: pool.replace(torch.tensor([0]), states(1)[..., :1])),
-    ("new_states", lambda pool: pool.replace(torch.tensor([0]), states(1).long())),
-    ("steps", lambda pool: pool.replace(torch.tensor([0]), states(1), steps=-1)),
-    ("fresh", lambda pool: pool.replace(torch.tensor([0]), states(1), fresh=torch.tensor([1]))),
-    ("ages", lambda pool: pool.replace(torch.tensor([0]), states(1), steps=1, ages=torch.tensor([1]))),
-    ("states", lambda pool: pools.prepare(states()[0], [1.0], seed=pool.seed)),
-    ("seed", lambda pool: pools.prepare(states(), torch.ones(6), seed=pool.seed[..., :1])),
-    ("losses", lambda pool: pools.prepare(states(), torch.ones(5), seed=pool.seed)),
-    ("damage_count", lambda pool: pools.prepare(states(), torch.ones(6), seed=pool.seed, damage_count=1)),
-    ("damage_count", lambda pool: pools.prepare(states(), torch.ones(6), seed=pool.seed, damage_count=6,
-                                                damage=pools.damage.mixture("box"))),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "field, call",
+    [
+        ("states", lambda pool: pools.StatePool(torch.zeros(3, 4, 5, 6))),
+        ("states", lambda pool: pools.StatePool(torch.zeros(0, *SHAPE))),
+        ("states", lambda pool: pools.StatePool(states().half())),
+        ("states", lambda pool: pools.StatePool(torch.full((2, *SHAPE), torch.nan))),
+        ("seed", lambda pool: pools.StatePool(states(), seed=states())),
+        ("sample", lambda pool: pool.sample(0)),
+        ("sample", lambda pool: pool.sample(7)),
+        ("sample", lambda pool: pool.sample(2.0)),
+        ("index", lambda pool: pool.replace(torch.tensor([1, 1]), states(2))),
+        ("index", lambda pool: pool.replace(torch.tensor([0, 6]), states(2))),
+        ("index", lambda pool: pool.replace(torch.tensor([-1, 2]), states(2))),
+        ("index", lambda pool: pool.replace(torch.tensor([True, False]), states(2))),
+        ("new_states", lambda pool: pool.replace(torch.tensor([0, 1]), states(1))),
+        ("new_states", lambda pool: pool.replace(torch.tensor([0]), states(1)[..., :1])),
+        ("new_states", lambda pool: pool.replace(torch.tensor([0]), states(1).long())),
+        ("steps", lambda pool: pool.replace(torch.tensor([0]), states(1), steps=-1)),
+        ("fresh", lambda pool: pool.replace(torch.tensor([0]), states(1), fresh=torch.tensor([1]))),
+        ("ages", lambda pool: pool.replace(torch.tensor([0]), states(1), steps=1, ages=torch.tensor([1]))),
+        ("states", lambda pool: pools.prepare(states()[0], [1.0], seed=pool.seed)),
+        ("seed", lambda pool: pools.prepare(states(), torch.ones(6), seed=pool.seed[..., :1])),
+        ("losses", lambda pool: pools.prepare(states(), torch.ones(5), seed=pool.seed)),
+        ("damage_count", lambda pool: pools.prepare(states(), torch.ones(6), seed=pool.seed, damage_count=1)),
+        (
+            "damage_count",
+            lambda pool: pools.prepare(
+                states(), torch.ones(6), seed=pool.seed, damage_count=6, damage=pools.damage.mixture("box")
+            ),
+        ),
+    ],
+)
 def test_what_does_not_fit_is_refused_before_anything_is_written(field: str, call: Callable[[pools.StatePool], object]):
     pool = filled()
     with pytest.raises(ValueError, match=rf"^pool: {field}: found .*, allowed [^\n]*$"):
@@ -149,7 +159,14 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(field: str, cal
 def test_the_body_may_be_a_function_and_the_dead_value_any_number():
     bodies = torch.zeros(2, *SHAPE[1:], dtype=torch.bool)
     bodies[:, 1] = True
-    ready = pools.prepare(states(3), [0.0, 1.0, 2.0], seed=torch.ones(SHAPE), damage_count=2, dead_value=-3.0,
-                          damage=lambda given, _: given[:, None], body=lambda hurt: bodies[: len(hurt)])  # fmt: skip
+    ready = pools.prepare(
+        states(3),
+        [0.0, 1.0, 2.0],
+        seed=torch.ones(SHAPE),
+        damage_count=2,
+        dead_value=-3.0,
+        damage=lambda given, _: given[:, None],
+        body=lambda hurt: bodies[: len(hurt)],
+    )
     assert bool((ready.states[:2, :, 1] == -3).all())
     assert torch.equal(ready.states[:2, :, ::2], states(3)[:2, :, ::2])

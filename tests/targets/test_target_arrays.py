@@ -88,12 +88,8 @@ def test_fit_scales_by_whole_numbers_exactly_both_ways(scale: int, margin: int) 
     up = from_array(small, tuple(n + 2 * margin for n in big.shape), "own", "own", fit=True, margin=margin)
     np.testing.assert_array_equal(up.values[:-1].argmax(0).numpy(), np.pad(big, margin))
     rgba = np.concatenate([rng.random((*small.shape, 3)), (small > 0)[..., None]], -1)
-    fitted = from_array(
-        rgba.repeat(scale, 0).repeat(scale, 1).repeat(scale, 2), size, "own", "o", fit=True, margin=margin
-    )
-    np.testing.assert_allclose(
-        fitted.rgba(), np.pad(rgba * (small > 0)[..., None], [(margin,) * 2] * 3 + [(0, 0)]), atol=1e-5
-    )
+    fitted = from_array(rgba.repeat(scale, 0).repeat(scale, 1).repeat(scale, 2), size, "own", "o", fit=True, margin=margin)
+    np.testing.assert_allclose(fitted.rgba(), np.pad(rgba * (small > 0)[..., None], [(margin,) * 2] * 3 + [(0, 0)]), atol=1e-5)
 
 
 def test_aspect_is_kept_when_fitted() -> None:
@@ -105,9 +101,7 @@ def test_aspect_is_kept_when_fitted() -> None:
 def test_larger_than_the_lattice_names_both_sizes(tmp_path: Path) -> None:
     path = saved(tmp_path, np.ones((4, 9, 4), np.uint8))
     for fit in ("auto", False):
-        one_line(
-            lambda fit=fit: targets.load(path, (8, 8, 8), fit=fit), "own.npy", "(4, 9, 4)", "(8, 8, 8)", "fit=True"
-        )
+        one_line(lambda fit=fit: targets.load(path, (8, 8, 8), fit=fit), "own.npy", "(4, 9, 4)", "(8, 8, 8)", "fit=True")
     assert targets.load(path, (8, 8, 8), fit=True).occupied.any()
 
 

@@ -29,9 +29,7 @@ def test_orientation_says_what_each_lattice_axis_is_in_the_source(text: str, siz
     axes = parse_orientation(text, "test")
     before = source_size(size, axes)
     coordinate = dict(zip("zyx", np.indices(before), strict=True))
-    letters = [
-        part for part in text.replace("-", " -").replace("x", "x ").replace("y", "y ").replace("z", "z ").split()
-    ]
+    letters = [part for part in text.replace("-", " -").replace("x", "x ").replace("y", "y ").replace("z", "z ").split()]
     for lattice_axis, letter in zip((2, 1, 0), letters, strict=True):  # the letters are lattice x, y, z
         turned = turn(coordinate[letter[-1]], axes)
         assert turned.shape == size

@@ -37,9 +37,7 @@ FACES = np.array(
 CUBE = CORNERS[FACES]
 
 
-def moved(
-    corners: np.ndarray, scale: tuple[float, float, float], shift: tuple[float, float, float] = (0, 0, 0)
-) -> np.ndarray:
+def moved(corners: np.ndarray, scale: tuple[float, float, float], shift: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:
     return corners * np.array(scale) + np.array(shift)
 
 
@@ -140,9 +138,7 @@ def test_a_mesh_keeps_its_own_colours(tmp_path: Path, kind: str) -> None:
 def skin_of(body: np.ndarray) -> np.ndarray:
     """Cells of a body (D, H, W) that have a free one next to them."""
     free = np.pad(~body, 1, constant_values=True)
-    return body & np.logical_or.reduce([np.roll(free, step, axis) for axis in range(3) for step in (-1, 1)])[
-        1:-1, 1:-1, 1:-1
-    ]
+    return body & np.logical_or.reduce([np.roll(free, step, axis) for axis in range(3) for step in (-1, 1)])[1:-1, 1:-1, 1:-1]
 
 
 def is_same(target: targets.Target, body: np.ndarray, tolerance: float = 0.03) -> bool:

@@ -97,8 +97,9 @@ def test_files_that_are_no_set(name, tmp_path):
 TEXT = st.text(min_size=1, max_size=20, alphabet=st.characters(codec="utf-8")).filter(str.strip)
 PAIRS = st.lists(
     st.builds(Pair, question=TEXT, answer=TEXT, split=st.sampled_from(["test", "compose", "mine_2"]), kind=st.just("")),
-    max_size=6, unique_by=lambda pair: pair.question,
-)  # fmt: skip
+    max_size=6,
+    unique_by=lambda pair: pair.question,
+)
 
 
 @given(pairs=PAIRS, ascii_only=st.booleans(), mark=st.booleans())

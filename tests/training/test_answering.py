@@ -26,10 +26,14 @@ HEADINGS = ("north", "east", "south", "west")
 def questions(tmp_path_factory) -> Path:
     """Sixteen turns of a compass: no straight line knows where one faces."""
     lines = [
-        {"question": f"face {HEADINGS[a]} and turn {b} quarters", "answer": f"you face {HEADINGS[(a + b) % 4]}",
-         "split": "validation" if (a, b) in ((0, 3), (2, 1)) else "train"}
-        for a in range(4) for b in range(4)
-    ]  # fmt: skip
+        {
+            "question": f"face {HEADINGS[a]} and turn {b} quarters",
+            "answer": f"you face {HEADINGS[(a + b) % 4]}",
+            "split": "validation" if (a, b) in ((0, 3), (2, 1)) else "train",
+        }
+        for a in range(4)
+        for b in range(4)
+    ]
     path = tmp_path_factory.mktemp("asked") / "turns.jsonl"
     path.write_text("\n".join(map(json.dumps, lines)) + "\n")
     return path
@@ -40,10 +44,27 @@ def config(questions, tmp_path, monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "cache"))
     pytest.importorskip("sklearn")
     return nca3d.Config(
-        regime="answering", rule="gmlp", size=SIZE, rule_options=CELL, questions=str(questions), teacher_width=10, batch=8,
-        pool_size=8, iterations=6, steps=(4, 5), fire_rate=0.9, learning_rate=0.002, gradient="clip", save_every=3, log_every=1,
-        pattern_every=2, report=False, out=str(tmp_path / "run"), threads=1, warmup=0,
-    )  # fmt: skip
+        regime="answering",
+        rule="gmlp",
+        size=SIZE,
+        rule_options=CELL,
+        questions=str(questions),
+        teacher_width=10,
+        batch=8,
+        pool_size=8,
+        iterations=6,
+        steps=(4, 5),
+        fire_rate=0.9,
+        learning_rate=0.002,
+        gradient="clip",
+        save_every=3,
+        log_every=1,
+        pattern_every=2,
+        report=False,
+        out=str(tmp_path / "run"),
+        threads=1,
+        warmup=0,
+    )
 
 
 def everything(run) -> dict[str, torch.Tensor]:
@@ -53,11 +74,15 @@ def everything(run) -> dict[str, torch.Tensor]:
     return {f"{group}/{name}": t for group, tensors in saved.groups.items() for name, t in tensors.items()}
 
 
-@pytest.mark.parametrize("changes", [
-    {}, {"balance": "learned", "average": 0.0, "surface_learning_rate": 10.0},
-    {"balance": "softadapt", "adapters": "alone"},
-    {"rule_options": {**CELL, "weights": "low_rank", "periods": [1, 2], "coarse": 2}, "accumulate": 2},
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"balance": "learned", "average": 0.0, "surface_learning_rate": 10.0},
+        {"balance": "softadapt", "adapters": "alone"},
+        {"rule_options": {**CELL, "weights": "low_rank", "periods": [1, 2], "coarse": 2}, "accumulate": 2},
+    ],
+)
 def test_a_resumed_cube_is_the_same_cube(config, tmp_path, changes):
     """Law 11: weights, pool, balance and order of questions."""
     straight = nca3d.train(config.replace(**changes), progress=False)
@@ -149,8 +174,20 @@ def test_each_epoch_asks_every_question_once(config):
 
 def test_it_learns_what_no_straight_line_can(config):
     """Turns of a compass add up like hours: ridge regression stays at chance on what it was fitted to, the cube does not."""
-    run = nca3d.train(config.replace(iterations=150, batch=14, pool_size=14, learning_rate=0.01, average=0.0,
-                                     damage_count=0, fire_rate=1.0, log_every=50, pattern_every=0), progress=False)  # fmt: skip
+    run = nca3d.train(
+        config.replace(
+            iterations=150,
+            batch=14,
+            pool_size=14,
+            learning_rate=0.01,
+            average=0.0,
+            damage_count=0,
+            fire_rate=1.0,
+            log_every=50,
+            pattern_every=0,
+        ),
+        progress=False,
+    )
     task = Trainer.begin(config).task
     taught, train = task.taught, task.train
     goals = run.rule.goal(taught.answers)
@@ -280,13 +317,16 @@ def fit_ridge_without(x, y, n):
     return fit_ridge(x[keep], y[keep])(x[n : n + 1])[0]
 
 
-@pytest.mark.parametrize(("changes", "words"), [
-    ({"batch": 15, "pool_size": 20}, "batch: found 15, allowed at most the 14 questions"),
-    ({"rule_options": {**CELL, "preset": "leaky"}}, "preset: found 'leaky'"),
-    ({"questions": "nowhere.jsonl"}, "nowhere.jsonl"),
-    ({"teacher": "nowhere"}, "nowhere"),
-    ({"losses": {"rgba": 1.0}}, "losses: found 'rgba'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 15, "pool_size": 20}, "batch: found 15, allowed at most the 14 questions"),
+        ({"rule_options": {**CELL, "preset": "leaky"}}, "preset: found 'leaky'"),
+        ({"questions": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"teacher": "nowhere"}, "nowhere"),
+        ({"losses": {"rgba": 1.0}}, "losses: found 'rgba'"),
+    ],
+)
 def test_bad_input_is_one_line_each(config, changes, words):
     with pytest.raises(ValueError) as error:
         nca3d.train(config.replace(**changes), progress=False)

@@ -74,10 +74,18 @@ def test_what_is_saved_comes_back(tmp_path: Path) -> None:
 def test_tensors_of_any_layout_are_safe(tmp_path: Path) -> None:
     base = torch.arange(24.0).reshape(2, 3, 4)
     tensors = {
-        "turned": base.permute(2, 0, 1), "slice": base[:, 1], "same": base, "again": base, "scalar": torch.tensor(3.0),
-        "none": torch.zeros(0, 3), "expanded": torch.ones(1).expand(5), "half": base.to(torch.bfloat16),
-        "flags": base > 3, "learnt": nn.Parameter(base.clone()), "last": base[None].to(memory_format=torch.channels_last),
-    }  # fmt: skip
+        "turned": base.permute(2, 0, 1),
+        "slice": base[:, 1],
+        "same": base,
+        "again": base,
+        "scalar": torch.tensor(3.0),
+        "none": torch.zeros(0, 3),
+        "expanded": torch.ones(1).expand(5),
+        "half": base.to(torch.bfloat16),
+        "flags": base > 3,
+        "learnt": nn.Parameter(base.clone()),
+        "last": base[None].to(memory_format=torch.channels_last),
+    }
     checkpoint.save(tmp_path, 1, {"odd": tensors, "empty": {}}, {}, keep=2)
     found = checkpoint.load(tmp_path).groups
     assert found["empty"] == {}

@@ -48,8 +48,11 @@ def test_folders_are_numbered_by_target(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "axolotl-2").write_text("a file is in the way")
     for target, wanted in [
-        ("axolotl", "axolotl-1"), ("axolotl", "axolotl-3"), ("a/my body!.npy", "my-body-1"), ("...", "run-1"),
-    ]:  # fmt: skip
+        ("axolotl", "axolotl-1"),
+        ("axolotl", "axolotl-3"),
+        ("a/my body!.npy", "my-body-1"),
+        ("...", "run-1"),
+    ]:
         with open_run_folder(Config(target=target)) as folder:
             assert folder.path == Path("runs") / wanted
 

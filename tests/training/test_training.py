@@ -24,9 +24,23 @@ from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
 
 TINY = nca3d.Config(
-    target="sphere", size=(7, 7, 7), channels=8, hidden=(16,), batch=4, pool_size=8, damage_count=1, damage_from=0.0,
-    steps=(4, 8), ageing=6, iterations=12, save_every=6, log_every=1, warmup=0, report=False, random_seed=3,
-)  # fmt: skip
+    target="sphere",
+    size=(7, 7, 7),
+    channels=8,
+    hidden=(16,),
+    batch=4,
+    pool_size=8,
+    damage_count=1,
+    damage_from=0.0,
+    steps=(4, 8),
+    ageing=6,
+    iterations=12,
+    save_every=6,
+    log_every=1,
+    warmup=0,
+    report=False,
+    random_seed=3,
+)
 
 
 def tiny(folder: Path, **changes) -> nca3d.Config:
@@ -376,9 +390,20 @@ def test_a_signal_saves_and_exits(tmp_path, number, code):
 def test_training_learns_to_grow_hold_and_heal(tmp_path):
     """Trained quality, end to end with a report: a lopsided cross, from nothing, in about a minute."""
     config = nca3d.Config(
-        target="cross", size=(9, 9, 9), channels=12, hidden=(64,), batch=4, pool_size=32, damage_count=1, iterations=500,
-        steps=(12, 20), learning_rate=6e-3, average=0.98, out=str(tmp_path / "run"), random_seed=1,
-    )  # fmt: skip
+        target="cross",
+        size=(9, 9, 9),
+        channels=12,
+        hidden=(64,),
+        batch=4,
+        pool_size=32,
+        damage_count=1,
+        iterations=500,
+        steps=(12, 20),
+        learning_rate=6e-3,
+        average=0.98,
+        out=str(tmp_path / "run"),
+        random_seed=1,
+    )
     run = nca3d.train(config, progress=False)
     assert run.report["grow_iou"] >= 0.9
     assert run.report["heal_iou"]["half_space"] >= 0.8

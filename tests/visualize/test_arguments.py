@@ -77,8 +77,11 @@ def test_films_refuse(growing: np.ndarray, tmp_path: Path, change: dict[str, Any
 def test_figures_refuse(growing: np.ndarray) -> None:
     strip = visualize.film_strip
     for labels, words in (
-        ([None] * 6, "labels: found None"), ([0.5] * 6, "labels: found 0.5"), ("abcdef", "labels"), (6, "labels: found 6"),
-    ):  # fmt: skip
+        ([None] * 6, "labels: found None"),
+        ([0.5] * 6, "labels: found 0.5"),
+        ("abcdef", "labels"),
+        (6, "labels: found 6"),
+    ):
         refuse(strip, words, growing, labels=labels, view="top")
     for change in ({"view": 3}, {"columns": "two"}, {"columns": 1.5}, {"size": "big"}):
         refuse(strip, next(iter(change)), growing, **{"view": "top", **change})

@@ -89,8 +89,10 @@ def panels(figure: Figure) -> dict[str, Axes]:
 def test_slices_look_along_the_right_axes(animal: np.ndarray) -> None:
     found = panels(visualize.slices(animal))
     assert {name: (axes.get_xlabel(), axes.get_ylabel()) for name, axes in found.items()} == {
-        "front": ("x (cells)", "z (cells)"), "side": ("y (cells)", "z (cells)"), "top": ("x (cells)", "y (cells)"),
-    }  # fmt: skip
+        "front": ("x (cells)", "z (cells)"),
+        "side": ("y (cells)", "z (cells)"),
+        "top": ("x (cells)", "y (cells)"),
+    }
     pages = {name: np.asarray(axes.images[0].get_array()) for name, axes in found.items()}
     alpha = animal[..., 3] > 0
     for name, axis in {"front": 1, "side": 2, "top": 0}.items():

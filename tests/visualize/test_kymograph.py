@@ -60,8 +60,16 @@ def test_damage_stands_where_its_frame_begins(growing: np.ndarray) -> None:
     assert len(bands(kymograph(growing, damage_at=2))[0].lines) == 2
 
 
-@pytest.mark.parametrize("values", [np.zeros((2, 3, 4, 5, 4)), np.full((1, 3, 4, 5, 4), np.nan), np.zeros((3, 2, 2, 2)),
-                                    np.full((2, 2, 2, 2), np.inf), np.ones((1, 1, 1, 1), np.uint8)])  # fmt: skip
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.zeros((2, 3, 4, 5, 4)),
+        np.full((1, 3, 4, 5, 4), np.nan),
+        np.zeros((3, 2, 2, 2)),
+        np.full((2, 2, 2, 2), np.inf),
+        np.ones((1, 1, 1, 1), np.uint8),
+    ],
+)
 def test_dead_diverged_and_short_ones_are_drawn(values: np.ndarray) -> None:
     assert kymograph(values, ("x", "z"))._repr_png_().startswith(b"\x89PNG")
 

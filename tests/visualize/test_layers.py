@@ -1,6 +1,6 @@
 """A cube's layers on paper and in films. One film picture is stored; after a change that is meant to be seen, draw it anew:
 
-    python tests/visualize/test_layers.py
+python tests/visualize/test_layers.py
 """
 
 from __future__ import annotations
@@ -73,8 +73,10 @@ def test_the_right_panel_changes_and_no_other() -> None:
     box = panels(layers(values))[6].get_position()
     height, width = before.shape[:2]
     inside = np.zeros((height, width), bool)
-    inside[round((1 - box.y1) * height) - 1 : round((1 - box.y0) * height) + 1,
-           round(box.x0 * width) - 1 : round(box.x1 * width) + 1] = True  # fmt: skip
+    inside[
+        round((1 - box.y1) * height) - 1 : round((1 - box.y0) * height) + 1,
+        round(box.x0 * width) - 1 : round(box.x1 * width) + 1,
+    ] = True
     changed = (before != after).any(axis=-1)
     assert changed[inside].mean() > 0.9 and not changed[~inside].any()
 

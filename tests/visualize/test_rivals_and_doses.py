@@ -15,10 +15,11 @@ ROWS = [
 ]
 PANELS = {
     "half space": {
-        "at once": ([0.5, 0.05], [0.2, 0.6], [0.1, None], [0.3, None]), "healed": ([0.05, 0.5], [0.7, 0.6], None, None),
+        "at once": ([0.5, 0.05], [0.2, 0.6], [0.1, None], [0.3, None]),
+        "healed": ([0.05, 0.5], [0.7, 0.6], None, None),
     },
     "slab $x$": {"at once": ([0.25], [None], None, None)},
-}  # fmt: skip
+}
 LABELS = {"x_label": "share destroyed", "y_label": "share right"}
 
 

@@ -37,8 +37,13 @@ def test_a_heat_map_outlines_what_misses_the_goal():
     axes, bar = figure.axes
     printed = {tuple(np.floor(text.get_position()).astype(int)): text for text in axes.texts}
     assert {place: text.get_text() for place, text in printed.items()} == {
-        (0, 0): "1.00", (1, 0): "0.949", (2, 0): "—", (0, 1): "—", (1, 1): "0.95", (2, 1): "0.20",
-    }  # fmt: skip
+        (0, 0): "1.00",
+        (1, 0): "0.949",
+        (2, 0): "—",
+        (0, 1): "—",
+        (1, 1): "0.95",
+        (2, 1): "0.20",
+    }
     assert {(int(patch.get_x()), int(patch.get_y())) for patch in axes.patches} == {(1, 0), (2, 1)}
     assert {place for place, text in printed.items() if text.get_fontweight() == "bold"} == {(1, 0), (2, 1)}
     assert printed[2, 1].get_color() == "white" and printed[0, 0].get_color() == "black"  # dark blue, yellow
@@ -94,8 +99,11 @@ def test_panels_of_a_recovery_do_not_overlap():
     page = figure.bbox
     for place, box in enumerate(boxes):
         assert page.x0 <= box.x0 and box.x1 <= page.x1 + 1 and page.y0 <= box.y0 and box.y1 <= page.y1
-        assert not [other for other in boxes[:place] if min(box.x1, other.x1) - max(box.x0, other.x0) > 1
-                    and min(box.y1, other.y1) - max(box.y0, other.y0) > 1]  # fmt: skip
+        assert not [
+            other
+            for other in boxes[:place]
+            if min(box.x1, other.x1) - max(box.x0, other.x0) > 1 and min(box.y1, other.y1) - max(box.y0, other.y0) > 1
+        ]
 
 
 def test_a_body_lost_early_stays_marked():
@@ -132,9 +140,7 @@ def test_an_envelope_neither_hides_nor_exaggerates():
 def test_bars_stand_under_their_headings():
     values = {"bf16": 0.97, "two seeds": None, "noise": 0.6, "plain": 0.9}
     groups = {"bf16": "dynamics", "two seeds": "space", "noise": "dynamics"}
-    figure = visualize.bars(
-        values, intervals={"noise": (0.5, 0.7), "bf16": None}, reference=0.98, label="IoU", groups=groups
-    )  # fmt: skip
+    figure = visualize.bars(values, intervals={"noise": (0.5, 0.7), "bf16": None}, reference=0.98, label="IoU", groups=groups)
     axes = figure.axes[0]
     ticks = [text.get_text() for text in axes.get_yticklabels()]
     assert ticks == ["plain", "dynamics", "bf16", "noise", "space", "two seeds"]
@@ -183,15 +189,24 @@ def test_a_spectrum_finds_the_rhythm():
     assert not parts(falling.axes[0], "peak")  # a trend has no period
 
 
-@pytest.mark.parametrize("figure", [
-    lambda: visualize.heat_map(None, [], []), lambda: visualize.heat_map([], ["a"], []),
-    lambda: visualize.recovery(None), lambda: visualize.recovery({"a": ([0, 1], [None, None])}),
-    lambda: visualize.recovery({"a": ([], np.empty((0, 3)))}, horizon=5),
-    lambda: visualize.envelope(None, None, None), lambda: visualize.envelope([0, 1], [[None]] * 2, [[None]] * 2, goal=0.9),
-    lambda: visualize.bars(None, label="x"), lambda: visualize.bars({"a": float("inf")}, label="x", title="t"),
-    lambda: visualize.compare(None), lambda: visualize.compare({"a": {"m": None}}),
-    lambda: visualize.spectrum(None, None, x_label="f"), lambda: visualize.spectrum([0, 1], [0, -1], x_label="f"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "figure",
+    [
+        lambda: visualize.heat_map(None, [], []),
+        lambda: visualize.heat_map([], ["a"], []),
+        lambda: visualize.recovery(None),
+        lambda: visualize.recovery({"a": ([0, 1], [None, None])}),
+        lambda: visualize.recovery({"a": ([], np.empty((0, 3)))}, horizon=5),
+        lambda: visualize.envelope(None, None, None),
+        lambda: visualize.envelope([0, 1], [[None]] * 2, [[None]] * 2, goal=0.9),
+        lambda: visualize.bars(None, label="x"),
+        lambda: visualize.bars({"a": float("inf")}, label="x", title="t"),
+        lambda: visualize.compare(None),
+        lambda: visualize.compare({"a": {"m": None}}),
+        lambda: visualize.spectrum(None, None, x_label="f"),
+        lambda: visualize.spectrum([0, 1], [0, -1], x_label="f"),
+    ],
+)
 @pytest.mark.filterwarnings("error")
 def test_what_is_not_measured_is_said(figure):
     made = figure()
@@ -210,20 +225,29 @@ def test_gaps_and_single_points_are_drawn():
     assert drawn(visualize.heat_map([[np.nan]], ["a"], ["b"])).min() < 240
 
 
-@pytest.mark.parametrize(("figure", "found"), [
-    (lambda: visualize.heat_map([[1, 2]], ["a"], ["b"]), r"heat_map: values: found \(1, 2\), allowed \(1, 1\)"),
-    (lambda: visualize.heat_map([[1, 2], [3]], ["a", "b"], ["c", "d"]), "heat_map: values: found ragged"),
-    (lambda: visualize.heat_map([[1]], ["a"], ["b"], limits=(1, 1)), r"heat_map: limits: found \(1, 1\), allowed"),
-    (lambda: visualize.recovery({"cut": ([0, 1], [1.0])}), r"recovery: cut: quality: found \(1,\) for steps \(2,\), allowed"),
-    (lambda: visualize.recovery({}, columns=0), "recovery: columns: found 0, allowed"),
-    (lambda: visualize.envelope([0, 1], [1, 1], [1]), r"envelope: worst and best: found \(2,\) and \(1,\)"),
-    (lambda: visualize.bars({"a": "much"}, label="x"), "bars: a: found .*, allowed numbers"),
-    (lambda: visualize.bars({"a": [1, 2]}, label="x"), r"bars: a: found shape \(2,\), allowed one number"),
-    (lambda: visualize.bars({"a": 1}, intervals={"a": (2, 1)}, label="x"), r"interval: found \(2, 1\), allowed \(low, high\)"),
-    (lambda: visualize.compare({"r": {"m": 1}}, intervals={"r": {"m": (1,)}}), "compare: r: m: interval: found"),
-    (lambda: visualize.spectrum([0, 1], [1], x_label="f"), r"spectrum: power: found \(1,\) for frequencies \(2,\)"),
-    (lambda: visualize.spectrum([0], [1], x_label="f", mark="period"), "spectrum: mark: found 'period', allowed"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("figure", "found"),
+    [
+        (lambda: visualize.heat_map([[1, 2]], ["a"], ["b"]), r"heat_map: values: found \(1, 2\), allowed \(1, 1\)"),
+        (lambda: visualize.heat_map([[1, 2], [3]], ["a", "b"], ["c", "d"]), "heat_map: values: found ragged"),
+        (lambda: visualize.heat_map([[1]], ["a"], ["b"], limits=(1, 1)), r"heat_map: limits: found \(1, 1\), allowed"),
+        (
+            lambda: visualize.recovery({"cut": ([0, 1], [1.0])}),
+            r"recovery: cut: quality: found \(1,\) for steps \(2,\), allowed",
+        ),
+        (lambda: visualize.recovery({}, columns=0), "recovery: columns: found 0, allowed"),
+        (lambda: visualize.envelope([0, 1], [1, 1], [1]), r"envelope: worst and best: found \(2,\) and \(1,\)"),
+        (lambda: visualize.bars({"a": "much"}, label="x"), "bars: a: found .*, allowed numbers"),
+        (lambda: visualize.bars({"a": [1, 2]}, label="x"), r"bars: a: found shape \(2,\), allowed one number"),
+        (
+            lambda: visualize.bars({"a": 1}, intervals={"a": (2, 1)}, label="x"),
+            r"interval: found \(2, 1\), allowed \(low, high\)",
+        ),
+        (lambda: visualize.compare({"r": {"m": 1}}, intervals={"r": {"m": (1,)}}), "compare: r: m: interval: found"),
+        (lambda: visualize.spectrum([0, 1], [1], x_label="f"), r"spectrum: power: found \(1,\) for frequencies \(2,\)"),
+        (lambda: visualize.spectrum([0], [1], x_label="f", mark="period"), "spectrum: mark: found 'period', allowed"),
+    ],
+)
 def test_bad_shapes_are_refused(figure, found):
     with pytest.raises(ValueError, match=found):
         figure()
@@ -231,8 +255,13 @@ def test_bad_shapes_are_refused(figure, found):
 
 def test_numbers_in_print():
     assert [shown(value) for value in (0.5, 12.34, 12345.6, 0.00123, 0.0, float("nan"))] == [
-        "0.50", "12.3", "12,346", "0.00123", "0.00", "—",
-    ]  # fmt: skip
+        "0.50",
+        "12.3",
+        "12,346",
+        "0.00123",
+        "0.00",
+        "—",
+    ]
     assert shown(0.9499, 0.95) == "0.9499" and shown(0.96, 0.95) == "0.96"  # never rounded over a goal that it misses
     assert np.array_equal(numbers([1, None, float("inf")], "x"), [1, np.nan, np.nan], equal_nan=True)
 

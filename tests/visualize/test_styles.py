@@ -180,9 +180,16 @@ class TestAxes:
     @pytest.mark.parametrize("style", ["voxels", "activity"])
     def test_they_never_touch_the_body(self, animal: np.ndarray, style: str, azimuth: float, elevation: float) -> None:
         with Scene(
-            body_box(animal), style, axes=True, ground=False, azimuths=[azimuth], elevation=elevation,
-            size=(240, 240), renderer="raymarch", background="white",
-        ) as scene:  # fmt: skip
+            body_box(animal),
+            style,
+            axes=True,
+            ground=False,
+            azimuths=[azimuth],
+            elevation=elevation,
+            size=(240, 240),
+            renderer="raymarch",
+            background="white",
+        ) as scene:
             scene.axes = False
             plain, blank = scene.draw(animal), scene.draw(np.zeros_like(animal))
             body = np.abs(plain.astype(int) - blank).max(axis=-1) > 40

@@ -95,9 +95,11 @@ def test_what_does_not_fit_leaves_the_old_file(tmp_path: Path, suffix: str) -> N
     )
     limit = (8 << 10, resource.getrlimit(resource.RLIMIT_FSIZE)[1])
     done = subprocess.run(
-        [sys.executable, "-B", "-c", code, path], capture_output=True, text=True,
+        [sys.executable, "-B", "-c", code, path],
+        capture_output=True,
+        text=True,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit),
-    )  # fmt: skip
+    )
     assert done.stderr == ""
     assert "path: found" in done.stdout and "File too large), allowed a place with room" in done.stdout
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]

@@ -59,9 +59,14 @@ class Content:
 
 
 def check_content(
-    frames: ArrayLike, steps: Sequence[float] | None, names: Sequence[str] | None, palette: ArrayLike | None,
-    labels: ArrayLike | None, cell_size: float, progress: bool,
-) -> Content:  # fmt: skip
+    frames: ArrayLike,
+    steps: Sequence[float] | None,
+    names: Sequence[str] | None,
+    palette: ArrayLike | None,
+    labels: ArrayLike | None,
+    cell_size: float,
+    progress: bool,
+) -> Content:
     """What `save` was given, or one line that says what is wrong with it.
 
     Raises:
@@ -82,9 +87,16 @@ def check_content(
         raise ValueError("save: names, palette: found some without labels, allowed only together with labels")
     highest = -1 if classes is None else int(classes.max())
     return Content(
-        checked, _check_steps(steps, len(checked)), classes, _check_names(names, highest), _check_palette(palette, highest),
-        cell_size, single, given.dtype.kind in "iu", progress,
-    )  # fmt: skip
+        checked,
+        _check_steps(steps, len(checked)),
+        classes,
+        _check_names(names, highest),
+        _check_palette(palette, highest),
+        cell_size,
+        single,
+        given.dtype.kind in "iu",
+        progress,
+    )
 
 
 def _some(given: Any) -> bool:
