@@ -16,8 +16,15 @@ import warnings
 from pathlib import Path
 
 FOLDER = Path(__file__).with_name("native")
-SOURCES = ("rows.c", "network.c", "steps.c", "gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c")
-HEADERS = ("rows.h", "half.h", "product.h", "gmlp.h", "smooth.h")
+CUBE = FOLDER.parents[1] / "cube" / "native"
+SOURCES = (
+    *(FOLDER / name for name in ("rows.c", "network.c", "steps.c")),
+    *(CUBE / name for name in ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c")),
+)
+HEADERS = (
+    *(FOLDER / name for name in ("rows.h", "half.h", "product.h")),
+    *(CUBE / name for name in ("gmlp.h", "smooth.h")),
+)
 FLAGS = (
     "-std=gnu11",
     "-O3",
@@ -53,7 +60,7 @@ def build(real: str, narrow: bool = False) -> Path | None:
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
             kind = [f"-DREAL={real}", *["-DFLOATS"] * (real == "float"), *["-DSMALL_VECTORS"] * narrow]
-            command = [compiler, *FLAGS, *kind, *(str(FOLDER / name) for name in SOURCES), "-o", str(made), "-lm"]
+            command = [compiler, *FLAGS, *kind, f"-I{FOLDER}", *map(str, SOURCES), "-o", str(made), "-lm"]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
@@ -82,7 +89,7 @@ def cache_folder() -> Path:
 
 def _digest(compiler: str) -> str:
     """Another source, compiler or processor is another library: one built for this one may not run elsewhere."""
-    texts = [(FOLDER / name).read_text() for name in (*SOURCES, *HEADERS)]
+    texts = [file.read_text() for file in (*SOURCES, *HEADERS)]
     parts = [*texts, compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
