@@ -24,8 +24,8 @@ from torch import Tensor, nn
 
 import nca3d
 from nca3d.config import Config
-from nca3d.rules.cell_weights import MODES
-from nca3d.rules.gmlp import neighbour_table
+from nca3d.cube.cell import neighbour_table
+from nca3d.cube.weights import MODES
 from nca3d.training.optim import build_optimizer
 
 SIZE = (11, 15, 15)

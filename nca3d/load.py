@@ -26,7 +26,7 @@ def load(source: str | Path) -> Rule:
     """
     if str(source).startswith("zoo:"):
         return _from_zoo(str(source).removeprefix("zoo:"))
-    from nca3d.training import checkpoint
+    from nca3d import checkpoint
 
     path = Path(source)
     if not path.exists():

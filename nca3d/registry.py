@@ -1,21 +1,58 @@
-"""Named things that a config can ask for: one line registers one's own."""
+"""Named things that a config can ask for: one line registers one's own, and a wing of the house brings its own along.
+
+A wing is a folder of nca3d with a `wing.py`, whose `PROVIDES` says by kind and name what it adds, each as "module:name": it
+is looked up when it is first used. An unpacked copy works as well as an installed one, and without the folder the rest stands.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections import UserDict
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
 
 from nca3d.errors import InputError, nearest
 
 T = TypeVar("T")
 
 
-class Registry(dict[str, Any]):
+class Late(NamedTuple):
+    """Where a thing is found when it is first asked for: "module:attribute"."""
+
+    place: str
+
+    def found(self) -> Any:
+        """The thing itself."""
+        module, _, attribute = self.place.partition(":")
+        return getattr(import_module(module), attribute)
+
+
+@cache
+def wings() -> tuple[Mapping[str, Mapping[str, str]], ...]:
+    """What each wing provides: kind -> name -> "module:attribute"."""
+    folders = sorted(file.parent.name for file in Path(__file__).parent.glob("*/wing.py"))
+    return tuple(import_module(f"nca3d.{folder}.wing").PROVIDES for folder in folders)
+
+
+def provided(kind: str) -> dict[str, Late]:
+    """All that wings provide of one kind, by name."""
+    return {name: Late(place) for wing in wings() for name, place in wing.get(kind, {}).items()}
+
+
+class Registry(UserDict[str, Any]):
     """A dictionary of one kind of thing ("rule", "loss", "target") whose look-up fails with one clear line."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__()
+        super().__init__(provided(kind))
         self.kind = kind
+
+    def __getitem__(self, name: str) -> Any:
+        thing = self.data[name]
+        if isinstance(thing, Late):
+            thing = self.data[name] = thing.found()
+        return thing
 
     def register(self, name: str) -> Callable[[T], T]:
         """Decorator: `@LOSSES.register("mine")` makes `mine` a value that configs may name.

@@ -8,13 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.compact import Compact
-from nca3d.executors import EXECUTORS, Approx, Memory, choose
-from nca3d.executors.approx import THRESHOLD
+from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
 from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
 from nca3d.rules.cell import Rule
-from nca3d.rules.fed import Fed, Told
+from nca3d.rules.inputs import Fed, Told
+from nca3d.sparse import Compact
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,7 @@ def seed_state(
     where = torch.as_tensor(positions if positions is not None else [centre((depth, height, width))] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
         raise ValueError(f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples")
-    if rule.visible_kind == "signal":  # a cube has no first cell: it is at rest until it is told something
-        return state
-    for sample, (d, h, w) in enumerate(where.tolist()):
-        state[sample, : rule.visible, d, h, w] = 0.0
-        state[sample, rule.visible :, d, h, w] = 1.0
+    rule.plant(state, where)
     return state
 
 
@@ -92,7 +87,7 @@ def rollout(
         inputs: what comes from outside in every step, for rules that take it (`GMLPRule`): float (B, E, D, H, W), so many
             external channels, or `GMLPRule.ask(question)`.
         executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`; all agree but
-            "event-approx", which saves work at a small error (`nca3d.executors.approx.report` measures both), without gradient.
+            "event-approx", which saves work at a small error (its report measures both), without gradient.
         memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments
             of this many steps, or "auto" (keep while it fits in the budget, else segments of about √steps).
         memory_budget: bytes; None = `nca3d.executors.BUDGET`.
@@ -117,7 +112,7 @@ def rollout(
     if inputs is not None:
         rule = Fed(rule, Told.of(inputs).to(state.values if isinstance(state, Compact) else state))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
-    if isinstance(run, Approx):
+    if hasattr(run, "opened"):  # it remembers, for one rollout, what cells were last asked
         run = run.opened(activity_threshold)
     plan = Memory.of(memory, memory_budget)
 

@@ -14,10 +14,10 @@ from torch import Tensor
 from nca3d.bench.inputs import living_share, loss, make_rule, make_state
 from nca3d.bench.settings import Setting
 from nca3d.bench.textbook import Textbook
-from nca3d.compact import Compact, compact, dense
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.executors import EXECUTORS, exact
 from nca3d.rollout import rollout
+from nca3d.sparse import Compact, compact, dense
 
 TEXTBOOK, CAX = "textbook", "cax"
 

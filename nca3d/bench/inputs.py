@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from nca3d.bench.settings import Setting
-from nca3d.compact import Compact
 from nca3d.rules import ConvRule, Rule
+from nca3d.sparse import Compact
 
 WAVES, WAVE_HEIGHT = 12, 0.4
 """A ball becomes rough by this many plane waves of this height, in cells, with wavelengths of 4 to 12 cells."""

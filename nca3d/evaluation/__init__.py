@@ -7,8 +7,8 @@ Holds the studies of bodies (`persistence`, `regeneration`, `robustness`, `emerg
 """
 
 from nca3d.evaluation.evaluate import evaluate
-from nca3d.evaluation.figures import Report
-from nca3d.evaluation.laws import check_laws
+from nca3d.evaluation.laws.checks import check_laws
 from nca3d.evaluation.presets import PRESETS, Preset, Wound
+from nca3d.reports.report import Report
 
 __all__ = ["PRESETS", "Preset", "Report", "Wound", "check_laws", "evaluate"]

@@ -9,17 +9,17 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
-from nca3d.compact import Compact, dense
+from nca3d.cube.cell import GMLPRule
+from nca3d.cube.evaluation import evaluate_cube
 from nca3d.errors import InputError, nearest
-from nca3d.evaluation import persistence, regeneration, robustness
-from nca3d.evaluation.cube import evaluate_cube
-from nca3d.evaluation.emergence import emergence
-from nca3d.evaluation.figures import Report, mean
 from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset, Wound
+from nca3d.evaluation.studies import persistence, regeneration, robustness
+from nca3d.evaluation.studies.emergence import emergence
 from nca3d.evaluation.trials import Trials
 from nca3d.executors.cores import torch_on_one
+from nca3d.reports.report import Report, mean
 from nca3d.rules.cell import Rule
-from nca3d.rules.gmlp import GMLPRule
+from nca3d.sparse import Compact, dense
 
 GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
 """Numbers of the trials of each study: other numbers are other fire masks and wounds."""

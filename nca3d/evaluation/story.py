@@ -13,7 +13,7 @@ from torch import Tensor
 import pools
 from nca3d.errors import InputError, nearest
 from nca3d.fire import evaluation_seed
-from nca3d.quality import occupied, to_rgba
+from nca3d.metrics import occupied, to_rgba
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target

@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 
-from nca3d.compact import Compact, compact
 from nca3d.evaluation.watch import Watch, look, watch
 from nca3d.fire import evaluation_seed
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
+from nca3d.sparse import Compact, compact
 from nca3d.targets import Target
 
 

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from nca3d.compact import Compact, compact
-from nca3d.quality import straight
+from nca3d.metrics import straight
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
+from nca3d.sparse import Compact, compact
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
 
 AT_ONCE = 64 << 20

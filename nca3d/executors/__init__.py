@@ -10,15 +10,14 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nca3d.compact import Compact
 from nca3d.executors import dense, event, graph, rows_native
-from nca3d.executors.approx import Approx
 from nca3d.executors.cores import use_cores
 from nca3d.executors.every_cell import EveryCell
-from nca3d.executors.memory import BUDGET, Memory
+from nca3d.executors.memory import BUDGET, THRESHOLD, Memory
 from nca3d.fire import Draw
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
+from nca3d.sparse import Compact
 
 _dense_in_torch = EveryCell(dense.run, dense.step_bytes)
 
@@ -33,7 +32,6 @@ EXECUTORS = Registry("executor")
 EXECUTORS["dense"] = run_dense
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
-EXECUTORS["event-approx"] = Approx()
 
 SPARSE = 0.25
 """Without compiled code, events pay off below this share of living cells."""
@@ -57,4 +55,4 @@ def choose(rule: Rule, state: Tensor | Compact) -> str:
     return "event" if living < SPARSE else "dense"
 
 
-__all__ = ["BUDGET", "EXECUTORS", "Approx", "EveryCell", "Memory", "choose", "exact", "use_cores"]
+__all__ = ["BUDGET", "EXECUTORS", "THRESHOLD", "EveryCell", "Memory", "choose", "exact", "use_cores"]

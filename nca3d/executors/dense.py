@@ -20,8 +20,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv3d_weight
 
-from nca3d.executors import cells, every_cell
+from nca3d.executors import every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock
+from nca3d.executors.steppers import stepper_of
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 
@@ -38,8 +39,8 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
     Returns:
         The last state, (B, D, H, W, C).
     """
-    if cells.runs(rule):
-        return cells.run(rule, state, fire, clock)
+    if own := stepper_of(rule):
+        return own.runs["dense"](rule, state, fire, clock)
     if rule.has_own_step():
         return _as_written(rule, state, fire)
     pre = alive_mask(rule, state.detach())
@@ -49,8 +50,9 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """What one step keeps for its backward pass: of cells that have weights of their own the state, and nothing else."""
-    return state.numel() * state.element_size() if cells.runs(rule) else every_cell.step_bytes(rule, state)
+    """What one step keeps for its backward pass, in bytes."""
+    own = stepper_of(rule)
+    return own.step_bytes(rule, state) if own else every_cell.step_bytes(rule, state)
 
 
 def _as_written(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:

@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.compact import Compact, compact, dense, gather
 from nca3d.executors import native_part, rows_native
 from nca3d.executors.cores import torch_on_one
 from nca3d.executors.event_steps import Part, advance
@@ -35,6 +34,7 @@ from nca3d.executors.store import DEAD, FIRST, OUTSIDE, Rows, Store
 from nca3d.fire import Draw
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
+from nca3d.sparse import Compact, compact, dense, gather
 
 PLANNED = 16
 """Steps from one look at the memory budget to the next: bodies grow on the way."""

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from nca3d.compact import Compact, compact, dense
 from nca3d.executors.memory import Memory
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
+from nca3d.sparse import Compact, compact, dense
 
 MASK_BYTES = 64 << 20
 """Fire masks are drawn for as many steps at once as fit here: few large draws are faster than many small ones."""

@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
-from nca3d.executors import graph_cells
 from nca3d.executors.every_cell import AT_FIRST, Clock
 from nca3d.executors.graph_edges import lattice_graph, mesh_graph
+from nca3d.executors.steppers import stepper_of
 from nca3d.lattice import as_size
 from nca3d.rules.cell import Rule
 
@@ -44,8 +44,8 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         InputError: PyTorch Geometric is not installed.
         ValueError: a rule, other than a `GMLPRule`, that overrides the step itself.
     """
-    if graph_cells.fits(rule):
-        return graph_cells.run(rule, state, fire, clock, _messages())
+    if own := stepper_of(rule):
+        return own.runs["graph"](rule, state, fire, clock)
     if rule.has_own_step():
         why = "has a step of its own (it overrides forward, perceive, alive_mask or pad)"
         raise ValueError(f"executor: found 'graph' for {type(rule).__name__}, which {why}; allowed 'dense'")
@@ -108,17 +108,17 @@ def _steps(
     Weights are asked for in each step: the gradients of learned kernels are then summed step by step, in the same order
     however a rollout is cut into segments, so that what is kept in memory changes not one bit (law 8).
     """
-    messages = _messages()
+    along = messages()
 
     def alive(cells: Tensor) -> Tensor:
         if rule.alive_threshold is None:
             return torch.ones_like(cells[..., 0], dtype=torch.bool)
         # Every node is a source of its own, so "here or in a neighbour" is one count.
-        return messages.count(cells[..., rule.alpha] > rule.alive_threshold, touching) > 0
+        return along.count(cells[..., rule.alpha] > rule.alive_threshold, touching) > 0
 
     def perceive(cells: Tensor) -> Tensor:
         weight = weigh()
-        fields = iter(() if weight is None else messages.weighted_sum(cells, edges, weight).unbind(1))
+        fields = iter(() if weight is None else along.weighted_sum(cells, edges, weight).unbind(1))
         return torch.cat([cells if kernel is None else next(fields) for kernel in rule.kernels()], dim=-1)
 
     for fire_now in fire:
@@ -159,7 +159,7 @@ def _check(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_wei
         raise ValueError(f"edge_weight: found shape {tuple(edge_weight.shape)}, allowed ({edge_index.shape[1]},), each above 0")
 
 
-def _messages() -> ModuleType:
+def messages() -> ModuleType:
     """The sums along edges: PyTorch Geometric takes seconds to import, so no one pays for it who doesn't use it."""
     try:
         from nca3d.executors import graph_messages

@@ -8,6 +8,10 @@ BUDGET = 2 << 30
 """Bytes that memory="auto" keeps for one rollout before it recomputes instead."""
 
 
+THRESHOLD = 1e-3
+"""The activity_threshold of approximate executors, where none is given."""
+
+
 @dataclass(frozen=True)
 class Memory:
     """A plan: `length` steps in a segment, or None = decide by what the steps need and the budget in bytes.

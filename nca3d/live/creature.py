@@ -12,7 +12,7 @@ from torch import Tensor
 from nca3d.errors import InputError
 from nca3d.fire import check_seed
 from nca3d.lattice import AXES, Size, as_size
-from nca3d.quality import iou, occupied, to_rgba
+from nca3d.metrics import iou, occupied, to_rgba
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target

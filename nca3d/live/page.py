@@ -11,7 +11,7 @@ from nca3d.errors import InputError
 from nca3d.fire import check_seed
 from nca3d.lattice import Size
 from nca3d.live.payload import describe
-from nca3d.quality import hues
+from nca3d.metrics import hues
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 

@@ -6,10 +6,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
 
+@declared(kinds=("classes",))
 def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Cross-entropy over the cells near the body + (1 − soft IoU) averaged over classes + squared error of alpha.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
@@ -12,6 +13,7 @@ OUTSIDE, INSIDE = 0.05, 0.3
 """Alpha is free below the first outside the body and above the second inside: a cell counts as there above 0.1."""
 
 
+@declared(kinds=("rgb", "classes"))
 def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Distance of alpha to its free range, outside the body and inside, per cell of the body.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
@@ -11,6 +12,7 @@ LIMIT = 3.0
 """Hidden values up to here are free: the seed's are 1, and a trained body's seldom reach 3."""
 
 
+@declared(kinds=("rgb", "classes"))
 def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Distance of hidden values to the interval −3..3, per cell of the body and channel.
 

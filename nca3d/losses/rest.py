@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
 
+@declared(moments=2, kinds=("rgb", "classes"))
 def rest(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared change of the visible channels and alpha from the first moment to the last, per cell of the body.
 

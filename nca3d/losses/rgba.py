@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
 
+@declared(kinds=("rgb",))
 def rgba(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared error over red, green, blue and alpha, summed over the lattice, per cell of the body and channel.
 

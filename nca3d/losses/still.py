@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from nca3d.quality import iou
+from nca3d.losses.terms import declared
+from nca3d.metrics import iou
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
@@ -13,6 +14,7 @@ GROWN = 0.75
 """IoU at the first moment from which a body is asked to be still: one that grows or heals has to move."""
 
 
+@declared(moments=2, kinds=("rgb", "classes"))
 def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared change of every channel, hidden ones too, from the first moment to the last, per cell of the body.
 

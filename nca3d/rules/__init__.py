@@ -10,10 +10,8 @@ from __future__ import annotations
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule
-from nca3d.rules.gmlp import GMLPRule
 
 RULES = Registry("rule")
 RULES.register("conv")(ConvRule)
-RULES.register("gmlp")(GMLPRule)
 
-__all__ = ["RULES", "ConvRule", "GMLPRule", "Rule"]
+__all__ = ["RULES", "ConvRule", "Rule"]

@@ -40,6 +40,8 @@ class Rule(nn.Module, ABC):
     dead_value: float = 0.0
     #: How far a change of one cell can reach in a step: the support grows by 1, but `post` looks at updated neighbours.
     reach: int = 2
+    #: The name of the stepper that a rule with a step of its own brings along (`executors/steppers.py`); "" = any executor's.
+    stepper: str = ""
     #: Whether the kernels depend on parameters, so that training must ask for their gradients.
     learns_kernels: bool = False
     #: What a trained rule knows of its training (size, target, horizon, figures); `nca3d.load` fills it.
@@ -105,6 +107,12 @@ class Rule(nn.Module, ABC):
     def has_own_step(cls) -> bool:
         """Whether it overrides a part of the step itself: executors can then only run the step as it is written."""
         return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
+
+    def plant(self, state: Tensor, cells: Tensor) -> None:
+        """Put the first cell of each sample, int (B, 3), into empty states (B, C, D, H, W): visible 0, alpha and hidden 1."""
+        for sample, (d, h, w) in enumerate(cells.tolist()):
+            state[sample, : self.visible, d, h, w] = 0.0
+            state[sample, self.visible :, d, h, w] = 1.0
 
     def pad(self, state: Tensor) -> Tensor:
         """One layer of cells around the lattice, (B, C, D, H, W) -> (B, C, D+2, H+2, W+2)."""

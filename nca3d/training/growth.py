@@ -10,10 +10,10 @@ from torch import Tensor, nn
 import pools
 from nca3d.config import Config
 from nca3d.losses import evaluate_terms, terms_of, total
-from nca3d.quality import iou, occupied
+from nca3d.metrics import iou, occupied
 from nca3d.rollout import seed_state
 from nca3d.rules.cell import Rule
-from nca3d.rules.fed import Told
+from nca3d.rules.inputs import Told
 from nca3d.targets import Target, load
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note

@@ -12,10 +12,10 @@ from typing import Any
 from tqdm.auto import tqdm
 
 import pools
+from nca3d import checkpoint
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
 from nca3d.rules.cell import Rule
-from nca3d.training import checkpoint
 from nca3d.training.log import Log
 from nca3d.training.run_folder import open_run_folder
 from nca3d.training.stop import StopSignal
@@ -94,10 +94,10 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
 
 def _finish(run: Run, trainer: Trainer, progress: bool) -> dict[str, Any]:
     if trainer.config.regime == "answering":
-        from nca3d.evaluation.finish_cube import finish_cube
+        from nca3d.cube.finish import finish_cube
 
         return finish_cube(run, trainer, progress=progress)
-    from nca3d.evaluation.finish import finish_run
+    from nca3d.experiment import finish_run
 
     return finish_run(run, trainer, progress=progress)
 

@@ -10,16 +10,16 @@ from torch import Tensor
 import pools
 from nca3d.config import Config
 from nca3d.fire import training_seed
-from nca3d.losses import evaluate_terms
+from nca3d.losses import LOSSES, evaluate_terms
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
-from nca3d.rules.fed import Told
+from nca3d.rules.inputs import Told
 from nca3d.training.balance import Balance
 from nca3d.training.optim import gradients_finite, treat_gradients
 from nca3d.training.task import Task
 
 REST_STEPS = 8
-"""How many steps before the last one the term `rest` compares it with."""
+"""Steps from one state that a loss of several looks at to the next."""
 
 
 AGEING_EVERY = 5
@@ -129,13 +129,13 @@ def train_step(
     wanted = task.draw(iteration)
 
     optimizer.zero_grad(set_to_none=True)
-    twice = bool({"rest", "still"} & task.weights.keys())
+    looks = LOSSES.moments(task.weights)
     ends, totals, named = [], [], dict.fromkeys(task.weights, 0.0)
     for ids in torch.arange(config.batch).chunk(config.accumulate):
         part = task.part(wanted, ids)
         with autocast(config, device):
             inputs = task.inputs(rule, part)
-            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, twice, inputs)
+            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, looks, inputs)
         terms = evaluate_terms(task.weights, moments, part, rule)
         loss = balance.total(terms)
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
@@ -167,14 +167,14 @@ def run_moments(
     states: Tensor,
     ids: Tensor,
     steps: int,
-    twice: bool,
+    count: int = 1,
     inputs: Told | None = None,
 ) -> Tensor:
-    """The states that the losses look at, (T, B, C, D, H, W): the last one, after one `REST_STEPS` before it if `twice`.
+    """The states that the losses look at, (T, B, C, D, H, W): the last `count`, each `REST_STEPS` after the one before it.
 
     The graph is cut every `detach_every` steps (truncated backpropagation).
     """
-    looks = {steps, max(0, steps - REST_STEPS)} if twice else {steps}
+    looks = {max(0, steps - REST_STEPS * back) for back in range(count)}
     cuts = set(range(config.detach_every, steps, config.detach_every)) if config.detach_every else set()
     seed, done, moments = training_seed(config.random_seed, iteration), 0, []
     executor = "auto" if "approx" in config.executor else config.executor  # what is approximate has no gradient

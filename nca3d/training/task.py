@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from nca3d.rules.cell import Rule
-from nca3d.rules.fed import Told
+from nca3d.rules.inputs import Told
 
 
 class Task(Protocol):

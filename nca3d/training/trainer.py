@@ -12,12 +12,12 @@ import torch
 from torch import Tensor
 
 import pools
+from nca3d import checkpoint
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
-from nca3d.training import checkpoint
 from nca3d.training.balance import Balance
 from nca3d.training.build import checked_shapes, choose_device
 from nca3d.training.growth import Growth
@@ -160,7 +160,7 @@ def task_of(config: Config) -> Task:
     """What the config's regime asks for."""
     if config.regime != "answering":
         return Growth(config)
-    from nca3d.training.answering import Answering  # a body needs no teacher
+    from nca3d.cube.task import Answering  # a body needs no teacher
 
     return Answering(config)
 

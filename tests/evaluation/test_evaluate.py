@@ -9,13 +9,14 @@ import torch
 
 import nca3d
 from nca3d.errors import InputError
-from nca3d.evaluation import Preset, Report, Wound, persistence
-from nca3d.evaluation.figures import bootstrap, wilson
+from nca3d.evaluation import Preset, Report, Wound
 from nca3d.evaluation.presets import grid
-from nca3d.evaluation.regeneration import Healing
-from nca3d.evaluation.study import compare, read_report, write_study
+from nca3d.evaluation.studies import persistence
+from nca3d.evaluation.studies.regeneration import Healing
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.watch import Watch
+from nca3d.reports.report import bootstrap, wilson
+from nca3d.reports.study import compare, read_report, write_study
 from nca3d.rules import ConvRule, Rule
 
 SIZE = (7, 7, 7)

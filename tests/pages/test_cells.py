@@ -12,7 +12,7 @@ import nca3d
 from nca3d.fire import fire_mask
 from nca3d.live.page import ENGINE, script
 from nca3d.live.payload import describe
-from nca3d.quality import hues
+from nca3d.metrics import hues
 from nca3d.rules import ConvRule
 
 FOREIGN = ["own network"]

@@ -15,9 +15,9 @@ import torch
 
 import nca3d
 import pools
+from nca3d import checkpoint
 from nca3d.cli import main
 from nca3d.errors import InputError, InputErrors, RunError
-from nca3d.training import checkpoint
 from nca3d.training.optim import learning_rate
 from nca3d.training.step import counted_generator, draw_steps, grow_older
 from nca3d.training.threads import choose_threads

@@ -1,0 +1,109 @@
+"""What `nca3d render` and `nca3d export` ask alike: which rule, how long it lives, when it is hurt."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nca3d.cli.flags import add_fields, config_in, read_flags
+from nca3d.config import Config
+from nca3d.errors import InputError, InputErrors
+
+if TYPE_CHECKING:
+    from nca3d.chosen import Chosen
+    from nca3d.evaluation.story import Story
+    from nca3d.rules.cell import Rule
+    from nca3d.targets import Target
+
+HORIZON = 64
+"""Steps to grow in, where no card says."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags that choose a rule, its body and its life."""
+    parser.add_argument(
+        "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
+    )
+    parser.add_argument("--steps", metavar="N", type=int, help="how long it lives (default: as long as its story needs)")
+    parser.add_argument("--every", metavar="N", type=int, help="steps between two frames (default: about 60 frames in all)")
+    parser.add_argument(
+        "--damage",
+        metavar="CUT",
+        nargs="*",
+        help="STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x; several are one script; none = unhurt",
+    )
+    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
+    add_fields(parser, ("target", "size", "target_options", "executor"))
+
+
+@dataclass(frozen=True)
+class Showing:
+    """A rule, and the life of it that is to be shown."""
+
+    chosen: Chosen
+    steps: int | None
+    every: int | None
+    damage: list[str] | None
+    random_seed: int
+    executor: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Showing:
+        """From flags.
+
+        Raises:
+            InputErrors: every flag that is wrong.
+        """
+        values, places, errors = read_flags(args)
+        lowest = {"steps": 1, "every": 1, "random_seed": 0}
+        errors += [
+            InputError(f"--{name.replace('_', '-')}", "number", getattr(args, name), f"{low} or more")
+            for name, low in lowest.items()
+            if getattr(args, name) is not None and getattr(args, name) < low
+        ]
+        try:
+            Config.from_dict(values, "nca3d", places)
+        except InputErrors as found:
+            errors += found.errors
+        if args.random_seed >= 1 << 32:
+            errors.append(InputError("--random-seed", "number", args.random_seed, "0 .. 2**32 - 1"))
+        if errors:
+            raise InputErrors(errors)
+        shown = ("target", "size", "target_options")
+        chosen = choose(args.run, *(values.get(name) for name in shown))
+        return cls(chosen, args.steps, args.every, args.damage, args.random_seed, values.get("executor", "auto"))
+
+    def tell(self, rule: Rule, target: Target, *, hurt: bool, horizon: int | None = None) -> Story:
+        """The life: by default it grows and, if `hurt`, is cut in half at its horizon and has two more to heal."""
+        from nca3d.evaluation.story import Cut, tell
+
+        horizon = horizon or horizon_of(rule)
+        if self.damage is None:
+            cuts = [Cut(horizon, "half_space", 0.5)] if hurt and (self.steps is None or self.steps > horizon) else []
+        else:
+            cuts = [] if self.damage == ["none"] else [Cut.read(text) for text in self.damage]
+        last = max((cut.step for cut in cuts), default=None)
+        steps = self.steps or (horizon if last is None else last + 2 * horizon)
+        return tell(
+            rule, target, steps, cuts, every=self.every, random_seed=self.random_seed, executor=self.executor, progress=True
+        )
+
+
+def choose(
+    name: str, target: str | None = None, size: tuple[int, int, int] | None = None, options: dict[str, object] | None = None
+) -> Chosen:
+    """A rule by name; the config of a run folder is read and checked at once, before torch takes its seconds to load."""
+    import re
+
+    named = name.startswith("zoo:") or re.search(r"\.py:\w+$", name)
+    config = None if named else Config.load(config_in(Path(name)))
+    from nca3d.chosen import Chosen
+
+    return Chosen(name, target, size, options, config)
+
+
+def horizon_of(rule: Rule) -> int:
+    """Steps in which the rule's body is grown, as its card says."""
+    return int(rule.card.get("horizon", HORIZON))

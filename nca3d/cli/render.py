@@ -1,0 +1,160 @@
+"""`nca3d render`: a film, a page or a still of a rule's life."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nca3d.cli import life as showing
+from nca3d.cli.life import Showing, choose, horizon_of
+from nca3d.errors import InputError, InputErrors
+
+if TYPE_CHECKING:
+    from nca3d.evaluation.story import Story
+    from nca3d.targets import Target
+
+SUFFIXES = (".mp4", ".gif", ".webp", ".png", ".html")
+STYLES, QUALITIES = ("voxels", "surface", "activity"), ("fast", "high")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d render` can be asked."""
+    showing.add_flags(parser)
+    where = f"{', '.join(SUFFIXES)}; in a page the reader chooses the look (default: render.mp4 in RUN, or runs/NAME.mp4)"
+    parser.add_argument("--out", metavar="FILE", type=Path, help=where)
+    parser.add_argument("--style", default="voxels", metavar="|".join(STYLES), help="cubes, skin, or where it changes")
+    parser.add_argument("--quality", default="fast", metavar="|".join(QUALITIES), help="of the light (default: fast)")
+    parser.add_argument("--orbit", default=90.0, metavar="DEGREES", type=float, help="how far the eye walks (default: 90)")
+    parser.add_argument("--pixels", default=480, metavar="N", type=int, help="width and height (default: 480)")
+    parser.add_argument("--fps", default=12.0, metavar="X", type=float, help="frames a second (default: 12)")
+    parser.add_argument("--background", default="auto", metavar="COLOUR", help="a CSS name or #rrggbb (default: by style)")
+    parser.add_argument("--axes", action="store_true", help="draw the axes x, y, z with their cells")
+    parser.add_argument("--beside", metavar="RUN", help="a second rule in the same film, on the same clock")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Draw what was asked for and print where it is."""
+    _check(args)
+    asked = Showing.of(args)
+    out = args.out or _default(asked)
+    if args.beside:
+        _side_by_side(args, asked, out)
+        return
+    rule = asked.chosen.rule()
+    target = asked.chosen.body(rule)
+    suffix = out.suffix.lower()
+    story = asked.tell(rule, target, hurt=suffix != ".png")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    legend = legend_of(target)
+    if suffix == ".html":
+        from visualize.viewer import movie
+
+        title = f"{target.name}, {len(story.steps)} frames of {story.steps[-1]} steps"
+        movie(story.frames, out, steps=story.steps, damage_at=story.marks, title=title, fps=args.fps, legend=legend)
+    elif suffix == ".png":
+        _still(story, out, args, legend)
+    else:
+        from visualize.animate import animate
+
+        animate(
+            story.frames,
+            out,
+            steps=story.steps,
+            damage_at=story.marks,
+            size=args.pixels,
+            orbit=args.orbit,
+            fps=args.fps,
+            legend=legend,
+            axes=args.axes,
+            progress=True,
+            **_look(args),
+        )
+    print(out)
+
+
+def _check(args: argparse.Namespace) -> None:
+    ranges = {"style": STYLES, "quality": QUALITIES}
+    errors = [
+        InputError(f"--{name}", name, repr(getattr(args, name)), ", ".join(allowed))
+        for name, allowed in ranges.items()
+        if getattr(args, name) not in allowed
+    ]
+    if not 64 <= args.pixels <= 4096:
+        errors.append(InputError("--pixels", "number", args.pixels, "64 .. 4096"))
+    if not 0.1 <= args.fps <= 60:
+        errors.append(InputError("--fps", "number", args.fps, "0.1 to 60"))
+    if not math.isfinite(args.orbit):
+        errors.append(InputError("--orbit", "degrees", args.orbit, "a finite number"))
+    if errors:
+        raise InputErrors(errors)
+    if args.background != "auto":
+        from visualize.frames import as_colour
+
+        as_colour(args.background, "--background")
+    if args.out is not None:
+        from visualize.writable import writable
+
+        writable(args.out, "--out", SUFFIXES[:3] if args.beside else SUFFIXES)
+
+
+def _default(asked: Showing) -> Path:
+    """A film beside the run's own pictures; a GIF where there is no ffmpeg."""
+    from visualize.encode import has_ffmpeg
+
+    suffix = ".mp4" if has_ffmpeg() else ".gif"
+    folder = Path(asked.chosen.name)
+    if folder.parent.name == "checkpoints":  # whose files are counted and digested: the film goes to the run
+        folder = folder.parent.parent
+    return folder / f"render{suffix}" if folder.is_dir() else Path("runs") / f"{asked.chosen.stem}{suffix}"
+
+
+def _look(args: argparse.Namespace) -> dict[str, Any]:
+    return {"style": args.style, "quality": args.quality, "background": args.background}
+
+
+def _still(story: Story, out: Path, args: argparse.Namespace, legend: dict[str, Any] | None) -> None:
+    from PIL import Image
+
+    from visualize.volume import volume
+
+    activity = abs(story.frames[-1][..., 3] - story.frames[-2][..., 3]) if args.style == "activity" else None
+    picture = volume(
+        story.frames[-1], size=(args.pixels, args.pixels), activity=activity, legend=legend, axes=args.axes, **_look(args)
+    )
+    Image.fromarray(picture).save(out)
+
+
+def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
+    from visualize.side_by_side import side_by_side
+
+    rules = [(chosen, chosen.rule()) for chosen in (asked.chosen, choose(args.beside))]
+    horizon = max(horizon_of(rule) for _, rule in rules)  # one script for both
+    stories: dict[str, Story] = {}
+    for chosen, rule in rules:
+        name = chosen.stem if chosen.stem not in stories else f"{chosen.stem}, again"
+        stories[name] = asked.tell(rule, chosen.body(rule), hurt=True, horizon=horizon)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    first = next(iter(stories.values()))
+    side_by_side(
+        {name: story.frames for name, story in stories.items()},
+        out,
+        steps=first.steps,
+        damage_at=first.marks,
+        size=args.pixels,
+        orbit=args.orbit,
+        fps=args.fps,
+        axes=args.axes,
+        progress=True,
+        **_look(args),
+    )
+    print(out)
+
+
+def legend_of(target: Target) -> dict[str, Any] | None:
+    """Names and colours of the classes that a target has; None for colours."""
+    if target.palette is None:
+        return None
+    there = [label for label in range(1, len(target.names)) if bool((target.values[label] > 0).any())]
+    return {target.names[label]: tuple(float(part) for part in target.palette[label]) for label in there}

@@ -1,0 +1,68 @@
+"""The other wing: a cube of gMLP cells that is told a question at one face and answers at the opposite one.
+
+Start with `cell.py` (the cell), `faces.py` (question in, answer out), `task.py` (its training). Registers itself by `wing.py`;
+nothing outside this folder names it. Names are looked up when they are first used: questions are read without torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nca3d.cube.adapters import ADAPTERS, Adapter
+    from nca3d.cube.ask import Cube
+    from nca3d.cube.cell import GMLPRule
+    from nca3d.cube.questions import Pair, Questions, read_questions
+    from nca3d.cube.teacher.cache import embeddings_of
+    from nca3d.cube.teacher.embeddings import Embeddings, read_embeddings, write_embeddings
+    from nca3d.cube.teacher.teachers import Teacher, load_saved_teacher, load_teacher
+    from nca3d.cube.teacher.transformer import shape_of
+
+_HOMES = {
+    "ADAPTERS": "adapters",
+    "Adapter": "adapters",
+    "Cube": "ask",
+    "Embeddings": "teacher.embeddings",
+    "GMLPRule": "cell",
+    "Pair": "questions",
+    "Questions": "questions",
+    "Teacher": "teacher.teachers",
+    "embeddings_of": "teacher.cache",
+    "load_saved_teacher": "teacher.teachers",
+    "load_teacher": "teacher.teachers",
+    "read_embeddings": "teacher.embeddings",
+    "read_questions": "questions",
+    "shape_of": "teacher.transformer",
+    "write_embeddings": "teacher.embeddings",
+}
+
+__all__ = [
+    "ADAPTERS",
+    "Adapter",
+    "Cube",
+    "Embeddings",
+    "GMLPRule",
+    "Pair",
+    "Questions",
+    "Teacher",
+    "embeddings_of",
+    "load_saved_teacher",
+    "load_teacher",
+    "read_embeddings",
+    "read_questions",
+    "shape_of",
+    "write_embeddings",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'nca3d.cube' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"nca3d.cube.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,112 @@
+"""Ask a trained cube in words: the teacher reads the question, the cube answers, the nearest answers are looked up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.config import Config
+from nca3d.cube.answers import say
+from nca3d.cube.cell import GMLPRule
+from nca3d.cube.export.folder import SurfaceCube
+from nca3d.cube.export.record import is_surface_folder
+from nca3d.cube.replies import Askable, Reply, check_questions, likest, name_of
+from nca3d.cube.saved import saved_teacher
+from nca3d.cube.teacher.teachers import Teacher
+from nca3d.errors import InputError
+from nca3d.load import load
+
+__all__ = ["Askable", "Cube", "Reply"]
+
+
+@dataclass(frozen=True, eq=False)
+class Cube:
+    """A cube that can be asked.
+
+    Args:
+        rule: trained, with its card.
+        teacher: reads questions.
+        answers: A texts to choose from.
+        goals: (A, H·W), their surfaces.
+    """
+
+    rule: GMLPRule
+    teacher: Teacher
+    answers: tuple[str, ...]
+    goals: Tensor
+
+    @classmethod
+    def load(cls, run: str | Path) -> Cube | SurfaceCube:
+        """The cube of a run folder or a checkpoint, or of a folder that `nca3d export --surface` wrote.
+
+        Raises:
+            InputError: no run of a cube, or something in it that can't be trusted; the line says what.
+        """
+        return SurfaceCube.load(run) if is_surface_folder(run) else cls.of_run(run)
+
+    @classmethod
+    def of_run(cls, run: str | Path) -> Cube:
+        """The cube of a run folder or a checkpoint, with its rule.
+
+        Raises:
+            InputError: as `load`.
+        """
+        folder = Path(run)
+        folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+        config = Config.load(folder / "config.toml") if (folder / "config.toml").is_file() else Config()
+        if config.plugins:  # the rule may be one of theirs
+            from nca3d.training.loop import load_plugins
+
+            load_plugins(config)
+        rule = load(run)
+        if not isinstance(rule, GMLPRule):
+            raise InputError(run, "rule", type(rule).__name__, "a cube: a run of regime answering")
+        teacher, answers = saved_teacher(folder)
+        goals = rule.goal(teacher.embed(answers)).detach()
+        return cls(rule.requires_grad_(False), teacher, tuple(answers), goals)
+
+    def ask(
+        self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
+    ) -> list[list[Reply]]:
+        """The likest answers to each question, the likest first.
+
+        Args:
+            questions: texts, none of them empty.
+            best: how many answers.
+            steps: how long the cube thinks; default the horizon of its training.
+            random_seed: chooses which cells fire.
+
+        Raises:
+            InputError: an empty question, a number out of range.
+        """
+        check_questions(questions, best, steps, random_seed)
+        thinking = self.rule.card["horizon"] if steps is None else steps
+        alike = torch.zeros(len(questions), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
+        said, _ = say(self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed, sample_ids=alike)
+        return likest(said, self.goals, self.answers, best)
+
+    @cached_property
+    def model(self) -> str:
+        """The name of its weights."""
+        return name_of(self.rule.state_dict())
+
+    def about(self) -> dict[str, Any]:
+        """See `nca3d.cube.replies.Askable`."""
+        rule = self.rule
+        return {
+            "model": self.model,
+            "size": list(rule.size),
+            "cells": prod(rule.size),
+            "weights": sum(weight.numel() for weight in rule.parameters()),
+            "horizon": rule.card["horizon"],
+            "teacher": self.teacher.id,
+            "answers": len(self.answers),
+            "runtime": "PyTorch",
+        }

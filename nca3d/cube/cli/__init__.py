@@ -1,0 +1,1 @@
+"""The verbs of a cube: `embed`, `answer`, `serve`, one a file."""

@@ -1,0 +1,133 @@
+"""`nca3d answer`: questions to a trained cube, and the likest answers with their scores."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nca3d.cli.flags import config_in
+from nca3d.config import Config
+from nca3d.cube.export.record import is_surface_folder, read_record
+from nca3d.errors import InputError, InputErrors
+
+if TYPE_CHECKING:
+    from nca3d.cube.replies import Askable, Reply
+
+RUN = "a run folder of regime answering, one of its checkpoints, or a folder of nca3d export --surface"
+LOWEST = {"best": 1, "steps": 1, "random_seed": 0}
+BAR = 20
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d answer` can be asked."""
+    parser.add_argument("run", metavar="RUN", help=RUN)
+    parser.add_argument("questions", nargs="+", metavar="QUESTION", help="one or more texts; - reads lines from stdin")
+    parser.add_argument("--best", metavar="N", type=int, default=5, help="answers to each question (default: 5)")
+    parser.add_argument("--steps", metavar="N", type=int, help="how long the cube thinks (default: as long as in training)")
+    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses which cells fire (default: 0)")
+    parser.add_argument("--json", metavar="FILE", help="write the answers there too; - prints them instead")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Ask and print.
+
+    Raises:
+        InputErrors: everything that is wrong; what can be is found before torch loads.
+    """
+    questions = _checked(args)
+    cube = open_cube(args.run)
+    replies = cube.ask(questions, best=args.best, steps=args.steps, random_seed=args.random_seed)
+    if args.json:
+        about = {"run": args.run, **cube.about()}
+        about |= {"steps": args.steps or about["horizon"], "random_seed": args.random_seed}
+        asked = [
+            {"question": question, "answers": [reply._asdict() for reply in row]}
+            for question, row in zip(questions, replies, strict=True)
+        ]
+        text = json.dumps(about | {"questions": asked}, indent=1, ensure_ascii=False) + "\n"
+        if args.json == "-":
+            print(text, end="")
+            return
+        from nca3d.files import write_whole
+
+        write_whole(Path(args.json), text.encode())
+    print("\n\n".join(_told(question, row) for question, row in zip(questions, replies, strict=True)))
+
+
+def check_cube(name: str) -> None:
+    """Whether a cube can be had by this name, as far as can be told without torch.
+
+    Raises:
+        InputError: there is none.
+    """
+    if is_surface_folder(name):
+        read_record(name)
+        return
+    config = Config.load(config_in(Path(name)))
+    if config.regime != "answering":
+        raise InputError(name, "regime", repr(config.regime), "answering: a run of nca3d train that is asked, or its export")
+
+
+def open_cube(name: str) -> Askable:
+    """The cube of that name, ready to be asked; of an exported folder, without its rule."""
+    if is_surface_folder(name):
+        from nca3d.cube.export.folder import SurfaceCube
+
+        return SurfaceCube.load(name)
+    from nca3d.cube.ask import Cube
+
+    return Cube.of_run(name)
+
+
+def _checked(args: argparse.Namespace) -> list[str]:
+    errors = [
+        InputError(f"--{name.replace('_', '-')}", "number", getattr(args, name), f"{low} or more")
+        for name, low in LOWEST.items()
+        if getattr(args, name) is not None and getattr(args, name) < low
+    ]
+    if args.random_seed >= 1 << 32:
+        errors.append(InputError("--random-seed", "number", args.random_seed, "0 .. 2**32 - 1"))
+    if args.json and args.json != "-" and (not Path(args.json).parent.is_dir() or Path(args.json).is_dir()):
+        errors.append(InputError("--json", "file", args.json, "a file name in a folder that exists, or -"))
+    try:
+        check_cube(args.run)
+    except InputError as error:
+        errors.append(error)
+    if any(not text.strip() for text in args.questions):
+        errors.append(InputError("nca3d answer", "QUESTION", "an empty text", "texts with at least one word each"))
+    if args.questions.count("-") > 1:
+        errors.append(InputError("nca3d answer", "QUESTION", "- twice", "stdin once"))
+    if errors:
+        raise InputErrors(errors)
+    questions = [line for text in args.questions for line in (_lines() if text == "-" else [text])]
+    if not questions:
+        raise InputError("nca3d answer", "stdin", "nothing", "a question on each line")
+    for question in questions:
+        if any("\ud800" <= character <= "\udfff" for character in question):  # bytes that are no UTF-8 arrive as these
+            raise InputError("nca3d answer", "QUESTION", ascii(question), "a text in UTF-8")
+    return questions
+
+
+def _lines() -> list[str]:
+    try:
+        return [line.strip() for line in sys.stdin if line.strip()]
+    except UnicodeDecodeError as error:
+        raise InputError("nca3d answer", "stdin", f"byte 0x{error.object[error.start]:02x}", "a text in UTF-8") from None
+
+
+def _told(question: str, row: Sequence[Reply]) -> str:
+    """The question, and a line for each answer: a mark at the first, the score, a bar, the text."""
+    lines = [_printable(question)]
+    for place, (answer, score) in enumerate(row):
+        bar = "█" * round(BAR * max(score, 0))
+        lines.append(f"{'→' if place == 0 else ' '} {score:6.3f}  {bar:<{BAR}}  {_printable(answer)}")
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """On one line, and without what a terminal would obey."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))

@@ -1,0 +1,90 @@
+"""`nca3d embed`: its flags, what is refused before torch loads, and what it does."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from nca3d.cube.questions import Questions, read_questions, shipped
+from nca3d.cube.teacher.named import POOLS, Named, find_teacher
+from nca3d.errors import InputError, InputErrors
+from nca3d.files import header
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """The flags of `nca3d embed`."""
+    sets = ", ".join(shipped())
+    parser.add_argument("data", metavar="DATA", help=f'JSONL of {{"question", "answer", "split"}}, or a shipped set: {sets}')
+    parser.add_argument(
+        "--model",
+        default="tfidf",
+        metavar="NAME|FOLDER",
+        help="tfidf, minilm (its package), or a Hugging Face model folder on this machine (default: tfidf)",
+    )
+    parser.add_argument(
+        "--layer", type=int, default=-1, metavar="L", help="of hidden states: 0 = word embeddings, -1 = the last (default)"
+    )
+    parser.add_argument("--pool", default="mean", metavar="|".join(POOLS), help="of a text's tokens (default: mean)")
+    parser.add_argument("--width", type=int, default=225, metavar="N", help="components of tfidf (default: 225)")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="safetensors (default: DATA's name + .safetensors, here)")
+    parser.add_argument(
+        "--cache", type=Path, metavar="FOLDER", help="keeps embeddings (default: $NCA3D_CACHE, else the user's cache folder)"
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Embed all questions and answers of a set into one file.
+
+    Raises:
+        InputErrors: everything that is wrong with data and flags.
+    """
+    questions, named, out = _checked(args)
+    start = time.perf_counter()
+    from nca3d.cube.teacher.cache import cache_folder, count_embeddings_of
+    from nca3d.cube.teacher.embeddings import Embeddings, write_embeddings
+    from nca3d.cube.teacher.teachers import load_teacher
+
+    train = questions.of("train")
+    # what a word is worth is learned from training alone: held-out questions must not have a say
+    fit_on = [pair.question for pair in train] + list(dict.fromkeys(pair.answer for pair in train))
+    teacher = load_teacher(args.model, layer=args.layer, pool=args.pool, fit_on=fit_on, width=args.width)
+    texts = [pair.question for pair in questions.pairs] + [pair.answer for pair in questions.pairs]
+    cache = args.cache or cache_folder()
+    vectors, from_cache = count_embeddings_of(teacher, texts, cache, progress=sys.stderr.isatty())
+    count = len(questions.pairs)
+    metadata = {"model": teacher.id, "data": questions.digest, "name": questions.name}
+    if named.folder is not None:
+        metadata |= {"layer": str(named.layer), "pool": named.pool}
+    before = out.exists()
+    write_embeddings(out, Embeddings(vectors[:count], vectors[count:], metadata))
+    print(f"{count} questions and answers, {teacher.width} wide, by {teacher.id}")
+    print(f"{from_cache} of {len(texts)} texts from the cache, {time.perf_counter() - start:.1f} s")
+    print(f"{out}{' (replaced)' if before else ''}")
+
+
+def _checked(args: argparse.Namespace) -> tuple[Questions, Named, Path]:
+    errors: list[InputError] = []
+    questions = named = None
+    try:
+        questions = read_questions(args.data)
+    except InputError as error:
+        errors += error.errors if isinstance(error, InputErrors) else [error]
+    try:
+        named = find_teacher(args.model, args.layer, args.pool, args.width)
+    except InputError as error:
+        errors.append(error)
+    out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
+    if not out.parent.is_dir() or out.is_dir():
+        errors.append(InputError("--out", "file", out, "a file name in a folder that exists"))
+    elif not os.access(out.parent, os.W_OK):
+        errors.append(InputError("--out", "file", out, "a file name in a folder that can be written"))
+    elif out.exists() and (header(out) or {}).get("nca3d") != "embeddings":
+        errors.append(InputError("--out", "file", f"{out}, which nca3d embed did not write", "a name that is free"))
+    if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
+        errors.append(InputError("--cache", "folder", args.cache, "a folder, or a name that is free"))
+    if errors or questions is None or named is None:
+        raise InputErrors(errors)
+    return questions, named, out

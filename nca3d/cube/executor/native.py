@@ -1,0 +1,217 @@
+"""Cells that have weights of their own in compiled code: calls `gmlp.c`, which `compiled.py` builds.
+
+There states are (chunks, cells, channels, samples of a chunk), flat, here called columns: samples are the lanes of vectors.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.cube.cell import GMLPRule
+from nca3d.cube.executor.lent import lend
+from nca3d.executors.cores import cores
+from nca3d.executors.rows_native import REALS, library
+
+_P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
+
+LINEARS = (
+    "enter",
+    "split",
+    "widen",
+    "narrow",
+    "reset_in",
+    "reset_of",
+    "update_in",
+    "update_of",
+    "candidate_in",
+    "candidate_of",
+    "recall",
+    "last",
+    "around",
+    "look",
+    "weigh",
+    "across",
+)
+SLOTS = (
+    *(f"{name}{part}" for name in LINEARS for part in ("", "_bias")),
+    *(f"{name}_{part}" for name in ("seen", "gate", "last") for part in ("scale", "shift")),
+    "positions",
+    "positions_bias",
+)
+"""A cell's weights in the order of gmlp.h."""
+
+
+FEW = 8
+"""Samples that fill half of the largest registers: so many or less are run in vectors of half their size."""
+
+
+class _Cube(ctypes.Structure):
+    """`Cube` of gmlp.h, field by field."""
+
+    _fields_ = (
+        ("cells", _N),
+        ("batch", _N),
+        ("features", _N),
+        ("memory", _N),
+        ("external", _N),
+        ("widened", _N),
+        ("front", _N),
+        ("start", _N),
+        ("count", _N),
+        ("reach", _N),
+        ("mixing", _I),
+        ("leaky", _I),
+        ("half", _I),
+        ("shared", _I),
+        ("assign", _I),
+        ("learns", _I),
+        ("step_size", _D),
+        ("neighbours", _P),
+        ("weights", _P * len(SLOTS)),
+        ("into_weights", _P * len(SLOTS)),
+        ("fire", _P),
+        ("x", _P),
+        ("face", _P),
+        ("outside", _P),
+        ("after", _P),
+        ("into_after", _P),
+        ("into_x", _P),
+        ("into_face", _P),
+        ("into_outside", _P),
+        ("near", _P),
+    )
+
+
+def fits(rule: GMLPRule, rows: Tensor, dtype: torch.dtype | None) -> bool:
+    """Whether compiled code knows the rule and the arithmetic asked for, on this machine."""
+    parts = ("cell", "_mixed", "_remember", "moved", "seen", "shown")
+    written = all(getattr(type(rule), name) is getattr(GMLPRule, name) for name in parts)
+    same = all(weight.dtype == rows.dtype and weight.device == rows.device for weight in rule.cells.own.values())
+    half = dtype == torch.bfloat16 and rows.dtype == torch.float32
+    known = written and same and (dtype is None or half) and not (rule.training and rule.dropout) and rows.numel() > 0
+    return known and rows.device.type == "cpu" and rows.dtype in REALS and _code(rows.dtype) is not None
+
+
+@lru_cache
+def _code(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
+    code = library(REALS[dtype], narrow)
+    if code is None:
+        return None
+    for name, result, arguments in (
+        ("gmlp_forward", _I, (_P, _I)),
+        ("gmlp_backward", _I, (_P, _I)),
+        ("gmlp_turn", None, (_P, _N, _N, _P)),
+        ("gmlp_huge_pages", None, (_P, _N)),
+        ("gmlp_chunk", _N, ()),
+        ("gmlp_bytes", _N, ()),
+    ):
+        function = getattr(code, name)
+        function.restype, function.argtypes = result, arguments
+    assert code.gmlp_bytes() == ctypes.sizeof(_Cube)
+    return code
+
+
+class Step:
+    """One step of a block of cells: the arguments of compiled code, and the tensors that they point into."""
+
+    def __init__(
+        self,
+        rule: GMLPRule,
+        half: bool,
+        rows: Tensor,
+        cells: slice,
+        fires: Tensor | None,
+        number: int,
+        x: Tensor,
+        front: Tensor | None,
+        outside: Tensor | None,
+    ) -> None:
+        depth, height, width = rule.size
+        table = rule.neighbours.to(torch.int32).contiguous()
+        self.kept: list[Any] = [table]
+        self.code = _code(rows.dtype)
+        if rows.shape[1] <= FEW and not half and self.code is not None and self.code.lanes() == 2 * FEW:
+            self.code = _code(rows.dtype, narrow=True) or self.code
+        self.c = _Cube(
+            cells=rule.cells.cells,
+            batch=rows.shape[1],
+            features=rule.features,
+            memory=rule.memory,
+            external=rule.external,
+            widened=rule.widened,
+            front=height * width,
+            start=cells.start,
+            count=cells.stop - cells.start,
+            reach=height * width if depth > 1 else width if height > 1 else 1,
+            mixing=rule.mixing,
+            leaky=rule.preset == "cube",
+            half=half,
+            shared=rule.cells.mode == "shared",
+            step_size=rule.step_size,
+            neighbours=table.data_ptr(),
+            fire=None if fires is None else fires[number].data_ptr(),
+            x=x.data_ptr(),
+            face=address(front),
+            outside=address(outside),
+        )
+
+    def weigh(self, weights: Mapping[str, Tensor], into: Mapping[str, Tensor] | None = None, assign: bool = False) -> None:
+        """The block's weights by slot, and where what flows into them goes: written, or added to what is there."""
+        self.kept += [weights, into]
+        self.c.learns, self.c.assign = into is not None, assign
+        for place, name in enumerate(SLOTS):
+            if name in weights:
+                self.c.weights[place] = weights[name].data_ptr()
+                self.c.into_weights[place] = None if into is None else into[name].data_ptr()
+
+    def run(self, name: str) -> None:
+        """Calls compiled code.
+
+        Raises:
+            MemoryError: no work space.
+        """
+        if getattr(self.code, name)(ctypes.addressof(self.c), cores()):
+            raise MemoryError("no memory for the work space of a step")
+
+
+def fresh(count: int, dtype: torch.dtype) -> Tensor:
+    """(count,) numbers, not written yet."""
+    code = _code(dtype)
+    assert code is not None
+    return lend(count, dtype, lambda made: code.gmlp_huge_pages(made.data_ptr(), made.nbytes))
+
+
+def columns(rows: Tensor) -> Tensor:
+    """(cells, B, N) -> flat (chunks, cells, N, samples)."""
+    code = _code(rows.dtype)
+    assert code is not None
+    samples = rows.transpose(0, 1).contiguous()
+    batch, wide = len(samples), samples[0].numel()
+    turned, size = fresh(samples.numel(), rows.dtype), code.gmlp_chunk()
+    for start in range(0, batch, size):
+        some = min(size, batch - start)
+        code.gmlp_turn(samples[start].data_ptr(), some, wide, turned[start * wide :].data_ptr())
+    return turned
+
+
+def rows_of(turned: Tensor, shape: Sequence[int]) -> Tensor:
+    """Back to (cells, B, N) of this shape."""
+    code = _code(turned.dtype)
+    assert code is not None
+    cells, batch, numbers = shape
+    samples, wide, size = fresh(turned.numel(), turned.dtype).view(batch, cells, numbers), cells * numbers, code.gmlp_chunk()
+    for start in range(0, batch, size):
+        some = min(size, batch - start)
+        code.gmlp_turn(turned[start * wide :].data_ptr(), wide, some, samples[start].data_ptr())
+    return samples.transpose(0, 1)
+
+
+def address(tensor: Tensor | None) -> int | None:
+    """Where its numbers lie."""
+    return None if tensor is None else tensor.data_ptr()

@@ -1,0 +1,98 @@
+"""Ask a cube by the folder that `nca3d export --surface` wrote: ONNX Runtime thinks, no rule and no training is loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.cube.export.record import GOALS, GRAPH, RECORD, read_record, verify
+from nca3d.cube.replies import Reply, check_questions, likest
+from nca3d.cube.saved import saved_teacher
+from nca3d.cube.teacher.teachers import Teacher
+from nca3d.errors import InputError
+from nca3d.files import check_vectors, read_file, unpack
+from nca3d.fire import fire_mask
+from nca3d.lattice import as_size
+
+AT_ONCE = 64
+"""Questions that are asked at the same time, as in `nca3d.cube.answers`."""
+
+
+@dataclass(frozen=True, eq=False)
+class SurfaceCube:
+    """A cube that can be asked, without its rule.
+
+    Args:
+        record: what `rule.json` says of it.
+        session: of ONNX Runtime: question (B, E), fire (steps, B, 1, D, H, W) -> surface (B, H·W).
+        teacher: reads questions.
+        answers: A texts to choose from.
+        goals: (A, H·W), their surfaces.
+    """
+
+    record: dict[str, Any]
+    session: Any
+    teacher: Teacher
+    answers: tuple[str, ...]
+    goals: Tensor
+
+    @classmethod
+    def load(cls, folder: str | Path) -> SurfaceCube:
+        """The cube of such a folder, once every file has proved to be what was written.
+
+        Raises:
+            InputError: no such folder, a damaged one, or no ONNX Runtime.
+        """
+        place = Path(folder)
+        record = read_record(place)
+        verify(place, record)
+        session = _session(place / GRAPH)
+        teacher, answers = saved_teacher(place)
+        if (teacher.width, teacher.id) != (record["embedding"], record["teacher"]):
+            raise InputError(place / RECORD, "teacher", f"{teacher.id}, {teacher.width} wide", record["teacher"])
+        tensors, _ = unpack(read_file(place / GOALS), place / GOALS)
+        goals = check_vectors(tensors.get("goals"), place / GOALS, "goals", len(answers), record["pixels"])
+        return cls(record, session, teacher, tuple(answers), goals)
+
+    def ask(
+        self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
+    ) -> list[list[Reply]]:
+        """See `nca3d.cube.replies.Askable`."""
+        check_questions(questions, best, steps, random_seed)
+        said = self.say(self.teacher.embed(list(questions)), steps, random_seed)
+        return likest(said, self.goals, self.answers, best)
+
+    def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
+        """What the back face says, (N, H·W), to questions (N, E); all have sample id 0: one question, one answer."""
+        thinking, size = range(self.record["horizon"] if steps is None else steps), as_size(tuple(self.record["size"]))
+        said = []
+        for ids in torch.arange(len(asked)).split(AT_ONCE):
+            fire = fire_mask(random_seed, thinking, 0 * ids, size, self.record["fire_rate"])
+            given = {"question": asked[ids].float().numpy(), "fire": fire.numpy()}
+            said.append(torch.from_numpy(self.session.run(["surface"], given)[0]))
+        return torch.cat(said)
+
+    def about(self) -> dict[str, Any]:
+        """See `nca3d.cube.replies.Askable`."""
+        told = {key: self.record[key] for key in ("size", "cells", "weights", "horizon", "teacher")}
+        return {"model": self.record["id"], **told, "answers": len(self.answers), "runtime": "ONNX Runtime"}
+
+
+def _session(graph: Path) -> Any:
+    if find_spec("onnxruntime") is None:
+        raise InputError(graph, "graph", "no ONNX Runtime to run it", "pip install 'nca3d[export]'")
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = torch.get_num_threads()
+    options.log_severity_level = 3  # errors: that a constant was not folded is no news to who asks
+    try:
+        return onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a class of its own for each kind of trouble; whatever it is, the file is no good
+        raise InputError(graph, "graph", error, "the ONNX model as it was written") from None

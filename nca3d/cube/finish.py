@@ -1,0 +1,133 @@
+"""The end of a cube's run: ask it, hurt it, time it, film a question on its way, write the report."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nca3d.cube.cell import GMLPRule
+from nca3d.cube.evaluation import activity, evaluate_cube, figures_of
+from nca3d.cube.executor.lent import give_back
+from nca3d.cube.reports.report import write_cube_report
+from nca3d.cube.task import Answering
+from nca3d.experiment import versions
+from nca3d.fire import evaluation_seed
+from nca3d.reports.report import Report
+from nca3d.rollout import rollout
+
+if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round
+    from nca3d.training.loop import Run
+    from nca3d.training.trainer import Trainer
+
+BATCHES = (1, 8, 32, 128)
+"""Of the curve of samples a second over the batch size."""
+
+TIMES = 2
+"""How often a step is timed; the faster counts, since other work on the machine only ever slows it down."""
+
+
+def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
+    """Figures, pictures, film and report of a finished run, written into its folder.
+
+    Returns:
+        What `evaluate_cube` measured, with iterations, seconds of training and of an epoch.
+    """
+    config, rule, task = trainer.config, run.rule, trainer.task
+    assert isinstance(rule, GMLPRule) and isinstance(task, Answering)
+    taught = task.taught
+    report = evaluate_cube(rule, taught, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    rule.card = {**rule.card, "figures": figures_of(report)}
+    epoch = len(taught.of("train")) / config.batch  # iterations
+    seconds = trainer.seconds / max(1, trainer.iteration)
+    figures = Report(
+        {
+            **report,
+            "iterations": trainer.iteration,
+            "training_seconds": round(trainer.seconds, 1),
+            "seconds_per_epoch": round(seconds * epoch, 1),
+            "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
+            "skipped_iterations": trainer.skipped,
+            **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
+        },
+        report.spread,
+        {**report.series, "batches": batch_curve(rule)},
+        report.about,
+    )
+    pair = next(iter((*taught.of("test"), *taught.of("train"))))
+    seen, steps = activity(
+        rule, taught.asked[pair][None].to(task.device), config.horizon + 5, evaluation_seed(config.random_seed, 0)
+    )
+    write_cube_report(
+        run.folder,
+        figures,
+        title=f"{taught.questions.name} · a cube that answers",
+        activity=seen,
+        steps=steps,
+        metrics=run.metrics,
+        config_toml=config.to_toml(),
+        versions=versions(),
+        progress=progress,
+    )
+    return figures
+
+
+def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[str, Any]]:
+    """Samples a second of one step forward and backward, as trained, in fp32, and the most memory that it took, by batch size.
+
+    Memory is what the step needs at its height above rule and input, gradients among it, whatever ran before it.
+    """
+    rows = []
+    trained = {name: p.requires_grad for name, p in rule.named_parameters()}
+    rule.requires_grad_(True)
+    cells, device = math.prod(rule.size), next(rule.parameters()).device
+
+    def step_of(batch: int) -> Callable[[], None]:
+        state = 0.1 * torch.randn(batch, rule.channels, *rule.size, generator=torch.Generator().manual_seed(0))
+        state = state.to(device)
+
+        def step() -> None:
+            rollout(rule, state, 1).square().mean().backward()
+            rule.zero_grad(set_to_none=True)
+            if device.type == "cuda":
+                torch.cuda.synchronize(device)
+
+        return step
+
+    rule.zero_grad(set_to_none=True)
+    for batch in batches:
+        step = step_of(batch)
+        step()  # what a first step of this size sets up, for good, is no part of what a step takes
+        peak = _peak(step, device)
+        seconds = min(_seconds(step) for _ in range(TIMES))
+        rows.append(
+            {
+                "batch": batch,
+                "samples_a_second": round(batch / seconds, 2),
+                "cells_a_second": round(batch * cells / seconds),
+                "memory_mib": round(peak / 2**20),
+            }
+        )
+    for name, parameter in rule.named_parameters():
+        parameter.requires_grad_(trained[name])
+    return rows
+
+
+def _seconds(work: Callable[[], None]) -> float:
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def _peak(work: Callable[[], None], device: torch.device) -> int:
+    """Bytes at the height of some work above what was held before: resident ones, where the system tells; else of tensors."""
+    from nca3d.bench import memory
+
+    if device.type == "cuda":
+        return memory.allocated_on_cuda_bytes(work, device)
+    give_back()  # or the step would be lent what an earlier one left behind, which nobody sees
+    resident = memory.resident_bytes(work)
+    return memory.allocated_bytes(work) if resident is None else resident

@@ -1,0 +1,112 @@
+"""The words of a cube's page: its parts in order, what it said to some questions, how the figures are to be read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+
+from nca3d.reports.page import Section
+from nca3d.reports.report import Report, shown
+
+FOOTER = (
+    "Top-1: the share of questions to which the right answer is, by cosine, nearer than any other to what the back face "
+    "shows. Ridge regression is the best straight line from a question's embedding to its answer's, fitted to the same "
+    "questions. Intervals are 95 % intervals over questions: of top-1 and top-5 Wilson's, of all else by bootstrap."
+)
+
+
+def cube_sections(report: Report) -> list[Section]:
+    """The parts of the page, in order; those without pictures, rows and examples are not shown."""
+    unhurt = report.series.get("unhurt", {}).get("top1")
+    before = f" Unhurt it answers {shown(unhurt)} of the same questions right." if unhurt is not None else ""
+    return [
+        Section(
+            "Answers",
+            "What the back face shows is looked up among all answers: how often the right one is the nearest, beside the best "
+            "straight line from a question's embedding to its answer's.",
+            [("retrieval", "In brackets how many questions. Strokes are 95 % Wilson intervals over questions.")],
+        ),
+        Section(
+            "In its own words",
+            "What the cube said to some questions: the likest answers first, with their cosine. ✓ marks the right answer, "
+            "✗ a wrong one that it put first.",
+            more=examples_html(report.series.get("examples", ())),
+        ),
+        Section(
+            "Hurt",
+            "Cells are set to zero once the cube has its answer; the question stays at the front face." + before,
+            [
+                ("hurt", "Read at once, after as many steps again, or with those cells silent for good; 95 % intervals."),
+                ("hurt-cosine", "The same by cosine, which sees damage before an answer is lost."),
+            ],
+        ),
+        Section(
+            "What cells mind",
+            "Cells that all learnt for themselves can come to mind different kinds of questions.",
+            [
+                (
+                    "specialisation",
+                    "The colour is the kind of question whose mean lies farthest from the mean of all; pale cells "
+                    "do the same whatever is asked.",
+                )
+            ],
+        ),
+        Section(
+            "On its way",
+            "One question, from the front face, where it is held, to the back face, where the answer is read.",
+            [
+                ("layers", "Activity of each layer at each step."),
+                ("activity", "Every cell at the step at which the answer is read."),
+            ],
+        ),
+        Section(
+            "Training",
+            "What was asked for, and how many answers were right.",
+            [
+                ("losses", "Thin: every record. Thick: smoothed."),
+                ("answers", "Questions of a batch, among the rivals of their answers; validation, among all answers."),
+            ],
+            _batches(report.series.get("batches", ())),
+        ),
+    ]
+
+
+def examples_html(examples: Iterable[Mapping[str, Any]]) -> str:
+    """Cards of questions with what the cube said; right answers are told by a sign and a word, not by colour alone."""
+    cards = []
+    for example in examples:
+        said = [(str(answer), shown(score)) for answer, score in example["said"]]
+        right = str(example["right"])
+        if right not in [answer for answer, _ in said]:
+            said.append((right, "farther off"))
+        lines = [_answer(answer, score, answer == right, place == 0) for place, (answer, score) in enumerate(said)]
+        cards.append(f"<article><h3>{escape(str(example['question']))}</h3><ol>{''.join(lines)}</ol></article>")
+    return f'<div class="asked">{"".join(cards)}</div>' if cards else ""
+
+
+def _answer(answer: str, score: str, right: bool, first: bool) -> str:
+    sign, word = ("✓", "right") if right else ("✗", "wrong") if first else ("", "")
+    mark = f'<b role="img" aria-label="{word}">{sign}</b>' if sign else "<b></b>"
+    return f'<li class="{"first " * first}{word}">{mark}{escape(answer)}<span>{escape(score)}</span></li>'
+
+
+def cube_lead(report: Report) -> str:
+    """What was asked of what, in one sentence with its own numbers."""
+    size, answers, horizon = report.about.get("size"), report.get("answers"), report.get("horizon")
+    cube = f"A cube of {' × '.join(map(str, size))} = {math.prod(size):,} cells" if size else "A cube of cells"
+    wait = f"{horizon:,} steps later" if horizon else "later"
+    among = f"{answers:,} answers" if answers else "all answers"
+    return (
+        f"{cube} is told a question at its front face; what its back face shows {wait} is looked up among {among}. "
+        "Every cell sees its neighbours alone."
+    )
+
+
+def _batches(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    return {
+        f"one step forward and back, batch {row['batch']}": f"{row['samples_a_second']:,.3g} samples a second, "
+        f"{row['memory_mib']:,} MiB"
+        for row in rows
+    }

@@ -1,0 +1,131 @@
+"""The teacher without a language model: which words a text has (TF-IDF), in a few components (latent semantic analysis).
+
+Deerwester et al. 1990. Words and pairs of neighbouring words count; beyond pairs their order says nothing.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from nca3d.cube.teacher.named import WIDEST
+from nca3d.cube.teacher.teachers import CARD, Teacher, write_card
+from nca3d.errors import InputError
+from nca3d.files import check_vectors, pack, read_file, sha256, unpack, write_whole
+
+WORD = re.compile(r"[\w-]+")
+"""north-east is one word."""
+MOST_WORDS = 50_000
+TENSORS = "teacher.safetensors"
+BATCH = 1024
+
+
+class TfidfTeacher(Teacher):
+    """Weights of words, of length 1 in all, projected on components.
+
+    Args:
+        vocabulary: V words and pairs of words.
+        idf: (V,), how rare each is.
+        components: (V, E).
+    """
+
+    def __init__(self, vocabulary: Sequence[str], idf: Tensor, components: Tensor) -> None:
+        self.vocabulary, self.idf, self.components = list(vocabulary), idf, components
+        self.width = components.shape[1]
+        self._places = {word: place for place, word in enumerate(self.vocabulary)}
+        content = "\n".join(self.vocabulary).encode() + idf.numpy().tobytes() + components.numpy().tobytes()
+        self.id = f"tfidf-{self.width}:{sha256(content)[:16]}"
+
+    def embed(self, texts: Sequence[str], progress: bool = False) -> Tensor:
+        """Texts (n) -> float32 (n, E); a text without a known word is all zeros."""
+        parts = [self._embed(texts[first : first + BATCH]) for first in range(0, len(texts), BATCH)]
+        return torch.cat(parts) if parts else torch.zeros(0, self.width)
+
+    def save(self, folder: str | Path) -> None:
+        """Vocabulary as JSON, numbers as safetensors, with the digest of each."""
+        data = pack({"idf": self.idf, "components": self.components}, {})
+        write_whole(Path(folder) / TENSORS, data)
+        write_card(folder, {"kind": "tfidf", "id": self.id, "sha256": sha256(data), "vocabulary": self.vocabulary})
+
+    def _embed(self, texts: Sequence[str]) -> Tensor:
+        places: list[int] = []
+        weights: list[float] = []
+        offsets: list[int] = []
+        idf = self.idf.tolist()
+        for text in texts:
+            offsets.append(len(places))
+            counts = Counter(place for word in words(text) if (place := self._places.get(word)) is not None)
+            own = {place: count * idf[place] for place, count in counts.items()}
+            length = math.sqrt(sum(weight * weight for weight in own.values()))
+            places += own
+            weights += [weight / length for weight in own.values()]
+        return F.embedding_bag(
+            torch.tensor(places, dtype=torch.int64),
+            self.components,
+            torch.tensor(offsets),
+            mode="sum",
+            per_sample_weights=torch.tensor(weights, dtype=torch.float32),
+        )
+
+
+def words(text: str) -> list[str]:
+    """The words of a text and the pairs of neighbouring ones."""
+    single = WORD.findall(text.lower())
+    return [*single, *(f"{first} {second}" for first, second in pairwise(single))]
+
+
+def fit_tfidf(texts: Sequence[str], width: int) -> TfidfTeacher:
+    """Learn words and components from texts; where these have fewer components than `width`, the rest are zero.
+
+    Raises:
+        InputError: no texts, or none with a word in it.
+    """
+    from sklearn.decomposition import TruncatedSVD
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    texts = list(texts)
+    if not any(WORD.search(text) for text in texts):
+        raise InputError("teacher tfidf", "fit_on", f"{len(texts)} texts without a word", "texts to learn words from")
+    vectorizer = TfidfVectorizer(analyzer=words, max_features=MOST_WORDS)
+    table = vectorizer.fit_transform(texts)
+    count = min(width, *table.shape)
+    # the solver draws at random, but always the same; signs are fixed by scikit-learn
+    solver = TruncatedSVD(count, n_iter=10, random_state=0).fit(table)
+    found = torch.from_numpy(solver.components_).float().T
+    components = torch.zeros(table.shape[1], width)
+    components[:, :count] = found
+    idf = torch.from_numpy(vectorizer.idf_).float()
+    return TfidfTeacher(vectorizer.get_feature_names_out().tolist(), idf, components)
+
+
+def load_tfidf(folder: Path, card: dict[str, Any]) -> TfidfTeacher:
+    """From a folder that `TfidfTeacher.save` wrote, and its card.
+
+    Raises:
+        InputError: damaged files, or files that don't belong together.
+    """
+    data = read_file(folder / TENSORS)
+    if sha256(data) != card.get("sha256"):
+        raise InputError(folder / TENSORS, "sha256", "another digest than the card's", "the file as it was saved")
+    vocabulary = card.get("vocabulary")
+    if not isinstance(vocabulary, list) or not vocabulary or not all(isinstance(word, str) for word in vocabulary):
+        raise InputError(folder / CARD, "vocabulary", f"a {type(vocabulary).__name__}", "a list of words")
+    tensors, _ = unpack(data, folder / TENSORS)
+    components = check_vectors(tensors.get("components"), folder / TENSORS, "components", len(vocabulary), None)
+    idf = tensors.get("idf")
+    idf = check_vectors(None if idf is None else idf.reshape(-1, 1), folder / TENSORS, "idf", len(vocabulary), 1)
+    if components.shape[1] > WIDEST:
+        raise InputError(folder / TENSORS, "components", f"{components.shape[1]} wide", f"at most {WIDEST}")
+    teacher = TfidfTeacher(vocabulary, idf.flatten(), components)
+    if teacher.id != card["id"]:
+        raise InputError(folder / CARD, "id", card["id"], f"{teacher.id}, which the files give")
+    return teacher

@@ -1,0 +1,12 @@
+"""What the cube adds to nca3d, by kind and name; each thing is looked up when it is first used. Imports nothing."""
+
+from __future__ import annotations
+
+PROVIDES = {
+    "rule": {"gmlp": "nca3d.cube.cell:GMLPRule"},
+    "stepper": {"gmlp": "nca3d.cube.executor:STEPPER"},
+    "executor": {"event-approx": "nca3d.cube.executor.approx:APPROX"},
+    "loss": {name: f"nca3d.cube.losses:{name}" for name in ("surface", "internal", "dialogue", "reconstruction")},
+    "default losses": {"signal": "nca3d.cube.losses:DEFAULT_TERMS"},
+    "picture": {"signal": "nca3d.cube.picture:activity"},
+}

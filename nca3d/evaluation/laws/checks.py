@@ -1,0 +1,283 @@
+"""The laws of a cell, asked of any rule: `check_laws(rule)`, for `ConvRule` and for a module of one's own alike.
+
+    for verdict in check_laws(MyRule(), channels=16):
+        print(verdict.law, verdict.status, verdict.detail)
+
+A law that holds here has held in a number of random trials; one that is broken comes with what broke it.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from nca3d.cube.cell import GMLPRule
+from nca3d.errors import InputError
+from nca3d.evaluation.laws.subject import Fault, Subject
+from nca3d.from_file import resolve
+from nca3d.lattice import Size, as_size, centre
+from nca3d.rollout import rollout
+from nca3d.rules.cell import Rule
+
+Status = Literal["holds", "broken", "not asked"]
+TOLERANCE = 1e-5
+"""Rounding allowed where the same sum may be taken in another order, as a fraction of the largest value."""
+
+
+SIZE: Size = (9, 10, 11)
+"""The lattice of the trials of a rule that fits any."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one law: `worst` is the largest deviation found (largest value for "finite"), None where nothing was
+    measured; relative to the largest value for batch, translation, mirror and executors."""
+
+    law: str
+    status: Status
+    detail: str
+    worst: float | None = None
+
+
+class _NotAsked(Exception):
+    """Why a law says nothing about this rule, and what was measured all the same."""
+
+    def __init__(self, reason: str, worst: float | None = None) -> None:
+        super().__init__(reason)
+        self.worst = worst
+
+
+Finding = tuple[bool, str, float]
+Law = Callable[[Subject, int], Finding]
+LAWS: dict[str, Law] = {}
+_L = TypeVar("_L", bound=Law)
+
+
+def check_laws(
+    rule: nn.Module, *, size: Size | None = None, random_seed: int = 0, trials: int = 8, channels: int | None = None
+) -> list[Verdict]:
+    """Ask every law of a rule, on random states, seeds and fire masks.
+
+    Args:
+        rule: a `Rule`, or any module whose forward takes (state) or (state, fire_mask) and returns the next state
+            (B, C, D, H, W). It may say more of itself by the attributes `channels`, `alpha`, `reach`, `fire_rate`,
+            `alive_threshold` (None: empty cells may move) and `isotropic`. It is copied, never changed.
+        size: lattice (D, H, W) of the trials; None = the one that the rule belongs to (`GMLPRule`), else (9, 10, 11).
+        random_seed: chooses all that is random.
+        trials: how many of each kind.
+        channels: C, where the module has no attribute of that name.
+
+    Returns:
+        One `Verdict` for each law.
+
+    Raises:
+        InputError: no module, unknown channels, a forward that wants something else, no trials, not the rule's own lattice.
+        ValueError: a size that is none.
+    """
+    if trials < 1:
+        raise InputError("laws", "trials", trials, "1 or more")
+    bound = rule.size if isinstance(rule, GMLPRule) else None
+    if size is not None and bound is not None and as_size(size) != bound:
+        raise InputError("laws", "size", size, f"{bound}, the rule's own lattice")
+    subject = Subject(rule, size or bound or SIZE, channels, random_seed)
+    return [_ask(name, law, subject, trials) for name, law in LAWS.items()]
+
+
+def _ask(name: str, law: Law, subject: Subject, trials: int) -> Verdict:
+    try:
+        holds, detail, worst = law(subject, trials)
+        return Verdict(name, "holds" if holds else "broken", detail + subject.note, worst)
+    except _NotAsked as reason:
+        return Verdict(name, "not asked", str(reason) + subject.note, reason.worst)
+    except Fault as fault:
+        return Verdict(name, "broken", str(fault) + subject.note)
+
+
+def _law(name: str) -> Callable[[_L], _L]:
+    def enter(law: _L) -> _L:
+        LAWS[name] = law
+        return law
+
+    return enter
+
+
+@_law("vacuum")
+def _vacuum(subject: Subject, trials: int) -> Finding:
+    """Law 2: where nothing is, nothing comes."""
+    if subject.told("preset") == "cube":
+        raise _NotAsked("preset 'cube' is leaky, and exempt by name from laws 1 and 2: its cells move towards what they say")
+    if not subject.alive_mask:
+        raise _NotAsked("alive_threshold is None: without an alive mask every cell may move")
+    empty = subject.empty(2)
+    worst = max(_gap(subject.walk(empty, 5, subject.draw(trial))[-1], empty) for trial in range(trials))
+    return worst == 0, "an empty lattice " + (f"holds {worst:.3g} after 5 steps" if worst else "stays empty"), worst
+
+
+@_law("light cone")
+def _light_cone(subject: Subject, trials: int) -> Finding:
+    """Law 2: what one cell starts stays in its cone. Compared with the empty lattice, so that each law has its own fault."""
+    away, growth = subject.away(centre(subject.size)), subject.growth
+    steps = min(4, (int(away.max()) - 1) // growth)
+    if steps < 1:
+        raise _NotAsked(f"no cell of {subject.size} is more than {growth} from the centre: ask on a larger lattice")
+    furthest, worst, broken = 0, 0.0, ""
+    for trial in range(trials):
+        draw = subject.draw(trial)
+        grown, nothing = (subject.walk(state, steps, draw) for state in (subject.seed(), subject.empty()))
+        for step, (one, other) in enumerate(zip(grown, nothing, strict=True), start=1):
+            gap = (one - other).abs().amax(dim=(0, 1))
+            beyond = float(torch.where(away > growth * step, gap, 0).max())
+            radius = int(torch.where(gap > 0, away, 0).max())
+            furthest = max(furthest, radius)
+            if beyond > worst:
+                worst, broken = beyond, f"{step} steps after one seed cell, radius {radius} is reached, allowed {growth * step}"
+    fine = f"radius {furthest} is reached in {steps} steps, allowed {growth * steps}"
+    return not broken, (broken or fine) + subject.assumed, worst
+
+
+@_law("locality")
+def _locality(subject: Subject, trials: int) -> Finding:
+    """Law 3: one cell changes, and beyond the reach not one bit does. No tolerance: both steps are the same sums."""
+    worst, broken = 0.0, ""
+    for trial in range(trials):
+        draw = subject.draw(trial)
+        generator = torch.Generator().manual_seed(draw)
+        depth, height, width = (int(torch.randint(n, (1,), generator=generator)) for n in subject.size)
+        far = subject.away((depth, height, width)) > subject.reach
+        if not bool(far.any()):
+            raise _NotAsked(f"no cell of {subject.size} is more than {subject.reach} away: ask on a larger lattice")
+        state = subject.body(draw, share=(0.2, 0.6, 0.95)[trial % 3])
+        changed = state.clone()
+        changed[0, :, depth, height, width] = (1.0, 0.0, -3.0, 1000.0)[trial % 4]
+        one, other = (subject.walk(before, 1, draw)[-1] for before in (state, changed))
+        gap = _gap(one[:, :, far], other[:, :, far])
+        if gap > worst:
+            worst, broken = gap, f"cell ({depth}, {height}, {width}) changes cells more than {subject.reach} away by {gap:.3g}"
+    return not broken, (broken or f"nothing changes more than {subject.reach} away") + subject.assumed, worst
+
+
+@_law("batch")
+def _batch(subject: Subject, trials: int) -> Finding:
+    """Law 6: a sample goes its way whoever its neighbours in the batch are."""
+    worst = 0.0
+    for trial in range(trials):
+        draw, kept = subject.draw(trial), trial % 3
+        states, others = subject.body(draw, batch=3), 5 * subject.body(draw + 1, batch=3, share=0.3)
+        others[kept] = states[kept]
+        one, other = (subject.walk(batch, 2, draw)[-1][kept] for batch in (states, others))
+        worst = max(worst, _relative(one, other))
+    return worst <= TOLERANCE, f"other samples in the batch change a sample by {worst:.3g} of its largest value", worst
+
+
+@_law("translation")
+def _translation(subject: Subject, trials: int) -> Finding:
+    """Law 7: a shifted state gives the shifted result; around the edge for rules that can, well inside it for others."""
+    subject, said = _without_own_draws(subject)
+    if isinstance(subject.module, GMLPRule) and (subject.module.cells.mode != "shared" or subject.module.coarse is not None):
+        why = f"weights {subject.module.cells.mode!r}, coarse {subject.module.options['coarse']}"
+        raise _NotAsked(f"its cells differ by their place ({why})")
+    # A gMLP cube has zeros around it, whatever its padding says.
+    circular = isinstance(subject.module, Rule) and type(subject.module).pad is Rule.pad and not subject.is_cube
+    margin = 0 if circular else subject.reach + 1
+    if min(subject.size) <= 2 * margin:
+        raise _NotAsked(f"a body needs {margin} empty cells around it: ask on a larger lattice than {subject.size}")
+    subject = subject.changed(padding="circular") if circular else subject
+    depth, height, width = (slice(margin, n - margin) for n in subject.size)
+    inside = (..., depth, height, width)
+    worst, furthest, steps = 0.0, 4 if circular else 1, 2 if circular else 1
+    for trial in range(trials):
+        draw = subject.draw(trial)
+        generator = torch.Generator().manual_seed(draw)
+        shift = [int(s) for s in torch.randint(-furthest, furthest + 1, (3,), generator=generator)]
+        shift = shift if any(shift) else [1, 0, 0]
+        state, fires = subject.empty(), subject.fires(draw, 1, steps)
+        state[inside] = subject.body(draw)[inside]
+        still = subject.walk(state, steps, draw, fires)[-1].roll(shift, (2, 3, 4))
+        moved = subject.walk(state.roll(shift, (2, 3, 4)), steps, draw, fires.roll(shift, (3, 4, 5)))[-1]
+        worst = max(worst, _relative(still[inside], moved[inside]))
+    where = "under circular padding" if circular else "well inside the lattice"
+    return worst <= TOLERANCE, f"a shift {where} changes {worst:.3g} of the largest value{said}", worst
+
+
+@_law("mirror")
+def _mirror(subject: Subject, trials: int) -> Finding:
+    """Law 7: mirrored state and mirrored kernels give the mirrored result; who claims to be isotropic mirrors as it is."""
+    subject, said = _without_own_draws(subject)
+    module, claims = subject.module, subject.told("isotropic") is True
+    by_kernels = isinstance(module, Rule) and all(
+        getattr(type(module), name) is getattr(Rule, name) for name in ("forward", "perceive", "pad")
+    )
+    alike, worst = True, 0.0
+    for trial in range(trials):
+        draw, axis = subject.draw(trial), 2 + trial % 3
+        other = subject
+        if by_kernels and not claims and isinstance(module, Rule):
+            kernels = module.kernels()
+            flipped = [None if kernel is None else kernel.flip(axis - 1) for kernel in kernels]
+            alike = alike and all(
+                one is None or two is None or torch.equal(one, two) for one, two in zip(kernels, flipped, strict=True)
+            )
+            other = subject.changed(kernels=lambda flipped=flipped: flipped)
+        state, fires = subject.body(draw), subject.fires(draw, 1, 2)
+        plain = subject.walk(state, 2, draw, fires)[-1]
+        mirrored = other.walk(state.flip(axis), 2, draw, fires.flip(axis + 1))[-1].flip(axis)
+        worst = max(worst, _relative(plain, mirrored))
+    detail = f"a mirrored state gives the mirrored result within {worst:.3g} of the largest value"
+    if not by_kernels and not claims:
+        raise _NotAsked(f"the rule doesn't claim it by .isotropic = True; {detail}{said}", worst)
+    how = "" if claims or alike else ", once its kernels are mirrored too"
+    return worst <= TOLERANCE, detail + how + said, worst
+
+
+@_law("finite")
+def _finite(subject: Subject, trials: int) -> Finding:
+    """Random bodies stay finite; `Subject.walk` refuses all else."""
+    steps, worst = 16, 0.0
+    for trial in range(trials):
+        worst = max(worst, float(subject.walk(subject.body(subject.draw(trial)), steps, subject.draw(trial))[-1].abs().max()))
+    return True, f"{steps} steps of random bodies stay finite, below {worst:.3g}", worst
+
+
+@_law("executors")
+def _executors(subject: Subject, trials: int) -> Finding:
+    """Law 5: what `nca3d.rollout` chooses for this rule agrees with the step as it is written."""
+    if not isinstance(subject.module, Rule):
+        raise _NotAsked("executors run rules that are an nca3d.rules.Rule alone")
+    worst = 0.0
+    for trial in range(trials):
+        draw, state = subject.draw(trial), subject.body(subject.draw(trial), batch=2, share=0.1 + 0.8 * (trial % 2))
+        written = subject.walk(state, 3, draw)[-1]
+        try:
+            with torch.no_grad():
+                run = rollout(copy.deepcopy(subject.module), state, 3, random_seed=draw)
+        except Exception as error:
+            raise Fault(f"rollout fails with {type(error).__name__}: {(str(error).splitlines() or [''])[0]}") from error
+        worst = max(worst, _relative(written, run))
+    return worst <= TOLERANCE, f"rollout and the step as written differ by {worst:.3g} of the largest value", worst
+
+
+def _without_own_draws(subject: Subject) -> tuple[Subject, str]:
+    """A rule whose random numbers can be moved along with the state, and a remark if it had to be changed for that."""
+    if not subject.draws_its_own():
+        return subject, ""
+    if isinstance(subject.told("fire_rate"), int | float):
+        always = subject.changed(fire_rate=1.0)
+        if not always.draws_its_own():
+            return always, "; asked with fire_rate = 1"
+    raise _NotAsked("it draws its own random numbers, which can't move with the state: take a fire mask as second argument")
+
+
+def _gap(one: Tensor, other: Tensor) -> float:
+    return float((one - other).abs().max())
+
+
+def _relative(one: Tensor, other: Tensor) -> float:
+    return _gap(one, other) / max(float(one.abs().max()), float(other.abs().max()), 1e-30)
+
+
+__all__ = ["LAWS", "Status", "Verdict", "check_laws", "resolve"]

@@ -1,0 +1,240 @@
+"""Any rule as the law checks see it: a step from one state to the next, whoever wrote it."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from nca3d.cube.cell import GMLPRule
+from nca3d.errors import InputError
+from nca3d.fire import evaluation_seed, fire_mask
+from nca3d.lattice import Size, as_size, centre
+from nca3d.rules.cell import Rule
+
+ASSUMED_REACH = 2
+"""What a module is held to that declares none: 3×3×3 kernels, then an alive mask that looks at updated neighbours."""
+
+
+class Fault(Exception):
+    """What a rule did when it was asked for a step, in one line: an error of its own, NaN, something that is no state."""
+
+
+class Subject:
+    """A copy of a rule and all that the laws must know of it; the one given is never touched.
+
+    Args:
+        module: a `Rule`, or any module whose forward takes (state) or (state, fire_mask) and returns the next state.
+        size: lattice (D, H, W) of the states.
+        channels: C; default the module's own.
+        random_seed: chooses states and fire masks.
+
+    Raises:
+        InputError: no module, unknown channels, or a forward that wants something else.
+    """
+
+    def __init__(self, module: nn.Module, size: Size, channels: int | None = None, random_seed: int = 0) -> None:
+        name = type(module).__name__
+        if not isinstance(module, nn.Module):
+            raise InputError("laws", "rule", name, "a torch.nn.Module")
+        found = channels if channels is not None else getattr(module, "channels", None)
+        if isinstance(found, bool) or not isinstance(found, int) or found < 1:
+            raise InputError(name, "channels", repr(found), "a whole number from 1: as the module's .channels, or passed along")
+        self.size, self.channels, self.random_seed = as_size(size), found, random_seed
+        self.takes_fire = isinstance(module, Rule) or _takes_fire(module)
+        self.is_rule = isinstance(module, Rule)
+        #: Whether it is a `GMLPRule` as it is written: its step knows its number, keeps nothing, and drops nothing out.
+        self.is_cube = isinstance(module, GMLPRule) and type(module).forward is GMLPRule.forward
+        try:
+            self.module = copy.deepcopy(module).requires_grad_(False)
+        except Exception as error:
+            raise InputError(name, "rule", f"{type(error).__name__}: {error}", "a module that can be copied") from error
+        if self.is_cube:
+            self.module.eval()
+        self.note = self._wake()
+
+    # What it says of itself -------------------------------------------------------------------------------------
+
+    def told(self, name: str, default: Any = None) -> Any:
+        """An attribute of the module, if it has it."""
+        return getattr(self.module, name, default)
+
+    @property
+    def alpha(self) -> int | None:
+        """The channel of alpha; None where there is none."""
+        return self.told("alpha", 3 if self.channels >= 4 else None)
+
+    @property
+    def alive_mask(self) -> bool:
+        """Whether empty cells stay empty; a plain module is held to it unless its `alive_threshold` is None."""
+        return self.told("alive_threshold", 0) is not None
+
+    @property
+    def reach(self) -> int:
+        """How far a change may travel in a step."""
+        return int(self.told("reach", ASSUMED_REACH))
+
+    @property
+    def growth(self) -> int:
+        """How far a body may grow in a step: the alive mask takes one cell of the reach of rules that have it."""
+        if self.is_rule and not self.alive_mask:
+            return self.reach
+        return max(1, self.reach - 1) if self.is_rule or self.told("reach") is None else self.reach
+
+    @property
+    def assumed(self) -> str:
+        """A remark for laws that depend on the reach."""
+        return "" if self.told("reach") is not None else f"; reach {ASSUMED_REACH} assumed"
+
+    @property
+    def fire_rate(self) -> float:
+        """Probability that a cell updates: the module's, else 0.5."""
+        rate = self.told("fire_rate")
+        return float(rate) if isinstance(rate, int | float) and 0 < rate <= 1 else 0.5
+
+    @property
+    def place(self) -> dict[str, Any]:
+        """Device and dtype of its states: those of its weights."""
+        tensors = (*self.module.parameters(), *self.module.buffers())
+        kinds = [tensor.dtype for tensor in tensors if tensor.is_floating_point()]
+        device = tensors[0].device if tensors else torch.device("cpu")
+        return {"device": device, "dtype": kinds[0] if kinds else torch.float32}
+
+    # States ------------------------------------------------------------------------------------------------------
+
+    def empty(self, batch: int = 1) -> Tensor:
+        """(B, C, D, H, W) where nothing is."""
+        return torch.full((batch, self.channels, *self.size), float(self.told("dead_value", 0.0)), **self.place)
+
+    def seed(self) -> Tensor:
+        """One first cell at the centre: alpha and what comes after it 1, what comes before 0 (1 in a cube)."""
+        state = self.empty()
+        first = 0 if self.is_cube else self.alpha or 0  # a cube's neighbours see its features alone
+        state[0, :, *centre(self.size)] = (torch.arange(self.channels) >= first).to(state)
+        return state
+
+    def body(self, draw: int, batch: int = 1, share: float = 0.6) -> Tensor:
+        """Random states: `share` of the cells filled with alpha in 0..1 and other channels in -1..1, the rest empty."""
+        generator = torch.Generator().manual_seed(draw)
+        state = 2 * torch.rand(batch, self.channels, *self.size, generator=generator) - 1
+        if self.alpha is not None:
+            state[:, self.alpha].abs_()
+        filled = torch.rand(batch, 1, *self.size, generator=generator) < share
+        return torch.where(filled.to(self.place["device"]), state.to(**self.place), self.empty(batch))
+
+    def away(self, cell: Size) -> Tensor:
+        """int (D, H, W): how many cells lie between each cell and this one, around the edge too where it may be a neighbour."""
+        distance = torch.zeros(self.size, dtype=torch.long)
+        for axis, (n, c) in enumerate(zip(self.size, cell, strict=True)):
+            line = (torch.arange(n) - c).abs()
+            if not self.is_rule or self.told("padding") == "circular":  # nobody knows what a plain module pads with
+                line = torch.minimum(line, n - line)
+            distance = torch.maximum(distance, line.view([n if a == axis else 1 for a in range(3)]))
+        return distance.to(self.place["device"])
+
+    # Steps -------------------------------------------------------------------------------------------------------
+
+    def draw(self, number: int) -> int:
+        """The random_seed of trial `number`."""
+        return evaluation_seed(self.random_seed, number)
+
+    def fires(self, draw: int, batch: int, steps: int) -> Tensor:
+        """bool (steps, B, 1, D, H, W): as `nca3d.rollout` draws them."""
+        return fire_mask(draw, range(steps), range(batch), self.size, self.fire_rate).to(self.place["device"])
+
+    def walk(self, state: Tensor, steps: int, draw: int, fires: Tensor | None = None) -> list[Tensor]:
+        """The states after 1 .. `steps` steps; the same draw gives the same randomness, the module's own too.
+
+        Raises:
+            Fault: the module failed, or what it returned is no finite state.
+        """
+        # One that counts its steps or keeps averages begins anew with each walk; a cube's weights are many, and nothing counts.
+        module = self.module if self.is_cube else copy.deepcopy(self.module)
+        fires = self.fires(draw, len(state), steps) if fires is None else fires
+        states = []
+        with torch.no_grad(), _own_randomness(draw, self.place["device"]):
+            for number, fire in enumerate(fires):
+                given: tuple[Any, ...] = (state.clone(), fire) if self.takes_fire else (state.clone(),)
+                state = _step(module, (*given, None, number) if self.is_cube else given)
+                states.append(state)
+        return states
+
+    def changed(self, **attributes: Any) -> Subject:
+        """The same rule with other attributes."""
+        other = copy.copy(self)
+        other.module = copy.deepcopy(self.module)
+        for name, value in attributes.items():
+            setattr(other.module, name, value)
+        return other
+
+    def draws_its_own(self) -> bool:
+        """Whether it takes random numbers from torch itself, so that two states can't be given the same ones cell by cell."""
+        state = self.body(1, share=1.0)
+        everywhere = self.fires(0, 1, 2) | True
+        one, other = (self.walk(state, 2, draw, everywhere)[-1] for draw in (1, 2))
+        return not torch.equal(one, other)
+
+    def _wake(self) -> str:
+        """A fresh rule does nothing (law 1) and would pass every check: fill its zero weights, and say so."""
+        state = self.body(0, share=1.0)
+        if self.alpha is not None:
+            state[:, self.alpha] = 1.0
+        try:
+            seen = self.told("visible") if self.is_cube else None  # a fresh cube forgets, and says nothing all the same
+            if not torch.equal(self.walk(state, 1, 0, self.fires(0, 1, 1) | True)[-1][:, :seen], state[:, :seen]):
+                return ""
+        except Fault:
+            return ""  # each law will say it
+        zero = [weight for weight in self.module.parameters() if weight.ndim >= 2 and not weight.any()]
+        generator = torch.Generator().manual_seed(0)
+        for weight in zero:
+            numbers = torch.randn(weight.shape, generator=generator) * 0.75 * weight[0].numel() ** -0.5
+            if self.alpha is not None and len(numbers) == self.channels:
+                numbers[self.alpha].abs_()  # it tends to grow
+            weight.copy_(numbers)
+        return "; the rule does nothing yet" + (": asked of a copy with random numbers in its zero weights" if zero else "")
+
+
+def _takes_fire(module: nn.Module) -> bool:
+    try:
+        parameters = inspect.signature(module.forward).parameters.values()
+    except (TypeError, ValueError):  # compiled code that doesn't say
+        return False
+    varying = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    required = [entry for entry in parameters if entry.default is entry.empty and entry.kind not in varying]
+    if len(required) > 2 or any(entry.kind is entry.KEYWORD_ONLY for entry in required):
+        names = ", ".join(entry.name for entry in required)
+        raise InputError(type(module).__name__, "forward", f"({names})", "(state) or (state, fire_mask)")
+    return len(required) == 2
+
+
+@contextmanager
+def _own_randomness(draw: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of the module's own, the same for the same draw; the caller's go on afterwards as if nothing had been."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # torch.manual_seed would seed the other devices too, which aren't forked
+        torch.default_generator.manual_seed(draw)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(draw)
+        yield
+
+
+def _step(module: nn.Module, arguments: tuple[Any, ...]) -> Tensor:
+    try:
+        after = module(*arguments)
+    except Exception as error:
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise Fault(f"{type(error).__name__}: {first}") from error
+    expected = tuple(arguments[0].shape)
+    if not isinstance(after, Tensor) or tuple(after.shape) != expected:
+        found = tuple(after.shape) if isinstance(after, Tensor) else type(after).__name__
+        raise Fault(f"a step returns {found}, not a state {expected}")
+    if not bool(after.isfinite().all()):
+        raise Fault("NaN or infinity after a step from a finite state")
+    return after.detach()

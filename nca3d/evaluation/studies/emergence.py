@@ -1,0 +1,88 @@
+"""Emergence, plainly named: the pattern of grown bodies (`pools.pattern`) and how it moves (`dynamics`), body by body."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.evaluation.studies.dynamics import lyapunov, moving
+from nca3d.rules.cell import Rule
+from pools import pattern
+
+EXPLANATIONS = {
+    "morans_i": "likeness of neighbouring cells' looks, −1 .. 1 (Moran 1950)",
+    "spatial_entropy": "bits of the body's 2×2×2 blocks, 0 .. 8 (Shannon 1948; Batty 1974)",
+    "compressibility": "1 − zlib size / size of what is shown (Zenil et al. 2010)",
+    "neighbour_information": "bits that a cell's look tells about its neighbour's (Shannon 1948; Miller 1955)",
+    "peak_wavelength": "cells from crest to crest of the strongest spatial wave (Field 1987)",
+    "spectral_centroid": "mean spatial frequency by power, cycles per cell, 0 .. ½",
+    "activity": "mean absolute change a step of what is shown, per living cell",
+    "activity_period": "steps from peak to peak of the activity, where a wave stands clear (Welch 1967)",
+    "lyapunov": "growth rate a step of a small difference under the same fire masks (Benettin et al. 1980)",
+    "specialisation": "share of the hidden state's variance that lies between cells, 0 .. 1 (η², Fisher 1925)",
+    "behaviours": "effective number of independent ways in which cells differ (participation ratio of their PCA)",
+}
+"""What each figure means, with its range and its paper."""
+
+
+@torch.no_grad()
+def emergence(
+    rule: Rule, states: Tensor, *, steps: int = 64, random_seed: int, executor: str = "auto"
+) -> dict[str, list[float | None]]:
+    """Every figure of `EXPLANATIONS` for grown bodies, one value a body; None where it can't be measured.
+
+    Args:
+        rule: what one cell does.
+        states: grown bodies (B, C, D, H, W).
+        steps: for how long they are watched, 1 or more.
+        random_seed: chooses the fire masks; take it from `nca3d.fire.evaluation_seed`.
+        executor: see `rollout`.
+
+    Returns:
+        Lists of B values, all finite or None; a body that is dead or not finite at the start has none.
+
+    Raises:
+        ValueError: steps below 1, or states that the rule can't have.
+    """
+    if steps < 1:
+        raise ValueError(f"emergence: steps: found {steps}, allowed 1 or more")
+    if states.ndim != 5 or states.shape[1] != rule.channels:
+        raise ValueError(f"emergence: states: found {tuple(states.shape)}, allowed (B, {rule.channels}, D, H, W)")
+    found: dict[str, list[float | None]] = {name: [] for name in EXPLANATIONS}
+    for number, state in enumerate(states):
+        one = state[None]  # one body at a time: memory does not grow with their number
+        figures: dict[str, Any] = dict.fromkeys(EXPLANATIONS)
+        if bool(rule.alive_mask(one).any()) and bool(one.isfinite().all()):
+            run: dict[str, Any] = {"steps": steps, "random_seed": random_seed, "executor": executor}
+            run["sample_ids"] = torch.tensor([number])
+            shown = cropped(one, rule)[:, : rule.visible + 1]
+            figures |= {name: value.item() for name, value in pattern.summary(shown, rule.visible_kind).items()}
+            figures |= wavelength(pattern.colours(shown, rule.visible_kind))
+            figures |= moving(rule, one, **run)
+            figures["lyapunov"] = lyapunov(rule, one, **run)[0]
+        for name in EXPLANATIONS:
+            value = figures[name]
+            found[name].append(value if value is not None and math.isfinite(value) else None)
+    return found
+
+
+def cropped(states: Tensor, rule: Rule) -> Tensor:
+    """States within the box of their living cells, so that the lattice around a body does not count."""
+    return pattern.cropped(states, rule.alive_mask(states)[:, 0])
+
+
+def wavelength(field: Tensor) -> dict[str, float | None]:
+    """Peak wavelength (cells) and centroid (cycles per cell) of the spatial spectrum of one field, (1, K, D, H, W).
+
+    Returns:
+        `peak_wavelength`, `spectral_centroid`; None for a constant field.
+    """
+    frequencies, power = pattern.spatial_spectrum(field)
+    total = float(power.sum())
+    if total <= 0:
+        return {"peak_wavelength": None, "spectral_centroid": None}
+    peak = float(1 / frequencies[int(power[0].argmax())])
+    return {"peak_wavelength": peak, "spectral_centroid": float((frequencies * power[0]).sum()) / total}

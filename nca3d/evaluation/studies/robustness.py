@@ -1,0 +1,190 @@
+"""Robustness: does a body still grow and hold where its world is not the one that it was trained in?
+
+Each condition grows bodies from one cell, or changes grown ones, and holds them; the figure is the quality at the end, beside
+that of the same trial with nothing changed.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import pools
+from nca3d.evaluation.trials import Trials
+from nca3d.lattice import PADDINGS, Size, centre
+from nca3d.metrics import iou, occupied
+from nca3d.rollout import rollout, seed_state
+from nca3d.rules.cell import Rule
+from nca3d.sparse import Compact, compact, dense
+from nca3d.targets import Target
+
+HOLD = 200
+"""Steps after the horizon at which a body under the condition is judged."""
+
+NOISE, NOISE_EVERY = 0.02, 4
+"""Standard deviation of the noise on every channel of a living cell, and the steps between two such blows."""
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One change of the world. `try_it(trials, trial)` returns the quality of each body at the end."""
+
+    name: str
+    group: str
+    try_it: Callable[[Trials, int], list[float]]
+
+
+def conditions(rule: Rule) -> list[Condition]:
+    """All conditions that make sense for a rule, the unchanged one first."""
+    rates = [rate for rate in (0.25, 0.75, 1.0) if abs(rate - rule.fire_rate) > 1e-9]
+    found = [Condition("unchanged", "", lambda t, n: held(t, n))]
+    found += [Condition(f"fire rate {rate:g}", "time", _with(fire_rate=rate)) for rate in rates]
+    found += [Condition(f"step size × {factor:g}", "time", _with(step_size=factor * rule.step_size)) for factor in (0.5, 1.5)]
+    found += [Condition(f"lattice × {factor:g}", "space", _in_room(factor)) for factor in (1.5, 2.0)]
+    found += [Condition(f"padding {kind}", "space", _with(padding=kind)) for kind in PADDINGS if kind != rule.padding]
+    found += [
+        Condition("second seed close by", "space", second_seed),
+        Condition("bf16", "noise", in_bf16),
+        Condition(f"noise {NOISE:g} on the state", "noise", noisy),
+        Condition("hidden channels erased in a quarter", "noise", hidden_erased),
+        Condition("1 % foreign cells", "takeover", lambda t, n: taken_over(t, n, 0.01)),
+        Condition("10 % foreign cells", "takeover", lambda t, n: taken_over(t, n, 0.10)),
+    ]
+    return found
+
+
+def changed(rule: Rule, **attributes: Any) -> Rule:
+    """A copy of the rule with other attributes and the same weights."""
+    other = copy.deepcopy(rule)
+    for name, value in attributes.items():
+        setattr(other, name, value)
+    return other
+
+
+def held(trials: Trials, trial: int, state: Compact | None = None) -> list[float]:
+    """Quality after the horizon and `HOLD` more steps, from seeds or from the state given."""
+    state = trials.seeds() if state is None else state
+    return trials.look(trials.run(state, trials.horizon + HOLD, trial)).quality[0].tolist()
+
+
+def _with(**attributes: Any) -> Callable[[Trials, int], list[float]]:
+    return lambda trials, trial: held(trials.of(changed(trials.rule, **attributes)), trial)
+
+
+def _in_room(factor: float) -> Callable[[Trials, int], list[float]]:
+    """The same body in a larger lattice, with the seed where it was in the body."""
+
+    def grow(trials: Trials, trial: int) -> list[float]:
+        before = trials.target.size
+        after: Size = tuple(round(factor * n) for n in before)  # type: ignore[assignment]
+        low = [(large - small) // 2 for small, large in zip(before, after, strict=True)]
+        wide = trials.of(trials.rule, target=widened(trials.target, low, after))
+        seat = torch.tensor([c + shift for c, shift in zip(centre(before), low, strict=True)])
+        return held(wide, trial, wide.seeds(seat.expand(trials.samples, 3)))
+
+    return grow
+
+
+def widened(target: Target, low: list[int], size: Size) -> Target:
+    """The target with empty cells around it: `low` of them before each axis, up to `size`."""
+    pads = [
+        side
+        for before, small, large in reversed(list(zip(low, target.size, size, strict=True)))
+        for side in (before, large - small - before)
+    ]
+    values, occupied_ = F.pad(target.values, pads), F.pad(target.occupied, pads)
+    if target.kind == "classes":
+        values[0][~occupied_] = 1.0  # what is empty has class 0, as everywhere in a target
+    return replace(target, values=values, occupied=occupied_)
+
+
+def second_seed(trials: Trials, trial: int) -> list[float]:
+    """Two seeds, two cells apart along the last axis: do they make one body?"""
+    size = trials.target.size
+    middle = centre(size)
+    beside = torch.tensor([middle[0], middle[1], min(middle[2] + 2, size[2] - 1)]).expand(trials.samples, 3)
+    one, other = (seed_state(trials.rule, size, trials.samples, where) for where in (None, beside))
+    both = torch.where(other != trials.rule.dead_value, other, one)
+    return held(trials, trial, compact(both, trials.rule.dead_value))
+
+
+def in_bf16(trials: Trials, trial: int) -> list[float]:
+    """The update network in bfloat16, the state in float32."""
+    device = trials.seeds().values.device.type
+    with torch.autocast(device, dtype=torch.bfloat16):
+        return held(trials, trial)
+
+
+def noisy(trials: Trials, trial: int) -> list[float]:
+    """Gaussian noise on every channel of the living cells, again and again while they grow and hold."""
+    generator = torch.Generator().manual_seed(trials.seed(trial))
+    state, done = trials.seeds(), 0
+    while done < trials.horizon + HOLD:
+        state = trials.run(state, NOISE_EVERY, trial, first_step=done)
+        noise = NOISE * torch.randn(state.values.shape, generator=generator).to(state.values)
+        state, done = replace(state, values=state.values + noise), done + NOISE_EVERY
+    return trials.look(trials.run(state, NOISE_EVERY, trial, first_step=done)).quality[0].tolist()
+
+
+def hidden_erased(trials: Trials, trial: int) -> list[float]:
+    """A ball of a quarter of the body keeps its looks and loses its memory: hidden channels go to zero."""
+    rule = trials.rule
+    state = dense(trials.run(trials.seeds(), trials.horizon, trial), rule.dead_value)
+    generator = torch.Generator().manual_seed(trials.seed(trial))
+    body = occupied(state, rule.visible, rule.visible_kind).cpu()
+    mask = pools.damage.sphere(trials.target.size, len(state), severity=0.25, body=body, generator=generator)
+    hidden = state[:, rule.alpha + 1 :]
+    state[:, rule.alpha + 1 :] = torch.where(mask.to(state.device), 0.0, hidden)
+    after = trials.run(compact(state, rule.dead_value), HOLD, trial, first_step=trials.horizon)
+    return trials.look(after).quality[0].tolist()
+
+
+def shuffled(rule: Rule, random_seed: int) -> Rule:
+    """The same rule with the weights of each tensor in random order: as large, as lively, and without what was learnt."""
+    other = copy.deepcopy(rule)
+    generator = torch.Generator().manual_seed(random_seed)
+    with torch.no_grad():
+        for weight in other.parameters():
+            order = torch.randperm(weight.numel(), generator=generator).to(weight.device)
+            weight.copy_(weight.flatten()[order].view_as(weight))
+    return other
+
+
+def still(rule: Rule) -> Rule:
+    """The same rule as it was before training in what it does: nothing (its step size is 0)."""
+    return changed(rule, step_size=0.0)
+
+
+@torch.no_grad()
+def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
+    """So many cells of the grown body follow foreign weights (shuffled ones) from then on; the others don't know.
+
+    Each side's alive mask is taken as if all cells were of its kind. Cells that are not shared by both bodies are compared as
+    they are: foreign ones that die are replaced by none. Compare Randazzo et al. 2021, "Adversarial Reprogramming of Neural
+    Cellular Automata" (Distill), who train their foreign cells.
+    """
+    rule, foreign = trials.rule, shuffled(trials.rule, trials.seed(trial))
+    state = dense(trials.run(trials.seeds(), trials.horizon, trial), rule.dead_value)
+    generator = torch.Generator().manual_seed(trials.seed(trial))
+    body = occupied(state, rule.visible, rule.visible_kind).cpu()
+    mask = pools.damage.random_cells(trials.target.size, len(state), severity=share, body=body, generator=generator)
+    mask = (mask & body[:, None]).to(state.device)
+    for step in range(trials.horizon, trials.horizon + HOLD):
+        own, other = (
+            rollout(one, state, 1, random_seed=trials.seed(trial), first_step=step, executor=trials.executor)
+            for one in (rule, foreign)
+        )
+        state = torch.where(mask, bounded(other), own)
+    trials.report(HOLD)
+    return iou(state, trials.target).tolist()
+
+
+def bounded(state: Tensor, limit: float = 10.0) -> Tensor:
+    """Foreign cells may shout, not break the arithmetic: values within ±limit, and no NaN."""
+    return state.nan_to_num(0.0).clamp(-limit, limit)

@@ -1,0 +1,56 @@
+"""What comes from outside in every step, and a rule with it: to executors a rule like any other."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from nca3d.rules.cell import Rule
+
+
+class Told(NamedTuple):
+    """What a cube gets from outside in every step of a rollout.
+
+    face: (B, F, H, W), added to the features that the front face shows.
+    external: (B, E, D, H, W), one vector for each cell.
+    """
+
+    face: Tensor | None = None
+    external: Tensor | None = None
+
+    @classmethod
+    def of(cls, inputs: Tensor | Told | None) -> Told:
+        """External channels alone, or all of it, or nothing."""
+        return inputs if isinstance(inputs, Told) else cls(external=inputs)
+
+    def to(self, like: Tensor) -> Told:
+        """The same on the device and in the numbers of a state."""
+        return Told(*(None if part is None else part.to(like) for part in self))
+
+
+class Fed(Rule):
+    """A rule with its inputs."""
+
+    def __init__(self, rule: Rule, told: Told) -> None:
+        given = (rule.channels, rule.visible, rule.visible_kind, rule.fire_rate, rule.alive_threshold, rule.step_size)
+        super().__init__(*given, rule.padding)
+        self.rule, self.told, self.stepper = rule, told, rule.stepper
+        self.train(rule.training)
+
+    def forward(self, state: Tensor, fire: Tensor, step: int = 0) -> Tensor:
+        """One step of the rule with the inputs."""
+        after: Tensor = self.rule(state, fire, self.told, step)
+        return after
+
+    def kernels(self) -> list[Tensor | None]:
+        """The rule's."""
+        return self.rule.kernels()
+
+    def update(self, perception: Tensor) -> Tensor:
+        """The rule's."""
+        return self.rule.update(perception)
+
+    def spec(self) -> dict[str, Any]:
+        """The rule's."""
+        return self.rule.spec()

@@ -1,0 +1,146 @@
+"""`nca3d answer`: the likest answers, plainly; what is wrong, in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import nca3d
+from nca3d import cli
+from nca3d.cube.ask import Cube
+from nca3d.cube.replies import likest
+from nca3d.errors import RunError
+
+QUESTION = "what is left of the tree"
+
+
+def test_the_likest_answer_is_plainly_the_first(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["answer", str(run), QUESTION, "what is back of the stone", "--best", "3"]) == 0
+    first, second = capsys.readouterr().out.strip().split("\n\n")
+    lines = first.splitlines()
+    assert lines[0] == QUESTION
+    assert len(lines) == 4
+    assert lines[1].startswith("→ ")
+    assert lines[1].endswith("the left one")
+    assert all(line.startswith("  ") for line in lines[2:])
+    assert len({line.index("the ") for line in lines[1:]}) == 1, "aligned"
+    scores = [float(line[1:8]) for line in lines[1:]]
+    assert scores == sorted(scores, reverse=True)
+    assert "→" in second.splitlines()[1]
+    assert second.splitlines()[1].endswith("the back one")
+
+
+def test_lines_of_stdin_and_json(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = [QUESTION, "what is front of the house", "another"]
+    argv = ["answer", str(run), "-", "another", "--random-seed", "5", "--steps", "6", "--json"]
+    for place in ("-", str(tmp_path / "told.json")):
+        monkeypatch.setattr(sys, "stdin", io.StringIO(f"{asked[0]}\n\n  {asked[1]}  \n"))
+        assert cli.main([*argv, place]) == 0
+        out = capsys.readouterr().out
+        told = json.loads(out if place == "-" else Path(place).read_text())
+        assert [entry["question"] for entry in told["questions"]] == asked
+        wanted = nca3d.Cube.load(run).ask(asked, random_seed=5, steps=6)
+        assert [entry["answers"] for entry in told["questions"]] == [[reply._asdict() for reply in row] for row in wanted]
+        assert (told["steps"], told["random_seed"], told["runtime"]) == (6, 5, "PyTorch")
+        assert ("→" in out) == (place != "-")
+
+
+def test_a_terminal_obeys_nothing_that_is_told(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["answer", str(run), "left\x1b[31m\nor\tright"]) == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[0] == "left\\x1b[31m or right"
+    assert "\x1b" not in out
+
+
+ALONE = """
+import sys
+from nca3d.cli import main
+code = main(["answer", sys.argv[1], "what is left of the tree"])
+print(sorted(name for name in sys.modules if name.startswith(("nca3d.training", "nca3d.rollout", "nca3d.executors", "pools"))))
+sys.exit(code)
+"""
+
+
+def test_a_folder_answers_without_any_training(exported: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", ALONE, str(exported)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "the left one" in done.stdout.splitlines()[1]
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+QUICK = """
+import sys
+from nca3d.cli import main
+code = main(sys.argv[1:])
+assert "torch" not in sys.modules
+sys.exit(code)
+"""
+WRONG = [
+    (["{tmp}/nowhere", "q"], ["run folder: found no such folder"]),
+    (["{run}", " "], ["QUESTION: found an empty text"]),
+    (["{run}", "-"], ["stdin: found nothing, allowed a question on each line"]),
+    (["{run}"], ["QUESTION: found nothing"]),
+    (["{run}", "q", "--best", "0", "--steps", "0"], ["--best: number: found 0, allowed 1", "--steps: number: found 0"]),
+    (["{run}", "q", "--random-seed", str(1 << 32)], ["--random-seed: number"]),
+    (["{run}", "q", "--json", "{tmp}/no/where.json"], ["--json: file"]),
+    (["{run}", "q", "--bset", "3"], ["did you mean '--best'?"]),
+    (["{body}", "q"], ["regime: found 'regenerating', allowed answering"]),
+    (["{broken}", "q"], ["rule.json: JSON: found"]),
+]
+
+
+@pytest.mark.parametrize(("argv", "words"), WRONG, ids=lambda value: " ".join(value)[-30:])
+def test_bad_input_is_a_line_before_torch_loads(argv: list[str], words: list[str], run: Path, tmp_path: Path) -> None:
+    (tmp_path / "body").mkdir()
+    (tmp_path / "broken").mkdir()
+    nca3d.Config().save(tmp_path / "body" / "config.toml")
+    (tmp_path / "broken" / "rule.json").write_text("{")
+    places = {"run": run, "tmp": tmp_path, "body": tmp_path / "body", "broken": tmp_path / "broken"}
+    done = subprocess.run(
+        [sys.executable, "-c", QUICK, "answer", *(text.format(**places) for text in argv)],
+        input="\n \n",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    lines = done.stderr.splitlines()
+    assert len(lines) == len(words)
+    for line, word in zip(lines, words, strict=True):
+        assert word in line
+
+
+def test_too_long_a_thought(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["answer", str(run), "q", "--steps", "1000000"]) == 2
+    assert capsys.readouterr().err == "ask: steps: found 1000000, allowed 1 .. 10000\n"
+
+
+def test_a_run_without_its_teacher(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    import shutil
+
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("answers.json", "surface"))
+    assert cli.main(["answer", str(tmp_path / "run"), "q"]) == 2
+    assert "answers.json: answers: found" in capsys.readouterr().err
+
+
+def test_equals_stand_in_the_order_of_the_set() -> None:
+    said, goals = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0 + 1e-7]])
+    for best in (1, 2, 3, 4, 9):
+        assert [reply.answer for reply in likest(said, goals, "abcd", best)[0]] == list("bcda")[:best]
+
+
+def test_what_is_no_number_is_no_answer() -> None:
+    with pytest.raises(RunError, match="not a finite number"):
+        likest(torch.tensor([[1.0, torch.nan]]), torch.eye(2), "ab", 1)
+
+
+def test_the_door() -> None:
+    assert nca3d.Cube is Cube

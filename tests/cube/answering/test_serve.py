@@ -1,0 +1,341 @@
+"""`nca3d serve`: a real server on a real port, asked by a plain HTTP client."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nca3d.cube.ask import Cube
+from nca3d.cube.replies import Reply
+from nca3d.cube.serve.limits import Limits
+
+pytest.importorskip("fastapi")
+uvicorn = pytest.importorskip("uvicorn")
+
+QUESTIONS = ["what is left of the tree", "what is back of the stone"]
+
+
+class Client:
+    """Requests to one server, each on a connection of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+
+    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request(method, path, body, headers, encode_chunked=hasattr(body, "__next__"))
+            answer = connection.getresponse()
+            text = answer.read().decode()
+            assert "Traceback" not in text
+            told = json.loads(text) if "json" in answer.headers.get("content-type", "") else text
+            return answer.status, told, dict(answer.headers)
+        finally:
+            connection.close()
+
+    def ask(self, questions: Any, **more: Any) -> tuple[int, Any, dict[str, str]]:
+        return self("POST", "/answer", json.dumps({"questions": questions, **more}))
+
+
+def started(*argv: str) -> tuple[subprocess.Popen[str], Client]:
+    """`nca3d serve` on a free port, once it takes requests."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nca3d", "serve", *argv, "--port", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    seen = []
+    assert process.stdout is not None
+    for line in process.stdout:
+        seen.append(line)
+        if found := re.search(r": http://127\.0\.0\.1:(\d+)$", line):
+            return process, Client(int(found[1]))
+    raise AssertionError("".join(seen))
+
+
+@pytest.fixture(scope="module")
+def server(run: Path) -> Iterator[Client]:
+    process, client = started(str(run), "--max-questions", "3", "--max-length", "40", "--rate", "0")
+    yield client
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 143
+
+
+# ---- what is answered ----------------------------------------------------------------------------------------------
+
+
+def test_health_says_what_is_served(server: Client, run: Path) -> None:
+    status, told, _ = server("GET", "/health")
+    assert status == 200
+    uptime = told.pop("uptime")
+    assert told == {
+        "status": "ok",
+        **Cube.of_run(run).about(),
+        "waiting": 0,
+        "max_questions": 3,
+        "max_length": 40,
+    }
+    assert 0 <= uptime < 3600
+
+
+def test_answers_are_those_of_the_cube(server: Client, run: Path) -> None:
+    wanted = Cube.of_run(run).ask(QUESTIONS, best=2)
+    status, told, _ = server.ask(QUESTIONS, best=2)
+    assert status == 200
+    assert [[entry["answer"] for entry in row] for row in told["answers"]] == [
+        [reply.answer for reply in row] for row in wanted
+    ]
+    for row, other in zip(told["answers"], wanted, strict=True):
+        assert [entry["score"] for entry in row] == pytest.approx([reply.score for reply in other], abs=1e-5)
+    assert [len(row) for row in server.ask(QUESTIONS)[1]["answers"]] == [4, 4], "five, of the four there are"
+
+
+def test_the_page_is_one_file_that_asks_no_one_else(server: Client) -> None:
+    status, page, headers = server("GET", "/")
+    assert status == 200
+    assert headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in headers["content-security-policy"]
+    assert not re.search(r"https?://|src=|@import|url\(|<link", page)
+
+
+def test_the_page_answers_in_a_browser(server: Client) -> None:
+    sync_api = pytest.importorskip("playwright.sync_api")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("no Chromium here")
+
+    def look() -> None:
+        with sync_api.sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 360, "height": 640})
+            troubles: list[str] = []
+            page.on("pageerror", lambda error: troubles.append(str(error)))
+            page.on("console", lambda message: troubles.append(message.text) if message.type == "error" else None)
+            page.goto(f"http://127.0.0.1:{server.port}/")
+            page.fill("#question", QUESTIONS[0])
+            page.keyboard.press("Enter")
+            page.wait_for_selector("li")
+            assert "the left one" in page.text_content("li:first-child")
+            assert page.locator("li").count() == 4
+            bars = page.eval_on_selector_all(".track div", "bars => bars.map(bar => bar.getBoundingClientRect().width)")
+            assert bars == sorted(bars, reverse=True)
+            assert bars[0] > 100
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, "nothing beyond the edge of a phone"
+            assert "3 × 4 × 4 cells" in page.text_content("#about")
+            assert not troubles
+            page.evaluate("document.getElementById('question').maxLength = 99")
+            page.fill("#question", "<b>" * 20)
+            page.click("button")
+            page.wait_for_selector(".wrong")
+            assert "found one of 60 characters, allowed at most 40" in page.text_content("#said")
+            browser.close()
+
+    # In a thread of its own: another test's browser may hold this one's event loop.
+    with ThreadPoolExecutor(1) as aside:
+        aside.submit(look).result()
+
+
+WRONG: list[tuple[Any, int, str]] = [
+    ("{", 400, "body: Invalid JSON"),
+    ("", 400, "body: Invalid JSON"),
+    (b"\xff\xfe", 400, "body: Invalid JSON"),
+    ("[]", 422, "body: Input should be an object"),
+    ('{"questions": "one"}', 422, "questions: Input should be a valid array"),
+    ('{"questions": []}', 422, "questions: List should have at least 1 item"),
+    ('{"questions": [1]}', 422, "questions.0: Input should be a valid string"),
+    ('{"questions": ["\\ud800"]}', 400, "body: Invalid JSON"),
+    ('{"questions": [" "]}', 422, "questions: found an empty text"),
+    ('{"questions": ["a"], "best": 0}', 422, "best: Input should be greater than or equal to 1"),
+    ('{"questions": ["a"], "best": "5"}', 422, "best: Input should be a valid integer"),
+    ('{"questions": ["a"], "bset": 5}', 422, "bset: Extra inputs are not permitted"),
+    ('{"questions": ["a", "b", "c", "d"]}', 413, "questions: found 4, allowed at most 3"),
+    (json.dumps({"questions": ["a" * 41]}), 413, "questions: found one of 41 characters, allowed at most 40"),
+    ("[" * 5000, 400, "body: Invalid JSON"),
+    ("x" * 7000, 413, "body: found more than 5,560 bytes"),
+    (iter([b"x" * 3000] * 5), 413, "body: found more than 5,560 bytes"),
+]
+
+
+def _shown(value: object) -> str:
+    """An id that is the same in every process."""
+    return "in pieces" if hasattr(value, "__next__") else str(value)[:30]
+
+
+@pytest.mark.parametrize(("body", "status", "words"), WRONG, ids=_shown)
+def test_what_is_wrong_is_told_in_one_line(server: Client, body: Any, status: int, words: str) -> None:
+    found, told, _ = server("POST", "/answer", body)
+    assert (found, list(told)) == (status, ["detail"])
+    assert words in told["detail"]
+    assert "\n" not in told["detail"]
+    assert server("GET", "/health")[0] == 200
+
+
+def test_a_header_may_lie(server: Client) -> None:
+    """Less is said to come than comes; or more, and then nothing does."""
+    body = json.dumps({"questions": QUESTIONS[:1]}).encode()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+        line.sendall(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n" + body)
+        assert b" 400 " in line.recv(1000)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
+        line.sendall(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + body)
+    assert server.ask(QUESTIONS)[0] == 200, "who hung up holds up no one"
+
+
+@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/answer", 405), ("POST", "/health", 405), ("GET", "/no", 404)])
+def test_other_places(server: Client, method: str, path: str, status: int) -> None:
+    found, told, _ = server(method, path)
+    assert (found, list(told)) == (status, ["detail"])
+
+
+# ---- the process ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_folder_is_served_at_a_rate_and_stopped_by_ctrl_c(exported: Path) -> None:
+    process, client = started(str(exported), "--rate", "2")
+    assert [client.ask(QUESTIONS)[0] for _ in range(3)] == [200, 200, 429]
+    status, told, headers = client.ask(QUESTIONS)
+    assert status == 429
+    assert "more than 2 requests a minute" in told["detail"]
+    assert 1 <= int(headers["retry-after"]) <= 30
+    status, told, _ = client("GET", "/health")
+    assert (status, told["runtime"]) == (200, "ONNX Runtime"), "health is not counted"
+    process.send_signal(signal.SIGINT)
+    rest, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert len(re.findall(r'"POST /answer HTTP/1.1" 200', rest)) == 2, "a line for each request"
+    assert "Traceback" not in rest
+
+
+def test_a_port_in_use_is_one_line(run: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "nca3d", "serve", str(run), "--port", str(port)], capture_output=True, text=True, check=False
+        )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"--port: port: found {port}, which is in use, allowed one that is free; 0 = any\n"
+
+
+def test_bad_flags_are_a_line_each(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from nca3d.cli import main
+
+    assert main(["serve", str(tmp_path / "no"), "--port", "70000", "--max-questions", "0", "--rate", "-1"]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines[:3]] == ["--port", "--max-questions", "--rate"]
+    assert "run folder: found no such folder" in lines[3]
+    assert main(["serve", str(run), "--host", "nowhere.invalid"]) == 2
+    assert "--host: address: found nowhere.invalid" in capsys.readouterr().err
+
+
+# ---- one after the other -------------------------------------------------------------------------------------------
+
+
+class Slow:
+    """Stands in for a cube: thinks for half a second, and notes how many questions it is asked at the same time."""
+
+    def __init__(self) -> None:
+        self.now = self.most = 0
+
+    def ask(self, questions: Sequence[str], *, best: int = 5, steps: Any = None, random_seed: int = 0) -> list[list[Reply]]:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        time.sleep(0.5)
+        self.now -= 1
+        if questions[0] == "fail":
+            raise RuntimeError("a secret")
+        return [[Reply(question, 1.0)] for question in questions]
+
+    def about(self) -> dict[str, Any]:
+        return {"model": "slow"}
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., tuple[Slow, Client]]]:
+    """A server in this process, of a cube that is slow."""
+    from nca3d.cube.serve.app import make_app
+
+    running = []
+
+    def serve(**limits: Any) -> tuple[Slow, Client]:
+        cube, place = Slow(), socket.create_server(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(make_app(cube, Limits(**limits)), log_level="critical"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
+        thread.start()
+        running.append((server, thread, place))
+        return cube, Client(place.getsockname()[1])
+
+    yield serve
+    for server, thread, place in running:
+        server.should_exit = True
+        thread.join(30)
+        place.close()
+
+
+def together(*calls: Callable[[], Any]) -> list[Any]:
+    found: list[Any] = [None] * len(calls)
+
+    def run(number: int) -> None:
+        found[number] = calls[number]()
+
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(len(calls))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
+
+
+def test_requests_take_turns_while_health_answers(served: Callable[..., tuple[Slow, Client]]) -> None:
+    cube, client = served()
+
+    def health() -> tuple[float, int]:
+        time.sleep(0.3)
+        start = time.perf_counter()
+        status, told, _ = client("GET", "/health")
+        assert status == 200
+        return time.perf_counter() - start, told["waiting"]
+
+    *answers, (seconds, waiting) = together(*(lambda n=n: client.ask([f"question {n}"]) for n in range(4)), health)
+    assert [told["answers"][0][0]["answer"] for _, told, _ in answers] == [f"question {n}" for n in range(4)]
+    assert cube.most == 1
+    assert waiting > 1
+    assert seconds < 0.4, "while the cube thought for two seconds"
+
+
+def test_too_many_that_wait_are_sent_away(served: Callable[..., tuple[Slow, Client]]) -> None:
+    _, client = served(waiting=2)
+    found = together(*(lambda: client.ask(["a"]) for _ in range(5)))
+    assert sorted(status for status, _, _ in found) == [200, 200, 503, 503, 503]
+    assert all(headers["retry-after"] == "1" for status, _, headers in found if status == 503)
+    assert client.ask(["a"])[0] == 200
+
+
+def test_a_failure_shows_nothing_of_the_inside(served: Callable[..., tuple[Slow, Client]]) -> None:
+    _, client = served()
+    assert client.ask(["fail"])[:2] == (500, {"detail": "the cube failed to answer"})
+    assert client.ask(["a"])[0] == 200
+
+
+def test_a_body_that_never_ends_is_not_waited_for(served: Callable[..., tuple[Slow, Client]]) -> None:
+    _, client = served(patience=0.3)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=30) as line:
+        line.sendall(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert b" 408 " in line.recv(1000)

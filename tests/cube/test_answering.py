@@ -1,0 +1,341 @@
+"""Training a cube by the same loop: what it is asked, what its loss terms say, how they are balanced, and that it learns."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+import nca3d
+from nca3d.cube.answers import judge, say
+from nca3d.cube.lesson import Lesson
+from nca3d.cube.ridge import fit_ridge
+from nca3d.errors import InputError
+from nca3d.losses import DEFAULT_TERMS, LOSSES, evaluate_terms, terms_of
+from nca3d.training.balance import Balance
+from nca3d.training.trainer import Trainer
+
+SIZE = (3, 4, 4)
+CELL = {"features": 8, "memory": 4, "external": 2, "widened": 8, "preset": "cube", "start": "carry", "mixed": True}
+HEADINGS = ("north", "east", "south", "west")
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory) -> Path:
+    """Sixteen turns of a compass: no straight line knows where one faces."""
+    lines = [
+        {
+            "question": f"face {HEADINGS[a]} and turn {b} quarters",
+            "answer": f"you face {HEADINGS[(a + b) % 4]}",
+            "split": "validation" if (a, b) in ((0, 3), (2, 1)) else "train",
+        }
+        for a in range(4)
+        for b in range(4)
+    ]
+    path = tmp_path_factory.mktemp("asked") / "turns.jsonl"
+    path.write_text("\n".join(map(json.dumps, lines)) + "\n")
+    return path
+
+
+@pytest.fixture
+def config(questions, tmp_path, monkeypatch):
+    monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "cache"))
+    pytest.importorskip("sklearn")
+    return nca3d.Config(
+        regime="answering",
+        rule="gmlp",
+        size=SIZE,
+        rule_options=CELL,
+        questions=str(questions),
+        teacher_width=10,
+        batch=8,
+        pool_size=8,
+        iterations=6,
+        steps=(4, 5),
+        fire_rate=0.9,
+        learning_rate=0.002,
+        gradient="clip",
+        save_every=3,
+        log_every=1,
+        pattern_every=2,
+        report=False,
+        out=str(tmp_path / "run"),
+        threads=1,
+        warmup=0,
+    )
+
+
+def everything(run) -> dict[str, torch.Tensor]:
+    from nca3d import checkpoint
+
+    saved = checkpoint.load(run.folder)
+    return {f"{group}/{name}": t for group, tensors in saved.groups.items() for name, t in tensors.items()}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"balance": "learned", "average": 0.0, "surface_learning_rate": 10.0},
+        {"balance": "softadapt", "adapters": "alone"},
+        {"rule_options": {**CELL, "weights": "low_rank", "periods": [1, 2], "coarse": 2}, "accumulate": 2},
+    ],
+)
+def test_a_resumed_cube_is_the_same_cube(config, tmp_path, changes):
+    """Law 11: weights, pool, balance and order of questions."""
+    straight = nca3d.train(config.replace(**changes), progress=False)
+    half = config.replace(**changes, out=str(tmp_path / "half"))
+    trainer = Trainer.begin(half)
+    (tmp_path / "half").mkdir()
+    half.save(tmp_path / "half" / "config.toml")
+    for _ in range(3):
+        trainer.step()
+    trainer.save(tmp_path / "half")
+    resumed = nca3d.train(half, resume=tmp_path / "half", progress=False)
+    one, two = everything(straight), everything(resumed)
+    assert one.keys() == two.keys()
+    assert [name for name in one if not torch.equal(one[name], two[name])] == []
+
+
+def test_what_is_logged(config, capsys):
+    run = nca3d.train(config, progress=False)
+    said = capsys.readouterr().err
+    assert "48 cells" in said and "weights a cell (per_cell)" in said and "memory in MiB" in said and "14 train" in said
+    last = run.metrics[-1]
+    assert {"loss_surface", "loss_internal", "loss_dialogue", "loss_reconstruction", "top1", "top5", "cosine"} <= last.keys()
+    assert last["cells_with_gradient"] == 1.0 and 0 <= last["validation_top1"] <= 1
+    assert "pool_dead_share" not in last and last["pool_distance_mean"] > 0
+    assert run.rule.card["regime"] == "answering" and (run.folder / "answers.json").is_file()
+
+
+def test_everything_between_question_and_answer_is_trained(config):
+    """The faults of a system that this one follows: an adapter made after the optimizer, layers without gradient."""
+    trainer = Trainer.begin(config)
+    before = {name: p.detach().clone() for name, p in trainer.rule.named_parameters()}
+    trainer.step()
+    still = [name for name, p in trainer.rule.named_parameters() if torch.equal(p, before[name])]
+    # How large the teacher's embeddings are cancels out of what is rebuilt from their surfaces.
+    assert set(still) <= {"surface.wanted.log_size"}
+    frozen = Trainer.begin(config.replace(adapters="alone"))
+    before = {name: p.detach().clone() for name, p in frozen.rule.named_parameters()}
+    frozen.step()
+    still = {name for name, p in frozen.rule.named_parameters() if torch.equal(p, before[name])}
+    assert still and all(name.startswith(("surface.asked", "surface.wanted")) for name in still)
+
+
+def test_whole_faces_learn_at_a_rate_of_their_own(config):
+    """The first step of Adam moves each weight by its learning rate."""
+    trainer = Trainer.begin(config.replace(surface_learning_rate=10.0, schedule="constant"))
+    before = {name: p.detach().clone() for name, p in trainer.rule.named_parameters()}
+    trainer.step()
+    moved = {name: float((p.detach() - before[name]).abs().max()) for name, p in trainer.rule.named_parameters()}
+    for name in ("surface.mix_in", "surface.mix", "surface.mix_bias"):
+        assert moved.pop(name) == pytest.approx(0.02, rel=1e-3)
+    assert max(moved.values()) == pytest.approx(0.002, rel=1e-3)
+
+
+def test_going_on_with_other_questions_is_refused(config, questions, tmp_path):
+    run = nca3d.train(config.replace(iterations=3), progress=False)
+    path = tmp_path / "others.jsonl"
+    path.write_text(questions.read_text().replace("north", "up"))
+    with pytest.raises(InputError, match="the questions and the teacher that the run began with"):
+        nca3d.train(config.replace(questions=str(path)), resume=run.folder, progress=False)
+
+
+def test_a_set_that_is_all_the_same_is_refused(config, tmp_path):
+    path = tmp_path / "same.jsonl"
+    lines = [{"question": f"what is {n}", "answer": "it is so", "split": "train"} for n in range(9)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    with pytest.raises(InputError, match="whose answers all look the same"):
+        Trainer.begin(config.replace(questions=str(path)))
+
+
+def test_accumulated_gradients_equal_those_of_one_batch(config):
+    """Law 8, with rivals: a part of a batch is compared with the answers of all of it."""
+    runs = [Trainer.begin(config.replace(accumulate=parts, gradient="none", damage_count=0)) for parts in (1, 4)]
+    for trainer in runs:
+        trainer.step()
+    for a, b in zip(*(trainer.rule.parameters() for trainer in runs), strict=True):
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-6)
+
+
+def test_each_epoch_asks_every_question_once(config):
+    task = Trainer.begin(config.replace(batch=4, pool_size=4)).task
+    task.train = task.train[:12]
+    places = {tuple(row.tolist()): n for n, row in enumerate(task.taught.asked)}
+    asked = [places[tuple(row.tolist())] for iteration in range(1, 7) for row in task.draw(iteration).asked]
+    assert sorted(asked[:12]) == sorted(asked[12:]) == sorted(task.train.tolist())
+    assert asked[:12] != asked[12:]
+    lesson = task.draw(2)
+    assert torch.equal(lesson.rivals[lesson.right], lesson.wanted)
+
+
+def test_it_learns_what_no_straight_line_can(config):
+    """Turns of a compass add up like hours: ridge regression stays at chance on what it was fitted to, the cube does not."""
+    run = nca3d.train(
+        config.replace(
+            iterations=150,
+            batch=14,
+            pool_size=14,
+            learning_rate=0.01,
+            average=0.0,
+            damage_count=0,
+            fire_rate=1.0,
+            log_every=50,
+            pattern_every=0,
+        ),
+        progress=False,
+    )
+    task = Trainer.begin(config).task
+    taught, train = task.taught, task.train
+    goals = run.rule.goal(taught.answers)
+    right = taught.right[train]
+    line = fit_ridge(taught.asked[train], goals[right])
+    straight = judge(line(taught.asked[train]), goals, right).figures()["top1"]
+    said, _ = say(run.rule, taught.asked[train], 5)
+    assert straight < 0.6
+    assert judge(said, goals, right).figures()["top1"] > 0.9
+
+
+def test_noise_on_questions_is_new_each_time_and_follows_from_the_seed(config):
+    quiet, one, two = (Trainer.begin(config.replace(question_noise=noise)).task for noise in (0.0, 0.5, 0.5))
+    drawn = [one.draw(iteration).asked for iteration in (1, 2)]
+    assert torch.equal(drawn[0], two.draw(1).asked)
+    noise = [asked - quiet.draw(iteration).asked for iteration, asked in enumerate(drawn, start=1)]
+    assert not torch.equal(*noise)
+    spread = quiet.taught.asked[quiet.train].std(dim=0)
+    assert 0.3 < float((noise[0] / spread.clamp_min(1e-9)).std()) < 0.7
+
+
+def lesson_of(rule, count: int = 6) -> Lesson:
+    generator = torch.Generator().manual_seed(0)
+    answers = torch.randn(9, 16, generator=generator)
+    right = torch.arange(count)
+    return Lesson(torch.randn(count, 16, generator=generator), answers[right], right, answers)
+
+
+@pytest.fixture
+def plain():
+    return nca3d.GMLPRule(SIZE, generator=torch.Generator().manual_seed(0), **{**CELL, "mixed": False})
+
+
+def showing(rule, surface: torch.Tensor) -> torch.Tensor:
+    """States whose back face reads as this surface, (1, B, C, D, H, W)."""
+    state = rule.rest(len(surface))
+    features = surface[:, :, None] * rule.surface.into  # carried: what is read out is what was told
+    state[:, : rule.features, -1] = features.movedim(1, -1).unflatten(-1, SIZE[1:])
+    return state[None]
+
+
+def test_the_right_surface_costs_nothing_and_silence_costs_one(plain):
+    lesson = lesson_of(plain)
+    right = LOSSES["surface"](showing(plain, lesson.wanted), lesson, plain)
+    silent = LOSSES["surface"](plain.rest(6)[None], lesson, plain)
+    assert right.max() < 1e-10
+    assert 0.3 < silent.mean() < 3
+
+
+def test_a_constant_answer_cannot_win(plain):
+    """It has some cosine to everything, and pays for never choosing."""
+    lesson = lesson_of(plain)
+    right = LOSSES["dialogue"](showing(plain, lesson.wanted), lesson, plain)
+    constant = LOSSES["dialogue"](showing(plain, lesson.rivals.mean(dim=0).expand(6, -1)), lesson, plain)
+    swapped = LOSSES["dialogue"](showing(plain, lesson.wanted.roll(1, 0)), lesson, plain)
+    assert right.max() < 0.2 < constant.min() and constant.mean() < swapped.mean()
+
+
+def test_the_internal_loss_runs_over_depth(plain):
+    """Alike layers cost nothing, whatever stands in their channels; unlike ones do."""
+    states = plain.rest(2)
+    states[:, : plain.features] = torch.randn(2, plain.features, 1, *SIZE[1:])
+    lesson = lesson_of(plain, 2)
+    assert LOSSES["internal"](states[None], lesson, plain).abs().max() < 1e-10
+    states[:, : plain.features, 1] += 1.0
+    assert LOSSES["internal"](states[None], lesson, plain).min() > 0.1
+
+
+def test_every_term_has_a_gradient(plain):
+    """Law 12."""
+    lesson = lesson_of(plain)
+    states = torch.randn(1, 6, plain.channels, *SIZE).requires_grad_()
+    for name in ("surface", "internal", "dialogue"):
+        (gradient,) = torch.autograd.grad(LOSSES[name](states, lesson, plain).sum(), states, retain_graph=True)
+        assert gradient.abs().sum() > 0, name
+    taught = nca3d.GMLPRule(SIZE, embedding=16, **CELL)
+    term = LOSSES["reconstruction"](states, lesson, taught)
+    assert term.shape == (6,) and all(g.abs().sum() > 0 for g in torch.autograd.grad(term.sum(), taught.surface.asked.centre))
+
+
+def test_terms_of_bodies_and_of_cubes_do_not_mix():
+    assert terms_of({}, "signal") == DEFAULT_TERMS["signal"]
+    with pytest.raises(InputError, match="losses: found 'rgba', allowed terms for a target of kind 'signal': surface"):
+        terms_of({"rgba": 1.0}, "signal")
+    with pytest.raises(InputError, match="found 'dialogue', allowed terms for a target of kind 'rgb'"):
+        terms_of({"dialogue": 1.0}, "rgb")
+
+
+def test_balances():
+    terms = {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([10.0, 10.0])}
+    assert torch.equal(Balance("fixed", ["a", "b"]).total(terms), torch.tensor([11.0, 13.0]))
+
+    learned = Balance("learned", ["a", "b"])
+    optimizer = torch.optim.Adam(learned.parameters(), lr=0.05)
+    for _ in range(400):
+        optimizer.zero_grad()
+        learned.total(terms).mean().backward()
+        optimizer.step()
+    # Kendall et al. 2018: the best log-variance of a constant term is its logarithm, so that each ends up counting for 1.
+    torch.testing.assert_close(learned.factors().detach(), torch.tensor([1 / 2.0, 1 / 10.0]), rtol=0.05, atol=0)
+    assert set(learned.figures()) == {"balance_a", "balance_b"}
+
+    soft = Balance("softadapt", ["a", "b"])
+    assert torch.equal(soft.factors(), torch.ones(2))
+    for step in range(200):
+        soft.note({"a": 1.0, "b": 0.99**step})
+    a, b = soft.factors().tolist()
+    assert a > 1 > b and a + b == pytest.approx(2)
+    assert all(t.isfinite().all() for t in Balance("softadapt", ["a"]).state_dict().values())
+    assert evaluate_terms({}, torch.zeros(1, 1), None, None) == {}
+
+
+def test_ridge_is_the_best_line_that_leaving_out_finds():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(60, 5, generator=generator)
+    y = x @ torch.randn(5, 3, generator=generator) + 2.0
+    line = fit_ridge(x, y)
+    torch.testing.assert_close(line(x), y, rtol=1e-3, atol=1e-3)
+    noise = torch.randn(60, 3, generator=generator)
+    assert fit_ridge(x, noise).strength > 1 > line.strength
+    left_out = torch.stack([fit_ridge_without(x, noise, n) for n in range(60)])
+    assert left_out.shape == (60, 3)
+
+
+def fit_ridge_without(x, y, n):
+    keep = torch.arange(len(x)) != n
+    return fit_ridge(x[keep], y[keep])(x[n : n + 1])[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"batch": 15, "pool_size": 20}, "batch: found 15, allowed at most the 14 questions"),
+        ({"rule_options": {**CELL, "preset": "leaky"}}, "preset: found 'leaky'"),
+        ({"questions": "nowhere.jsonl"}, "nowhere.jsonl"),
+        ({"teacher": "nowhere"}, "nowhere"),
+        ({"losses": {"rgba": 1.0}}, "losses: found 'rgba'"),
+    ],
+)
+def test_bad_input_is_one_line_each(config, changes, words):
+    with pytest.raises(ValueError) as error:
+        nca3d.train(config.replace(**changes), progress=False)
+    assert words in str(error.value) and not Path(config.out).exists()
+
+
+def test_rule_and_regime_belong_together():
+    with pytest.raises(InputError, match="rule: found 'conv', allowed gmlp"):
+        nca3d.Config(regime="answering")
+    with pytest.raises(InputError, match="regime: found 'regenerating', allowed answering"):
+        nca3d.Config(rule="gmlp")
+    assert nca3d.Config(regime="answering", rule="gmlp", size=(11, 15, 15)).steps_range == (12, 16)

@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from nca3d.reports.page import measures
+from nca3d.reports.run import write_file, write_report
+
+FIGURES = {
+    "grow_iou": 0.97,
+    "hold_iou_1000": 0.91,
+    "heal_iou": {"half_space": np.float32(0.93), "sphere": float("nan")},
+    "hurt_iou": {"half_space": 0.5, "sphere": 0.8},
+    "horizon": 40,
+    "params": 10368,
+    "iterations": 900,
+    "training_seconds": 283.4,
+}
+
+
+def story() -> dict:
+    """A block with a coloured corner that grows by layers, loses half or a corner, and gets it back."""
+    body = np.zeros((5, 4, 6, 4), np.float32)
+    body[1:, 1:, 1:] = (0.2, 0.6, 0.4, 1)
+    body[4, 1, 5] = (0.9, 0.3, 0.1, 1)
+    growth = np.stack([np.where((np.arange(6) <= x)[:, None], body, 0) for x in (1, 2, 3, 4, 5)])
+    half, corner = body.copy(), body.copy()
+    half[:, :, 3:] = 0
+    corner[3:, 2:, 3:] = 0
+    steps = np.array([40, 40, 60, 80])
+    heal = {
+        "half_space": (np.stack([body, half, growth[3], body]), steps, 1),
+        "sphere": (np.stack([body, corner, corner, body]), steps, 1),
+    }
+    timelines = {name: (np.array([0, 20, 40, 40, 80]), np.array([0, 0.6, 1, 0.5, 0.9])) for name in heal}
+    return {
+        "title": "block <b>& corner</b>",
+        "figures": FIGURES,
+        "config_toml": 'regime = "regenerating"\nsize = [5, 4, 6]\nlimit = inf\n',
+        "versions": {"nca3d": "0", "python": "3"},
+        "metrics": [{"iteration": i, "loss": 1 / (i + 1), "iou": i / 20} for i in range(20)],
+        "growth": (growth, np.array([0, 10, 20, 30, 40])),
+        "heal": heal,
+        "target_rgba": body,
+        "timelines": timelines,
+    }
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("run")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NCA3D_RENDERER", "raymarch")
+        patch.setattr("nca3d.reports.run.FILM_SIZE", 120)
+        assert write_report(run, **story()) == run / "report.html"
+    return run
+
+
+class Page(HTMLParser):
+    """What a page refers to, and which tags it leaves open."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "poster")]
+        if tag not in ("meta", "img", "br", "link"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_everything_is_there_and_nothing_is_left_over(folder: Path) -> None:
+    names = {path.name for path in folder.iterdir()}
+    film = {"film.mp4", "film.gif"} & names
+    pictures = {"growth.png", "heal-half_space.png", "heal-sphere.png", "curves.png", "timeline.png"}
+    assert len(film) == 1
+    assert names == pictures | film | {"report.json", "report.html"}
+    for name in pictures:
+        with Image.open(folder / name) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        assert pixels.shape[1] > 600 and pixels[0, 0].min() > 250  # white paper
+        assert (pixels < 200).any(axis=-1).mean() > 0.005  # and something on it
+    assert json.loads((folder / "report.json").read_text())["files"][0] in film
+
+
+def test_the_json_is_strict_and_whole(folder: Path) -> None:
+    def refuse(word: str) -> None:
+        raise AssertionError(f"{word} is not strict JSON")
+
+    record = json.loads((folder / "report.json").read_text(), parse_constant=refuse)
+    assert record["figures"]["grow_iou"] == 0.97
+    assert record["figures"]["heal_iou"]["sphere"] is None
+    assert record["figures"]["heal_iou"]["half_space"] == pytest.approx(0.93)
+    assert record["config"]["regime"] == "regenerating" and record["config"]["limit"] is None
+    assert record["versions"]["python"] == "3"
+
+
+def test_the_page_stands_alone(folder: Path) -> None:
+    text = (folder / "report.html").read_text()
+    page = Page(text)
+    assert not page.open
+    assert page.sources and all(source.startswith(("data:image/", "data:video/")) for source in page.sources)
+    assert not {"script", "link", "iframe", "b>"} & set(page.tags)
+    bare = re.sub(r"data:[^\"]+", "", text)
+    assert "http" not in bare and "url(" not in bare and "prefers-color-scheme: dark" in bare
+    assert "block &lt;b&gt;&amp; corner&lt;/b&gt;" in bare and "<b>& corner" not in bare
+    assert len(page.sources) >= 6
+    assert "0.970" in bare and "10,368" in bare and "4.7 min" in bare
+    assert "goal 0.95 reached" in bare and "goal 0.93 missed" in bare and "not measured" in bare
+    assert "nan" not in bare.lower().split()
+
+
+def test_measures_follow_the_figures() -> None:
+    found = list(measures(FIGURES))
+    assert [(m.name, m.goal) for m in found] == [
+        ("Grown", 0.95),
+        ("Held", 0.93),
+        ("Healed, half space", 0.90),
+        ("Healed, sphere", 0.90),
+    ]
+    assert "step 40" in found[0].note and "1,000 steps later" in found[1].note and "0.50" in found[2].note
+    assert [m.value for m in measures({"heal_iou.sphere": 0.8})] == [0.8]
+    assert not list(measures({"params": 3}))
+
+
+def test_a_growing_run_without_damage_has_a_report_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
+    monkeypatch.setattr("nca3d.reports.run.FILM_SIZE", 96)
+    monkeypatch.setattr("visualize.encode.has_ffmpeg", lambda: False)
+    parts = story() | {"heal": {}, "timelines": {}, "metrics": [], "figures": {}, "config_toml": "not = [toml"}
+    parts["growth"] = (parts["growth"][0][:1] * 0, parts["growth"][1][:1])  # a body that died at once
+    write_report(tmp_path, **parts)
+    assert (tmp_path / "film.gif").is_file() and not (tmp_path / "film.mp4").exists()
+    assert json.loads((tmp_path / "report.json").read_text())["config"] == "not = [toml"
+    assert not Page((tmp_path / "report.html").read_text()).open
+
+
+def test_progress_goes_to_stderr_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
+    monkeypatch.setattr("nca3d.reports.run.FILM_SIZE", 96)
+    parts = story()
+    write_report(tmp_path, **parts | {"heal": {}, "timelines": {}, "growth": (parts["growth"][0][:2], [0, 4])}, progress=True)
+    said = capsys.readouterr()
+    assert "report: film" in said.err and said.out == ""
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "report.json"
+    write_file(place, b"old")
+
+    def torn(self: Path, content: bytes) -> int:
+        with open(self, "wb") as stream:
+            stream.write(content[:2])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", torn)
+    with pytest.raises(OSError, match="No space"):
+        write_file(place, b"new content")
+    assert place.read_bytes() == b"old" and list(tmp_path.iterdir()) == [place]

@@ -1,0 +1,85 @@
+"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME
+
+Evaluates it with the presets quick and standard (minutes to hours, by the body's size), so that the card says what
+`nca3d evaluate zoo:NAME` prints.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+import nca3d
+from nca3d import checkpoint
+from nca3d.config import Config
+from nca3d.evaluation.evaluate import evaluate, summary
+from nca3d.reports.report import Report
+
+ZOO = Path(nca3d.__file__).with_name("zoo")
+HERE = ("out", "init", "device", "threads", "report", "plugins")
+"""Fields of a config that speak of the place where it was trained, not of the experiment."""
+
+
+def main(run: str, name: str, standard: str = "", note: str = "") -> None:
+    """Write NAME.safetensors and its card, NAME.json: how to build the rule, how it was trained, what was measured.
+
+    Args:
+        run: the run's folder.
+        name: what the zoo calls the rule.
+        standard: the report.json of a standard evaluation that was made already; empty = make it now, "-" = go without.
+        note: how the run differs from its config, such as legs that were resumed with other fields.
+    """
+    folder = Path(run)
+    saved = checkpoint.load(folder)
+    rule = nca3d.load(folder)
+    config = Config.load(folder / "config.toml")
+    target = nca3d.targets.load(config.target, size=config.size, **config.target_options)
+    quick = evaluate(rule, target, "quick", progress=True)
+    card = {
+        "rule": saved.scalars["rule"],
+        **saved.scalars["card"],
+        "figures": dict(quick),
+        "intervals": quick.intervals,
+        "standard": _standard(rule, target, standard),
+        "training": {
+            "config": name if name in nca3d.config.shipped.names() else "",
+            "commit": _git("rev-parse", "HEAD"),
+            "random_seed": config.random_seed,
+            "iterations": saved.scalars["iteration"],
+            "seconds": round(saved.scalars["seconds"]),
+            **({"note": note} if note else {}),
+        },
+        "versions": {
+            "nca3d": nca3d.__version__,
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+        "config": {field: getattr(config, field) for field in config.__dataclass_fields__ if field not in HERE},
+    }
+    ZOO.mkdir(exist_ok=True)
+    save_file({key: tensor.contiguous() for key, tensor in saved.groups["rule"].items()}, ZOO / f"{name}.safetensors")
+    (ZOO / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+    print(f"{ZOO / name}.safetensors: {(ZOO / f'{name}.safetensors').stat().st_size / 1000:.1f} KB")
+
+
+def _standard(rule: Any, target: Any, given: str) -> dict[str, Any]:
+    if given == "-":
+        return {}
+    report = Report.from_json(Path(given).read_text()) if given else evaluate(rule, target, "standard", progress=True)
+    return summary(report)
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=ZOO, capture_output=True, text=True, check=True).stdout.strip()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,65 @@
+"""The zoo as the README shows it: python tools/zoo.py prints the table; with a path, docs/zoo.webp, it draws the picture too."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import torch
+
+import nca3d
+import visualize
+from nca3d.reports.report import shown
+
+
+def row(name: str) -> str:
+    """One rule's line: what it grows, and what its card says of it."""
+    rule = nca3d.load(f"zoo:{name}")
+    card: dict[str, Any] = rule.card
+    target = nca3d.targets.load(card["target"], size=card["size"], **card["target_options"])
+    found = {**card["figures"], **card["standard"]}
+    healed = found.get("regeneration", {})
+    cells = [
+        f"`zoo:{name}`",
+        f"{int(target.occupied.sum()):,} of {' × '.join(map(str, card['size']))}",
+        card["regime"],
+        shown(found["grow_iou"]),
+        f"{found['steps_held']:,} of {found['steps_tried']:,}",
+        shown(healed.get("recovered_small", min(found["recovered"]["sphere"], found["recovered"]["random_cells"]))),
+        shown(healed.get("recovered_half_space", found["recovered"]["half_space"])),
+        f"{card['training']['seconds'] / 60:.0f} min",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def table() -> str:
+    """The whole table."""
+    head = "| rule | cells, lattice | trained for | grown | steps held | healed, up to 25 % | halves | training |"
+    return "\n".join([head, "|---|---|---|--:|--:|--:|--:|--:|", *map(row, nca3d.zoo())])
+
+
+@torch.no_grad()
+def draw(path: str, side: int = 300) -> None:
+    """All grown bodies beside each other."""
+    from PIL import Image
+
+    pictures = []
+    for name in nca3d.zoo():
+        rule = nca3d.load(f"zoo:{name}")
+        card = rule.card
+        if card["regime"] == "growing":
+            continue
+        target = nca3d.targets.load(card["target"], size=card["size"], **card["target_options"])
+        grown = nca3d.rollout(rule, nca3d.seed_state(rule, card["size"]), 2 * card["horizon"], random_seed=1 << 31)
+        picture = visualize.volume(nca3d.to_rgba(grown, rule, target.palette)[0], size=(2 * side, 2 * side))
+        pictures.append(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
+    sheet = Image.new("RGB", (side * len(pictures), side), "white")
+    for number, picture in enumerate(pictures):
+        sheet.paste(picture, (side * number, 0))
+    sheet.save(path, quality=90)
+
+
+if __name__ == "__main__":
+    print(table())
+    for picture in sys.argv[1:]:
+        draw(picture)
