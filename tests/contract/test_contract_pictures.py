@@ -54,5 +54,5 @@ def test_what_is_refused(frames, tmp_path):
         lambda: visualize.animate(frames, tmp_path / "life.nope"),
         lambda: visualize.save(frames, tmp_path / "life.nope"),
     ):
-        with pytest.raises(ValueError, match="found .*, allowed "):
+        with pytest.raises(ValueError, match=r"found .*, allowed "):
             call()

@@ -28,7 +28,7 @@ def test_options(tmp_path):
     turned = nca3d.targets.load("letter", size=(9, 9, 9), text="L", orientation="yxz")
     assert turned.occupied.any()
     for wrong in ({"margn": 1}, {"orientation": "abc"}, {"margin": 9}):
-        with pytest.raises(nca3d.InputError, match="found .*, allowed "):
+        with pytest.raises(nca3d.InputError, match=r"found .*, allowed "):
             nca3d.targets.load("sphere", size=(9, 9, 9), **wrong)
 
 
