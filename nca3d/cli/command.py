@@ -180,22 +180,12 @@ def _train(args: argparse.Namespace) -> None:
 
 def _check_files(config: Config, resume: Path | None) -> None:
     """Refuse at once what is wrong with the files that a run reads and writes: torch alone takes seconds to load."""
-    from nca3d import targets
     from nca3d.training.memory import check_memory
     from nca3d.training.run_folder import check_run_folder
 
     check_memory(config)
     check_run_folder(config, resume)
-    if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
-        raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
-    if config.regime == "answering":
-        from nca3d.cube.questions import read_questions
-        from nca3d.cube.teacher.named import find_teacher
-
-        read_questions(config.questions)
-        find_teacher(config.teacher, config.teacher_layer, config.teacher_pool, config.teacher_width)
-    elif not config.plugins:  # which may register the target
-        targets.load(config.target, size=config.size, **config.target_options)
+    config.kind.check_inputs(config)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

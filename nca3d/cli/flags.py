@@ -106,7 +106,7 @@ def config_from(args: argparse.Namespace) -> Config:
     except InputError as error:
         errors.append(error)
     try:
-        config = Config.from_dict({**raw, **values}, where, places)
+        config = Config.from_dict(raw, where, places, over=values)
     except InputErrors as wrong:
         errors += wrong.errors
     if errors:

@@ -22,7 +22,10 @@ _NOUNS = {int: ("an integer", "integers"), float: ("a number", "numbers"), str: 
 
 @dataclass(frozen=True)
 class Spec:
-    """One field: `low`/`high` are inclusive, `above`/`below` exclusive; `words` may stand in for the value."""
+    """One field: `low`/`high` are inclusive, `above`/`below` exclusive; `words` may stand in for the value.
+
+    table: where it stands in a file, "" = at the top. path: "file" or "folder", if it may name one.
+    """
 
     doc: str
     group: str = ""
@@ -35,6 +38,8 @@ class Spec:
     length: tuple[int, int] = (0, 64)
     order: str = ""
     may_be_empty: bool = False
+    path: str = ""
+    table: str = ""
     hint: Any = None
     default: Any = None
 

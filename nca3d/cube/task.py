@@ -13,6 +13,7 @@ from nca3d.config import Config
 from nca3d.cube.adapters.adapter import ALIKE
 from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
+from nca3d.cube.fields import CubeFields
 from nca3d.cube.lesson import Lesson
 from nca3d.cube.questions import read_questions
 from nca3d.cube.ridge import fit_ridge
@@ -50,16 +51,23 @@ class Answering:
 
     headline = "top1"
     pooled = True
+    curriculum = 0.0  # before its signal has crossed, a cube has nothing to say
+    ageing = 0
+    fixed = ("questions_digest", "teacher")
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        self.config, self.asked = config, CubeFields.of(config)
         self.weights = terms_of(config.losses, "signal")
         self.damaging = bool(config.damages and config.damage_count)
-        questions = read_questions(config.questions)
+        questions = read_questions(self.asked.questions)
         train = questions.of("train")
         texts = [text for pair in train for text in (pair.question, pair.answer)]
         teacher = load_teacher(
-            config.teacher, layer=config.teacher_layer, pool=config.teacher_pool, fit_on=texts, width=config.teacher_width
+            self.asked.teacher,
+            layer=self.asked.teacher_layer,
+            pool=self.asked.teacher_pool,
+            fit_on=texts,
+            width=self.asked.teacher_width,
         )
         self.taught = Taught.by(teacher, questions, cache_folder(), progress=True)
         self.train = self.taught.of("train")
@@ -81,7 +89,7 @@ class Answering:
         if not self.config.init:
             self._begin(rule)
         for adapter in (rule.surface.asked, rule.surface.wanted):
-            if adapter is not None and self.config.adapters == "alone":
+            if adapter is not None and self.asked.adapters == "alone":
                 adapter.requires_grad_(False)
         return rule
 
@@ -102,7 +110,7 @@ class Answering:
         """Of the matrices over whole faces. Where they learn no faster than cells, each cell learns questions by heart: which
         directions matter is what carries over to questions that were never asked."""
         assert isinstance(rule, GMLPRule)
-        return dict.fromkeys(rule.surface.mixers(), self.config.surface_learning_rate)
+        return dict.fromkeys(rule.surface.mixers(), self.asked.surface_learning_rate)
 
     def card(self) -> dict[str, Any]:
         """Enough to ask the cube and judge it."""
@@ -110,7 +118,7 @@ class Answering:
         return {
             "size": list(config.size),
             "regime": config.regime,
-            "questions": config.questions,
+            "questions": self.asked.questions,
             "questions_digest": self.taught.questions.digest,
             "teacher": self.taught.teacher.id,
             "horizon": config.horizon,
@@ -145,10 +153,10 @@ class Answering:
         rivals, place = torch.cat([taught.right[pairs], others]).unique(return_inverse=True)
         right = place[: len(pairs)]
         device, asked = self.device, taught.asked[pairs]
-        if config.question_noise:
+        if self.asked.question_noise:
             generator = torch.Generator().manual_seed(training_seed(config.random_seed ^ 2, iteration))
             noise = torch.randn(asked.shape, generator=generator) * taught.asked[self.train].std(dim=0)
-            asked = asked + config.question_noise * noise
+            asked = asked + self.asked.question_noise * noise
         return Lesson(asked, taught.answers[taught.right[pairs]], right, taught.answers[rivals]).to(device)
 
     def _order(self, epoch: int) -> list[int]:

@@ -30,12 +30,14 @@ class Growth:
     """
 
     headline = "iou"
+    fixed = ()
 
     def __init__(self, config: Config) -> None:
         self.config = config
         self.target: Target = load(config.target, size=config.size, **config.target_options)
         self.weights = terms_of(config.losses, self.target.kind)
-        self.pooled, self.damaging = config.regime != "growing", config.regime == "regenerating"
+        self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
+        self.curriculum, self.ageing = config.curriculum, config.ageing if self.pooled else 0
 
     def build_rule(self) -> Rule:
         """A fresh rule for the target, or the one that `init` names."""

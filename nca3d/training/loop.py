@@ -88,18 +88,8 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
 
         run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
         if config.report:
-            run.report = _finish(run, trainer, progress)
+            run.report = config.kind.finish.found()(run, trainer, progress=progress)
     return run
-
-
-def _finish(run: Run, trainer: Trainer, progress: bool) -> dict[str, Any]:
-    if trainer.config.regime == "answering":
-        from nca3d.cube.finish import finish_cube
-
-        return finish_cube(run, trainer, progress=progress)
-    from nca3d.experiment import finish_run
-
-    return finish_run(run, trainer, progress=progress)
 
 
 def load_plugins(config: Config) -> None:

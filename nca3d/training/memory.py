@@ -9,9 +9,6 @@ from pathlib import Path
 from nca3d.config import Config
 from nca3d.errors import InputError
 
-CUBE_CHANNELS = 48
-"""Of a gMLP cell, by default."""
-
 
 def check_memory(config: Config) -> None:
     """Refuse at once what can't fit, instead of being killed for it in the middle of the night.
@@ -19,8 +16,8 @@ def check_memory(config: Config) -> None:
     Raises:
         InputError: the pool and one batch with its gradient need more than this machine has free.
     """
-    slots = 1 if config.regime == "growing" else config.pool_size
-    state = 4 * (CUBE_CHANNELS if config.rule == "gmlp" else config.channels_for(3)) * math.prod(config.size)
+    slots = config.pool_size if config.kind.pooled else 1
+    state = 4 * config.kind.channels(config) * math.prod(config.size)
     needed = state * (slots + 6 * config.batch // config.accumulate)
     free = free_memory()
     if needed > free:

@@ -148,8 +148,7 @@ def _new(config: Config) -> tuple[Path, list[Path]]:
         path = Path(config.out)
         _refuse_unusable(path)
         return path, _made(path, exist_ok=True)
-    about = config.questions if config.regime == "answering" else config.target
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(about).stem).strip("-.") or "run"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.kind.subject(config)).stem).strip("-.") or "run"
     for number in itertools.count(1):
         path = Path("runs") / f"{stem[:64]}-{number}"
         if not os.path.lexists(path):

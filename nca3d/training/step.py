@@ -44,12 +44,10 @@ def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Gen
     return torch.Generator().manual_seed(training_seed(training_seed(config.random_seed, purpose), iteration))
 
 
-def draw_steps(config: Config, iteration: int) -> int:
+def draw_steps(config: Config, iteration: int, curriculum: float) -> int:
     """How many steps this iteration runs: uniform in a range that grows from half its length to the whole (curriculum)."""
     low, high = config.steps_range
-    grown = min(1.0, iteration / (config.curriculum * config.iterations)) if config.curriculum else 1.0
-    if config.regime == "answering":
-        grown = 1.0  # before its signal has crossed, a cube has nothing to say
+    grown = min(1.0, iteration / (curriculum * config.iterations)) if curriculum else 1.0
     short = max(1, low // 2)
     low, high = round(short + (low - short) * grown), round(short + (high - short) * grown)
     generator = counted_generator(config, iteration, purpose=1)
@@ -81,7 +79,7 @@ def draw_batch(
 
 
 @torch.no_grad()
-def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared) -> tuple[Tensor, Tensor]:
+def grow_older(config: Config, iteration: int, task: Task, rule: Rule, ready: pools.Prepared) -> tuple[Tensor, Tensor]:
     """Pooled states, neither fresh nor just damaged, run on without gradient: old bodies are what persistence is learned from.
 
     A body drifts slowly, and the pool alone can't show it: a state that has drifted is the worst of its batch, and goes back to
@@ -90,12 +88,12 @@ def grow_older(config: Config, iteration: int, rule: Rule, ready: pools.Prepared
     Returns:
         The states (n, C, D, H, W), and by how many steps each was aged, (n,).
     """
-    older = ~(ready.fresh | ready.damaged) & (config.regime not in ("growing", "answering"))
-    begun = iteration > config.curriculum * config.iterations  # before, bodies are not worth keeping for long
+    older = ~(ready.fresh | ready.damaged) & bool(task.ageing)
+    begun = iteration > task.curriculum * config.iterations  # before, bodies are not worth keeping for long
     steps = 0
     if begun and iteration % AGEING_EVERY == 0 and older.any():
         generator = counted_generator(config, iteration, purpose=3)
-        steps = int(torch.randint(0, config.ageing + 1, (1,), generator=generator))
+        steps = int(torch.randint(0, task.ageing + 1, (1,), generator=generator))
     states = ready.states.clone()
     if steps:
         device = next(rule.parameters()).device
@@ -123,8 +121,8 @@ def train_step(
 ) -> Outcome:
     """One iteration, 1, 2, …; its random numbers follow from (config.random_seed, iteration) and the pool's generator."""
     batch, ready = draw_batch(config, iteration, pool, rule, task)
-    states, ages = grow_older(config, iteration, rule, ready)
-    steps = draw_steps(config, iteration)
+    states, ages = grow_older(config, iteration, task, rule, ready)
+    steps = draw_steps(config, iteration, task.curriculum)
     device = next(rule.parameters()).device
     wanted = task.draw(iteration)
 

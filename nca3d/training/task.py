@@ -12,16 +12,21 @@ from nca3d.rules.inputs import Told
 
 
 class Task(Protocol):
-    """A body to grow (`growth.py`), questions to answer (`answering.py`).
+    """A body to grow (`growth.py`), or what another wing asks for.
 
     weights: of the loss terms, by name. headline: the metric that the progress bar shows. pooled: whether evolved states come
-    back (else each iteration begins with the seed). damaging: whether some are damaged on the way.
+    back (else each iteration begins with the seed). damaging: whether some are damaged on the way. curriculum: the share of the
+    iterations over which the range of steps grows to its full length. ageing: how many steps pooled states may run on without
+    gradient, now and then. fixed: the entries of the card that a resumed run must find as they were.
     """
 
     weights: dict[str, float]
     headline: str
     pooled: bool
     damaging: bool
+    curriculum: float
+    ageing: int
+    fixed: tuple[str, ...]
 
     def build_rule(self) -> Rule:
         """A fresh rule; its weights follow from the config's random_seed."""

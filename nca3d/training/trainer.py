@@ -20,7 +20,6 @@ from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.training.balance import Balance
 from nca3d.training.build import checked_shapes, choose_device
-from nca3d.training.growth import Growth
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import PACE, build_optimizer, learning_rate
 from nca3d.training.step import Outcome, train_step
@@ -45,7 +44,7 @@ class Trainer:
 
     @property
     def target(self) -> Any:
-        """What is wanted where it is the same in every iteration: a body; None for a cube."""
+        """What is wanted where it is the same in every iteration: a body; else None."""
         return getattr(self.task, "target", None)
 
     @classmethod
@@ -58,7 +57,7 @@ class Trainer:
         _require_known(config, rule=RULES, losses=LOSSES, damages=pools.damage.DAMAGES)
         device = choose_device(config)
         check_memory(config)
-        task = task_of(config)
+        task: Task = config.kind.task.found()(config)
 
         rule = task.build_rule().to(device)
         rule.card = task.card()
@@ -133,8 +132,8 @@ class Trainer:
             )
         for name, found in self.rule.card.items():
             before = saved.scalars["card"].get(name, found)
-            if name in ("questions_digest", "teacher") and before != found:
-                raise InputError(saved.path, name, found, f"{before}: the questions and the teacher that the run began with")
+            if name in self.task.fixed and before != found:
+                raise InputError(saved.path, name, found, f"{before}, which the run began with")
         weights, average = saved.groups.get("weights", saved.groups["rule"]), saved.groups["rule"] if self.average else {}
         balance = saved.groups.get("balance", {})
         for name, found, wanted in (
@@ -154,15 +153,6 @@ class Trainer:
             raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
-
-
-def task_of(config: Config) -> Task:
-    """What the config's regime asks for."""
-    if config.regime != "answering":
-        return Growth(config)
-    from nca3d.cube.task import Answering  # a body needs no teacher
-
-    return Answering(config)
 
 
 def _require_known(config: Config, **registries: Iterable[str]) -> None:

@@ -312,22 +312,22 @@ def test_pooled_states_are_aged_before_training_goes_on():
     states = nca3d.rollout(trainer.rule, nca3d.seed_state(trainer.rule, config.size, 4), 3)
     flags = torch.tensor([[True, False, False, False], [False, True, False, False]])
     ready = pools.Prepared(states, *flags)
-    older, ages = grow_older(config, 15, trainer.rule, ready)
+    older, ages = grow_older(config, 15, trainer.task, trainer.rule, ready)
     assert ages[:2].tolist() == [0, 0]
     assert 0 < int(ages[2]) == int(ages[3]) <= 40
     assert torch.equal(older[:2], states[:2])
     assert not torch.equal(older[2:], states[2:])
     for iteration in (5, 16):  # the curriculum is not over; not one in five
-        assert not grow_older(config, iteration, trainer.rule, ready)[1].any()
+        assert not grow_older(config, iteration, trainer.task, trainer.rule, ready)[1].any()
     trainer.iteration = 14
     trainer.step()
-    assert int(trainer.pool.age.max()) == int(ages[2]) + draw_steps(config, 15)
+    assert int(trainer.pool.age.max()) == int(ages[2]) + draw_steps(config, 15, config.curriculum)
 
 
 def test_steps_grow_with_the_curriculum():
     config = nca3d.Config(size=(11, 20, 15), curriculum=0.5, iterations=1000)
-    early = [draw_steps(config, iteration) for iteration in range(1, 60)]
-    late = [draw_steps(config, iteration) for iteration in range(500, 1000)]
+    early = [draw_steps(config, iteration, config.curriculum) for iteration in range(1, 60)]
+    late = [draw_steps(config, iteration, config.curriculum) for iteration in range(500, 1000)]
     assert min(early) >= 12 and max(early) <= 18
     assert (min(late), max(late)) == (25, 50)
 
