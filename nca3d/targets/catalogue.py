@@ -11,7 +11,7 @@ import numpy as np
 
 from nca3d.errors import InputError, nearest
 from nca3d.registry import Registry
-from nca3d.targets import analytic, carried, creatures, orbital
+from nca3d.targets import analytic, carried, creatures
 from nca3d.targets.arrays import read_array
 from nca3d.targets.build import from_array
 from nca3d.targets.fit import Size, parse_orientation, room_for, source_size, turn
@@ -34,12 +34,8 @@ for _name, _builder in {
     "letter": analytic.letter,
     "sphere": analytic.sphere,
     "torus": analytic.torus,
-    "hydrogen": orbital.hydrogen,
     "frog": carried.frog,
     "ant": carried.ant,
-    "airplane": carried.airplane,
-    "nut": carried.nut,
-    "globe": carried.globe,
     "channels": carried.channels,
 }.items():
     TARGETS.register(_name)(_builder)

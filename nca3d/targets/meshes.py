@@ -56,7 +56,7 @@ def read_mesh(
     promised = _check_header(path)
     mesh = _load(path, promised)
     if path.suffix.lower() in GLTF:
-        mesh = Mesh(mesh.corners[..., [0, 2, 1]] * (1, -1, 1), mesh.colours)
+        mesh = mesh.upright()
     return from_mesh(mesh, size, path, path.stem, margin=margin, fill=fill, threshold=threshold, colormap=colormap, color=color)
 
 

@@ -21,6 +21,10 @@ class Mesh:
         """The same in cells, with `low` at 0."""
         return Mesh((self.corners - low) / cell, self.colours)
 
+    def upright(self) -> Mesh:
+        """The same with z up, for a mesh with y up: (x, y, z) become (x, -z, y)."""
+        return Mesh(self.corners[..., [0, 2, 1]] * (1, -1, 1), self.colours)
+
 
 def open_edges(corners: np.ndarray) -> int:
     """Edges that don't join two faces, or two pairs (0 for a watertight mesh); corners at one place count as one.

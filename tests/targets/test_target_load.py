@@ -72,8 +72,7 @@ def test_own_options_of_a_body_are_checked_and_several_errors_shown_together() -
     for text in ("", "ab-c", "lowercase", 5, None):
         one_line(lambda text=text: targets.load("letter", (9, 9, 9), text=text), "text", repr(text))
     one_line(lambda: targets.load("gyroid", (9, 9, 9), periods="many"), "periods", "'many'")
-    one_line(lambda: targets.load("hydrogen", (9, 9, 9), n=2, degree=2), "degree", "2", "0..1")
-    one_line(lambda: targets.load("hydrogen", (9, 9, 9), threshold=0), "threshold", "0")
+    one_line(lambda: targets.load("frog", (9, 9, 9), threshold=0), "threshold", "0")
     with pytest.raises(InputError) as caught:
         targets.load("axolotl", (9, 9, 9), margin=-1, colour=1)
     assert len(str(caught.value).splitlines()) == 2
@@ -95,6 +94,19 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     one_line(lambda: targets.load(other), "body.png", "'.png'", ".npy")
     os.mkfifo(tmp_path / "pipe.npy")
     one_line(lambda: targets.load(tmp_path / "pipe.npy"), "pipe.npy", "no regular file")
+
+
+@pytest.mark.parametrize("name", ["hydrogen", "nut", "globe", "airplane"])
+def test_bodies_that_are_gone_are_refused_with_the_names_there_are(name: str) -> None:
+    one_line(lambda: targets.load(name, (9, 9, 9)), repr(name), "ant, axolotl", "letter, mushroom", "torus, toucan")
+    assert name not in targets.catalogue()
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("ant", "threshold"), ("ant", "color"), ("ant", "colormap"), ("channels", "threshold")]
+)
+def test_options_that_are_gone_are_refused_with_those_there_are(name: str, option: str) -> None:
+    one_line(lambda: targets.load(name, (9, 9, 9), **{option: 0.5}), repr(option), "margin, orientation")
 
 
 def test_one_line_registers_a_body_of_ones_own() -> None:

@@ -228,9 +228,10 @@ def test_the_frog_has_fifteen_tissues() -> None:
     counts = {name: int((tissue == i).sum()) for i, name in enumerate(target.names)}
     assert max(counts, key=lambda name: counts[name] * (name != "empty")) == "skeleton"
     assert len(np.unique(target.palette, axis=0)) == 16
+    check_laws(targets.load("frog", (9, 19, 20), margin=1), (9, 19, 20), margin=1)
 
 
-@pytest.mark.parametrize("name", ["airplane", "ant", "nut", "globe", "channels"])
+@pytest.mark.parametrize("name", ["ant", "channels"])
 def test_carried_bodies(name: str) -> None:
     pytest.importorskip("pyvista")
     for size in ((14, 24, 24), (12, 30, 21)):
@@ -239,14 +240,12 @@ def test_carried_bodies(name: str) -> None:
         assert np.abs(cells.min(0) + cells.max(0) + 1 - np.array(size)).max() <= 3
         if name != "channels":
             assert label_pieces(target.occupied.numpy()).max() == 1
-    if name == "airplane":
-        check_laws(targets.load("frog", (9, 19, 20), margin=1), (9, 19, 20), margin=1)
 
 
 def test_without_the_extra_the_line_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pyvista", None)
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    for name in ("frog", "ant", "globe", "channels"):
+    for name in ("frog", "ant", "channels"):
         one_line(lambda name=name: targets.load(name, (9, 9, 9)), name, "not installed", "pip install 'nca3d[viz]'")
     (tmp_path / "own.obj").write_text("v 0 0 0\n")
     one_line(lambda: targets.load(tmp_path / "own.obj", (9, 9, 9)), "trimesh", "pip install 'nca3d[viz]'")
