@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.build import from_labels
-from nca3d.targets.fit import Size, fit_labels
-from nca3d.targets.meshes import VIZ, from_mesh
-from nca3d.targets.options import check_share
-from nca3d.targets.target import Target
-from nca3d.targets.volumes import from_volume, image_volume
+from nca3d.targets.arrays import from_labels
+from nca3d.targets.fit import fit_labels
+from nca3d.targets.meshes import from_mesh
+from nca3d.targets.options import VIZ, check_share
+from nca3d.targets.read_volumes import image_volume
+from nca3d.targets.target import Size, Target
+from nca3d.targets.volumes import from_volume
 from nca3d.targets.voxelise import Mesh
 
 TISSUES = {

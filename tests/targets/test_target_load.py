@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from target_laws import check_laws, one_line
@@ -124,6 +125,8 @@ def test_one_line_registers_a_body_of_ones_own() -> None:
         turned = targets.load("test stick", (5, 6, 7), orientation="zxy")
         assert turned.occupied[2, 3, :3].all() and turned.size == (5, 6, 7)
         assert targets.catalogue()["test stick"] == "Stick."
+        targets.TARGETS["test stick"] = lambda size: torch.ones(size)[..., None].expand(*size, 4)
+        assert targets.load("test stick", (2, 3, 4)).occupied.all(), "of torch as well as of numpy"
         targets.TARGETS["test stick"] = lambda size: np.ones((9, 9, 9), bool)
         one_line(lambda: targets.load("test stick", (7, 5, 6)), "test stick", "(9, 9, 9)", "(7, 5, 6)")
         targets.TARGETS["test stick"] = lambda size: targets.load("cross", (9, 9, 9))

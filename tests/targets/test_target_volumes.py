@@ -55,6 +55,17 @@ def test_spacing_is_part_of_the_shape(tmp_path: Path) -> None:
     assert (np.ptp(cells, axis=0) + 1).tolist() == [12, 8, 4]
 
 
+def test_coverage_keeps_what_is_thinner_than_a_cell(tmp_path: Path) -> None:
+    voxels = np.zeros((12, 12, 12), np.uint8)
+    voxels[0], voxels[:, 0, 0] = 1, 1  # a wall and an edge one voxel thick, where a cell is two
+    (tmp_path / "own.nii").write_bytes(nifti(voxels, 2))
+    size = (6, 6, 6)
+    assert int(targets.load(tmp_path / "own.nii", size, margin=0).occupied.sum()) == 36
+    assert int(targets.load(tmp_path / "own.nii", size, margin=0, coverage=0.2).occupied.sum()) == 36 + 5, "and the edge"
+    one_line(lambda: targets.load(tmp_path / "own.nii", size, margin=0, coverage=0.7), "no occupied cell")
+    one_line(lambda: targets.load(tmp_path / "own.nii", size, coverage=0), "coverage", "0", "share")
+
+
 def test_scalars_are_cut_at_the_threshold_and_coloured(tmp_path: Path) -> None:
     x = np.linspace(-1, 1, 20)
     ball = (1 - np.sqrt(x[:, None, None] ** 2 + x[:, None] ** 2 + x**2)).astype(np.float32)
