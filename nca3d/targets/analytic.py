@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.targets.options import is_number
 from nca3d.targets.palette import colormap, hue
 from nca3d.targets.sculpt import Paint, Shape, Solid, ball, carve, chain
-
-Size = tuple[int, int, int]
+from nca3d.targets.target import Size
 
 LETTERS = {
     "A": "00-36-60 13-53",
@@ -75,7 +75,7 @@ def torus(size: Size, *, margin: int = 1) -> np.ndarray:
 
 def gyroid(size: Size, *, margin: int = 1, periods: float = 1.2) -> np.ndarray:
     """Gyroid: its winding wall, cut out of a rounded cube (option periods: how many fit across)."""
-    if not isinstance(periods, int | float) or isinstance(periods, bool) or not 0.5 <= periods <= 8:
+    if not is_number(periods) or not 0.5 <= periods <= 8:
         raise InputError("target 'gyroid'", "periods", repr(periods), "a number in 0.5..8")
     wave = np.pi * periods
 
@@ -123,11 +123,9 @@ def jack(size: Size, *, margin: int = 1) -> np.ndarray:
     """Jack: six equal arms with round ends, the same after every turn and mirroring of the cube (on an odd, cubic lattice)."""
     core, stem, knob = (0.99, 0.90, 0.55), (0.93, 0.45, 0.25), (0.35, 0.25, 0.65)
     parts: list[Shape] = [ball(core, (0, 0, 0), 2.3, weight=2.0)]
-    for axis in range(3):
-        for sign in (-1.0, 1.0):
-            end = tuple(5.0 * sign * (i == axis) for i in range(3))
-            parts += chain(stem, [(0.0, 0.0, 0.0), end], [1.2, 1.2], least=0.8)  # type: ignore[list-item]
-            parts += [ball(knob, end, 1.75, least=1.2, weight=1.5)]  # type: ignore[arg-type]
+    for end in ((-5.0, 0.0, 0.0), (5.0, 0.0, 0.0), (0.0, -5.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, -5.0), (0.0, 0.0, 5.0)):
+        parts += chain(stem, [(0.0, 0.0, 0.0), end], [1.2, 1.2], least=0.8)
+        parts += [ball(knob, end, 1.75, least=1.2, weight=1.5)]
     return carve(parts, size, margin)
 
 

@@ -1,97 +1,166 @@
-"""Voxel files: .npy and .npz, whose headers are read and weighed before their data."""
+"""From an array to a `Target`: straight RGBA or labels, checked, premultiplied or made one-hot."""
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nca3d.errors import InputError, nearest
-from nca3d.targets.build import from_array
-from nca3d.targets.fit import Size
-from nca3d.targets.target import Target
+from nca3d.errors import InputError
+from nca3d.targets.fit import centre_in, fit_labels, fit_rgba, present
+from nca3d.targets.options import check_share
+from nca3d.targets.palette import parse_palette
+from nca3d.targets.target import OCCUPIED_ALPHA, Size, Target
 
-MAX_BYTES = 1 << 30
-"""A target of a gibibyte fills more cells than any lattice here: more is a mistake or a bomb."""
+if TYPE_CHECKING:
+    import torch
+
+MAX_CLASSES = 64
+"""Visible channels of a "classes" target, the empty one included."""
+LAYOUTS = "(D, H, W, 4) straight RGBA, uint8 or float 0..1, or (D, H, W) integer or bool labels with 0 empty"
 
 
-def read_array(
-    path: Path,
+def from_voxels(
+    array: np.ndarray | torch.Tensor,
+    where: object,
+    name: str,
     size: Size,
     *,
-    key: str | None = None,
     margin: int = 1,
     fit: bool | str = "auto",
     threshold: float = 0.5,
     palette: Any = None,
     names: Sequence[str] | None = None,
 ) -> Target:
-    """Target from a .npy or .npz file (options: key, margin, fit, threshold, palette).
+    """An array as a target: kept at its own size and centred, or with fit=True resampled to the room inside the margin.
 
     Raises:
-        InputError: unreadable, too large, truncated, objects inside, or not an array that can be a target.
+        InputError: see `check_array`; larger than the lattice without fit=True; nothing left after fitting.
     """
-    if path.suffix.lower() == ".npy":
-        if key is not None:
-            raise InputError(path, "key", repr(key), "only with .npz (a .npy file holds one array)")
-        with path.open("rb") as file:
-            array = _read_npy(file, path.stat().st_size, path)
-    else:
-        array = _read_npz(path, key)
-    return from_array(array, size, path, path.stem, margin=margin, fit=fit, threshold=threshold, palette=palette, names=names)
+    threshold = check_share(threshold, where)
+    voxels = check_array(array, where)
+    if voxels.ndim == 4:
+        rgba = fit_rgba(voxels, size, margin, threshold, where) if fit is True else centre_in(voxels, size, where)
+        if palette is not None:
+            raise InputError(where, "palette", "a palette for RGBA colours", "only with labels")
+        return from_rgba(rgba, name, where)
+    if voxels.dtype == bool and names is None:
+        names = ("empty", "body")
+    if len(present(voxels)) >= MAX_CLASSES:  # before fitting, which takes its time over each of them
+        raise InputError(where, "labels", f"{len(present(voxels))} different labels", f"at most {MAX_CLASSES - 1} besides 0")
+    labels = fit_labels(voxels, size, margin, threshold, where) if fit is True else centre_in(voxels, size, where)
+    return from_labels(labels, name, where, palette=palette, names=names)
 
 
-def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
-    """One array from a stream that holds `held` bytes."""
+def check_array(array: np.ndarray | torch.Tensor, where: object) -> np.ndarray:
+    """An array that can be a target: float32 RGBA (D, H, W, 4), or integer or bool labels (D, H, W).
+
+    Raises:
+        InputError: wrong rank, channels or dtype, not finite, out of range, or nothing in it.
+    """
+    voxels = _as_numpy(array, where)
+    if voxels.ndim not in (3, 4) or (voxels.ndim == 4 and voxels.shape[-1] != 4) or 0 in voxels.shape:
+        raise InputError(where, "shape", voxels.shape, LAYOUTS)
+    kind = voxels.dtype.kind
+    if not (kind in "uib" if voxels.ndim == 3 else kind == "f" or voxels.dtype == np.uint8):
+        raise InputError(where, "dtype", f"{voxels.dtype} with shape {voxels.shape}", LAYOUTS)
+    return _check_labels(voxels, where) if voxels.ndim == 3 else _check_rgba(voxels, where)
+
+
+def _as_numpy(array: Any, where: object) -> np.ndarray:
+    if isinstance(array, np.ndarray):
+        return array
+    import torch
+
     try:
-        version = np.lib.format.read_magic(file)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, by_column, dtype = read(file)
-    except (ValueError, EOFError, OSError, TypeError, SyntaxError, RecursionError, zipfile.BadZipFile) as error:
-        raise InputError(where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save") from error
-    if dtype.hasobject or dtype.kind not in "biuf":
-        raise InputError(where, "dtype", dtype, "bool, integer or float numbers")
-    need = dtype.itemsize
-    for count in shape:  # Python integers: a product that would overflow is still seen for what it is.
-        need *= int(count)
-    if min(shape, default=0) < 0 or need > MAX_BYTES:
-        raise InputError(where, "header", f"shape {shape} of {dtype}, {need:,} bytes", f"at most {MAX_BYTES:,} bytes")
-    if need > held:
-        raise InputError(where, "data", f"{held:,} bytes in the file", f"the {need:,} bytes that its header speaks of")
-    try:
-        data = file.read(need)
-        file.read(1)  # a zip entry's checksum is looked at when its end is reached
-    except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
-        raise InputError(where, "data", f"unreadable ({error})", "a whole file") from error
-    except Exception as error:  # zlib.error is no subclass of anything that can be named without importing zlib
-        raise InputError(where, "data", f"unreadable ({error})", "a whole file") from error
-    if len(data) < need:
-        raise InputError(where, "data", f"{len(data):,} bytes", f"the {need:,} bytes that its header speaks of")
-    return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
+        if isinstance(array, torch.Tensor):
+            array = array.detach().cpu()
+            array = array.float() if array.is_floating_point() else array  # NumPy has no bfloat16
+        return np.asarray(array)
+    except (TypeError, ValueError, RuntimeError) as error:  # lists of uneven lengths, sparse tensors
+        raise InputError(where, "array", f"{type(array).__name__} ({error})", LAYOUTS) from error
 
 
-def _read_npz(path: Path, key: str | None) -> np.ndarray:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
-        raise InputError(path, "file", f"not a zip archive ({error})", "a file written by numpy.savez") from error
-    with archive:
-        entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-        if key is None and len(entries) != 1:
-            raise InputError(path, "key", f"{len(entries)} arrays", f"key = one of {', '.join(entries) or 'none'}")
-        name = next(iter(entries)) if key is None else key
-        if name not in entries:
-            raise InputError(path, "key", repr(name), f"{', '.join(entries)}{nearest(name, entries)}")
-        info = entries[name]
-        where = f"{path}[{name}]"
-        if info.file_size > MAX_BYTES + 65536:
-            raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
-        try:
-            file = archive.open(info)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
-            raise InputError(where, "file", f"unreadable entry ({error})", "a file written by numpy.savez") from error
-        with file:
-            return _read_npy(file, info.file_size, where)
+def _check_labels(labels: np.ndarray, where: object) -> np.ndarray:
+    if labels.min() < 0:
+        found = f"{int((labels < 0).sum())} negative, the least {labels.min()}"
+        raise InputError(where, "labels", found, "0 (empty) and above")
+    if not labels.any():
+        raise InputError(where, "labels", f"no occupied cell in {labels.shape}", "at least one label above 0")
+    return labels
+
+
+def _check_rgba(voxels: np.ndarray, where: object) -> np.ndarray:
+    check_finite(voxels, where, "finite numbers in 0..1")
+    most = 255 if voxels.dtype == np.uint8 else 1
+    if voxels.min() < 0 or voxels.max() > most:
+        found = f"{voxels.dtype} from {voxels.min():.4g} to {voxels.max():.4g}"
+        raise InputError(where, "values", found, "0..1 for floats (use uint8 for 0..255)")
+    rgba = voxels.astype(np.float32) / np.float32(most)
+    if not (rgba[..., 3] > OCCUPIED_ALPHA).any():
+        found = f"no occupied cell in {rgba.shape[:3]}, largest alpha {rgba[..., 3].max():.3g}"
+        raise InputError(where, "alpha", found, f"at least one cell above {OCCUPIED_ALPHA}")
+    return rgba
+
+
+def check_finite(array: np.ndarray, where: object, allowed: str = "finite numbers") -> None:
+    """Every number is finite.
+
+    Raises:
+        InputError: some aren't; it says how many, and where the first is.
+    """
+    bad = ~np.isfinite(array)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        raise InputError(where, "values", f"{int(bad.sum())} not finite, the first at {first}", allowed)
+
+
+def from_rgba(rgba: np.ndarray, name: str, where: object) -> Target:
+    """Straight RGBA (D, H, W, 4) in 0..1, of the lattice's size -> "rgb" target with premultiplied colours."""
+    import torch
+
+    alpha = rgba[..., 3:].astype(np.float32)
+    values = np.moveaxis(np.concatenate([rgba[..., :3] * alpha, alpha], -1), -1, 0).astype(np.float32)
+    occupied = values[3] > OCCUPIED_ALPHA
+    if not occupied.any():
+        raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
+    return Target(torch.from_numpy(values.copy()), torch.from_numpy(occupied), "rgb", (), None, name)
+
+
+def from_labels(
+    labels: np.ndarray,
+    name: str,
+    where: object,
+    *,
+    palette: Any = None,
+    names: Sequence[str] | Mapping[int, str] | None = None,
+) -> Target:
+    """Labels (D, H, W) of the lattice's size -> "classes" target; the labels that occur become classes 1, 2, ...
+
+    Args:
+        labels: integers, 0 is empty.
+        palette: one colour a class, a colour map's name, or the colours of the original labels.
+        names: all class names ("empty" first), or the names of the original labels.
+    """
+    import torch
+
+    kept = present(labels)
+    if not kept:
+        raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
+    classes = len(kept) + 1
+    if classes > MAX_CLASSES:
+        raise InputError(where, "labels", f"{len(kept)} different labels", f"at most {MAX_CLASSES - 1} besides 0")
+    if names is None or isinstance(names, Mapping):
+        known = names or {}
+        names = ("empty", *(known.get(label, str(label)) for label in kept))
+    if len(names) != classes:
+        raise InputError(where, "names", f"{len(names)} names", f"{classes}, the first of them for empty cells")
+    index = np.searchsorted(np.array([0, *kept]), labels.astype(np.int64))
+    onehot = (index[None] == np.arange(classes)[:, None, None, None]).astype(np.float32)
+    occupied = index > 0
+    values = np.concatenate([onehot, occupied[None].astype(np.float32)])
+    if isinstance(palette, Mapping):
+        palette = [palette[label] for label in kept]
+    colours = parse_palette(palette, classes, where)
+    return Target(torch.from_numpy(values), torch.from_numpy(occupied), "classes", tuple(names), colours, name)

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 
-from nca3d.targets.sculpt import Colour, Paint, Shape, ball, carve, chain
+from nca3d.targets.sculpt import Shape, ball, carve, chain
+from nca3d.targets.target import Size
 
 PINK, ROSE, MAGENTA = (1.0, 0.56, 0.70), (0.98, 0.40, 0.58), (0.86, 0.04, 0.42)
 CREAM, LILAC, INK = (1.0, 0.90, 0.74), (0.56, 0.36, 0.95), (0.05, 0.03, 0.12)
 CORAL, WHITE = (1.0, 0.42, 0.36), (1.0, 1.0, 1.0)
 
 
-def _two_tone(top: Colour, bottom: Colour, height: float) -> Paint:
-    def paint(points: np.ndarray) -> np.ndarray:
-        return np.where(points[:, 2:] >= height, top, bottom)
+def axolotl(size: Size, *, margin: int = 1) -> np.ndarray:
+    """Axolotl: pink, with magenta gills, one paw raised and a lilac tail swung to one side."""
 
-    return paint
+    def skin(points: np.ndarray) -> np.ndarray:
+        return np.where(points[:, 2:] >= 2.9, PINK, CREAM)
 
-
-def axolotl_parts() -> list[Shape]:
-    """The axolotl, in cells of its home lattice (D, H, W) = (11, 20, 15): 13 wide, 18 long, 9 high, facing low y."""
-    skin = _two_tone(PINK, CREAM, 2.9)
+    # In cells of its home lattice (D, H, W) = (11, 20, 15): 13 wide, 18 long, 9 high, facing low y.
     parts: list[Shape] = []
     # tail: a lilac fin above and below a pink core, swinging to high x
     spine = [(6.6, 10.5, 4.5), (6.8, 13.0, 4.7), (8.4, 15.4, 5.0), (11.5, 16.7, 5.4)]
@@ -38,20 +36,15 @@ def axolotl_parts() -> list[Shape]:
         for y, rise, out in ((5.4, 3.35, 1.2), (5.8, 1.0, 2.75), (4.6, -1.9, 2.75)):
             parts += chain(MAGENTA, [(root, 4.6, 5.0 + rise * 0.2), (root + side * out, y, 4.7 + rise)], [0.9, 0.95])
     # head, smile, eyes with a spark (smile and spark are seen on larger lattices only)
-    parts += [ball(_two_tone(PINK, CREAM, 2.9), (6.0, 3.2, 4.4), (4.1, 3.2, 2.6), power=2.4)]
+    parts += [ball(skin, (6.0, 3.2, 4.4), (4.1, 3.2, 2.6), power=2.4)]
     parts += chain(ROSE, [(3.8, 0.8, 4.0), (5.0, 0.15, 3.5), (7.0, 0.15, 3.5), (8.2, 0.8, 4.0)], [0.28] * 4, weight=0.6)
     for x, y, side in ((2.9, 1.4, -1), (9.0, 1.1, 1)):
         parts += [ball(INK, (x, y, 5.3), 0.95, least=0.75, weight=3.0)]
         parts += [ball(WHITE, (x + 0.1 * side, y - 0.75, 5.75), 0.33)]
-    return parts
+    return carve(parts, size, margin)
 
 
-def axolotl(size: tuple[int, int, int], *, margin: int = 1) -> np.ndarray:
-    """Axolotl: pink, with magenta gills, one paw raised and a lilac tail swung to one side."""
-    return carve(axolotl_parts(), size, margin, coverage=0.5)
-
-
-def mushroom(size: tuple[int, int, int], *, margin: int = 1) -> np.ndarray:
+def mushroom(size: Size, *, margin: int = 1) -> np.ndarray:
     """Toadstool: a leaning stalk under a red cap with cream spots, moss at its foot."""
     red, moss = (0.90, 0.13, 0.16), (0.36, 0.62, 0.25)
     parts: list[Shape] = [ball(moss, (0.2, 0.1, 0.2), (3.2, 2.8, 1.2))]
@@ -73,7 +66,7 @@ def mushroom(size: tuple[int, int, int], *, margin: int = 1) -> np.ndarray:
     return carve(parts, size, margin)
 
 
-def toucan(size: tuple[int, int, int], *, margin: int = 1) -> np.ndarray:
+def toucan(size: Size, *, margin: int = 1) -> np.ndarray:
     """Toucan: black and white, a great orange beak turned aside, a blue-ringed eye, a red patch under the tail."""
     black, orange, red, blue = (0.10, 0.10, 0.17), (1.0, 0.58, 0.08), (0.93, 0.16, 0.18), (0.16, 0.55, 0.95)
     white, yellow, wood = (1.0, 0.97, 0.86), (1.0, 0.84, 0.20), (0.50, 0.33, 0.20)

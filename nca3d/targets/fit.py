@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.targets.target import Size
 
-Size = tuple[int, int, int]
 Spacing = tuple[float, float, float]
 Axes = tuple[tuple[int, int], ...]
 """For each array axis D, H, W of the lattice: (array axis of the source, sign)."""

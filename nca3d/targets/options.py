@@ -9,11 +9,18 @@ from typing import Any
 import numpy as np
 
 from nca3d.errors import InputError, InputErrors, nearest
-from nca3d.targets.fit import Size, parse_orientation
+from nca3d.targets.fit import parse_orientation
 from nca3d.targets.palette import COLORMAPS, parse_color
+from nca3d.targets.target import Size
 
 MAX_CELLS = 1 << 24
 """256 x 256 x 256: a lattice beyond it needs more memory than a rule could be trained in."""
+
+MAX_BYTES = 1 << 30
+"""A target of a gibibyte fills more cells than any lattice here: a larger file is a mistake or a bomb."""
+
+VIZ = "the extra: pip install 'nca3d[viz]'"
+"""What to do where a package is missing that meshes and volumes need."""
 
 
 def check_size(size: object, where: object) -> Size:
@@ -34,7 +41,8 @@ def _whole(value: Any) -> bool:
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def _number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether a value is an int or a float; True and False are none."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -56,15 +64,15 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 """Option name -> (is it good, what is allowed); options that only one target knows are checked by that target."""
 
 
-def check_options(builder: Callable[..., Any], options: dict[str, Any], where: object, more: tuple[str, ...] = ()) -> None:
-    """Every option is one that the builder takes (its keyword parameters, and `more`) and has a value that can be.
+def check_options(builder: Callable[..., Any], options: dict[str, Any], where: object) -> None:
+    """Every option is one that the builder takes (its keyword parameters), or `orientation`, and has a value that can be.
 
     Raises:
         InputError: unknown name (with the nearest one), wrong type or range; several are shown together.
     """
     parameters = list(inspect.signature(builder).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | set(more)
+    known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | {"orientation"}
     errors: list[InputError] = []
     for name, value in options.items():
         if name not in known and not takes_any:
@@ -93,6 +101,6 @@ def check_share(value: Any, where: object, field: str = "threshold") -> float:
     Raises:
         InputError: anything else.
     """
-    if not _number(value) or not 0 < value <= 1:
+    if not is_number(value) or not 0 < value <= 1:
         raise InputError(where, field, repr(value), "a share of a cell's volume, above 0 and at most 1")
     return float(value)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nca3d.targets.target import Size
+
 Point = tuple[float, float, float]
 Colour = tuple[float, float, float]
 Paint = Colour | Callable[[np.ndarray], np.ndarray]
@@ -99,7 +101,7 @@ def chain(
     return [Part(paint, (a, b), (r, s), stretch, least, weight) for a, b, r, s in pairs]
 
 
-def carve(parts: Sequence[Shape], size: tuple[int, int, int], margin: int = 1, coverage: float = 0.5) -> np.ndarray:
+def carve(parts: Sequence[Shape], size: Size, margin: int = 1, coverage: float = 0.5) -> np.ndarray:
     """Cut a body into cells: fitted (aspect kept), centred, RGBA (D, H, W, 4) with alpha 0 or 1.
 
     A cell is filled where at least `coverage` of its sample points lie in the body, and takes the mean colour of the part
@@ -147,14 +149,10 @@ def _paint(parts: Sequence[Shape], owner: np.ndarray, axes: list[np.ndarray], fi
         rgba[wins, :3] = total[wins] / count[wins, None]
     rgba[:, 3] = 1
     rgba[~filled] = 0
-    return largest_piece(rgba.reshape(*shape, 4))
-
-
-def largest_piece(rgba: np.ndarray) -> np.ndarray:
-    """The same RGBA with only its largest face-connected piece left: growth can't jump over gaps."""
+    rgba = rgba.reshape(*shape, 4)
     pieces = label_pieces(rgba[..., 3] > 0)
     if pieces.max() > 1:
-        rgba = rgba * (pieces == np.bincount(pieces[pieces > 0]).argmax())[..., None]
+        rgba *= (pieces == np.bincount(pieces[pieces > 0]).argmax())[..., None]
     return rgba
 
 

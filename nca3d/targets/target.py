@@ -10,13 +10,15 @@ import numpy as np
 if TYPE_CHECKING:
     import torch
 
+Size = tuple[int, int, int]
+
 OCCUPIED_ALPHA = 0.1
 """A cell counts as occupied when its alpha is above this, in a target and in a grown body alike."""
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What a rule should grow.
+    """What a rule should grow: made by `nca3d.targets.load` from a name or a file, by `from_array` from an array.
 
     Attributes:
         values: float32 (visible + 1, D, H, W). "rgb": premultiplied red, green, blue (0..1), then alpha (0..1).
@@ -36,7 +38,7 @@ class Target:
     name: str = "target"
 
     @property
-    def size(self) -> tuple[int, int, int]:
+    def size(self) -> Size:
         """The lattice (D, H, W)."""
         depth, height, width = self.occupied.shape
         return depth, height, width
@@ -47,7 +49,7 @@ class Target:
         return self.values.shape[0] - 1
 
     @property
-    def start(self) -> tuple[int, int, int]:
+    def start(self) -> Size:
         """The occupied cell (z, y, x) nearest the centre cell n // 2: where growth can begin inside the body."""
         cells = np.argwhere(self.occupied.numpy())
         centre = np.array([n // 2 for n in self.size])

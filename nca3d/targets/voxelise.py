@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from nca3d.targets.target import Size
+
 CHUNK = 2_000_000
 
 
@@ -20,6 +22,10 @@ class Mesh:
     def placed(self, low: np.ndarray, cell: float) -> Mesh:
         """The same in cells, with `low` at 0."""
         return Mesh((self.corners - low) / cell, self.colours)
+
+    def upright(self) -> Mesh:
+        """The same with z up, for a mesh with y up: (x, y, z) become (x, -z, y)."""
+        return Mesh(self.corners[..., [0, 2, 1]] * (1, -1, 1), self.colours)
 
 
 def open_edges(corners: np.ndarray) -> int:
@@ -35,7 +41,7 @@ def open_edges(corners: np.ndarray) -> int:
     return int((count % 2 != 0).sum())
 
 
-def coverage(mesh: Mesh, room: tuple[int, int, int], fine: int) -> np.ndarray:
+def coverage(mesh: Mesh, room: Size, fine: int) -> np.ndarray:
     """Share of each cell that lies inside, (D, H, W) = `room`, for a mesh measured in cells.
 
     Each sample point is inside where rays along most of the axes say so. A ray is heard only if it leaves the mesh as often
@@ -104,7 +110,7 @@ def _pairs(
         start = stop
 
 
-def surface(mesh: Mesh, room: tuple[int, int, int], per_cell: int = 3) -> tuple[np.ndarray, np.ndarray | None]:
+def surface(mesh: Mesh, room: Size, per_cell: int = 3) -> tuple[np.ndarray, np.ndarray | None]:
     """Sample points of the surface in each cell (D, H, W), and their mean colours (D, H, W, 3), if any."""
     cells = int(np.prod(room))
     count, colour = np.zeros(cells), np.zeros((cells, 3))

@@ -8,14 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from target_laws import check_laws, one_line
 
 from nca3d import targets
-from nca3d.targets import arrays
-from nca3d.targets.build import from_array, from_labels
+from nca3d.targets import from_array, read_arrays
+from nca3d.targets.arrays import from_labels
 
 SIDES = st.integers(1, 5)
 SHAPES = st.tuples(SIDES, SIDES, SIDES)
@@ -61,18 +62,18 @@ def test_labels_come_back_as_classes(tmp_path_factory, data, shape, dtype) -> No
 def test_bool_is_one_class_and_palettes_are_taken() -> None:
     body = np.zeros((3, 3, 3), bool)
     body[1, 1] = True
-    target = from_array(body, (5, 5, 5), "own", "own", palette=["#ff0000"])
+    target = from_array(body, (5, 5, 5), name="own", palette=["#ff0000"])
     assert target.names == ("empty", "body") and target.palette.tolist() == [[0, 0, 0], [1, 0, 0]]
     np.testing.assert_array_equal(target.rgba()[2, 2, 2], [1, 0, 0, 1])
     labels = np.arange(27).reshape(3, 3, 3)
-    assert len(np.unique(from_array(labels, (3, 3, 3), "own", "own", palette="reef").palette, axis=0)) == 27
-    assert len(np.unique(from_array(labels, (3, 3, 3), "own", "own").palette, axis=0)) == 27
-    one_line(lambda: from_array(labels, (3, 3, 3), "own", "own", palette="ref"), "palette", "did you mean 'reef'")
-    one_line(lambda: from_array(labels, (3, 3, 3), "own", "own", palette=["#fff"]), "palette", "1 colours", "26")
-    one_line(lambda: from_array(body, (5, 5, 5), "own", "own", palette=["red"]), "palette[0]", "'red'", "#rrggbb")
-    named = from_array(body, (3, 3, 3), "own", "own", names=["empty", "moss"])
+    assert len(np.unique(from_array(labels, (3, 3, 3), name="own", palette="reef").palette, axis=0)) == 27
+    assert len(np.unique(from_array(labels, (3, 3, 3), name="own").palette, axis=0)) == 27
+    one_line(lambda: from_array(labels, (3, 3, 3), name="own", palette="ref"), "palette", "did you mean 'reef'")
+    one_line(lambda: from_array(labels, (3, 3, 3), name="own", palette=["#fff"]), "palette", "1 colours", "26")
+    one_line(lambda: from_array(body, (5, 5, 5), name="own", palette=["red"]), "palette[0]", "'red'", "#rrggbb")
+    named = from_array(body, (3, 3, 3), name="own", names=["empty", "moss"])
     assert named.names == ("empty", "moss")
-    one_line(lambda: from_array(body, (3, 3, 3), "own", "own", names=["moss"]), "names", "2")
+    one_line(lambda: from_array(body, (3, 3, 3), name="own", names=["moss"]), "names", "2")
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -83,17 +84,63 @@ def test_fit_scales_by_whole_numbers_exactly_both_ways(scale: int, margin: int) 
     small[0, 0, 0] = small[-1, -1, -1] = 1
     big = small.repeat(scale, 0).repeat(scale, 1).repeat(scale, 2)
     size = tuple(n + 2 * margin for n in small.shape)
-    down = from_array(np.pad(big, 3), size, "own", "own", fit=True, margin=margin)  # free space around it is cut away
+    down = from_array(np.pad(big, 3), size, name="own", fit=True, margin=margin)  # free space around it is cut away
     np.testing.assert_array_equal(down.values[:-1].argmax(0).numpy(), np.pad(small, margin))
-    up = from_array(small, tuple(n + 2 * margin for n in big.shape), "own", "own", fit=True, margin=margin)
+    up = from_array(small, tuple(n + 2 * margin for n in big.shape), name="own", fit=True, margin=margin)
     np.testing.assert_array_equal(up.values[:-1].argmax(0).numpy(), np.pad(big, margin))
     rgba = np.concatenate([rng.random((*small.shape, 3)), (small > 0)[..., None]], -1)
-    fitted = from_array(rgba.repeat(scale, 0).repeat(scale, 1).repeat(scale, 2), size, "own", "o", fit=True, margin=margin)
+    fitted = from_array(rgba.repeat(scale, 0).repeat(scale, 1).repeat(scale, 2), size, name="own", fit=True, margin=margin)
     np.testing.assert_allclose(fitted.rgba(), np.pad(rgba * (small > 0)[..., None], [(margin,) * 2] * 3 + [(0, 0)]), atol=1e-5)
 
 
+MEMORY = {
+    "colours": np.random.default_rng(0).random((5, 6, 4, 4)).astype(np.float32),
+    "bytes": np.random.default_rng(1).integers(0, 256, (5, 6, 4, 4), np.uint8),
+    "labels": np.random.default_rng(2).integers(0, 4, (5, 6, 4)),
+    "body": np.random.default_rng(3).random((5, 6, 4)) > 0.5,
+}
+
+
+@pytest.mark.parametrize("options", [{}, {"fit": True, "margin": 2, "threshold": 0.3}, {"orientation": "y-zx"}])
+@pytest.mark.parametrize("kind", MEMORY)
+def test_an_array_in_memory_gives_what_its_file_gives(tmp_path: Path, kind: str, options: dict) -> None:
+    array, size = MEMORY[kind].copy(), (9, 10, 11)
+    from_file = targets.load(saved(tmp_path, array), size, **options)
+    for held in (array, torch.from_numpy(array)):
+        target = from_array(held, size, name="own", **options)
+        check_laws(target, size, margin=options.get("margin", 0))
+        assert target.values.equal(from_file.values) and target.occupied.equal(from_file.occupied)
+        assert (target.kind, target.names, target.name) == (from_file.kind, from_file.names, from_file.name)
+        np.testing.assert_array_equal(target.palette, from_file.palette)
+    array[:] = 0
+    assert target.values.equal(from_file.values), "it is a copy"
+
+
+def test_arrays_in_memory_of_every_make() -> None:
+    colours = torch.from_numpy(MEMORY["colours"])
+    plain = from_array(colours, (5, 6, 4))
+    assert plain.name == "array"
+    assert from_array(colours.clone().requires_grad_(), (5, 6, 4)).values.equal(plain.values)
+    coarse = from_array(colours.bfloat16(), (5, 6, 4))
+    np.testing.assert_allclose(coarse.values.numpy(), plain.values.numpy(), atol=0.01)
+    assert from_array(MEMORY["labels"].tolist(), (5, 6, 4)).names == ("empty", "1", "2", "3")
+    grown = from_array(plain.rgba(), plain.size)
+    np.testing.assert_allclose(grown.values.numpy(), plain.values.numpy(), atol=1e-6)
+
+
+def test_an_array_in_memory_is_refused_in_one_line() -> None:
+    one_line(lambda: from_array(MEMORY["body"], (4, 4, 4), name="own"), "target 'own'", "(5, 6, 4)", "(4, 4, 4)", "fit=True")
+    one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), margn=2), "target 'array'", "'margn'", "did you mean 'margin'")
+    one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), key="a"), "'key'", "palette, threshold")
+    one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), fit="yes"), "fit", "'yes'")
+    one_line(lambda: from_array(MEMORY["body"], (9, 9)), "size", "(9, 9)")  # type: ignore[arg-type]
+    one_line(lambda: from_array([[[1]], [[1, 2]]], (9, 9, 9)), "array", "list")  # type: ignore[arg-type]
+    one_line(lambda: from_array(torch.ones(3, 3, 3).to_sparse(), (9, 9, 9)), "array", "Tensor")
+    one_line(lambda: from_array(MEMORY["colours"][None], (9, 9, 9)), "shape", "(1, 5, 6, 4, 4)", "(D, H, W, 4)")
+
+
 def test_aspect_is_kept_when_fitted() -> None:
-    target = from_array(np.ones((10, 20, 40), bool), (30, 30, 30), "own", "own", fit=True)
+    target = from_array(np.ones((10, 20, 40), bool), (30, 30, 30), name="own", fit=True)
     cells = np.argwhere(target.occupied.numpy())
     assert (np.ptp(cells, axis=0) + 1).tolist() in ([7, 14, 28], [8, 14, 28])
 
@@ -134,6 +181,7 @@ def test_bad_arrays_are_refused(tmp_path: Path, case: str) -> None:
         path = tmp_path / name
         np.save(path, array, allow_pickle=True) if name == "own.npy" else np.savez(path, own=array)
         one_line(lambda path=path: targets.load(path, (8, 8, 8)), name, *words)
+    one_line(lambda: from_array(array, (8, 8, 8), name="own"), "target 'own'", *words)
 
 
 def header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
@@ -173,7 +221,7 @@ def test_npz_bombs_and_broken_archives(tmp_path: Path, monkeypatch: pytest.Monke
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("own.npy", header((1024, 1024, 64), "|u1") + bytes(1 << 20))
     one_line(lambda: targets.load(path, (8, 8, 8)), "1,048,704 bytes", "67,108,864")
-    monkeypatch.setattr(arrays, "MAX_BYTES", 1 << 20)  # a bomb of the real size would cost the test seconds
+    monkeypatch.setattr(read_arrays, "MAX_BYTES", 1 << 20)  # a bomb of the real size would cost the test seconds
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("own.npy", header((128, 128, 128), "|u1") + bytes(1 << 21))
     assert path.stat().st_size < 1 << 13
@@ -188,13 +236,13 @@ def test_npz_bombs_and_broken_archives(tmp_path: Path, monkeypatch: pytest.Monke
 def test_too_little_left_after_fitting() -> None:
     thin = np.zeros((40, 40, 40), bool)
     thin[0, 0, 0] = thin[-1, -1, -1] = True
-    one_line(lambda: from_array(thin, (6, 6, 6), "own", "own", fit=True), "threshold", "no occupied cell")
+    one_line(lambda: from_array(thin, (6, 6, 6), name="own", fit=True), "threshold", "no occupied cell")
     one_line(lambda: from_labels(np.zeros((3, 3, 3), int), "own", "own"), "no occupied cell")
 
 
 def test_many_labels_are_refused_before_they_are_fitted() -> None:
     labels = np.arange(50**3).reshape(50, 50, 50)
-    one_line(lambda: from_array(labels, (8, 8, 8), "own", "own", fit=True), "124999 different", "63")
+    one_line(lambda: from_array(labels, (8, 8, 8), name="own", fit=True), "124999 different", "63")
 
 
 def test_a_file_may_be_called_like_a_body(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from target_laws import check_laws
 from nca3d import targets
 from nca3d.targets.sculpt import label_pieces
 
-ANALYTIC = ("axolotl", "mushroom", "toucan", "cross", "gyroid", "heart", "letter", "sphere", "torus", "hydrogen")
+ANALYTIC = ("axolotl", "mushroom", "toucan", "cross", "gyroid", "heart", "letter", "sphere", "torus")
 SIZES = ((11, 20, 15), (16, 16, 16), (24, 21, 25))
 
 
@@ -81,24 +81,6 @@ def test_every_letter_is_drawn_and_they_differ() -> None:
     np.testing.assert_array_equal(word.values.numpy(), targets.load("letter", (12, 5, 40), text="NCA").values.numpy())
 
 
-def test_hydrogen_obeys_its_quantum_numbers() -> None:
-    from nca3d.targets.orbital import psi
-
-    rng = np.random.default_rng(0)
-    x, y, z = rng.normal(size=(3, 500)) * 4
-    for n, degree, order in ((1, 0, 0), (2, 1, 1), (3, 2, -1), (4, 3, 2)):
-        wave = psi(x, y, z, n, degree, order)
-        np.testing.assert_allclose(psi(-x, -y, -z, n, degree, order), (-1) ** degree * wave, atol=1e-9)
-        # Schrödinger: -1/2 laplacian - 1/r = -1/(2 n^2), the laplacian by central differences
-        h = 1e-3
-        around = sum(
-            psi(x + a * h, y + b * h, z + c * h, n, degree, order)
-            for a, b, c in ((1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0), (0, 0, 1), (0, 0, -1))
-        )
-        energy = -0.5 * (around - 6 * wave) / h**2 - wave / np.sqrt(x**2 + y**2 + z**2)
-        np.testing.assert_allclose(energy, -wave / (2 * n**2), atol=2e-4 * np.abs(wave).max() + 1e-6)
-
-
 def test_pieces_are_counted_by_faces() -> None:
     body = np.zeros((3, 4, 5), bool)
     body[0, 0, 0] = body[1, 1, 1] = body[1, 1, 2] = body[2, 1, 2] = True  # the first touches by a corner only
@@ -109,8 +91,8 @@ def test_pieces_are_counted_by_faces() -> None:
 
 def test_the_catalogue_is_cheap_and_says_a_line_about_each() -> None:
     lines = targets.catalogue()
-    assert set(ANALYTIC) | {"frog", "airplane", "ant", "nut", "globe", "channels"} <= set(lines)
+    assert set(ANALYTIC) | {"frog", "ant", "channels"} <= set(lines)
     assert all(line and "\n" not in line for line in lines.values())
-    code = "import nca3d.targets as t, sys; t.catalogue(); print('pyvista' in sys.modules, 'trimesh' in sys.modules)"
+    code = "import nca3d.targets as t, sys; t.catalogue(); print(*(m in sys.modules for m in ('pyvista', 'trimesh', 'torch')))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert shown.stdout.split() == ["False", "False"]
+    assert shown.stdout.split() == ["False"] * 3

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from target_laws import check_laws, one_line
@@ -72,8 +73,7 @@ def test_own_options_of_a_body_are_checked_and_several_errors_shown_together() -
     for text in ("", "ab-c", "lowercase", 5, None):
         one_line(lambda text=text: targets.load("letter", (9, 9, 9), text=text), "text", repr(text))
     one_line(lambda: targets.load("gyroid", (9, 9, 9), periods="many"), "periods", "'many'")
-    one_line(lambda: targets.load("hydrogen", (9, 9, 9), n=2, degree=2), "degree", "2", "0..1")
-    one_line(lambda: targets.load("hydrogen", (9, 9, 9), threshold=0), "threshold", "0")
+    one_line(lambda: targets.load("frog", (9, 9, 9), threshold=0), "threshold", "0")
     with pytest.raises(InputError) as caught:
         targets.load("axolotl", (9, 9, 9), margin=-1, colour=1)
     assert len(str(caught.value).splitlines()) == 2
@@ -97,6 +97,19 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     one_line(lambda: targets.load(tmp_path / "pipe.npy"), "pipe.npy", "no regular file")
 
 
+@pytest.mark.parametrize("name", ["hydrogen", "nut", "globe", "airplane"])
+def test_bodies_that_are_gone_are_refused_with_the_names_there_are(name: str) -> None:
+    one_line(lambda: targets.load(name, (9, 9, 9)), repr(name), "ant, axolotl", "letter, mushroom", "torus, toucan")
+    assert name not in targets.catalogue()
+
+
+@pytest.mark.parametrize(
+    ("name", "option"), [("ant", "threshold"), ("ant", "color"), ("ant", "colormap"), ("channels", "threshold")]
+)
+def test_options_that_are_gone_are_refused_with_those_there_are(name: str, option: str) -> None:
+    one_line(lambda: targets.load(name, (9, 9, 9), **{option: 0.5}), repr(option), "margin, orientation")
+
+
 def test_one_line_registers_a_body_of_ones_own() -> None:
     @targets.TARGETS.register("test stick")
     def stick(size, *, length=3, **options):  # type: ignore[no-untyped-def]
@@ -112,6 +125,8 @@ def test_one_line_registers_a_body_of_ones_own() -> None:
         turned = targets.load("test stick", (5, 6, 7), orientation="zxy")
         assert turned.occupied[2, 3, :3].all() and turned.size == (5, 6, 7)
         assert targets.catalogue()["test stick"] == "Stick."
+        targets.TARGETS["test stick"] = lambda size: torch.ones(size)[..., None].expand(*size, 4)
+        assert targets.load("test stick", (2, 3, 4)).occupied.all(), "of torch as well as of numpy"
         targets.TARGETS["test stick"] = lambda size: np.ones((9, 9, 9), bool)
         one_line(lambda: targets.load("test stick", (7, 5, 6)), "test stick", "(9, 9, 9)", "(7, 5, 6)")
         targets.TARGETS["test stick"] = lambda size: targets.load("cross", (9, 9, 9))

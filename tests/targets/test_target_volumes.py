@@ -55,6 +55,17 @@ def test_spacing_is_part_of_the_shape(tmp_path: Path) -> None:
     assert (np.ptp(cells, axis=0) + 1).tolist() == [12, 8, 4]
 
 
+def test_coverage_keeps_what_is_thinner_than_a_cell(tmp_path: Path) -> None:
+    voxels = np.zeros((12, 12, 12), np.uint8)
+    voxels[0], voxels[:, 0, 0] = 1, 1  # a wall and an edge one voxel thick, where a cell is two
+    (tmp_path / "own.nii").write_bytes(nifti(voxels, 2))
+    size = (6, 6, 6)
+    assert int(targets.load(tmp_path / "own.nii", size, margin=0).occupied.sum()) == 36
+    assert int(targets.load(tmp_path / "own.nii", size, margin=0, coverage=0.2).occupied.sum()) == 36 + 5, "and the edge"
+    one_line(lambda: targets.load(tmp_path / "own.nii", size, margin=0, coverage=0.7), "no occupied cell")
+    one_line(lambda: targets.load(tmp_path / "own.nii", size, coverage=0), "coverage", "0", "share")
+
+
 def test_scalars_are_cut_at_the_threshold_and_coloured(tmp_path: Path) -> None:
     x = np.linspace(-1, 1, 20)
     ball = (1 - np.sqrt(x[:, None, None] ** 2 + x[:, None] ** 2 + x**2)).astype(np.float32)
@@ -228,9 +239,10 @@ def test_the_frog_has_fifteen_tissues() -> None:
     counts = {name: int((tissue == i).sum()) for i, name in enumerate(target.names)}
     assert max(counts, key=lambda name: counts[name] * (name != "empty")) == "skeleton"
     assert len(np.unique(target.palette, axis=0)) == 16
+    check_laws(targets.load("frog", (9, 19, 20), margin=1), (9, 19, 20), margin=1)
 
 
-@pytest.mark.parametrize("name", ["airplane", "ant", "nut", "globe", "channels"])
+@pytest.mark.parametrize("name", ["ant", "channels"])
 def test_carried_bodies(name: str) -> None:
     pytest.importorskip("pyvista")
     for size in ((14, 24, 24), (12, 30, 21)):
@@ -239,14 +251,12 @@ def test_carried_bodies(name: str) -> None:
         assert np.abs(cells.min(0) + cells.max(0) + 1 - np.array(size)).max() <= 3
         if name != "channels":
             assert label_pieces(target.occupied.numpy()).max() == 1
-    if name == "airplane":
-        check_laws(targets.load("frog", (9, 19, 20), margin=1), (9, 19, 20), margin=1)
 
 
 def test_without_the_extra_the_line_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pyvista", None)
     monkeypatch.setitem(sys.modules, "trimesh", None)
-    for name in ("frog", "ant", "globe", "channels"):
+    for name in ("frog", "ant", "channels"):
         one_line(lambda name=name: targets.load(name, (9, 9, 9)), name, "not installed", "pip install 'nca3d[viz]'")
     (tmp_path / "own.obj").write_text("v 0 0 0\n")
     one_line(lambda: targets.load(tmp_path / "own.obj", (9, 9, 9)), "trimesh", "pip install 'nca3d[viz]'")
