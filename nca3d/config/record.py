@@ -50,6 +50,10 @@ class Config(Body, Shared):
             for name, value in _checked(values, "Config").items():
                 object.__setattr__(self, name, value)
 
+    def __repr__(self) -> str:
+        own = (f"{name}={value!r}" for name, value in self._values().items() if value != FIELDS[name].default)
+        return f"Config({', '.join(own)})"
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self._values() == other._values()
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tomllib
 from pathlib import Path
 
+from nca3d.config import Config
+from nca3d.cube.fields import CubeFields
 from nca3d.cube.questions import read_questions
 from nca3d.cube.taught import Taught
 from nca3d.cube.teacher.cache import cache_folder
@@ -51,9 +52,8 @@ def taught_of_run(name: str | Path) -> Taught:
     """
     folder = Path(name)
     folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
-    try:
-        config = tomllib.loads((folder / "config.toml").read_text(encoding="utf-8"))
-        questions = config["questions"]
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(folder / "config.toml", "questions", error, "the config of a run of regime answering") from None
-    return Taught.by(saved_teacher(folder)[0], read_questions(questions), cache_folder(), progress=True)
+    config = Config.load(folder / "config.toml")
+    if config.kind.table != "cube":
+        raise InputError(folder / "config.toml", "regime", repr(config.regime), "answering: the config of a run of a cube")
+    questions = read_questions(CubeFields.of(config).questions)
+    return Taught.by(saved_teacher(folder)[0], questions, cache_folder(), progress=True)

@@ -53,7 +53,7 @@ class Answering:
     pooled = True
     curriculum = 0.0  # before its signal has crossed, a cube has nothing to say
     ageing = 0
-    fixed = ("questions_digest", "teacher")
+    fixed = dict.fromkeys(("questions_digest", "teacher"), "the questions and the teacher that the run began with")
 
     def __init__(self, config: Config) -> None:
         self.config, self.asked = config, CubeFields.of(config)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ class Growth:
     """
 
     headline = "iou"
-    fixed = ()
+    fixed: Mapping[str, str] = {}
 
     def __init__(self, config: Config) -> None:
         self.config = config

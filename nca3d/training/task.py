@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,7 +18,8 @@ class Task(Protocol):
     weights: of the loss terms, by name. headline: the metric that the progress bar shows. pooled: whether evolved states come
     back (else each iteration begins with the seed). damaging: whether some are damaged on the way. curriculum: the share of the
     iterations over which the range of steps grows to its full length. ageing: how many steps pooled states may run on without
-    gradient, now and then. fixed: the entries of the card that a resumed run must find as they were.
+    gradient, now and then. fixed: the entries of the card that a resumed run must find as they were, with
+    what they stand for.
     """
 
     weights: dict[str, float]
@@ -26,7 +28,7 @@ class Task(Protocol):
     damaging: bool
     curriculum: float
     ageing: int
-    fixed: tuple[str, ...]
+    fixed: Mapping[str, str]
 
     def build_rule(self) -> Rule:
         """A fresh rule; its weights follow from the config's random_seed."""

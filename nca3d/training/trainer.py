@@ -133,7 +133,7 @@ class Trainer:
         for name, found in self.rule.card.items():
             before = saved.scalars["card"].get(name, found)
             if name in self.task.fixed and before != found:
-                raise InputError(saved.path, name, found, f"{before}, which the run began with")
+                raise InputError(saved.path, name, found, f"{before}: {self.task.fixed[name]}")
         weights, average = saved.groups.get("weights", saved.groups["rule"]), saved.groups["rule"] if self.average else {}
         balance = saved.groups.get("balance", {})
         for name, found, wanted in (

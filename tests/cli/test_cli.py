@@ -405,7 +405,8 @@ def test_the_doctor_sees_a_broken_rule(monkeypatch: pytest.MonkeyPatch, capsys: 
 
 
 def test_ctrl_c_before_training_begins() -> None:
-    script = "import time, nca3d.cli.command as c; c._parsed = lambda argv: (print('up', flush=True), time.sleep(60)); exit(c.main())"
+    slow = "c._parsed = lambda argv: (print('up', flush=True), time.sleep(60))"
+    script = f"import time, nca3d.cli.command as c; {slow}; exit(c.main())"
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         cwd=ROOT,
