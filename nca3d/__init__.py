@@ -43,7 +43,7 @@ _HOMES = {
     "seed_state": "nca3d.rollout",
     "tell": "nca3d.evaluation.story",
     "to_rgba": "nca3d.metrics",
-    "train": "nca3d.training",
+    "train": "nca3d.experiment",
     "zoo": "nca3d.load",
 }
 _MODULES = ("evaluation", "executors", "losses", "rules", "targets", "training")

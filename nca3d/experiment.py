@@ -1,11 +1,15 @@
-"""The end of a run: measure the trained rule, film it growing, cut and healing, write the report and the page it lives in."""
+"""An experiment: `train(config)`, training and then the report. The one place that knows both.
+
+The end of a body's run: measure the trained rule, film it growing, cut and healing, write the report and the page it lives in.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import platform
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,6 +17,7 @@ from torch import Tensor
 
 import nca3d
 import pools
+from nca3d.config import Config
 from nca3d.errors import InputError
 from nca3d.evaluation.evaluate import evaluate
 from nca3d.evaluation.presets import QUICK_WOUNDS
@@ -24,10 +29,9 @@ from nca3d.reports.run import write_report
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
-
-if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round
-    from nca3d.training.loop import Run
-    from nca3d.training.trainer import Trainer
+from nca3d.training import loop
+from nca3d.training.loop import Run
+from nca3d.training.trainer import Trainer
 
 FRAMES = 24
 """Frames of growth, and of each healing."""
@@ -125,3 +129,51 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
+
+
+def train(
+    config: Config | None = None,
+    *,
+    target: Target | np.ndarray | Tensor | None = None,
+    rule: Rule | None = None,
+    resume: str | Path | None = None,
+    iterations: int | None = None,
+    report: bool | None = None,
+    progress: bool = True,
+    given: object = None,
+) -> Run:
+    """Train a rule, and end with a report: the same call from the shell and in Jupyter.
+
+    Args:
+        config: the experiment; None = the one in the folder `resume`, or the default one. Everything is checked before anything
+            is written.
+        target: the body to grow, instead of the one that the config names: a `Target`, or an array as
+            `nca3d.targets.from_array` takes it. It is kept in the run folder.
+        rule: is trained instead of a fresh one; a copy of it, all of whose weights learn.
+        resume: a run folder to go on with, from its newest checkpoint that verifies.
+        iterations: how many in all, those already done among them; None = as the config says.
+        report: whether to end with figures, pictures, films and a page; None = as the config says.
+        progress: show a bar with time left, loss and IoU.
+        given: what `config.kind.check_inputs` read, so that it is read once.
+
+    Returns:
+        The finished `Run`: .rule .folder .pool .metrics .report.
+
+    Raises:
+        InputError: bad input; nothing was written.
+        RunError: the run failed on its own (extinct, non-finite, disk full); the last good checkpoint is kept.
+        KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
+    """
+    if resume is not None and (target is not None or rule is not None):
+        what = "target" if target is not None else "rule"
+        raise InputError("train", what, "one beside resume", f"none: the {what} of a resumed run lies in its folder")
+    if config is None:
+        config = Config() if resume is None else Config.load(Path(resume) / "config.toml")
+    changes = {"iterations": iterations, "report": report}
+    config = config.replace(**{name: value for name, value in changes.items() if value is not None})
+    if target is not None:
+        from nca3d.training.growth import OwnBody
+
+        given = OwnBody.of(target, config)
+    finish = partial(config.kind.finish.found(), progress=progress) if config.report else None
+    return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)

@@ -167,10 +167,10 @@ def _train(args: argparse.Namespace) -> None:
         print(config.to_toml(), end="")
         return
     resume = Path(args.resume) if args.resume else None
-    _check_files(config, resume)
-    from nca3d.training.loop import train
+    given = _check_files(config, resume)
+    from nca3d.experiment import train
 
-    run = train(config, resume=resume)
+    run = train(config, resume=resume, given=given)
     folder = Path(run.folder)
     results = [file for file in sorted(folder.rglob("*")) if file.suffix in RESULTS and file.is_file()]
     for file in sorted(results, key=lambda file: file.suffix == ".html"):
@@ -178,14 +178,14 @@ def _train(args: argparse.Namespace) -> None:
     print(folder)
 
 
-def _check_files(config: Config, resume: Path | None) -> None:
+def _check_files(config: Config, resume: Path | None) -> object:
     """Refuse at once what is wrong with the files that a run reads and writes: torch alone takes seconds to load."""
     from nca3d.training.memory import check_memory
     from nca3d.training.run_folder import check_run_folder
 
     check_memory(config)
     check_run_folder(config, resume)
-    config.kind.check_inputs(config)
+    return config.kind.check_inputs(config)
 
 
 def _evaluate(args: argparse.Namespace) -> int:

@@ -56,18 +56,24 @@ class Regime:
         """Fields that are fine alone and not in this regime: the one to change first, what it depends on; what would do."""
         return ()
 
-    def check_inputs(self, config: Config) -> None:
+    def check_inputs(self, config: Config) -> object:
         """Refuse at once what is wrong with the files that a run reads: torch alone takes seconds to load.
+
+        Returns:
+            What was read, for `train(given=…)`; None where a plug-in may have to register it first.
 
         Raises:
             InputError: a target that can't be used.
         """
         if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
             raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
-        if self.table == "body" and not config.plugins:  # which may register the target
-            from nca3d import targets
+        return None if config.plugins else self.read(config)
 
-            targets.load(config.target, size=config.size, **config.target_options)
+    def read(self, config: Config) -> object:
+        """What the config names: the target."""
+        from nca3d import targets
+
+        return targets.load(config.target, size=config.size, **config.target_options)
 
 
 REGIMES = Registry("regime")

@@ -44,20 +44,19 @@ class Answering(Regime):
         if values["rule"] == "gmlp" and not answering:
             yield ("regime", "rule"), "answering, where rule = gmlp"
 
-    def check_inputs(self, config: Config) -> None:
-        """As `Regime.check_inputs`.
+    def read(self, config: Config) -> object:
+        """The questions.
 
         Raises:
             InputError: questions or a teacher that can't be used.
         """
-        super().check_inputs(config)
         from nca3d.cube.fields import CubeFields
         from nca3d.cube.questions import read_questions
         from nca3d.cube.teacher.named import find_teacher
 
         asked = CubeFields.of(config)
-        read_questions(asked.questions)
         find_teacher(asked.teacher, asked.teacher_layer, asked.teacher_pool, asked.teacher_width)
+        return read_questions(asked.questions)
 
 
 ANSWERING = Answering(

@@ -15,7 +15,7 @@ from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.fields import CubeFields
 from nca3d.cube.lesson import Lesson
-from nca3d.cube.questions import read_questions
+from nca3d.cube.questions import Questions, read_questions
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.saved import keep_teacher
 from nca3d.cube.taught import Taught
@@ -55,11 +55,11 @@ class Answering:
     ageing = 0
     fixed = dict.fromkeys(("questions_digest", "teacher"), "the questions and the teacher that the run began with")
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, given: Questions | None = None) -> None:
         self.config, self.asked = config, CubeFields.of(config)
         self.weights = terms_of(config.losses, "signal")
         self.damaging = bool(config.damages and config.damage_count)
-        questions = read_questions(self.asked.questions)
+        questions = given or read_questions(self.asked.questions)
         train = questions.of("train")
         texts = [text for pair in train for text in (pair.question, pair.answer)]
         teacher = load_teacher(
@@ -81,11 +81,16 @@ class Answering:
 
     # The rule ---------------------------------------------------------------------------------------------------------
 
+    def check_rule(self, rule: Rule) -> None:
+        """Whether it is a cube."""
+        if not isinstance(rule, GMLPRule):
+            raise InputError("config", "rule", repr(self.config.rule), "gmlp, or a subclass of GMLPRule")
+
     def build_rule(self) -> GMLPRule:
         """A fresh cube with its adapters fitted; where it carries what it is told, its read-out begins as ridge regression."""
         rule = build_rule(self.config, size=self.config.size, embedding=self.taught.teacher.width)
-        if not isinstance(rule, GMLPRule):
-            raise InputError("config", "rule", repr(self.config.rule), "gmlp, or a subclass of GMLPRule")
+        self.check_rule(rule)
+        assert isinstance(rule, GMLPRule)
         if not self.config.init:
             self._begin(rule)
         for adapter in (rule.surface.asked, rule.surface.wanted):
@@ -216,6 +221,7 @@ class Answering:
             f"asked: {questions.name}: {splits}; {len(questions.answers):,} answers; teacher {self.taught.teacher.id}"
         )
 
-    def keep(self, folder: Path) -> None:
+    def keep(self, folder: Path) -> dict[str, Any]:
         """The teacher and the answers: what it takes to ask the cube without its training."""
         keep_teacher(folder, self.taught)
+        return {}

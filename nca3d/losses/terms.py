@@ -33,7 +33,9 @@ def declared(moments: int = 1, kinds: Iterable[str] = KINDS) -> Callable[[Term],
 class Losses(Registry):
     """Loss terms by name: `@LOSSES.register("smooth", moments=2, kinds=("rgb",))` adds one's own."""
 
-    def register(self, name: str, *, moments: int = 1, kinds: Iterable[str] = KINDS) -> Callable[[Term], Term]:
+    def register(  # type: ignore[override]
+        self, name: str, *, moments: int = 1, kinds: Iterable[str] = KINDS
+    ) -> Callable[[Term], Term]:
         """As `Registry.register`; moments, kinds: see `declared`."""
         enter = super().register(name)
         return lambda term: enter(declared(moments, kinds)(term))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 import re
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +15,9 @@ from nca3d.config import Config
 from nca3d.errors import InputError
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
+
+if TYPE_CHECKING:
+    from nca3d.training.task import Task
 
 
 def build_rule(config: Config, **options: Any) -> Rule:
@@ -23,15 +29,15 @@ def build_rule(config: Config, **options: Any) -> Rule:
     for name in ("size", "embedding", "generator", "fire_rate", "step_size"):
         if name in config.rule_options:
             raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
+    make = RULES.find(config.rule)
     options = {
         **options,
         "fire_rate": config.fire_rate,
         "step_size": config.step_size,
         "generator": torch.Generator().manual_seed(config.random_seed),
-        **config.rule_options,
     }
     try:
-        rule: Rule = RULES.find(config.rule)(**options)
+        rule: Rule = make(**{**asked_for(make, options), **config.rule_options})
     except (TypeError, ValueError) as error:
         told = re.fullmatch(r"(\w[\w, ]*): found (.*), allowed (.*)", str(error))
         if told:
@@ -44,6 +50,31 @@ def build_rule(config: Config, **options: Any) -> Rule:
         checked_shapes(config.init, "init", started.state_dict(), rule.state_dict())
         rule.load_state_dict(started.state_dict())
     return rule
+
+
+def asked_for(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of some options those that a constructor asks for: a rule of one's own needs no arguments that mean nothing to it."""
+    parameters = inspect.signature(make).parameters.values()
+    if any(entry.kind is entry.VAR_KEYWORD for entry in parameters):
+        return dict(options)
+    names = {entry.name for entry in parameters}
+    return {name: value for name, value in options.items() if name in names}
+
+
+def taken(rule: Rule, task: Task) -> Rule:
+    """A copy of a rule of the caller's, to be trained: all its weights learn.
+
+    Raises:
+        InputError: one that shows something else than the task wants.
+    """
+    task.check_rule(rule)
+    return copy.deepcopy(rule).requires_grad_(True).train()
+
+
+def name_of(rule: Rule, asked: str) -> str:
+    """The name by which a rule can be made anew; that of its class where nobody registered it."""
+    named = [name for name in RULES if RULES[name] is type(rule)]
+    return asked if asked in named or not named else named[0]
 
 
 def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

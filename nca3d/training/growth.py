@@ -3,24 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch import Tensor, nn
 
 import pools
 from nca3d.config import Config
+from nca3d.errors import InputError
+from nca3d.files import write_whole
 from nca3d.losses import evaluate_terms, terms_of, total
 from nca3d.metrics import iou, occupied
 from nca3d.rollout import seed_state
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Told
-from nca3d.targets import Target, load
+from nca3d.targets import Target, from_array, load
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note
 
 MEASURED = 4
 """Bodies whose pattern is measured."""
+
+
+@dataclass(frozen=True)
+class OwnBody:
+    """A body that no name stands for: kept in the run folder, so that the run can be gone on with and evaluated.
+
+    Args:
+        voxels: RGBA (D, H, W, 4) or labels (D, H, W), as `nca3d.targets.from_array` takes them.
+        options: those that they were made into a target with.
+        target: what they became.
+    """
+
+    voxels: np.ndarray
+    options: dict[str, Any]
+    target: Target
+
+    @classmethod
+    def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> OwnBody:
+        """From an array, made into a target with the config's options, or from a target as it is.
+
+        Raises:
+            InputError: not such an array, or a target of another lattice than the config's.
+        """
+        if not isinstance(body, Target):
+            voxels, options = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body), dict(config.target_options)
+            return cls(voxels, options, from_array(voxels, config.size, **options))
+        if body.size != config.size:
+            raise InputError("train", "target", f"a body in a lattice of {body.size}", f"{config.size}, the config's size")
+        if body.kind == "rgb":
+            return cls(body.rgba(), {}, from_array(body.rgba(), body.size, name=body.name))
+        labels, palette = body.values[:-1].argmax(dim=0).numpy(), body.palette
+        there = [0, *np.unique(labels[labels > 0]).tolist()]
+        options = {"names": [body.names[label] for label in there]}
+        options |= {} if palette is None else {"palette": [palette[label].tolist() for label in there]}
+        return cls(labels, options, from_array(labels, body.size, name=body.name, **options))
+
+    def keep(self, folder: Path) -> dict[str, Any]:
+        """Write it; the fields of a config that name it."""
+        file = folder / "target.npy"
+        stream = BytesIO()
+        np.save(stream, self.voxels)
+        write_whole(file, stream.getvalue())
+        return {"target": str(file.absolute()), "target_options": self.options}
+
+
+def body_of(config: Config) -> Target:
+    """The body that a config names."""
+    return load(config.target, size=config.size, **config.target_options)
 
 
 class Growth:
@@ -33,12 +86,19 @@ class Growth:
     headline = "iou"
     fixed: Mapping[str, str] = {}
 
-    def __init__(self, config: Config) -> None:
-        self.config = config
-        self.target: Target = load(config.target, size=config.size, **config.target_options)
+    def __init__(self, config: Config, given: Target | OwnBody | None = None) -> None:
+        self.config, self.own = config, given if isinstance(given, OwnBody) else None
+        self.target = given.target if isinstance(given, OwnBody) else given or body_of(config)
         self.weights = terms_of(config.losses, self.target.kind)
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
         self.curriculum, self.ageing = config.curriculum, config.ageing if self.pooled else 0
+
+    def check_rule(self, rule: Rule) -> None:
+        """Whether it shows what the target has."""
+        shown, wanted = (rule.visible_kind, rule.visible), (self.target.kind, self.target.visible)
+        if shown != wanted:
+            found = f"one that shows {shown[0]} in {shown[1]} channels"
+            raise InputError("train", "rule", found, f"{wanted[0]} in {wanted[1]}, as the target")
 
     def build_rule(self) -> Rule:
         """A fresh rule for the target, or the one that `init` names."""
@@ -113,5 +173,6 @@ class Growth:
         """Cells that rollouts can't reach."""
         return reach_note(self.target, self.config.steps_range[1])
 
-    def keep(self, folder: Path) -> None:
-        """Nothing: the rule has its card."""
+    def keep(self, folder: Path) -> dict[str, Any]:
+        """A body that no name stands for; else nothing, for the rule has its card."""
+        return {} if self.own is None else self.own.keep(folder)

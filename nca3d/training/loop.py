@@ -5,6 +5,7 @@ from __future__ import annotations
 import runpy
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pools
 from nca3d import checkpoint
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
+from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.log import Log
 from nca3d.training.run_folder import open_run_folder
@@ -31,16 +33,27 @@ class Run:
     folder: Path
     pool: pools.StatePool
     metrics: list[dict[str, Any]]
-    report: dict[str, Any] = field(default_factory=dict)
+    report: Report = field(default_factory=lambda: Report({}, {}))
 
 
-def train(config: Config, *, resume: str | Path | None = None, progress: bool = True) -> Run:
-    """Train a rule as the config says; the same call from the shell and in Jupyter.
+def train(
+    config: Config,
+    *,
+    resume: str | Path | None = None,
+    progress: bool = True,
+    given: object = None,
+    rule: Rule | None = None,
+    finish: Callable[[Run, Trainer], Report] | None = None,
+) -> Run:
+    """Train a rule as the config says. `nca3d.train` is this with a report at the end.
 
     Args:
         config: the experiment. Everything is checked before anything is written.
         resume: a run folder to go on with, from its newest checkpoint that verifies; more iterations may be asked for.
         progress: show a bar with time left, loss and IoU.
+        given: what the task would read by the config's names, where somebody has read it already: see `Task`.
+        rule: is trained in place of a fresh one; a copy of it.
+        finish: is called with what training left while the folder is still held; what it returns is the run's report.
 
     Returns:
         The finished `Run`.
@@ -52,7 +65,7 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
     """
     config = config.anchored()
     load_plugins(config)
-    trainer = Trainer.begin(config)
+    trainer = Trainer.begin(config, given, rule)
     if said := trainer.task.note(trainer.rule):
         print(said, file=sys.stderr)
     with open_run_folder(config, resume) as folder, StopSignal() as stop, threads(config):
@@ -63,7 +76,10 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
                 if note:
                     print(note, file=sys.stderr)
             folder.cut_metrics(trainer.iteration)
-        trainer.task.keep(folder.path)
+        if changes := trainer.task.keep(folder.path):
+            trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
+            trainer.rule.card = trainer.task.card()
+            folder.write_config()
         bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
         started = time.monotonic() - trainer.seconds
 
@@ -87,8 +103,8 @@ def train(config: Config, *, resume: str | Path | None = None, progress: bool = 
             stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
 
         run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
-        if config.report:
-            run.report = config.kind.finish.found()(run, trainer, progress=progress)
+        if finish is not None:
+            run.report = finish(run, trainer)
     return run
 
 

@@ -8,12 +8,15 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from nca3d.config import Config
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Told
 
 
 class Task(Protocol):
     """A body to grow (`growth.py`), or what another wing asks for.
+
+    Made of a config, and of what it names where that has been read already (a `Target`, questions): `Growth(config, given)`.
 
     weights: of the loss terms, by name. headline: the metric that the progress bar shows. pooled: whether evolved states come
     back (else each iteration begins with the seed). damaging: whether some are damaged on the way. curriculum: the share of the
@@ -22,6 +25,7 @@ class Task(Protocol):
     what they stand for.
     """
 
+    config: Config
     weights: dict[str, float]
     headline: str
     pooled: bool
@@ -29,6 +33,14 @@ class Task(Protocol):
     curriculum: float
     ageing: int
     fixed: Mapping[str, str]
+
+    def check_rule(self, rule: Rule) -> None:
+        """Refuse a rule that can't be trained for this.
+
+        Raises:
+            InputError: it shows something else than is wanted.
+        """
+        ...
 
     def build_rule(self) -> Rule:
         """A fresh rule; its weights follow from the config's random_seed."""
@@ -78,6 +90,6 @@ class Task(Protocol):
         """What to tell before training; "" for nothing."""
         ...
 
-    def keep(self, folder: Path) -> None:
-        """Write into the run folder what the trained rule needs besides its weights."""
+    def keep(self, folder: Path) -> dict[str, Any]:
+        """Write into the run folder what the trained rule needs besides its weights; fields of the config that this changes."""
         ...

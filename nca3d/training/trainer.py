@@ -19,7 +19,7 @@ from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.training.balance import Balance
-from nca3d.training.build import checked_shapes, choose_device
+from nca3d.training.build import checked_shapes, choose_device, name_of, taken
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import PACE, build_optimizer, learning_rate
 from nca3d.training.step import Outcome, train_step
@@ -48,8 +48,13 @@ class Trainer:
         return getattr(self.task, "target", None)
 
     @classmethod
-    def begin(cls, config: Config) -> Trainer:
+    def begin(cls, config: Config, given: object = None, rule: Rule | None = None) -> Trainer:
         """A trainer at iteration 0; everything that the config names is looked up and checked here.
+
+        Args:
+            config: the experiment.
+            given: what the task would read by the config's names, where it has been read already.
+            rule: is trained in place of a fresh one; a copy of it.
 
         Raises:
             InputError: a name that nobody registered, a target that can't be used, a device that is not there.
@@ -57,9 +62,9 @@ class Trainer:
         _require_known(config, rule=RULES, losses=LOSSES, damages=pools.damage.DAMAGES)
         device = choose_device(config)
         check_memory(config)
-        task: Task = config.kind.task.found()(config)
+        task: Task = config.kind.task.found()(config, given)
 
-        rule = task.build_rule().to(device)
+        rule = (task.build_rule() if rule is None else taken(rule, task)).to(device)
         rule.card = task.card()
         balance = Balance(config.balance, list(task.weights)).to(device)
         seeds = task.seed(rule).expand(config.pool_size if task.pooled else 1, -1, -1, -1, -1)
@@ -112,7 +117,7 @@ class Trainer:
             "bad_steps": self.bad_steps,
             "skipped": self.skipped,
             "optimizer": optimizer_scalars,
-            "rule": {"name": self.config.rule, "options": self.rule.spec()},
+            "rule": {"name": name_of(self.rule, self.config.rule), "options": self.rule.spec()},
             "card": self.rule.card,
         }
         return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)

@@ -244,7 +244,7 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     asked: list[dict[str, Any]] = []
 
-    def train(config: Config, *, resume: Path | None = None, progress: bool = True) -> SimpleNamespace:
+    def train(config: Config, *, resume: Path | None = None, progress: bool = True, **_: object) -> SimpleNamespace:
         asked.append({"config": config, "resume": resume})
         folder = resume or Path(config.out)
         folder.mkdir(exist_ok=True)
