@@ -28,6 +28,19 @@ def occupied(state: Tensor, visible: int, kind: str) -> Tensor:
     return there
 
 
+def body_mask(state: Tensor, rule: Rule) -> Tensor:
+    """Which cells belong to the body that a rule has grown, bool (B, D, H, W): see `occupied`.
+
+    Args:
+        state: (B, C, D, H, W).
+        rule: says what the visible channels mean.
+
+    Raises:
+        ValueError: a rule of signals, which has no body.
+    """
+    return occupied(state.detach(), rule.visible, rule.visible_kind)
+
+
 def iou(state: Tensor | np.ndarray, target: Target) -> Tensor:
     """Intersection over union of occupied cells, for each sample. A metric, not a loss: it has no gradient (law 12).
 

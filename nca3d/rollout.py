@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,48 +14,117 @@ from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Fed, Told
-from nca3d.sparse import Compact
+from nca3d.sparse import Compact, dense
+
+States = TypeVar("States", Tensor, list[Compact])
 
 
 @dataclass(frozen=True)
-class Trajectory:
+class Trajectory(Generic[States]):
     """States on the way: `states` (T, B, C, D, H, W), or a list of T compact ones if the rollout began with one; `steps` (T,)
     absolute step numbers: the first, every k-th, the last."""
 
-    states: Any
+    states: States
     steps: Tensor
+
+    def numpy(self, rule: Rule, sample: int = 0, palette: np.ndarray | None = None) -> np.ndarray:
+        """One sample's life as pictures, what `visualize` takes: float32 (T, D, H, W, 4), straight RGBA, 0..1.
+
+        Args:
+            rule: says what the visible channels mean.
+            sample: which of the batch.
+            palette: of classes, (K, 3); None = that of the target on the rule's card, if it has one.
+        """
+        from nca3d.metrics import to_rgba
+
+        if palette is None and rule.visible_kind == "classes" and rule.card:
+            palette = rule.target().palette
+        whole = [dense(state, rule.dead_value) if isinstance(state, Compact) else state for state in self.states]
+        return to_rgba(torch.stack([state[sample] for state in whole]), rule, palette)
 
 
 def seed_state(
     rule: Rule,
-    size: tuple[int, int, int],
+    size: tuple[int, int, int] | None = None,
     batch: int = 1,
     positions: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """The first cell: alpha and hidden channels 1, visible ones 0, at the centre (n // 2) or at `positions`; of a cube, rest.
+    """The first cell: alpha and hidden channels 1, visible ones 0; a rule that has none (a cube) is at rest instead.
 
     Args:
         rule: whose channels the state has.
-        size: lattice (D, H, W).
+        size: lattice (D, H, W); None = that of the rule's card.
         batch: B.
-        positions: int (B, 3) cells (d, h, w), one for each sample.
+        positions: int (B, 3) cells (d, h, w), one for each sample; None = where the rule was trained to start
+            (card["start"], if the lattice is the card's), else the centre (n // 2).
         device: where the state lies; None = where the rule is.
 
     Returns:
         float32 (B, C, D, H, W).
 
     Raises:
-        ValueError: a size or position that is no cell of the lattice.
+        ValueError: a size or position that is no cell of the lattice, or none that is known.
     """
-    depth, height, width = as_size(size)
+    size = size or getattr(rule, "size", None) or rule.card.get("size")
+    if size is None:
+        raise ValueError("size: found None, allowed (D, H, W): this rule has no card that says it")
+    depth, height, width = as_size(tuple(size))
     device = device if device is not None else _device(rule)
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
-    where = torch.as_tensor(positions if positions is not None else [centre((depth, height, width))] * batch)
+    own = rule.card.get("start") if (depth, height, width) == tuple(rule.card.get("size") or ()) else None
+    start = tuple(own or centre((depth, height, width)))
+    where = torch.as_tensor(positions if positions is not None else [start] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
-        raise ValueError(f"positions: found {where.tolist()}, allowed one (d, h, w) inside {size} for each of {batch} samples")
+        lattice = (depth, height, width)
+        raise ValueError(
+            f"positions: found {where.tolist()}, allowed one (d, h, w) inside {lattice} for each of {batch} samples"
+        )
     rule.plant(state, where)
     return state
+
+
+@torch.no_grad()
+def record(rule: Rule, state: Tensor, steps: int, every: int = 4, *, random_seed: int = 0) -> Trajectory[Tensor]:
+    """A rollout that is kept on the way, without gradient: `record(rule, seed_state(rule), 92).numpy(rule)` is a film.
+
+    Args:
+        rule, state, steps, random_seed: as in `rollout`.
+        every: steps from one recorded state to the next; the first and the last are recorded too.
+    """
+    return rollout(rule, state, steps, random_seed=random_seed, record_every=every)
+
+
+class Options(TypedDict, total=False):
+    """What `rollout` takes beside rule, state, steps and record_every."""
+
+    random_seed: int
+    first_step: int
+    sample_ids: Tensor | None
+    fire_masks: Tensor | None
+    inputs: Tensor | Told | None
+    executor: str
+    memory: str | int
+    memory_budget: int | None
+    activity_threshold: float
+
+
+@overload
+def rollout(rule: Rule, state: Tensor, steps: int, *, record_every: None = None, **options: Unpack[Options]) -> Tensor: ...
+
+
+@overload
+def rollout(rule: Rule, state: Compact, steps: int, *, record_every: None = None, **options: Unpack[Options]) -> Compact: ...
+
+
+@overload
+def rollout(rule: Rule, state: Tensor, steps: int, *, record_every: int, **options: Unpack[Options]) -> Trajectory[Tensor]: ...
+
+
+@overload
+def rollout(
+    rule: Rule, state: Compact, steps: int, *, record_every: int, **options: Unpack[Options]
+) -> Trajectory[list[Compact]]: ...
 
 
 def rollout(
@@ -72,7 +142,7 @@ def rollout(
     memory_budget: int | None = None,
     activity_threshold: float = THRESHOLD,
     record_every: int | None = None,
-) -> Any:
+) -> Tensor | Compact | Trajectory[Tensor] | Trajectory[list[Compact]]:
     """Run `steps` steps of `rule` from `state`.
 
     Args:
@@ -125,7 +195,7 @@ def rollout(
     if record_every is None:
         return state
     numbers = torch.tensor([first_step, *(first_step + stop for stop in _stops(steps, record_every))])
-    return Trajectory(recorded if isinstance(state, Compact) else torch.stack(recorded), numbers)
+    return Trajectory(recorded, numbers) if isinstance(state, Compact) else Trajectory(torch.stack(recorded), numbers)
 
 
 def _stops(steps: int, record_every: int | None) -> list[int]:

@@ -56,8 +56,13 @@ def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: Any, r
         target: what is wanted: a `Target`, or what the task draws.
         rule: whose states these are.
     """
-    terms = {name: LOSSES.find(name) for name in weights}
-    return {name: weight * terms[name](moments[-LOSSES.moments([name]) :], target, rule) for name, weight in weights.items()}
+    found = {}
+    for name, weight in weights.items():
+        count = LOSSES.moments([name])
+        # A state alone (a pooled one, that is ranked) stands for all that a term looks at: nothing has changed.
+        seen = moments[-count:] if len(moments) >= count else moments[-1:].expand(count, *moments.shape[1:])
+        found[name] = weight * LOSSES.find(name)(seen, target, rule)
+    return found
 
 
 def total(terms: Mapping[str, Tensor]) -> Tensor:
