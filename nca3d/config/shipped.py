@@ -8,23 +8,26 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, nearest
 
 MAX_BYTES = 1_000_000
-_FOLDER = Path(__file__).parent
+HOUSE = Path(__file__).parents[1]
+
+
+@cache
+def files() -> dict[str, Path]:
+    """The shipped configs by name: those of this folder, and those that lie beside a `wing.py`."""
+    folders = [HOUSE / "config", *(wing.parent for wing in HOUSE.glob("*/wing.py"))]
+    return {file.stem: file for folder in folders for file in folder.glob("*.toml")}
 
 
 def names() -> list[str]:
     """The names of the shipped configs, sorted."""
-    return sorted(file.stem for file in _FOLDER.glob("*.toml"))
-
-
-def path(name: str) -> Path:
-    """The file of a shipped config."""
-    return _FOLDER / f"{name}.toml"
+    return sorted(files())
 
 
 def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
@@ -34,7 +37,7 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         InputError: missing, a folder, over 1 MB, not UTF-8, not TOML (with line and column).
     """
     name = os.fspath(source)
-    file = path(name) if name in names() else Path(name)
+    file = files().get(name, Path(name))
     where = one_line(str(file))
     data = _bytes(file, one_line(name))
     if len(data) > MAX_BYTES:

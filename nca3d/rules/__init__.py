@@ -1,6 +1,5 @@
-"""What one cell does: `cell.py` (read it first), `kernels.py`, `conv.py`; `gmlp.py` with `cell_weights.py`,
-`coarse.py`, `surface.py` and `fed.py`, cells with weights of their own between two surfaces. May import `lattice`, `registry`,
-`teacher.adapters` and torch.
+"""What one cell does: `cell.py` (read it first), `kernels.py`, `conv.py`; `inputs.py` is what may come from outside. May import
+`lattice`, `registry`, torch, and `targets` inside functions.
 
 A rule of one's own is one line: `@RULES.register("mine")` over a subclass of `Rule`; configs then say `rule = "mine"`.
 """

@@ -1,0 +1,123 @@
+"""The rules of the house: arrows, circles, walls. `.importlinter` has the arrows; here is what it can't see."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OF_THE_CUBE = re.compile(r"GMLPRule|\bgmlp\b|nca3d\.cube|\"answering\"|'answering'|is_cube")
+PICTURES = ("visualize", "matplotlib", "pyvista", "imageio", "trimesh", "PIL")
+WRITING = re.compile(r"os\.(replace|rename|fsync)\(|\.fsync\(|mkstemp\(|\.rename\(|NamedTemporaryFile\(")
+
+
+def sources(folder: str) -> list[Path]:
+    return sorted((ROOT / folder).rglob("*.py"))
+
+
+def body() -> list[Path]:
+    """All of nca3d but the cube's wing."""
+    return [path for path in sources("nca3d") if "cube" not in path.relative_to(ROOT / "nca3d").parts]
+
+
+def imported(path: Path, *, late: bool) -> set[str]:
+    """Top-level packages that a file imports; inside functions too if `late`; type-checking blocks don't count."""
+    tree = ast.parse(path.read_text())
+    blocks = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
+    hidden = {id(inner) for block in blocks for inner in ast.walk(block)}
+    nodes = [node for node in (ast.walk(tree) if late else tree.body) if id(node) not in hidden]
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return {name.split(".")[0] for name in names}
+
+
+def test_arrows_point_down_and_there_is_no_circle():
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_nothing_outside_the_wing_names_the_cube():
+    """But for one line each in the table of doors."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in body()
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if OF_THE_CUBE.search(line) and path != ROOT / "nca3d" / "__init__.py"
+    ]
+    assert not found, "\n".join(found)
+    doors = [line for line in (ROOT / "nca3d" / "__init__.py").read_text().splitlines() if OF_THE_CUBE.search(line)]
+    assert len(doors) <= 5, doors
+
+
+def test_the_root_is_no_hallway():
+    assert len(list((ROOT / "nca3d").glob("*.py"))) <= 14
+
+
+def test_rooms_are_two_deep_at_most():
+    assert not [path for path in sources("nca3d") if len(path.relative_to(ROOT / "nca3d").parts) > 3]
+
+
+def test_there_is_one_way_to_write_a_file():
+    """The leaf `visualize`, which may not import nca3d, keeps one of its own."""
+    for folder, most in (("nca3d", ["files.py"]), ("visualize", 1), ("pools", 0)):
+        writers = [path for path in sources(folder) if WRITING.search(path.read_text())]
+        if isinstance(most, list):
+            assert [path.name for path in writers] == most, writers
+        else:
+            assert len(writers) <= most, writers
+
+
+def test_pictures_are_imported_late():
+    for path in sources("nca3d"):
+        assert not imported(path, late=False) & set(PICTURES), f"{path} imports a picture library before it is used"
+
+
+def test_every_package_says_what_it_holds():
+    for folder in ("nca3d", "pools", "visualize"):
+        for path in sources(folder):
+            if path.name == "__init__.py":
+                assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_help_is_quick_to_import():
+    """No torch before a command needs it."""
+    code = "import nca3d.cli, sys; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'matplotlib', 'pyvista')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_repo_speaks_of_the_project_alone():
+    """No machine paths and no one's home in what is shipped."""
+    pattern = re.compile(r"/(?:work|root|home)/\w")
+    for folder in ("nca3d", "pools", "visualize"):
+        for path in sources(folder):
+            assert not pattern.search(path.read_text()), path
+
+
+@pytest.mark.slow
+def test_the_body_stands_without_the_cube(tmp_path):
+    """An unpacked copy with the wing taken away: the body's fast tests pass."""
+    ignored = shutil.ignore_patterns("__pycache__", "*.pyc", "golden", "fixtures", "contract")
+    for name in ("nca3d", "pools", "visualize", "tests"):
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=ignored)
+    shutil.copy(ROOT / "setup.cfg", tmp_path)
+    shutil.rmtree(tmp_path / "nca3d" / "cube")
+    shutil.rmtree(tmp_path / "tests" / "cube")
+    suites = ["config", "rules", "training", "laws/test_executor_laws.py", "test_fire.py", "test_metrics.py", "test_sparse.py"]
+    code = f"""
+import sys, pytest, nca3d
+assert nca3d.__file__.startswith({str(tmp_path)!r}), nca3d.__file__
+sys.exit(pytest.main(["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *{[f"tests/{name}" for name in suites]!r}]))
+"""
+    environment = {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
