@@ -9,25 +9,25 @@ Arrays are (D,H,W,4) or (T,D,H,W,4), straight RGBA 0..1; x runs along W, y along
 """
 
 from visualize import viewer
-from visualize.animate import animate
-from visualize.costs import Panel, costs
-from visualize.curves import curves, logged, timeline
-from visualize.cuts import cuts
-from visualize.doses import doses
-from visualize.dots import bars, compare
-from visualize.envelope import envelope
-from visualize.film_strip import film_strip
+from visualize.charts.costs import Panel, costs
+from visualize.charts.curves import curves, logged, timeline
+from visualize.charts.cuts import cuts
+from visualize.charts.doses import doses
+from visualize.charts.dots import bars, compare
+from visualize.charts.envelope import envelope
+from visualize.charts.heat_map import heat_map
+from visualize.charts.kymograph import kymograph
+from visualize.charts.layers import layers
+from visualize.charts.recovery import recovery
+from visualize.charts.rivals import rivals
+from visualize.charts.slices import slices
+from visualize.charts.spectrum import spectrum
+from visualize.film.animate import animate
+from visualize.film.film_strip import film_strip
+from visualize.film.layers_film import layers_film
+from visualize.film.side_by_side import side_by_side
 from visualize.formats import save
-from visualize.heat_map import heat_map
-from visualize.kymograph import kymograph
-from visualize.layers import layers
-from visualize.layers_film import layers_film
-from visualize.recovery import recovery
-from visualize.rivals import rivals
-from visualize.side_by_side import side_by_side
-from visualize.slices import slices
-from visualize.spectrum import spectrum
-from visualize.volume import volume
+from visualize.render.volume import volume
 
 __all__ = [
     "Panel",

@@ -92,7 +92,7 @@ def colour_map() -> Colormap:
 
 def colour_bar(mesh: ScalarMappable, into: Axes, label: str, *, horizontal: bool = False) -> None:
     """Fills axes with the quiet bar that says which colour is which number."""
-    from visualize.figure import INK, QUIET
+    from visualize.charts.figure import INK, QUIET
 
     figure = into.get_figure(root=True)
     assert figure is not None, "the axes given have been removed from their Figure"

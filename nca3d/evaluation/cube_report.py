@@ -125,8 +125,8 @@ def _film(folder: Path, activity: NDArray[np.floating], steps: list[int]) -> str
     from PIL import Image
 
     import visualize
-    from visualize.encode import has_ffmpeg
-    from visualize.layers_screen import Screen
+    from visualize.film.encode import has_ffmpeg
+    from visualize.film.layers_screen import Screen
 
     path = folder / ("activity.mp4" if has_ffmpeg() else "activity.gif")
     frames, counted = np.concatenate([activity, *[activity[-1:]] * HELD]), steps + steps[-1:] * HELD

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from visualize.writable import beside
+from visualize.files import beside
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from visualize.writable import writable
+from visualize.files import writable
 
 # Nothing may be fetched: the browser itself sees to it. WebAssembly, and whoever drives the page from outside, need eval.
 POLICY = (
