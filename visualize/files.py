@@ -1,10 +1,14 @@
-"""Whether a file can be written at a place: asked before anything is drawn or grown for it, and said when it fills up."""
+"""Files of pictures: whether one can be written at a place, asked before anything is drawn; there whole or not at all.
+
+What is written stands beside its place first, is on the disk, and then takes its name in one step.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -40,9 +44,51 @@ def writable(path: str | os.PathLike[str], where: str, suffixes: Sequence[str], 
     return target
 
 
-def beside(target: Path) -> Path:
-    """Where a file is written before it takes its name: in the same folder, so that renaming it is one step."""
-    return target.with_name(f".{target.stem}.tmp-{os.getpid()}{target.suffix}")
+def check_folder(path: Path, ours: Callable[[list[str]], bool], kind: str) -> None:
+    """Refuses to replace a folder that holds something else.
+
+    Raises:
+        ValueError: `path` is there and `ours`, asked about the names in it, says no.
+    """
+    if path.exists() and not (path.is_dir() and ours(os.listdir(path))):
+        raise ValueError(f"save: path: found {path} with other content, allowed a new name or an earlier {kind}")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path` when the block ends well."""
+    half = _beside(path)
+    try:
+        yield half
+        _settle(half)
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to write in; it takes the place of `path` when the block ends well.
+
+    No system call swaps two folders everywhere, so that an old one steps aside first and is deleted last.
+    """
+    new, old = (path.with_name(f".{path.name}.{word}-{os.getpid()}") for word in ("tmp", "old"))
+    try:
+        new.mkdir()
+        yield new
+        for file in new.rglob("*"):
+            _settle(file)
+        if path.exists():
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except OSError:
+            if old.exists():
+                os.rename(old, path)
+            raise
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 @contextmanager
@@ -70,7 +116,7 @@ def _refused(target: Path) -> str:
     try:
         if not target.parent.is_dir():
             return "missing"
-        probe = beside(target)
+        probe = _beside(target)
         probe.touch()
         probe.unlink(missing_ok=True)
         return "folder" if target.is_dir() else ""
@@ -78,3 +124,15 @@ def _refused(target: Path) -> str:
         return error.strerror or type(error).__name__
     except ValueError as error:  # a zero byte in the name
         return str(error)
+
+
+def _beside(target: Path) -> Path:
+    """Where a file is written before it takes its name: in the same folder, so that renaming it is one step."""
+    return target.with_name(f".{target.stem}.tmp-{os.getpid()}{target.suffix}")
+
+
+def _settle(file: Path) -> None:
+    """Waits until a file is on the disk: a name that outlives a power cut must not stand for an empty file."""
+    if file.is_file():
+        with open(file, "rb+") as stream:
+            os.fsync(stream.fileno())

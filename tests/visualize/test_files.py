@@ -14,7 +14,7 @@ import pytest
 from films import FAST, read
 
 import visualize
-from visualize.files import room_for, writable
+from visualize.files import room_for, whole_file, whole_folder, writable
 from visualize.film import encode, mp4
 
 SUFFIXES = (".gif", ".npz")
@@ -49,6 +49,22 @@ def test_other_places_are_one_line(tmp_path: Path, name: object, words: str) -> 
         writable(os.path.join(tmp_path, name) if isinstance(name, str) else name, "here", SUFFIXES)
     assert words in str(error.value) and "\n" not in str(error.value)
     assert [path.name for path in tmp_path.iterdir()] == ["d.gif"]
+
+
+def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    events: list[str] = []
+    settle, replace, rename = os.fsync, os.replace, os.rename
+    monkeypatch.setattr(os, "fsync", lambda number: (events.append("sync"), settle(number)))
+    monkeypatch.setattr(os, "replace", lambda old, new: (events.append("named"), replace(old, new)))
+    monkeypatch.setattr(os, "rename", lambda old, new: (events.append("named"), rename(old, new)))
+    with whole_file(tmp_path / "a.txt") as half:
+        half.write_text("all of it")
+    with whole_folder(tmp_path / "folder") as inside:
+        (inside / "deep").mkdir()
+        for name in ("one", "deep/two"):
+            (inside / name).write_text(name)
+    assert events == ["sync", "named", "sync", "sync", "named"]
+    assert (tmp_path / "a.txt").read_text() == "all of it" and (tmp_path / "folder/deep/two").read_text() == "deep/two"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="folders of the kernel")

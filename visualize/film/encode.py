@@ -10,9 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from visualize.files import room_for, writable
+from visualize.files import room_for, whole_file, writable
 from visualize.film.mp4 import has_ffmpeg, write_mp4
-from visualize.formats.whole import whole_file
 from visualize.frames import Picture
 
 Colour = tuple[int, int, int]

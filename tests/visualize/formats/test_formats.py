@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from visualize.files import whole_file, whole_folder
 from visualize.formats import save
 from visualize.formats.vox import _palette
-from visualize.formats.whole import whole_file, whole_folder
 
 STEPS = (0, 5, 10, 20, 40, 80)
 NAMES = ("empty", "body", "head")
