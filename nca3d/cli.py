@@ -313,7 +313,7 @@ def _targets(args: argparse.Namespace) -> None:
     if args.draw:
         from PIL import Image
 
-        from visualize.render.volume import volume
+        from visualize import volume
 
         Image.fromarray(volume(target.rgba(), size=(960, 960))).save(args.draw)
         print(args.draw)

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from matplotlib.axes import Axes
+    from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
     from matplotlib.text import Text
 
@@ -82,3 +83,17 @@ def quiet(axes: Axes) -> None:
     for label in (axes.xaxis.label, axes.yaxis.label):
         label.set_color(INK)
         label.set_fontsize(10)
+
+
+def colour_bar(mesh: ScalarMappable, into: Axes, label: str, *, horizontal: bool = False) -> None:
+    """Fills axes with the quiet bar that says which colour is which number."""
+    from matplotlib.ticker import MaxNLocator
+
+    figure = into.get_figure(root=True)
+    assert figure is not None, "the axes given have been removed from their Figure"
+    bar = figure.colorbar(mesh, cax=into, orientation="horizontal" if horizontal else "vertical")
+    bar.set_label(label, color=INK, fontsize=9)
+    bar.ax.tick_params(colors=QUIET, labelsize=8, length=0)
+    bar.locator = MaxNLocator(nbins=4, min_n_ticks=2)
+    bar.update_ticks()
+    bar.outline.set_visible(False)

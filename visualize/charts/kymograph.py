@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visualize.arguments import as_words, said
-from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure
+from visualize.charts.figure import COLOURS, INK, QUIET, colour_bar, literal, new_figure
 from visualize.charts.flat import BORDER, cell_ticks
 from visualize.clock import Damage, as_marks, as_steps
-from visualize.fields import as_field, colour_bar, colour_map, limits
+from visualize.fields import as_field, colour_map, limits
 from visualize.frames import FloatArray, as_frames, occupied
 
 if TYPE_CHECKING:

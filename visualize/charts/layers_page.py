@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from visualize.charts.figure import INK, QUIET, new_figure
+from visualize.charts.figure import INK, QUIET, colour_bar, new_figure
 from visualize.charts.flat import BORDER
-from visualize.fields import colour_bar
 from visualize.frames import FloatArray
 
 if TYPE_CHECKING:

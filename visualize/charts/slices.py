@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visualize.arguments import check_word
-from visualize.charts.figure import INK, QUIET, literal, new_figure
+from visualize.charts.figure import INK, QUIET, colour_bar, literal, new_figure
 from visualize.charts.flat import VIEW, View, brightest, composite, cut, draw_page, label_cells, over, silhouette
-from visualize.fields import as_field, colour_bar, colour_map, limits
+from visualize.fields import as_field, colour_map, limits
 from visualize.frames import FloatArray, as_frame
 
 if TYPE_CHECKING:

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visualize.arguments import as_degrees, as_number
-from visualize.clock import DAMAGE_COLOUR, Damage, as_marks, as_steps
+from visualize.clock import DAMAGE_COLOUR, Damage, as_marks, as_steps, check_fps
 from visualize.fields import activity_limits, glowing
 from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Colour, Picture, as_frames, as_picture, body_box
-from visualize.render.volume import AZIMUTH, ELEVATION
+from visualize.render.scene import AZIMUTH, ELEVATION
 
 SHADES, DARKEST_SHADE = 64, 0.5  # of the paper, for shadows without bands
 FOOTER = 0.085  # share of the height kept for counter and time line
@@ -108,11 +108,6 @@ def walk(azimuth: float, orbit: float, count: int, where: str) -> list[float]:
     azimuth, orbit = as_degrees(azimuth, where, "azimuth"), as_degrees(orbit, where, "orbit")
     pieces = max(count - int(orbit % 360 != 0), 1)  # a part of a turn reaches its end
     return [azimuth + orbit * index / pieces for index in range(count)]
-
-
-def check_fps(fps: Any, where: str) -> float:
-    """Frames a second as a float; ValueError unless 0.1 to 60: slower ones overflow the clocks of GIF and WebP."""
-    return as_number(fps, where, "fps", 0.1, 60, "0.1 to 60")
 
 
 def check_size(size: Any, where: str) -> int:

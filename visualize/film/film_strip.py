@@ -14,8 +14,7 @@ from visualize.charts.flat import VIEW, composite, draw_page, silhouette
 from visualize.clock import Damage, as_marks
 from visualize.fields import activity_limits, glowing
 from visualize.frames import Box, FloatArray, as_frames, body_box
-from visualize.render.scene import LARGEST
-from visualize.render.volume import AZIMUTH, ELEVATION, Scene
+from visualize.render.scene import AZIMUTH, ELEVATION, LARGEST, Scene
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from numpy.typing import ArrayLike
 
+from visualize.clock import check_fps
 from visualize.fields import COLOUR_MAP
-from visualize.film.animate import check_fps
 from visualize.film.encode import check_film_path, write_film
 from visualize.film.layers_screen import WHERE, Screen
 from visualize.film.studio import bar

@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike
 
 from visualize.charts.layers import as_limits, colour_map, layer_names
 from visualize.charts.layers_page import in_a_row
-from visualize.clock import as_steps
+from visualize.clock import as_steps, check_fps
 from visualize.fields import COLOUR_MAP, as_field
-from visualize.film.animate import check_fps, check_size
+from visualize.film.animate import check_size
 from visualize.film.strips import TimeStrip, inks, name_strip, sheet
 from visualize.frames import Picture, as_picture
 from visualize.render.legend import Room

@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from visualize.clock import Damage, as_marks, as_steps, one_clock
+from visualize.clock import Damage, as_marks, as_steps, check_fps, one_clock
 from visualize.fields import activity_limits, glowing
-from visualize.film.animate import FOOTER, check_fps, check_size, kept_colours, walk
+from visualize.film.animate import FOOTER, check_size, kept_colours, walk
 from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip, name_strip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Box, Colour, FloatArray, Picture, as_frames, as_picture, body_box
-from visualize.render.volume import AZIMUTH, ELEVATION
+from visualize.render.scene import AZIMUTH, ELEVATION
 
 WHERE = "side_by_side"
 MOST = 6

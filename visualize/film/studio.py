@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from visualize.frames import Box, FloatArray, Picture
-from visualize.render.volume import Scene
+from visualize.render.scene import Scene
 
 MOST_THREADS = 4
 SLACK = 2  # pictures drawn ahead for each thread, no more: they wait in memory

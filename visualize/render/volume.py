@@ -7,11 +7,8 @@ from typing import Literal
 
 from numpy.typing import ArrayLike
 
-from visualize.arguments import as_box
-from visualize.frames import Box, Colour, Picture, as_frame, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION, STYLES, Scene, Style
-
-__all__ = ["AZIMUTH", "ELEVATION", "STYLES", "Scene", "Style", "volume"]
+from visualize.frames import Box, Colour, Picture, as_box, as_frame, body_box
+from visualize.render.scene import AZIMUTH, ELEVATION, Scene, Style
 
 
 def volume(

@@ -13,7 +13,7 @@ import visualize
 from visualize.film import encode
 from visualize.film.animate import FOOTER
 from visualize.frames import body_box
-from visualize.render.volume import Scene
+from visualize.render.scene import Scene
 
 
 @pytest.mark.parametrize("suffix", encode.SUFFIXES)

@@ -13,8 +13,8 @@ from visualize.render.axes import draw_axes
 from visualize.render.legend import Legend
 from visualize.render.lettering import load_font
 from visualize.render.quality import scattered
+from visualize.render.scene import STYLES, Scene
 from visualize.render.sky import floor_shade, measure_sky
-from visualize.render.volume import STYLES, Scene
 
 SMALL = {"size": (160, 160), "renderer": "raymarch"}
 DARK = (0.0, 0.0, 0.0)
