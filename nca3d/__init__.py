@@ -9,7 +9,7 @@ Names are looked up when they are first used, so that `import nca3d` and `nca3d 
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import os
 import sys
 from types import ModuleType
@@ -19,6 +19,32 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
+
+
+def _refuse_neighbours() -> None:
+    """Says which file of the user's hides `pools` or `visualize`: beside a script or a notebook, Python finds that one first.
+
+    Raises:
+        ImportError: one does; as a command, the same line and exit code 2.
+    """
+    for name in ("pools", "visualize"):
+        ours = os.path.join(os.path.dirname(__path__[0]), name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except ValueError:  # a stand-in without a spec
+            continue
+        found = ours if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), ours)
+        if os.path.realpath(found) in {os.path.realpath(place) for place in (ours, os.path.join(ours, "__init__.py"))}:
+            continue
+        line = f"nca3d: import: found {os.path.abspath(found)}, which hides nca3d's own {name}, allowed another name for it"
+        # Run as a module, or by the script that pip writes.
+        if os.path.basename(sys.argv[0]) == "nca3d" or (sys.argv[0] == "-m" and "nca3d" in sys.orig_argv):
+            print(line, file=sys.stderr)
+            sys.exit(2)
+        raise ImportError(line, name=name, path=found)
+
+
+_refuse_neighbours()
 
 _HOMES = {
     "Compact": "nca3d.compact",
