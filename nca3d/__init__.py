@@ -10,83 +10,69 @@ Names are looked up when they are first used, so that `import nca3d` and `nca3d 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import sys
 from types import ModuleType
 from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nca3d import evaluation, executors, losses, rules, targets, training
+    from nca3d.config import Config
+    from nca3d.cube import Cube, GMLPRule
+    from nca3d.errors import InputError, RunError
+    from nca3d.evaluation.story import Cut, tell
+    from nca3d.experiment import evaluate, train
+    from nca3d.fire import fire_mask
+    from nca3d.live import live
+    from nca3d.load import load, zoo
+    from nca3d.losses import LOSSES
+    from nca3d.metrics import body_mask, iou, to_rgba
+    from nca3d.reports.report import Report
+    from nca3d.rollout import Trajectory, record, rollout, seed_state
+    from nca3d.rules import RULES, ConvRule, Rule
+    from nca3d.sparse import Compact, compact, dense
+    from nca3d.targets import TARGETS, Target
+    from nca3d.training.loop import Run
 
 # libgomp's threads spin at every barrier and stall each other on a busy machine; the choice must precede torch's import.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
-if TYPE_CHECKING:
-    from nca3d.config import Config as Config
-    from nca3d.cube import Cube as Cube
-    from nca3d.cube import GMLPRule as GMLPRule
-    from nca3d.errors import InputError as InputError
-    from nca3d.errors import RunError as RunError
-    from nca3d.evaluation.story import Cut as Cut
-    from nca3d.evaluation.story import tell as tell
-    from nca3d.experiment import evaluate as evaluate
-    from nca3d.experiment import train as train
-    from nca3d.fire import fire_mask as fire_mask
-    from nca3d.live import live as live
-    from nca3d.load import load as load
-    from nca3d.load import zoo as zoo
-    from nca3d.losses import LOSSES as LOSSES
-    from nca3d.metrics import body_mask as body_mask
-    from nca3d.metrics import iou as iou
-    from nca3d.metrics import to_rgba as to_rgba
-    from nca3d.reports.report import Report as Report
-    from nca3d.rollout import Trajectory as Trajectory
-    from nca3d.rollout import record as record
-    from nca3d.rollout import rollout as rollout
-    from nca3d.rollout import seed_state as seed_state
-    from nca3d.rules import RULES as RULES
-    from nca3d.rules import ConvRule as ConvRule
-    from nca3d.rules import Rule as Rule
-    from nca3d.sparse import Compact as Compact
-    from nca3d.sparse import compact as compact
-    from nca3d.sparse import dense as dense
-    from nca3d.targets import TARGETS as TARGETS
-    from nca3d.targets import Target as Target
-    from nca3d.training.loop import Run as Run
-
 _HOMES = {
-    "Compact": "nca3d.sparse",
-    "Config": "nca3d.config",
-    "ConvRule": "nca3d.rules",
-    "Cube": "nca3d.cube",
-    "Cut": "nca3d.evaluation.story",
-    "GMLPRule": "nca3d.cube",
-    "InputError": "nca3d.errors",
-    "LOSSES": "nca3d.losses",
-    "RULES": "nca3d.rules",
-    "Report": "nca3d.reports.report",
-    "Rule": "nca3d.rules",
-    "Run": "nca3d.training.loop",
-    "RunError": "nca3d.errors",
-    "TARGETS": "nca3d.targets",
-    "Target": "nca3d.targets",
-    "Trajectory": "nca3d.rollout",
-    "body_mask": "nca3d.metrics",
-    "compact": "nca3d.sparse",
-    "dense": "nca3d.sparse",
-    "evaluate": "nca3d.experiment",
-    "fire_mask": "nca3d.fire",
-    "iou": "nca3d.metrics",
-    "live": "nca3d.live",
-    "load": "nca3d.load",
-    "record": "nca3d.rollout",
-    "rollout": "nca3d.rollout",
-    "seed_state": "nca3d.rollout",
-    "tell": "nca3d.evaluation.story",
-    "to_rgba": "nca3d.metrics",
-    "train": "nca3d.experiment",
-    "zoo": "nca3d.load",
+    "Compact": "sparse",
+    "Config": "config",
+    "ConvRule": "rules",
+    "Cube": "cube",
+    "Cut": "evaluation.story",
+    "GMLPRule": "cube",
+    "InputError": "errors",
+    "LOSSES": "losses",
+    "RULES": "rules",
+    "Report": "reports.report",
+    "Rule": "rules",
+    "Run": "training.loop",
+    "RunError": "errors",
+    "TARGETS": "targets",
+    "Target": "targets",
+    "Trajectory": "rollout",
+    "body_mask": "metrics",
+    "compact": "sparse",
+    "dense": "sparse",
+    "evaluate": "experiment",
+    "fire_mask": "fire",
+    "iou": "metrics",
+    "live": "live",
+    "load": "load",
+    "record": "rollout",
+    "rollout": "rollout",
+    "seed_state": "rollout",
+    "tell": "evaluation.story",
+    "to_rgba": "metrics",
+    "train": "experiment",
+    "zoo": "load",
 }
-_MODULES = ("evaluation", "executors", "losses", "rules", "targets", "training")
 
 __all__ = [
     "LOSSES",
@@ -129,14 +115,37 @@ __all__ = [
 ]
 
 
+def _refuse_neighbours() -> None:
+    """Says which file of the user's hides `pools` or `visualize`: beside a script or a notebook, Python finds that one first.
+
+    Raises:
+        ImportError: one does; as a command, the same line and exit code 2.
+    """
+    for name in ("pools", "visualize"):
+        ours = os.path.join(os.path.dirname(__path__[0]), name)
+        try:
+            spec = importlib.util.find_spec(name)
+        except ValueError:  # a stand-in without a spec
+            continue
+        found = ours if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), ours)
+        if os.path.realpath(found) in {os.path.realpath(place) for place in (ours, os.path.join(ours, "__init__.py"))}:
+            continue
+        line = f"nca3d: import: found {os.path.abspath(found)}, which hides nca3d's own {name}, allowed another name for it"
+        # Run as a module, or by the script that pip writes.
+        if os.path.basename(sys.argv[0]) == "nca3d" or (sys.argv[0] == "-m" and "nca3d" in sys.orig_argv):
+            print(line, file=sys.stderr)
+            sys.exit(2)
+        raise ImportError(line, name=name, path=found)
+
+
+_refuse_neighbours()
+
+
 def __getattr__(name: str) -> object:
-    if name in _HOMES:
-        value = getattr(importlib.import_module(_HOMES[name]), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f"nca3d.{name}")
-    else:
+    if name not in __all__:
         raise AttributeError(f"module 'nca3d' has no attribute {name!r}")
-    globals()[name] = value
+    module = importlib.import_module(f"nca3d.{_HOMES.get(name, name)}")
+    globals()[name] = value = getattr(module, name) if name in _HOMES else module
     return value
 
 

@@ -6,28 +6,81 @@ Holds stills (`volume`), films (`animate`, `side_by_side`), film strips, flat vi
 pages that play in a browser (`viewer`) and files for other tools (`save`).
 Imports nothing of nca3d; pyvista, matplotlib, Pillow, ffmpeg, trimesh and zarr load when something that needs them is made.
 Arrays are (D,H,W,4) or (T,D,H,W,4), straight RGBA 0..1; x runs along W, y along H, z along D and up on screen.
+
+In rooms, each of which says what it may import: `render` and `charts` stand on what all share (`arguments`, `clock`, `fields`,
+`files`, `frames`), `film` on both, `formats` on `render`, `viewer` on what all share. Doors are looked up when they are first
+used. No file or room up here bears the name of a function, so that none takes its place.
 """
 
-from visualize import viewer
-from visualize.animate import animate
-from visualize.costs import Panel, costs
-from visualize.curves import curves, logged, timeline
-from visualize.cuts import cuts
-from visualize.doses import doses
-from visualize.dots import bars, compare
-from visualize.envelope import envelope
-from visualize.film_strip import film_strip
-from visualize.formats import save
-from visualize.heat_map import heat_map
-from visualize.kymograph import kymograph
-from visualize.layers import layers
-from visualize.layers_film import layers_film
-from visualize.recovery import recovery
-from visualize.rivals import rivals
-from visualize.side_by_side import side_by_side
-from visualize.slices import slices
-from visualize.spectrum import spectrum
-from visualize.volume import volume
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from visualize import charts as charts
+    from visualize import film as film
+    from visualize import formats as formats
+    from visualize import render as render
+    from visualize import viewer
+    from visualize.charts.costs import Panel, costs
+    from visualize.charts.curves import curves, logged, timeline
+    from visualize.charts.cuts import cuts
+    from visualize.charts.doses import doses
+    from visualize.charts.dots import bars, compare
+    from visualize.charts.envelope import envelope
+    from visualize.charts.heat_map import heat_map
+    from visualize.charts.kymograph import kymograph
+    from visualize.charts.layers import layers
+    from visualize.charts.recovery import recovery
+    from visualize.charts.rivals import rivals
+    from visualize.charts.slices import slices
+    from visualize.charts.spectrum import spectrum
+    from visualize.film.animate import animate
+    from visualize.film.film_strip import film_strip
+    from visualize.film.layers_film import layers_film
+    from visualize.film.side_by_side import side_by_side
+    from visualize.formats import save
+    from visualize.render.volume import volume
+else:
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            value = getattr(importlib.import_module(f"visualize.{_HOMES[name]}"), name)
+        elif name in _ROOMS:
+            value = importlib.import_module(f"visualize.{name}")
+        else:
+            raise AttributeError(f"module 'visualize' has no attribute {name!r}")
+        globals()[name] = value
+        return value
+
+
+_HOMES = {
+    "Panel": "charts.costs",
+    "animate": "film.animate",
+    "bars": "charts.dots",
+    "compare": "charts.dots",
+    "costs": "charts.costs",
+    "curves": "charts.curves",
+    "cuts": "charts.cuts",
+    "doses": "charts.doses",
+    "envelope": "charts.envelope",
+    "film_strip": "film.film_strip",
+    "heat_map": "charts.heat_map",
+    "kymograph": "charts.kymograph",
+    "layers": "charts.layers",
+    "layers_film": "film.layers_film",
+    "logged": "charts.curves",
+    "recovery": "charts.recovery",
+    "rivals": "charts.rivals",
+    "save": "formats",
+    "side_by_side": "film.side_by_side",
+    "slices": "charts.slices",
+    "spectrum": "charts.spectrum",
+    "timeline": "charts.curves",
+    "volume": "render.volume",
+}
+_ROOMS = ("charts", "film", "formats", "render", "viewer")
 
 __all__ = [
     "Panel",
@@ -55,3 +108,7 @@ __all__ = [
     "viewer",
     "volume",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_ROOMS})

@@ -1,18 +1,14 @@
-"""What a caller gave, read as a number, one of some words or a box: a clear line instead of a trace where it isn't one."""
+"""What a caller gave, read as a number or as one of some words: a clear line instead of a trace where it isn't one."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from visualize.frames import Box
-
 LONGEST = 120  # letters of a value in an error
-FARTHEST = 1e6  # cells: float32 still tells one from the next
 
 
 def said(value: Any) -> str:
@@ -88,18 +84,3 @@ def as_words(words: str | Sequence[str], known: Iterable[str], where: str, field
     if not found or not all(isinstance(word, str) and word in allowed for word in found):
         raise ValueError(f"{where}: {field}: found {said(words)}, allowed {', '.join(allowed)} or several of them")
     return found
-
-
-def as_box(box: Any, where: str) -> Box:
-    """Low and high corner (x,y,z) of a box in cells.
-
-    Raises:
-        ValueError: they aren't two times three finite numbers, the second above the first.
-    """
-    try:
-        corners = np.asarray(box, np.float64) if not isinstance(box, str) else np.empty(0)
-    except (TypeError, ValueError):
-        corners = np.empty(0)
-    if corners.shape != (2, 3) or not (np.abs(corners) <= FARTHEST).all() or not (corners[0] < corners[1]).all():
-        raise ValueError(f"{where}: box: found {said(box)}, allowed two corners (x,y,z) in cells, low below high")
-    return corners[0].astype(np.float32), corners[1].astype(np.float32)

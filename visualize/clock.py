@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
-from visualize.arguments import said
+from visualize.arguments import as_number, said
 
 Damage = int | Sequence[int] | Mapping[int, str]
 DAMAGE_COLOUR = (213, 94, 0)  # vermillion of Okabe & Ito: told from black and grey by every eye
@@ -50,6 +51,11 @@ def as_marks(damage_at: Damage | None, count: int, where: str) -> dict[int, str]
         if not 0 <= frame < count:
             raise ValueError(f"{where}: damage_at: found {frame}, allowed a frame index 0..{count - 1}")
     return marks
+
+
+def check_fps(fps: Any, where: str) -> float:
+    """Frames a second as a float; ValueError unless 0.1 to 60: slower ones overflow the clocks of GIF and WebP."""
+    return as_number(fps, where, "fps", 0.1, 60, "0.1 to 60")
 
 
 def one_clock(series: Mapping[str, Sequence[int]], where: str) -> tuple[list[int], dict[str, list[int]]]:

@@ -10,8 +10,6 @@ from numpy.typing import ArrayLike, NDArray
 from visualize.frames import NOT_FINITE, FloatArray
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Colormap
 
 COLOUR_MAP = "inferno"  # perceptually uniform, dark where there is nothing; its lightness alone tells the order
@@ -88,23 +86,3 @@ def colour_map() -> Colormap:
     import matplotlib
 
     return matplotlib.colormaps[COLOUR_MAP].with_extremes(bad=NOT_FINITE)
-
-
-def colour_bar(mesh: ScalarMappable, into: Axes, label: str, *, horizontal: bool = False) -> None:
-    """Fills axes with the quiet bar that says which colour is which number."""
-    from visualize.figure import INK, QUIET
-
-    figure = into.get_figure(root=True)
-    assert figure is not None, "the axes given have been removed from their Figure"
-    bar = figure.colorbar(mesh, cax=into, orientation="horizontal" if horizontal else "vertical")
-    bar.set_label(label, color=INK, fontsize=9)
-    bar.ax.tick_params(colors=QUIET, labelsize=8, length=0)
-    bar.locator = _few()
-    bar.update_ticks()
-    bar.outline.set_visible(False)
-
-
-def _few() -> Any:
-    from matplotlib.ticker import MaxNLocator
-
-    return MaxNLocator(nbins=4, min_n_ticks=2)

@@ -17,6 +17,7 @@ Box = tuple[FloatArray, FloatArray]
 Colour = str | Sequence[float]
 
 OCCUPIED_ABOVE = 0.1
+FARTHEST = 1e6  # cells: float32 still tells one from the next
 # Non-finite cells are painted in a colour that no body wears by chance, so that a diverged run is seen and not hidden.
 NOT_FINITE = (1.0, 0.0, 1.0, 1.0)
 JUST_MAGENTA = (1.0, 1 / 255, 1.0, 1.0)  # a body's own, so that nobody takes it for a diverged cell
@@ -91,6 +92,21 @@ def body_box(frames: FloatArray) -> Box:
         low.append(filled[0])
         high.append(filled[-1] + 1)
     return np.array(low, np.float32), np.array(high, np.float32)
+
+
+def as_box(box: Any, where: str) -> Box:
+    """Low and high corner (x,y,z) of a box in cells.
+
+    Raises:
+        ValueError: they aren't two times three finite numbers, the second above the first.
+    """
+    try:
+        corners = np.asarray(box, np.float64) if not isinstance(box, str) else np.empty(0)
+    except (TypeError, ValueError):
+        corners = np.empty(0)
+    if corners.shape != (2, 3) or not (np.abs(corners) <= FARTHEST).all() or not (corners[0] < corners[1]).all():
+        raise ValueError(f"{where}: box: found {said(box)}, allowed two corners (x,y,z) in cells, low below high")
+    return corners[0].astype(np.float32), corners[1].astype(np.float32)
 
 
 def as_activity(activity: ArrayLike, frame: FloatArray, where: str) -> FloatArray:

@@ -115,7 +115,7 @@ def _write(request: Request, machine: dict[str, Any], floor: Floor, rows: Sequen
 
 def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> Any:
     """The cost curves as a Figure: time above, memory below; against living cells to the left, volume to the right."""
-    from visualize.costs import Panel, costs
+    from visualize import Panel, costs
 
     resident = any(row.resident for points in along.values() for row in points)
     kinds = {"training": ("time of a training iteration", "seconds", 1.0)}

@@ -305,7 +305,7 @@ def _targets(args: argparse.Namespace) -> None:
     if args.draw:
         from PIL import Image
 
-        from visualize.volume import volume
+        from visualize import volume
 
         Image.fromarray(volume(target.rgba(), size=(960, 960))).save(args.draw)
         print(args.draw)

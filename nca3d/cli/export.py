@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> None:
             movie(film.frames, args.movie, steps=film.steps, damage_at=film.marks, title=target.name, legend=legend_of(target))
         )
     if story is not None:
-        from visualize.formats import save
+        from visualize import save
 
         for file in args.files:
             print(
@@ -116,7 +116,7 @@ def _check(args: argparse.Namespace) -> None:
     if not (args.files or args.live or args.movie):
         wanted = f"--live FILE.html, --movie FILE.html, --surface, or files {', '.join(FILES)}"
         raise InputError("nca3d export", "file", "nothing", wanted)
-    from visualize.writable import writable
+    from visualize.formats import writable
 
     asked = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("files", file, FILES) for file in args.files)]
     seen: set[Path] = set()

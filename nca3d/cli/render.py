@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     elif suffix == ".png":
         _still(story, out, args, legend)
     else:
-        from visualize.animate import animate
+        from visualize import animate
 
         animate(
             story.frames,
@@ -90,18 +90,18 @@ def _check(args: argparse.Namespace) -> None:
     if errors:
         raise InputErrors(errors)
     if args.background != "auto":
-        from visualize.frames import as_colour
+        from visualize.render import as_colour
 
         as_colour(args.background, "--background")
     if args.out is not None:
-        from visualize.writable import writable
+        from visualize.formats import writable
 
         writable(args.out, "--out", SUFFIXES[:3] if args.beside else SUFFIXES)
 
 
 def _default(asked: Showing) -> Path:
     """A film beside the run's own pictures; a GIF where there is no ffmpeg."""
-    from visualize.encode import has_ffmpeg
+    from visualize.film import has_ffmpeg
 
     suffix = ".mp4" if has_ffmpeg() else ".gif"
     folder = Path(asked.chosen.name)
@@ -117,7 +117,7 @@ def _look(args: argparse.Namespace) -> dict[str, Any]:
 def _still(story: Story, out: Path, args: argparse.Namespace, legend: dict[str, Any] | None) -> None:
     from PIL import Image
 
-    from visualize.volume import volume
+    from visualize import volume
 
     activity = abs(story.frames[-1][..., 3] - story.frames[-2][..., 3]) if args.style == "activity" else None
     picture = volume(
@@ -127,7 +127,7 @@ def _still(story: Story, out: Path, args: argparse.Namespace, legend: dict[str, 
 
 
 def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
-    from visualize.side_by_side import side_by_side
+    from visualize import side_by_side
 
     rules = [(chosen, chosen.rule()) for chosen in (asked.chosen, choose(args.beside))]
     horizon = max(horizon_of(rule) for _, rule in rules)  # one script for both

@@ -80,7 +80,7 @@ class LiveWidget(anywidget.AnyWidget):
         bundle, metadata = found if isinstance(found, tuple) else (found, {})
         from PIL import Image
 
-        from visualize.volume import volume
+        from visualize import volume
 
         low, high = self.about.get("box", ([0, 0, 0], self.creature.size[::-1]))
         box = np.array(low, np.float32), np.array(high, np.float32)

@@ -199,7 +199,7 @@ def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
 
 def _facing(healing: Healing) -> float:
     """The three-quarter view (degrees) from which the wound is seen best: the usual one unless it hides the wound."""
-    from visualize.volume import AZIMUTH
+    from visualize.render import AZIMUTH
 
     frames, _, cut = healing
     alpha = np.asarray(frames)[[max(cut - 1, 0), cut], ..., 3] > 0.1
@@ -233,7 +233,7 @@ def _timeline(growth: Growth, heal: Mapping[str, Healing], timelines: Mapping[st
 def _film(folder: Path, growth: Growth, heal: Mapping[str, Healing]) -> Path:
     """Grow, hold, cut and heal (of the first damage) in one turn around the body; a GIF where ffmpeg is missing."""
     import visualize
-    from visualize.encode import has_ffmpeg
+    from visualize.film import has_ffmpeg
 
     frames, steps = [np.asarray(growth[0])], [int(step) for step in growth[1]]
     marks: dict[int, str] = {}

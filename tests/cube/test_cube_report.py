@@ -314,7 +314,7 @@ def test_curves_leave_out_what_was_not_logged() -> None:
 
 
 def test_a_small_evaluation_has_a_small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
-    monkeypatch.setattr("visualize.encode.has_ffmpeg", lambda: False)
+    monkeypatch.setattr("visualize.film.has_ffmpeg", lambda: False)
     report = Report({"split": {"test": {"top1": 0.2}}}, {}, {"retrieval": [], "hurt": [], "examples": []})
     write_cube_report(tmp_path, report, title="bare", progress=True)
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.json", "report.md"}

@@ -139,7 +139,7 @@ def test_measures_follow_the_figures() -> None:
 def test_a_growing_run_without_damage_has_a_report_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
     monkeypatch.setattr("nca3d.reports.run.FILM_SIZE", 96)
-    monkeypatch.setattr("visualize.encode.has_ffmpeg", lambda: False)
+    monkeypatch.setattr("visualize.film.has_ffmpeg", lambda: False)
     parts = story() | {"heal": {}, "timelines": {}, "metrics": [], "figures": {}, "config_toml": "not = [toml"}
     parts["growth"] = (parts["growth"][0][:1] * 0, parts["growth"][1][:1])  # a body that died at once
     write_report(tmp_path, **parts)

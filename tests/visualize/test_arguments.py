@@ -12,8 +12,8 @@ import pytest
 from matplotlib.figure import Figure
 
 import visualize
-from visualize.lettering import load_font
-from visualize.strips import TimeStrip, name_strip
+from visualize.film.strips import TimeStrip, name_strip
+from visualize.render.lettering import load_font
 
 SMALL = {"size": (48, 48), "renderer": "raymarch"}
 FILM = {"size": 48, "renderer": "raymarch"}

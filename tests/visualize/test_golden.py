@@ -19,7 +19,7 @@ from animal import SIZE, little_animal
 from PIL import Image
 
 import visualize
-from visualize import probe
+from visualize.render import probe
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 STYLES = ("voxels", "surface", "activity")

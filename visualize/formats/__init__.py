@@ -1,9 +1,11 @@
 """Files for other tools: a film or a body as ParaView, glTF, MagicaVoxel, OME-Zarr or NumPy keeps it.
 
-Holds the door (`save`), what it checks (`content`), how nothing half-written is left (`whole`) and one file a format:
-`vti` (.vti, .pvd), `glb`, `vox`, `ome_zarr` and `npz`. Numpy in, files out; pyvista, trimesh and zarr load when used.
+Holds the door (`save`), what it checks (`content`) and one file a format: `vti` (.vti, .pvd), `glb`, `vox`, `ome_zarr` and
+`npz`; and `writable`, which asks whether a file can be written at a place. Numpy in, files out; pyvista, trimesh and zarr load
+when used. May import what all rooms share, and of `render` the faces of cells and the environment of OpenGL.
 """
 
+from visualize.files import writable
 from visualize.formats.save import save
 
-__all__ = ["save"]
+__all__ = ["save", "writable"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from visualize.faces import face_vertices
+from visualize.files import whole_file
 from visualize.formats.content import Content
-from visualize.formats.whole import whole_file
 from visualize.frames import FloatArray, Picture, occupied
-from visualize.march import IntArray
+from visualize.render.faces import face_vertices
+from visualize.render.march import IntArray
 
 # Without it glTF takes a body for polished metal, which is black where there is nothing to reflect.
 MATERIAL = {

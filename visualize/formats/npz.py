@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from visualize.files import whole_file
 from visualize.formats.content import Content
-from visualize.formats.whole import whole_file
 from visualize.frames import as_picture
 
 

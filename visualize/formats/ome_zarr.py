@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from visualize.files import check_folder, whole_folder
 from visualize.formats.content import Content, Numbers
-from visualize.formats.whole import check_folder, whole_folder
 from visualize.frames import FloatArray
 
 VERSION = "0.5"

@@ -10,13 +10,13 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
+from visualize.files import room_for, writable
 from visualize.formats.content import Content, check_content
 from visualize.formats.glb import write_glb
 from visualize.formats.npz import write_npz
 from visualize.formats.ome_zarr import write_zarr
 from visualize.formats.vox import write_vox
 from visualize.formats.vti import write_pvd, write_vti
-from visualize.writable import room_for, writable
 
 
 class Format(NamedTuple):

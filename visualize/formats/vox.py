@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from visualize.files import whole_file
 from visualize.formats.content import Content, Numbers
-from visualize.formats.whole import whole_file
 from visualize.frames import Picture, occupied
 
 LARGEST = 256  # cells a side: a place is a byte

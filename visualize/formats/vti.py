@@ -9,10 +9,10 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from visualize.files import check_folder, whole_file, whole_folder
 from visualize.formats.content import Content
-from visualize.formats.whole import check_folder, whole_file, whole_folder
 from visualize.frames import occupied
-from visualize.probe import prepare_environment
+from visualize.render.probe import prepare_environment
 
 
 def write_vti(content: Content, path: Path) -> None:

@@ -2,7 +2,7 @@
 
 Holds the recorded film (`movie`), the frame of every page (`page`, `source`) and, in JavaScript, what they are made of:
 volume.js with body.glsl (the renderer), parts.js (controls), movie.js (time), creature.js (a living body, whoever steps it).
-Imports numpy and Pillow; knows nothing of rules.
+Imports numpy and Pillow; knows nothing of rules. May import what all rooms share and no other room.
 """
 
 from visualize.viewer.movie import movie

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visualize.animate import check_fps
-from visualize.clock import Damage, as_marks, as_steps
+from visualize.clock import Damage, as_marks, as_steps, check_fps
 from visualize.frames import FloatArray, as_colour, as_frames, body_box, occupied
 from visualize.viewer.page import check_page_path, packed, page, source, write_page
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
-from visualize.writable import writable
+from visualize.files import whole_file, writable
 
 # Nothing may be fetched: the browser itself sees to it. WebAssembly, and whoever drives the page from outside, need eval.
 POLICY = (
@@ -97,10 +97,6 @@ def check_page_path(path: str | os.PathLike[str], where: str) -> Path:
 
 
 def write_page(html: str, file: Path) -> None:
-    """Writes beside and renames: no half page is left."""
-    beside = file.with_name(f".{file.name}.tmp-{os.getpid()}")
-    try:
-        beside.write_text(html, encoding="utf-8", errors="replace")
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)
+    """Writes a page whole or not at all."""
+    with whole_file(file) as half:
+        half.write_text(html, encoding="utf-8", errors="replace")

@@ -164,7 +164,7 @@ def _layers(found: Mapping[str, Any]) -> Figure:
 
 def _words_alone(words: str) -> Figure:
     """In place of a picture that would show nothing: why."""
-    from visualize.figure import QUIET, new_figure
+    from visualize.charts import QUIET, new_figure
 
     figure = new_figure(7.8, 0.5)
     figure.text(0.01, 0.5, words, color=QUIET, fontsize=10, style="italic", va="center")

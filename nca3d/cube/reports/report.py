@@ -115,7 +115,7 @@ def _still(moving: Moving | None, report: Report) -> dict[str, Figure]:
 
 
 def _limits(activity: NDArray[np.floating]) -> tuple[float, float]:
-    from visualize.fields import activity_limits
+    from visualize.film import activity_limits
 
     return activity_limits(np.where(np.isfinite(activity), activity, np.nan).astype(np.float32))
 
@@ -125,8 +125,7 @@ def _film(folder: Path, activity: NDArray[np.floating], steps: list[int]) -> str
     from PIL import Image
 
     import visualize
-    from visualize.encode import has_ffmpeg
-    from visualize.layers_screen import Screen
+    from visualize.film import Screen, has_ffmpeg
 
     path = folder / ("activity.mp4" if has_ffmpeg() else "activity.gif")
     frames, counted = np.concatenate([activity, *[activity[-1:]] * HELD]), steps + steps[-1:] * HELD

@@ -1,0 +1,138 @@
+"""Files of pictures: whether one can be written at a place, asked before anything is drawn; there whole or not at all.
+
+What is written stands beside its place first, is on the disk, and then takes its name in one step.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # disk, largest file, quota
+
+
+def writable(path: str | os.PathLike[str], where: str, suffixes: Sequence[str], *, folder: bool = False) -> Path:
+    """The path, if a file can be written there: a temporary one is made beside it and removed.
+
+    Args:
+        path: of the file; its folder must exist.
+        where: who asks, for errors.
+        suffixes: what the name may end with, in small letters.
+        folder: whether the name may be that of an existing folder.
+
+    Raises:
+        ValueError: nothing can be written there; one line says why.
+    """
+    try:
+        target = Path(path)
+    except TypeError:
+        raise ValueError(f"{where}: path: found {path!r}, allowed a path") from None
+    name = target.name.lower()
+    if not any(name.endswith(suffix) and name != suffix for suffix in suffixes):
+        raise ValueError(f"{where}: path: found suffix {target.suffix!r}, allowed {', '.join(suffixes)}")
+    refused = _refused(target)
+    if refused == "missing":
+        raise ValueError(f"{where}: path: found missing folder {shown(target.parent)}, allowed an existing folder")
+    if refused == "folder" and not folder:
+        raise ValueError(f"{where}: path: found a folder named {shown(target)}, allowed a file's name")
+    if refused not in ("", "folder"):
+        raise ValueError(f"{where}: path: found {shown(target)} ({refused}), allowed a file that can be written")
+    return target
+
+
+def check_folder(path: Path, ours: Callable[[list[str]], bool], kind: str) -> None:
+    """Refuses to replace a folder that holds something else.
+
+    Raises:
+        ValueError: `path` is there and `ours`, asked about the names in it, says no.
+    """
+    if path.exists() and not (path.is_dir() and ours(os.listdir(path))):
+        raise ValueError(f"save: path: found {path} with other content, allowed a new name or an earlier {kind}")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; it takes the place of `path` when the block ends well."""
+    half = _beside(path)
+    try:
+        yield half
+        _settle(half)
+        os.replace(half, path)
+    finally:
+        half.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside `path` to write in; it takes the place of `path` when the block ends well.
+
+    No system call swaps two folders everywhere, so that an old one steps aside first and is deleted last.
+    """
+    new, old = (path.with_name(f".{path.name}.{word}-{os.getpid()}") for word in ("tmp", "old"))
+    try:
+        new.mkdir()
+        yield new
+        for file in new.rglob("*"):
+            _settle(file)
+        if path.exists():
+            os.rename(path, old)
+        try:
+            os.rename(new, path)
+        except OSError:
+            if old.exists():
+                os.rename(old, path)
+            raise
+    finally:
+        for left in (new, old):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+@contextmanager
+def room_for(path: Path, where: str) -> Iterator[None]:
+    """Says in one line that a place filled up while `path` was written; `where` is who asked.
+
+    Raises:
+        ValueError: it did.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        raise ValueError(f"{where}: path: found {shown(path)} ({error.strerror}), allowed a place with room") from error
+
+
+def shown(path: Path) -> str:
+    """A path as one line of an error shows it."""
+    return str(path) if str(path).isprintable() else repr(str(path))
+
+
+def _refused(target: Path) -> str:
+    """Why a file can't be made there, in the system's words; "missing" folder, "folder" of that name, "" if it can."""
+    try:
+        if not target.parent.is_dir():
+            return "missing"
+        probe = _beside(target)
+        probe.touch()
+        probe.unlink(missing_ok=True)
+        return "folder" if target.is_dir() else ""
+    except OSError as error:
+        return error.strerror or type(error).__name__
+    except ValueError as error:  # a zero byte in the name
+        return str(error)
+
+
+def _beside(target: Path) -> Path:
+    """Where a file is written before it takes its name: in the same folder, so that renaming it is one step."""
+    return target.with_name(f".{target.stem}.tmp-{os.getpid()}{target.suffix}")
+
+
+def _settle(file: Path) -> None:
+    """Waits until a file is on the disk: a name that outlives a power cut must not stand for an empty file."""
+    if file.is_file():
+        with open(file, "rb+") as stream:
+            os.fsync(stream.fileno())
