@@ -11,11 +11,11 @@ from typing import Any
 import torch
 
 from nca3d.bench import curves
-from nca3d.bench.cax_peer import find_cax
 from nca3d.bench.contenders import TEXTBOOK, contenders
 from nca3d.bench.floor import Floor, measure_floor
 from nca3d.bench.machine import describe, file_stem, header, threads
 from nca3d.bench.measure import Means, announce, measure_setting
+from nca3d.bench.peers import find_peer
 from nca3d.bench.progress import Progress
 from nca3d.bench.request import WHERE, Request
 from nca3d.bench.results import Row, table
@@ -27,7 +27,7 @@ def run(request: Request) -> None:
     """Measure or plan, print, write.
 
     Raises:
-        InputError: an executor, device or CAX that is not there; nothing was measured.
+        InputError: an executor, device or peer that is not there; nothing was measured.
         RunError: a setting that is not what its name says.
     """
     if request.device == "cuda" and not torch.cuda.is_available():
@@ -54,12 +54,12 @@ def _threads(count: int | None) -> Iterator[None]:
 
 
 def _measure(request: Request, device: torch.device) -> None:
-    cax = find_cax(request.cax)
-    plans = [(setting, contenders(setting, request.executors, cax is not None)) for setting in request.settings]
+    peers = find_peer("cax", request.cax)
+    plans = [(setting, contenders(setting, request.executors, peers)) for setting in request.settings]
     machine = describe(device)
     floor = measure_floor(device)
     print(header(machine), floor_line(floor), sep="\n", flush=True)
-    means = Means(device, floor, request.repeats, request.memory, Progress(), cax)
+    means = Means(device, floor, request.repeats, request.memory, Progress(), peers)
     rows: list[Row] = []
     along: dict[str, list[Row]] = {}
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from nca3d.executors import EXECUTORS, exact
 from nca3d.rollout import rollout
 from nca3d.sparse import Compact, compact, dense
 
-TEXTBOOK, CAX = "textbook", "cax"
+TEXTBOOK = "textbook"
 
 SLOW = (TEXTBOOK, "graph")
 
@@ -29,7 +29,7 @@ class Contender:
     """One way to run a setting.
 
     Args:
-        executor: "textbook", "cax", or an executor's name.
+        executor: "textbook", an executor's name, or a peer's.
         bf16: the network computes under bf16 autocast; the state stays float32.
         compact: the state goes in and comes out as `nca3d.compact`: cells that are not zero, and nothing of the volume's size.
         memory_budget: of `rollout`; None = its own.
@@ -46,14 +46,14 @@ class Contender:
         return self.executor + " compact" * self.compact + " bf16" * self.bf16
 
 
-def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bool = False) -> list[Contender]:
-    """The textbook first, then CAX if it is there, then executors, the event-driven one also from compact states to compact
+def contenders(setting: Setting, executors: Sequence[str] | None = None, peers: Iterable[str] = ()) -> list[Contender]:
+    """The textbook first, then peers, then executors, the event-driven one also from compact states to compact
     states where most cells are dead; those that may compute in bf16 come a second time.
 
     Args:
         setting: what is measured.
         executors: names, or None for all that are exact.
-        cax: whether the peer CAX takes part.
+        peers: names of those that take part.
 
     Raises:
         InputErrors: unknown executors, one line each.
@@ -70,7 +70,7 @@ def contenders(setting: Setting, executors: Sequence[str] | None = None, cax: bo
     plain = [Contender(name) for name in torch_names]
     compact = [Contender(name, compact=True) for name in torch_names if name == "event" and setting.living < 0.5]
     narrow = [Contender(name, bf16=True) for name in torch_names if setting.bf16]
-    who = [plain[0], *([Contender(CAX)] if cax else []), *plain[1:], *compact, *narrow]
+    who = [plain[0], *map(Contender, peers), *plain[1:], *compact, *narrow]
     return [contender for contender in who if not setting.only or contender.executor in setting.only]
 
 

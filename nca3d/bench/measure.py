@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import gc
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 
-from nca3d.bench.cax_peer import CaxRunner
-from nca3d.bench.contenders import CAX, TEXTBOOK, Contender, TorchRunner
+from nca3d.bench.contenders import TEXTBOOK, Contender, TorchRunner
 from nca3d.bench.floor import Floor, Work, measure_work, operations
 from nca3d.bench.inputs import make_rule, make_state
 from nca3d.bench.memory import Peak, peak_memory
+from nca3d.bench.peers import Peer
 from nca3d.bench.progress import Progress
 from nca3d.bench.results import Row, with_ratios
 from nca3d.bench.settings import Setting
 from nca3d.training.memory import free_memory
 
-GUESSES = {TEXTBOOK: 1e-6, CAX: 9e-6, "graph": 4e-6, "dense": 0.2e-6}
-"""Seconds of a forward cell update before anything is measured, for the bar's time left; executors not named take `GUESS`."""
+GUESSES = {TEXTBOOK: 1e-6, "graph": 4e-6, "dense": 0.2e-6}
+"""Seconds of a forward cell update before anything is measured, for the bar's time left; the rest take `GUESS` or, if
+peers, `PEER_GUESS`."""
 
-GUESS = 0.05e-6
+GUESS, PEER_GUESS = 0.05e-6, 9e-6
 
 PATIENCE = 60.0
 """Seconds that the repetitions of one contender may take; once each is timed anyway."""
@@ -44,7 +45,7 @@ class Means:
         repeats: rounds of timing; contenders that use up `PATIENCE` sit some of them out.
         memory: whether peak memory is measured too.
         progress: a bar.
-        cax_python: a Python that has CAX.
+        peers: commands that start those among the contenders, by name (`find_peer`).
     """
 
     device: torch.device
@@ -52,14 +53,15 @@ class Means:
     repeats: int = 5
     memory: bool = True
     progress: Progress = field(default_factory=lambda: Progress(shown=False))
-    cax_python: str | None = None
+    peers: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def announce(setting: Setting, contenders: Sequence[Contender], means: Means) -> None:
     """Tells the bar what `measure_setting` is going to do."""
     for contender in contenders:
         job = f"{setting.name}: {contender.name}"
-        guess = GUESSES.get(contender.executor, GUESS) * setting.updates / torch.get_num_threads() ** 0.5
+        guess = GUESSES.get(contender.executor, PEER_GUESS if contender.executor in means.peers else GUESS)
+        guess *= setting.updates / torch.get_num_threads() ** 0.5
         means.progress.expect(f"{job}, warm-up", 4 * guess)
         means.progress.expect(f"{job}, forward", guess, _rounds(guess, means.repeats))
         means.progress.expect(f"{job}, training", 3 * guess, _rounds(3 * guess, means.repeats))
@@ -72,7 +74,7 @@ class _Entry:
     """What is known of a contender so far."""
 
     contender: Contender
-    runner: TorchRunner | CaxRunner | None = None
+    runner: TorchRunner | Peer | None = None
     times: tuple[list[float], list[float]] = field(default_factory=lambda: ([], []))
     peak: Peak = field(default_factory=Peak)
     skipped: str | None = None
@@ -108,22 +110,18 @@ def measure_setting(setting: Setting, contenders: Sequence[Contender], means: Me
     return with_ratios([_row(setting, entry, work, means.floor) for entry in entries])
 
 
-def _start(setting: Setting, contender: Contender, means: Means) -> TorchRunner | CaxRunner:
+def _start(setting: Setting, contender: Contender, means: Means) -> TorchRunner | Peer:
     """The contender with its inputs, warmed up.
 
     Raises:
         RuntimeError: it would not fit into memory.
     """
-    if contender.executor in (TEXTBOOK, CAX):
+    peer = means.peers.get(contender.executor)
+    if peer or contender.executor == TEXTBOOK:
         needed, free = ROOM * kept_bytes(setting), free_bytes(means.device)
         if needed > free:
             raise RuntimeError(f"skipped: needs about {needed / 1e9:.1f} GB, {free / 1e9:.1f} GB are free")
-    runner: TorchRunner | CaxRunner
-    if contender.executor == CAX:
-        assert means.cax_python is not None
-        runner = CaxRunner(setting, means.cax_python, means.device)
-    else:
-        runner = TorchRunner(contender, setting, means.device)
+    runner = Peer(peer, setting, means.device) if peer else TorchRunner(contender, setting, means.device)
     with means.progress.doing(f"{setting.name}: {contender.name}, warm-up"):
         runner.warm_up()
     return runner
@@ -153,8 +151,8 @@ def _rounds(seconds: float, repeats: int) -> int:
 
 
 def _peak(setting: Setting, entry: _Entry, means: Means) -> Peak:
-    if isinstance(entry.runner, CaxRunner):
-        return Peak(*entry.runner.memory())
+    if isinstance(entry.runner, Peer):
+        return Peak(*entry.runner.ask("memory"))
     try:
         return peak_memory(entry.contender, setting, means.device, at_once=entry.times[1][0] > SLOW)
     except RuntimeError:  # an executor registered in this process alone, or memory that another process took meanwhile

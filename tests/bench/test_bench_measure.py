@@ -28,7 +28,7 @@ def test_who_is_measured():
     assert names == ["textbook", *exact(), "event compact"]
     assert [c.name for c in contenders(SETTINGS["sparse128"])] == ["event", "event compact"]
     assert "event compact" not in [c.name for c in contenders(SETTINGS["cube"])]
-    assert [c.name for c in contenders(TINY, ["dense"], cax=True)] == [
+    assert [c.name for c in contenders(TINY, ["dense"], ["cax"])] == [
         "textbook",
         "cax",
         "dense",

@@ -1,9 +1,8 @@
 """The peer CAX (JAX), in a process and, if need be, a Python of its own: this file imports nothing of nca3d and no torch.
 
-    python cax_worker.py INPUTS.npz STEPS FIRE_RATE THREADS
+    nca3d bench --cax PYTHON
 
-It answers each line on stdin with one line of JSON: `warm-up` → share of living cells at the end; `forward`, `training` →
-seconds; `loss` → the loss; `memory` → peak bytes of one training iteration, as XLA planned it and as the system gave it.
+`nca3d/bench/peers.py` says what a worker is given and asked. Peak memory is as XLA planned it and as the system gave it.
 Written as CAX's own notebook on growing neural cellular automata is, with a third axis (Faldor and Cully 2024, CAX).
 """
 
@@ -11,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import sys
@@ -19,11 +19,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 
-def main(inputs: str, steps: int, fire_rate: float, threads: int) -> None:
+
+def main(inputs: str, steps: int, fire_rate: float, threads: int, device: str) -> None:
     """Answers until stdin ends."""
     if hasattr(os, "sched_setaffinity"):  # the only limit that all of XLA's threads respect; before jax is imported
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    os.environ["JAX_PLATFORMS"] = device
     import jax
 
     calls = _calls(inputs, steps, fire_rate)
@@ -64,39 +67,56 @@ def _status(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
+def ordered(arrays: dict[str, Any], fire_rate: float) -> tuple[Any, Any, list[Any], list[Any]]:
+    """State, kernels, weights (in, out) and biases of the layers as CAX orders them: channels last, alpha the last of them."""
+    channels = arrays["state"].shape[1]
+    order = [0, 1, 2, *range(4, channels), 3]
+    weights = [array[:, :, 0, 0, 0] for name, array in arrays.items() if name.startswith("update") and name.endswith("weight")]
+    biases = [array for name, array in arrays.items() if name.endswith("bias")]
+    weights[0] = weights[0].reshape(-1, channels, 4)[:, order].reshape(len(weights[0]), -1)
+    # nnx.Dropout scales up what it keeps, so a change that fires is larger there by 1 / fire rate.
+    weights[-1] = weights[-1][order] * fire_rate
+    kernel = arrays["perceive.weight"].transpose(2, 3, 4, 1, 0)  # the same for all channels, so any order will do
+    state = np.moveaxis(arrays["state"], 1, -1)[..., order]
+    return state, kernel, [weight.T for weight in weights], [*biases, np.zeros(channels, np.float32)]
+
+
 def _calls(inputs: str, steps: int, fire_rate: float) -> dict[str, Any]:
     """What can be asked, by name."""
     import jax.numpy as jnp
-    import numpy as np
     from cax.core import ComplexSystem
     from cax.core.perceive import ConvPerceive
     from cax.core.update import NCAUpdate
     from flax import nnx
 
-    arrays = dict(np.load(inputs))
-    state = jnp.asarray(arrays["state"])
+    state, kernel, weights, biases = ordered(dict(np.load(inputs)), fire_rate)
     channels, rngs = state.shape[-1], nnx.Rngs(0)
-    layers = [(arrays[f"weight_{i}"], arrays[f"bias_{i}"]) for i in range(int(arrays["layers"]))]
 
     class Growing(ComplexSystem):
         def __init__(self) -> None:
-            self.perceive = ConvPerceive(channels, 4 * channels, kernel_size=(3, 3, 3), feature_group_count=channels, rngs=rngs)
+            self.perceive = ConvPerceive(
+                channel_size=channels,
+                perception_size=4 * channels,
+                kernel_size=(3, 3, 3),
+                feature_group_count=channels,
+                rngs=rngs,
+            )
             self.update = NCAUpdate(
-                channels,
-                4 * channels,
-                tuple(w.shape[1] for w, _ in layers[:-1]),
+                channel_size=channels,
+                perception_size=4 * channels,
+                hidden_layer_sizes=tuple(weight.shape[1] for weight in weights[:-1]),
                 cell_dropout_rate=1 - fire_rate,
                 kernel_size=(3, 3, 3),
                 rngs=rngs,
             )
-            self.perceive.conv.kernel = nnx.Param(jnp.asarray(arrays["kernel"]))
-            for layer, (weight, bias) in zip(self.update.layers, layers, strict=True):
+            self.perceive.conv.kernel = nnx.Param(jnp.asarray(kernel))
+            for layer, weight, bias in zip(self.update.layers, weights, biases, strict=True):
                 layer.kernel, layer.bias = nnx.Param(jnp.asarray(weight)[None, None, None]), nnx.Param(jnp.asarray(bias))
 
-        def _step(self, state: Any, input: Any = None, *, sow: bool = False) -> Any:
+        def _step(self, state: Any, input: Any = None) -> Any:
             return self.update(state, self.perceive(state), input)
 
-    system = Growing()
+    system, state = Growing(), jnp.asarray(state)
     trained = nnx.All(nnx.Param, nnx.PathContains("update"))
 
     def loss(system: Growing, state: Any) -> Any:
@@ -120,4 +140,7 @@ def _calls(inputs: str, steps: int, fire_rate: float) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]))
+    if sys.argv[1:]:
+        main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4]), sys.argv[5])
+    else:
+        importlib.import_module("cax.core")
