@@ -121,3 +121,13 @@ sys.exit(pytest.main(["-q", "-x", "-m", "not slow", "-p", "no:cacheprovider", *{
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_the_walks_lead_through_files_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    walks = re.findall(r"^\d\. \*.*?(?=^\d\. \*|^$)", text, re.MULTILINE | re.DOTALL)
+    assert len(walks) == 3
+    for walk in walks:
+        files = re.findall(r"`((?:nca3d|visualize|pools)/[\w/]+\.py)`", walk)
+        assert 3 < len(files) <= 8 and len(set(files)) == len(files), walk
+        assert not [name for name in files if not (ROOT / name).is_file()]
