@@ -1,4 +1,4 @@
-"""The zoo as the README shows it: python tools/zoo.py prints the table; with a path, docs/zoo.webp, it draws the picture too."""
+"""The zoo as the README shows it: python tools/zoo.py prints the table; with a path, docs/zoo.webp, it draws it too."""
 
 from __future__ import annotations
 

@@ -1,11 +1,10 @@
 """Questions with their answers: JSONL, one object `{"question", "answer", "split"}` a line, optionally with a `kind`.
 
-Imports the standard library and `nca3d.errors` only.
+Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.files import sha256
 
 FOLDER = Path(__file__).parent / "sets"
 LONGEST = 4096
@@ -68,7 +68,7 @@ class Questions:
     def digest(self) -> str:
         """sha256 of the content, whatever file it stood in."""
         rows = [[pair.question, pair.answer, pair.split, pair.kind] for pair in self.pairs]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        return sha256(json.dumps(rows).encode())
 
 
 def shipped() -> list[str]:

@@ -1,4 +1,4 @@
-"""`nca3d answer`: questions to a trained cube, and the likest answers with their scores."""
+"""`nca3d answer`: questions to a trained cube, and the nearest answers with their scores."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.errors import InputError, InputErrors
 
 if TYPE_CHECKING:
-    from nca3d.cube.replies import Askable, Reply
+    from nca3d.cube.answers import Askable, Reply
 
 RUN = "a run folder of regime answering, one of its checkpoints, or a folder of nca3d export --surface"
 LOWEST = {"best": 1, "steps": 1, "random_seed": 0}
