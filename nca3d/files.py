@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -152,7 +151,7 @@ def locked(path: Path) -> Iterator[None]:
     """
     descriptor = _acquire(path)
     try:
-        who = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
+        who = f"pid {os.getpid()} on {os.uname().nodename} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
         os.ftruncate(descriptor, 0)
         os.write(descriptor, who.encode())
         yield

@@ -17,6 +17,7 @@ from typing import Any, get_type_hints
 from nca3d.config import shipped as configs
 from nca3d.config.schema import Spec, converted, field, shown, toml
 from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.files import write_whole
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ class Config:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_toml()` to a file."""
-        Path(path).write_text(self.to_toml(), encoding="utf-8")
+        write_whole(Path(path), self.to_toml().encode())
 
     def require_known(self, name: str, known: Iterable[str], where: str = "config") -> None:
         """Check the names in field `name` (damages, losses, rule) against a registry, once plugins have added theirs.

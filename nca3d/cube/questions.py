@@ -162,7 +162,7 @@ def _wrong(row: dict[str, Any], key: str, where: str) -> list[InputError]:
     value = row.get(key)
     if key in ("question", "answer"):
         allowed = f"a text of 1 to {LONGEST:,} characters"
-        fits = isinstance(value, str) and bool(value.strip()) and len(value) <= LONGEST and _encodable(value)
+        fits = isinstance(value, str) and bool(value.strip()) and len(value) <= LONGEST and encodable(value)
     elif key == "split":
         allowed = "train, validation, test, compose, or another word of a-z, 0-9 and _"
         fits = isinstance(value, str) and bool(_SPLIT.fullmatch(value))
@@ -176,8 +176,8 @@ def _wrong(row: dict[str, Any], key: str, where: str) -> list[InputError]:
     return [InputError(where, key, found, allowed)]
 
 
-def _encodable(text: str) -> bool:
-    """Half of a surrogate pair, which JSON can write, is no character: tokenizers and digests fail on it."""
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair, which JSON can write, makes tokenizers and digests fail."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
