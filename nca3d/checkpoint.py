@@ -2,13 +2,12 @@
 
 Tensors lie in safetensors, scalars in JSON (no pickle), and a manifest written last has the sha256 of each file:
 neither torch.load nor safetensors notices a flipped bit. A folder is written beside, synced, then renamed: it is there
-whole or not at all. The newest is the one with the highest step, whatever the clock says.
+whole or not at all (`files.py`). The newest is the one with the highest step, whatever the clock says.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import platform
@@ -27,17 +26,12 @@ from torch import Tensor
 
 import nca3d
 from nca3d.errors import InputError, InputErrors, RunError
-from nca3d.left_behind import is_running
-from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
-
-__all__ = ["Checkpoint", "bit_exact_warning", "load", "pack_optimizer", "save", "unpack_optimizer"]
+from nca3d.files import load_tensors, parse_table, read_sealed, read_vouched, remove_folder, sealed, sweep, vouch, whole_folder
 
 FORMAT = 1
 MANIFEST, SCALARS = "manifest.json", "scalars.json"
-_LARGEST_JSON = 16_000_000
 _STEP = re.compile(r"step-(\d{6,18})(\.old-\d+)?")
-_LEFTOVER = re.compile(r"(step-\d+)\.(tmp|old)-(\d+)")
-_FILE = re.compile(r"[a-z][a-z0-9_]*\.safetensors|scalars\.json")
+_GROUP = re.compile(r"[a-z][a-z0-9_]*")
 _KEYS = {"format": int, "step": int, "files": dict, "torch": str, "threads": int, "world_size": int, "sha256": str}
 
 
@@ -71,9 +65,7 @@ def save(
     """
     if keep < 2:
         raise InputError("checkpoint", "keep", keep, "at least 2: the newest may turn out damaged")
-    folder = Path(run_folder) / "checkpoints"
-    final = folder / f"step-{step:06d}"
-    temporary = folder / f"{final.name}.tmp-{os.getpid()}"
+    final = Path(run_folder) / "checkpoints" / f"step-{step:06d}"
     try:
         text = json.dumps(dict(scalars), indent=1)
     except (TypeError, ValueError) as error:
@@ -82,23 +74,17 @@ def save(
         _check_tensors(final, group, tensors)
     needed = len(text) + sum(t.numel() * t.element_size() + 200 for tensors in groups.values() for t in tensors.values())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        files = {f"{group}.safetensors": _write(temporary, group, tensors) for group, tensors in groups.items()}
-        files[SCALARS] = _write_bytes(temporary / SCALARS, text.encode())
-        _write_bytes(temporary / MANIFEST, _sealed(_manifest(step, files, groups)).encode())
-        _sync(temporary)
-        _put_in_place(temporary, final)
+        with whole_folder(final) as folder:
+            files = {f"{group}.safetensors": _write(folder / f"{group}.safetensors", _bytes(groups[group])) for group in groups}
+            files[SCALARS] = _write(folder / SCALARS, text.encode())
+            (folder / MANIFEST).write_bytes(sealed(_manifest(step, files, groups)))
     except OSError as error:
         free = shutil.disk_usage(run_folder).free
         raise RunError(
             f"{final}: not saved: {error.strerror or error}; {needed:,} bytes needed, {free:,} free; "
             "the older checkpoints are untouched"
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-    _sweep(folder, step, keep)
+    _tidy(final.parent, step, keep)
     return final
 
 
@@ -161,15 +147,8 @@ def _manifest(step: int, files: dict[str, Any], groups: Mapping[str, Mapping[str
     return {"format": FORMAT, "step": step, "files": files, "device": device} | versions | _surroundings()
 
 
-def _sealed(manifest: Mapping[str, Any]) -> str:
-    """The manifest as text with its own digest, so that a flipped bit in it is noticed too."""
-    body = {key: value for key, value in manifest.items() if key != "sha256"}
-    digest = hashlib.sha256(json.dumps(body, indent=1).encode()).hexdigest()
-    return json.dumps({**body, "sha256": digest}, indent=1)
-
-
 def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> None:
-    if not _FILE.fullmatch(f"{group}.safetensors"):
+    if not _GROUP.fullmatch(group):
         raise InputError(where, "group", repr(group), "lower-case letters, digits and _")
     for name, tensor in tensors.items():
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
@@ -179,54 +158,23 @@ def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> No
             raise RunError(f"{where}: not saved: {group}.{name} is not finite; the older checkpoints are untouched")
 
 
-def _write(folder: Path, group: str, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
     # safetensors refuses views and shared storage; a contiguous copy of each is neither
-    plain = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    return _write_bytes(folder / f"{group}.safetensors", safetensors.torch.save(plain))
+    return safetensors.torch.save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
-def _write_bytes(path: Path, data: bytes) -> dict[str, Any]:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+def _write(path: Path, data: bytes) -> dict[str, Any]:
+    path.write_bytes(data)
+    return vouch(data)
 
 
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _put_in_place(temporary: Path, final: Path) -> None:
-    """Rename; a folder of the same step steps aside first and counts as a checkpoint until the new one stands."""
-    aside = final.with_name(f"{final.name}.old-{os.getpid()}")
-    if final.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        final.rename(aside)
-    try:
-        temporary.rename(final)
-    except BaseException:
-        if aside.exists() and not final.exists():
-            aside.rename(final)
-        raise
-    _sync(final.parent)
-
-
-def _sweep(folder: Path, step: int, keep: int) -> None:
+def _tidy(folder: Path, step: int, keep: int) -> None:
     """Remove what is older than the last `keep`, counted back from the one just written, which is known to be good."""
+    sweep(folder, r"step-\d+")
     with contextlib.suppress(OSError):
         older = [path for path in _newest_first(folder) if _step_of(path) <= step and not path.suffix]
         for path in older[keep:]:
-            doomed = path.with_name(f"{path.name}.tmp-{os.getpid()}")  # half removed, it is no checkpoint any more
-            path.rename(doomed)
-        for path in list(folder.iterdir()):
-            leftover = _LEFTOVER.fullmatch(path.name)
-            if leftover and not is_running(int(leftover[3])) and (leftover[2] == "tmp" or (folder / leftover[1]).exists()):
-                shutil.rmtree(path, ignore_errors=True)
+            remove_folder(path)
 
 
 def _step_of(path: Path) -> int:
@@ -244,14 +192,11 @@ def _read(folder: Path) -> Checkpoint:
     groups: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Any] = {}
     for name, entry in manifest["files"].items():
-        data = _verified(folder, name, entry)
+        data = read_vouched(folder / MANIFEST, name, entry)
         if name == SCALARS:
-            scalars = _table(folder / name, data)
+            scalars = parse_table(data, folder / name)
             continue
-        try:
-            groups[name.removesuffix(".safetensors")] = tensors = safetensors.torch.load(data)
-        except Exception as error:  # safetensors has errors of its own kind; whatever it is, the file is no good
-            raise InputError(folder / name, "safetensors", error, "tensors") from None
+        groups[name.removesuffix(".safetensors")] = tensors = load_tensors(data, folder / name)
         for key, tensor in tensors.items():
             if not torch.isfinite(tensor).all():
                 raise InputError(folder / name, key, "numbers that are not finite", "finite numbers")
@@ -262,51 +207,12 @@ def _read(folder: Path) -> Checkpoint:
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / MANIFEST
-    try:
-        with path.open("rb") as file:
-            data = file.read(_LARGEST_JSON)
-    except OSError as error:
-        raise InputError(folder, MANIFEST, error.strerror or error, "a checkpoint that was written to its end") from None
-    manifest = _table(path, data)
-    for key, kind in _KEYS.items():
-        value = manifest.get(key)
-        if type(value) is not kind:
-            raise InputError(path, key, value if key in manifest else "nothing", kind.__name__)
-        if key == "format" and value != FORMAT:
-            hint = "; update nca3d to read a newer one" if manifest["format"] > FORMAT else ""
-            raise InputError(path, "format", value, f"{FORMAT}{hint}")
-    if _sealed(manifest).encode() != data:
-        raise InputError(path, "sha256", "another digest than the one written", "the manifest as it was saved")
+    if not os.path.exists(path):
+        raise InputError(folder, MANIFEST, "no such file", "a checkpoint that was written to its end")
+    manifest = read_sealed(path, _KEYS, FORMAT)
     if _step_of(folder) not in (-1, manifest["step"]):
         raise InputError(path, "step", manifest["step"], f"{_step_of(folder)}, as the folder is named")
     strangers = {file.name for file in folder.glob("*.safetensors")} - manifest["files"].keys()
     if strangers:
         raise InputError(folder, min(strangers), "a file that the manifest does not list", ", ".join(manifest["files"]))
     return manifest
-
-
-def _verified(folder: Path, name: str, entry: Any) -> bytes:
-    """The bytes of a file, when size and digest are those of the manifest."""
-    if not _FILE.fullmatch(name) or not isinstance(entry, dict) or entry.keys() != {"size", "sha256"}:
-        raise InputError(folder / MANIFEST, "files", repr(name), "plain file names, each with size and sha256")
-    path = folder / name
-    try:
-        size = path.stat().st_size
-        if size != entry["size"]:
-            raise InputError(path, "size", f"{size} bytes", f"{entry['size']}, as the manifest says")
-        data = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, "file", error.strerror or error, "a file that can be read") from None
-    if hashlib.sha256(data).hexdigest() != entry["sha256"]:
-        raise InputError(path, "sha256", "another digest than the manifest's", "the file as it was saved")
-    return data
-
-
-def _table(path: Path, data: bytes) -> dict[str, Any]:
-    try:
-        table = json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise InputError(path, "JSON", str(error) or type(error).__name__, "a table") from None
-    if not isinstance(table, dict):
-        raise InputError(path, "JSON", f"a {type(table).__name__}", "a table")
-    return table

@@ -1,30 +1,268 @@
-"""Files of tensors: the same content gives the same bytes, and any reader of the format reads them."""
+"""Files and folders are there whole or not at all, whoever is killed; what is not what was written is told in one line."""
 
 from __future__ import annotations
 
-import torch
+import ast
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
 
-from nca3d.files import header, pack, unpack
+import nca3d
+from nca3d import files
+from nca3d.errors import InputError
 
-METADATA = st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=9)
-
-
-@given(METADATA, st.integers(0, 5))
-def test_bytes_follow_from_content_in_any_order(metadata, count):
-    tensors = {"b": torch.arange(float(count)), "a": torch.ones(2, 3, dtype=torch.float64)}
-    data = pack(tensors, metadata)
-    assert data == pack(dict(reversed(tensors.items())), dict(reversed(metadata.items())))
-    found, told = unpack(data, "file")
-    assert told == metadata and all(torch.equal(found[name], tensor) for name, tensor in tensors.items())
+ROOT = Path(nca3d.__file__).parent
 
 
-def test_the_library_reads_it(tmp_path):
-    file = tmp_path / "x.safetensors"
-    file.write_bytes(pack({"x": torch.arange(3)}, {"set": "lattice", "model": "ä"}))
-    with safe_open(file, "pt") as opened:
-        assert opened.metadata() == {"model": "ä", "set": "lattice"}
-        assert opened.get_tensor("x").tolist() == [0, 1, 2]
-    assert header(file) == {"model": "ä", "set": "lattice"}
+def names(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+
+
+def full(descriptor: int) -> None:
+    raise OSError(28, "No space left on device")
+
+
+@pytest.fixture(scope="module")
+def dead() -> int:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    return gone.pid
+
+
+# ---- one file --------------------------------------------------------------------------------------------------------
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "deep" / "x"
+    files.write_whole(file, b"old")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"):
+        files.write_whole(file, b"new")
+    assert file.read_bytes() == b"old"
+    assert names(tmp_path) == ["deep", "deep/x"]
+
+
+def test_a_file_and_its_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    files.write_whole(tmp_path / "x", b"new")
+    assert synced == [(tmp_path / "x").stat().st_ino, tmp_path.stat().st_ino]
+
+
+def test_a_link_is_replaced_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "thesis").write_bytes(b"years")
+    (tmp_path / "link").symlink_to(tmp_path / "thesis")
+    files.write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "thesis").read_bytes() == b"years"
+    assert (tmp_path / "link").read_bytes() == b"new"
+    os.mkfifo(tmp_path / "pipe")
+    came: list[bytes] = []
+    reader = threading.Thread(target=lambda: came.append((tmp_path / "pipe").read_bytes()))
+    reader.start()
+    files.write_whole(tmp_path / "pipe", b"through")
+    reader.join()
+    assert came == [b"through"]
+    assert (tmp_path / "pipe").is_fifo()
+    with pytest.raises(IsADirectoryError):
+        files.write_whole(tmp_path, b"")
+
+
+def test_many_threads_write_one_file(tmp_path: Path) -> None:
+    texts = [bytes([65 + n]) * 10_000 for n in range(8)]
+    threads = [threading.Thread(target=files.write_whole, args=(tmp_path / "x", text)) for text in texts]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert (tmp_path / "x").read_bytes() in texts
+    assert names(tmp_path) == ["x"]
+
+
+# ---- a folder --------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_replaces_an_older_one_or_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "new" / "place"
+    for text in ("one", "two"):
+        with files.whole_folder(place) as beside:
+            (beside / "inner").mkdir()
+            (beside / "inner" / "x").write_text(text)
+            assert place.exists() == (text == "two")
+        assert names(tmp_path) == ["new", "new/place", "new/place/inner", "new/place/inner/x"]
+        assert (place / "inner" / "x").read_text() == text
+    with pytest.raises(KeyError), files.whole_folder(place) as beside:
+        (beside / "y").write_text("half")
+        raise KeyError
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="space"), files.whole_folder(place) as beside:
+        (beside / "y").write_text("half")
+    assert names(tmp_path) == ["new", "new/place", "new/place/inner", "new/place/inner/x"]
+
+
+def test_everything_in_a_folder_is_synced_before_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.add(os.fstat(descriptor).st_ino))
+    rename, wanted = os.rename, set()
+
+    def looked(old: Path, new: Path) -> None:
+        wanted.update(path.stat().st_ino for path in (old, *Path(old).rglob("*")))
+        assert wanted <= synced
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", looked)
+    with files.whole_folder(tmp_path / "place") as beside:
+        (beside / "inner").mkdir()
+        (beside / "inner" / "x").write_text("x")
+    assert len(wanted) == 3
+    assert tmp_path.stat().st_ino in synced
+
+
+def test_a_rename_that_fails_puts_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with files.whole_folder(tmp_path / "place") as beside:
+        (beside / "old").touch()
+    rename = os.rename
+
+    def refused(old: Path, new: Path) -> None:
+        if ".tmp-" in Path(old).name:
+            raise OSError(5, "Input/output error")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", refused)
+    with pytest.raises(OSError, match="output"), files.whole_folder(tmp_path / "place") as beside:
+        (beside / "new").touch()
+    assert names(tmp_path) == ["place", "place/old"]
+
+
+def test_what_the_dead_left_is_tidied_and_nothing_else(tmp_path: Path, dead: int) -> None:
+    alive, stray = os.getppid(), ["a.tmp-x", "b.old-", f"thesis.tmp-{dead}", "a"]
+    left = [f"a.old-{dead}", f"a.tmp-{dead}", f".b.old-{dead}", f"b.tmp-{alive}", f"c.old-{alive}"]
+    for name in [*left, *stray]:
+        (tmp_path / name).mkdir()
+    files.sweep(tmp_path, "[abc]")
+    assert names(tmp_path) == sorted([*stray, "b", f"b.tmp-{alive}", f"c.old-{alive}"])
+    files.sweep(tmp_path / "nowhere", "a")
+
+
+# ---- locks -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_lock_says_who_holds_it_and_empties_no_link(tmp_path: Path) -> None:
+    lock = tmp_path / "run.lock"
+    with files.locked(lock):
+        assert lock.read_text().startswith(f"pid {os.getpid()} on ")
+        for look in (files.refuse_held, lambda path: files.locked(path).__enter__()):
+            with pytest.raises(InputError, match=rf"run\.lock: found held by pid {os.getpid()} on "):
+                look(lock)
+    assert names(tmp_path) == []
+    files.refuse_held(lock)
+    (tmp_path / "thesis").write_text("years")
+    lock.symlink_to(tmp_path / "thesis")
+    with pytest.raises(InputError, match=r"run\.lock: found a link, allowed a folder that can be locked"), files.locked(lock):
+        pass
+    assert (tmp_path / "thesis").read_text() == "years"
+
+
+# ---- records ---------------------------------------------------------------------------------------------------------
+
+KINDS = {"format": int, "files": dict, "sha256": str}
+
+
+def record(folder: Path, **changes: object) -> Path:
+    (folder / "x").write_bytes(b"content")
+    table = {"format": 3, "files": {"x": files.vouch(b"content")}, **changes}
+    (folder / "record.json").write_bytes(files.sealed({key: value for key, value in table.items() if value is not ...}))
+    return folder / "record.json"
+
+
+def test_what_was_sealed_is_read_and_vouches(tmp_path: Path) -> None:
+    path = record(tmp_path)
+    table = files.read_sealed(path, KINDS, 3)
+    assert files.read_vouched(path, "x", table["files"]["x"]) == b"content"
+    assert files.sealed(table) == path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"format": 4}, "format: found 4, allowed 3; update nca3d"),
+        ({"format": 2}, "format: found 2, allowed 3$"),
+        ({"format": "3"}, "format: found '3', allowed int"),
+        ({"files": ...}, "files: found nothing, allowed dict"),
+    ],
+)
+def test_a_record_that_does_not_fit(tmp_path: Path, changes: dict[str, object], words: str) -> None:
+    with pytest.raises(InputError, match=rf"record\.json: {words}"):
+        files.read_sealed(record(tmp_path, **changes), KINDS, 3)
+
+
+@given(st.data())
+def test_every_flipped_bit_of_a_record_is_noticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = record(tmp_path_factory.mktemp("sealed"))
+    broken = bytearray(path.read_bytes())
+    broken[data.draw(st.integers(0, len(broken) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path.write_bytes(broken)
+    with pytest.raises(InputError):
+        files.read_sealed(path, KINDS, 3)
+
+
+def test_a_file_that_is_not_what_was_vouched_for(tmp_path: Path) -> None:
+    path, entry = record(tmp_path), files.vouch(b"content")
+    for name in ("../x", "/x", "a/b/x", ".x", ""):
+        with pytest.raises(InputError, match=r"record\.json: files: found .*, allowed plain file names"):
+            files.read_vouched(path, name, entry)
+    with pytest.raises(InputError, match=r"size: found 7 bytes, allowed 9, as record\.json says"):
+        files.read_vouched(path, "x", {**entry, "size": 9})
+    with pytest.raises(InputError, match=r"x: sha256: found another digest than that in record\.json"):
+        files.read_vouched(path, "x", files.vouch(b"CONTENT"))
+    with pytest.raises(InputError, match="y: file: found no such file"):
+        files.read_vouched(path, "y", entry)
+
+
+@pytest.mark.parametrize(("data", "found"), [(b"[1]", "a list"), (b"{", "Expecting"), (b"[" * 100_000, ""), (b"\xff", "utf-8")])
+def test_what_is_no_table(data: bytes, found: str) -> None:
+    with pytest.raises(InputError, match=f"own: JSON: found .*{found}.*, allowed an object"):
+        files.parse_table(data, "own")
+    assert files.parse_table(json.dumps({"a": 1}).encode(), "own") == {"a": 1}
+
+
+# ---- places ----------------------------------------------------------------------------------------------------------
+
+
+def test_the_folder_of_a_run() -> None:
+    for name in ("runs/frog-1", "runs/frog-1/checkpoints/step-000100"):
+        assert files.run_folder_of(name) == Path("runs/frog-1")
+
+
+def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NCA3D_CACHE", "/somewhere")
+    assert files.cache_folder() == Path("/somewhere")
+    monkeypatch.delenv("NCA3D_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/else")
+    assert files.cache_folder() == Path("/else/nca3d")
+
+
+def test_nothing_else_in_the_house_writes_so() -> None:
+    """DESIGN: no second way to write a file."""
+    calls = {"replace", "rename", "renames", "fsync", "mkstemp", "flock"}
+    found = [
+        f"{path.relative_to(ROOT).as_posix()}:{node.lineno}"
+        for path in ROOT.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and node.attr in calls
+        and ((isinstance(node.value, ast.Name) and node.value.id in ("os", "tempfile", "fcntl")) or node.attr == "rename")
+        and path != ROOT / "files.py"
+    ]
+    assert [place for place in found if not place.startswith("reports/run.py")] == []
+
+
+def test_it_loads_nothing_heavy() -> None:
+    code = "import nca3d.files, sys; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'safetensors')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,4 +1,4 @@
-"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME
+"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME [--standard FILE|-] [--note TEXT]
 
 Evaluates it with the presets quick and standard (minutes to hours, by the body's size), so that the card says what
 `nca3d evaluate zoo:NAME` prints.
@@ -6,10 +6,10 @@ Evaluates it with the presets quick and standard (minutes to hours, by the body'
 
 from __future__ import annotations
 
+import argparse
 import json
 import platform
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ HERE = ("out", "init", "device", "threads", "report", "plugins")
 """Fields of a config that speak of the place where it was trained, not of the experiment."""
 
 
-def main(run: str, name: str, standard: str = "", note: str = "") -> None:
+def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
     """Write NAME.safetensors and its card, NAME.json: how to build the rule, how it was trained, what was measured.
 
     Args:
@@ -82,4 +82,9 @@ def _git(*words: str) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", help="the run's folder")
+    parser.add_argument("name", metavar="NAME", help="what the zoo calls the rule")
+    parser.add_argument("--standard", default="", metavar="FILE", help="the report.json of a standard evaluation; - = without")
+    parser.add_argument("--note", default="", metavar="TEXT", help="how the run differs from its config")
+    ship(**vars(parser.parse_args()))

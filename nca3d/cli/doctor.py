@@ -28,6 +28,7 @@ from torch import Tensor
 from nca3d import checkpoint
 from nca3d.errors import InputError, nearest
 from nca3d.executors import compiled
+from nca3d.training.optimizer_state import pack_optimizer
 
 EXTRAS = {
     "viz": ("pyvista", "trimesh", "imageio_ffmpeg"),
@@ -110,7 +111,7 @@ def _groups(step: int) -> dict[str, dict[str, Tensor]]:
         parameter.grad = torch.randn(parameter.shape, generator=generator)
     optimizer.step()
     pool = {"states": torch.randn(16, 16, 8, 8, 8, generator=generator)}
-    tensors, _ = checkpoint.pack_optimizer(optimizer)
+    tensors, _ = pack_optimizer(optimizer)
     return {"rule": layer.state_dict(), "optimizer": tensors, "pool": pool, "rng": {"pool": generator.get_state()}}
 
 

@@ -2,7 +2,7 @@
 
 Start with `fields.py` (what can be said) and `record.py` (`Config`); `regimes.py` says what each regime asks of a config,
 `schema.py` what a field may hold, `shipped.py` reads files. The shipped configs lie here too, one TOML file each. Imports
-`errors`, `registry` and the standard library only: a bad config is refused before anything heavy loads.
+`errors`, `registry`, `files` and the standard library only: a bad config is refused before anything heavy loads.
 """
 
 from __future__ import annotations

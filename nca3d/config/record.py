@@ -14,6 +14,7 @@ from nca3d.config.fields import Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, converted, shown, toml
 from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.files import write_whole
 from nca3d.registry import provided
 
 TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.found() for name, late in provided("table").items()}}
@@ -114,7 +115,7 @@ class Config(Body, Shared):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_toml()` to a file."""
-        Path(path).write_text(self.to_toml(), encoding="utf-8")
+        write_whole(Path(path), self.to_toml().encode())
 
     def require_known(self, name: str, known: Iterable[str], where: str = "config") -> None:
         """Check the names in field `name` (damages, losses, rule) against a registry, once plugins have added theirs.

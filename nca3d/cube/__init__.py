@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from nca3d.cube.questions import Pair, Questions, read_questions
     from nca3d.cube.teacher.cache import embeddings_of
     from nca3d.cube.teacher.embeddings import Embeddings, read_embeddings, write_embeddings
-    from nca3d.cube.teacher.teachers import Teacher, load_saved_teacher, load_teacher
+    from nca3d.cube.teacher.teacher import Teacher
+    from nca3d.cube.teacher.teachers import load_saved_teacher, load_teacher
     from nca3d.cube.teacher.transformer import shape_of
 
 _HOMES = {
@@ -27,7 +28,7 @@ _HOMES = {
     "GMLPRule": "cell",
     "Pair": "questions",
     "Questions": "questions",
-    "Teacher": "teacher.teachers",
+    "Teacher": "teacher.teacher",
     "embeddings_of": "teacher.cache",
     "load_saved_teacher": "teacher.teachers",
     "load_teacher": "teacher.teachers",

@@ -1,30 +1,76 @@
-"""What a cube says to questions, and whether it is right: the quality of a cube, as `quality.py` has that of a body."""
+"""What a cube says to questions, which answers that means, and whether it is right, by one look-up among all answers.
+
+Answers are compared by the cosine of their surface to what was said. Where two are equal, ties count against the cube: it is
+right only if no other answer is as near, so that a constant answer is never right by being the first of equals.
+"""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from nca3d.cube.cell import GMLPRule
-from nca3d.rollout import rollout
+from nca3d.errors import InputError, RunError
+from nca3d.fire import check_seed
+
+if TYPE_CHECKING:
+    from nca3d.cube.cell import GMLPRule
 
 AT_ONCE = 64
 """Questions that are asked at the same time."""
+LONGEST = 10_000
+"""Steps that a cube may think."""
+EQUAL = 1e-6
+"""Cosines are rounded to multiples of this: which answer is nearer must not depend on how a product was summed up."""
+
+# Asking ---------------------------------------------------------------------------------------------------------------
 
 
-class Judged(NamedTuple):
-    """Of each question (N,): whether the right answer is the likest of all, among the five likest, and its cosine."""
+class Reply(NamedTuple):
+    """An answer, and the cosine of its surface to what the cube said, −1 to 1."""
 
-    top1: Tensor
-    top5: Tensor
-    cosine: Tensor
+    answer: str
+    score: float
 
-    def figures(self) -> dict[str, float]:
-        """The means."""
-        return {name: float(values.float().mean()) for name, values in self._asdict().items()}
+
+class Askable(Protocol):
+    """A cube that can be asked: `cube.ask.Cube` thinks by PyTorch, `cube.export.folder.SurfaceCube` by ONNX Runtime."""
+
+    def ask(
+        self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
+    ) -> list[list[Reply]]:
+        """The nearest answers to each question, the nearest first.
+
+        Args:
+            questions: texts, none of them empty.
+            best: how many answers.
+            steps: how long the cube thinks; default the horizon of its training.
+            random_seed: chooses which cells fire.
+
+        Raises:
+            InputError: an empty question, a number out of range.
+        """
+
+    def about(self) -> dict[str, Any]:
+        """What is asked: model (of its weights), size, cells, weights, answers, horizon, teacher, runtime."""
+
+
+def check_questions(questions: Sequence[str], best: int, steps: int | None, random_seed: int) -> None:
+    """Refuse what no cube can be asked.
+
+    Raises:
+        InputError: an empty question, a number out of range.
+    """
+    if not questions or any(not question.strip() for question in questions):
+        raise InputError("ask", "question", "an empty text", "one or more texts with at least one word each")
+    if best < 1:
+        raise InputError("ask", "best", best, "1 or more")
+    if steps is not None and not 1 <= steps <= LONGEST:
+        raise InputError("ask", "steps", steps, f"1 .. {LONGEST}")
+    check_seed(random_seed)
 
 
 @torch.no_grad()
@@ -52,6 +98,8 @@ def say(
     Returns:
         What the back face says, (N, H·W), and the last states, (N, C, D, H, W).
     """
+    from nca3d.rollout import rollout  # here: an exported cube is looked up and judged without rule or executor
+
     training = rule.training
     rule.eval()
     said, ends = [], []
@@ -66,18 +114,60 @@ def say(
     return torch.cat(said), torch.cat(ends)
 
 
+# Looking up -----------------------------------------------------------------------------------------------------------
+
+
+class Judged(NamedTuple):
+    """Of each question (N,): whether the right answer is the nearest of all, among the five nearest, and its cosine."""
+
+    top1: Tensor
+    top5: Tensor
+    cosine: Tensor
+
+    def figures(self) -> dict[str, float]:
+        """The means."""
+        return {name: float(values.float().mean()) for name, values in self._asdict().items()}
+
+
 @torch.no_grad()
 def judge(said: Tensor, goals: Tensor, right: Tensor) -> Judged:
-    """Look up what was said among all answers.
+    """Whether what was said is right: fewer than one, or five, of the other answers are as near as the right one.
 
     Args:
-        said: (N, P).
+        said: (N, P); a row that is not finite is wrong.
         goals: (A, P), the surfaces of all distinct answers.
         right: int64 (N,), which of them is the right one.
     """
-    alike = F.normalize(said.float(), dim=1) @ F.normalize(goals.float(), dim=1).T
-    alike = torch.where(alike.isfinite(), alike, -1.0)  # what is no number is as far from everything as can be
-    cosine = alike.gather(1, right[:, None])
-    # Ties count against the cube: a constant answer is not right by being the first of equals.
-    better = (alike >= cosine).sum(dim=1) - 1
-    return Judged(better < 1, better < 5, cosine[:, 0])
+    cosines, ranks = _looked_up(said, goals)
+    as_near = (ranks >= ranks.gather(1, right[:, None])).sum(dim=1) - 1
+    return Judged(as_near < 1, as_near < 5, cosines.gather(1, right[:, None])[:, 0])
+
+
+@torch.no_grad()
+def top_answers(said: Tensor, goals: Tensor, answers: Sequence[str], best: int) -> list[list[Reply]]:
+    """The answers that are nearest to what was said, the nearest first; equal ones stand in the order of the set.
+
+    Args:
+        said: (N, P).
+        goals: (A, P), the surfaces of the answers.
+        answers: A texts.
+        best: how many of them for each question, at most.
+
+    Raises:
+        RunError: what was said is no number.
+    """
+    if not said.isfinite().all():
+        raise RunError("the cube said what is not a finite number: ask for fewer steps, or train at a lower learning_rate")
+    cosines, ranks = _looked_up(said, goals)
+    places = ranks.argsort(dim=1, descending=True, stable=True)[:, :best]
+    return [
+        [Reply(answers[place], score) for score, place in zip(row, at, strict=True)]
+        for row, at in zip(cosines.gather(1, places).tolist(), places.tolist(), strict=True)
+    ]
+
+
+def _looked_up(said: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+    """Cosines (N, A) of what was said to all answers, and the same in whole steps of EQUAL: equal ones are ties."""
+    cosines = F.normalize(said.float(), dim=1) @ F.normalize(goals.float(), dim=1).T
+    cosines = torch.where(cosines.isfinite(), cosines, -1.0)  # what is no number is as far from everything as can be
+    return cosines, (cosines / EQUAL).round()

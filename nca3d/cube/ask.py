@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,14 +14,14 @@ import torch
 from torch import Tensor
 
 from nca3d.config import Config
-from nca3d.cube.answers import say
+from nca3d.cube.answers import Askable, Reply, check_questions, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.folder import SurfaceCube
 from nca3d.cube.export.record import is_surface_folder
-from nca3d.cube.replies import Askable, Reply, check_questions, likest, name_of
 from nca3d.cube.saved import saved_teacher
-from nca3d.cube.teacher.teachers import Teacher
+from nca3d.cube.teacher.teacher import Teacher
 from nca3d.errors import InputError
+from nca3d.files import run_folder_of
 from nca3d.load import load
 
 __all__ = ["Askable", "Cube", "Reply"]
@@ -58,8 +59,7 @@ class Cube:
         Raises:
             InputError: as `load`.
         """
-        folder = Path(run)
-        folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+        folder = run_folder_of(run)
         config = Config.load(folder / "config.toml") if (folder / "config.toml").is_file() else Config()
         if config.plugins:  # the rule may be one of theirs
             from nca3d.training.loop import load_plugins
@@ -75,7 +75,7 @@ class Cube:
     def ask(
         self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
     ) -> list[list[Reply]]:
-        """The likest answers to each question, the likest first.
+        """The nearest answers to each question, the nearest first.
 
         Args:
             questions: texts, none of them empty.
@@ -90,15 +90,19 @@ class Cube:
         thinking = self.rule.card["horizon"] if steps is None else steps
         alike = torch.zeros(len(questions), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
         said, _ = say(self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed, sample_ids=alike)
-        return likest(said, self.goals, self.answers, best)
+        return top_answers(said, self.goals, self.answers, best)
 
     @cached_property
     def model(self) -> str:
-        """The name of its weights."""
-        return name_of(self.rule.state_dict())
+        """The name of its weights, by their content: 16 hexadecimal digits."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.rule.state_dict().items()):
+            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().data)
+        return digest.hexdigest()[:16]
 
     def about(self) -> dict[str, Any]:
-        """See `nca3d.cube.replies.Askable`."""
+        """See `nca3d.cube.answers.Askable`."""
         rule = self.rule
         return {
             "model": self.model,

@@ -12,15 +12,14 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from nca3d.cube.answers import Judged, judge, say
+from nca3d.cube.answers import Judged, judge, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
 from nca3d.cube.hurt import Lesion, hurt, lesions
-from nca3d.cube.lesson import Lesson
+from nca3d.cube.lesson import Lesson, Taught, evenly
 from nca3d.cube.losses.dialogue import dialogue
 from nca3d.cube.ridge import Ridge, fit_ridge
 from nca3d.cube.specialisation import specialisation
-from nca3d.cube.taught import Taught, evenly
 from nca3d.errors import InputError, nearest
 from nca3d.fire import evaluation_seed
 from nca3d.reports.report import Report, mean, wilson
@@ -187,12 +186,12 @@ class _Findings:
             self.series["retrieval"].append(row)
 
     def _examples(self, pairs: Tensor, said: Tensor) -> None:
-        alike = torch.nn.functional.normalize(said, dim=1) @ torch.nn.functional.normalize(self.goals, dim=1).T
-        for place in np.linspace(0, len(pairs) - 1, min(EXAMPLES, len(pairs))).astype(int):
+        places = np.linspace(0, len(pairs) - 1, min(EXAMPLES, len(pairs))).astype(int)
+        shown = torch.where(said.isfinite().all(dim=1, keepdim=True), said, 0)[places]  # what is no number says nothing
+        for place, replies in zip(places, top_answers(shown, self.goals, self.taught.questions.answers, 3), strict=True):
             pair = self.taught.questions.pairs[int(pairs[place])]
-            scores, best = alike[place].topk(min(3, len(self.goals)))
-            replies = [[self.taught.questions.answers[i], s] for i, s in zip(best.tolist(), scores.tolist(), strict=True)]
-            self.series["examples"].append({"question": pair.question, "right": pair.answer, "said": replies})
+            told = [list(reply) for reply in replies]
+            self.series["examples"].append({"question": pair.question, "right": pair.answer, "said": told})
 
     def _specialisation(self, pairs: Tensor, states: Tensor) -> None:
         kinds = [self.taught.questions.pairs[int(pair)].kind or "question" for pair in pairs]

@@ -1,11 +1,10 @@
 """Questions with their answers: JSONL, one object `{"question", "answer", "split"}` a line, optionally with a `kind`.
 
-Imports the standard library and `nca3d.errors` only.
+Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.files import sha256
 
 FOLDER = Path(__file__).parent / "sets"
 LONGEST = 4096
@@ -68,7 +68,7 @@ class Questions:
     def digest(self) -> str:
         """sha256 of the content, whatever file it stood in."""
         rows = [[pair.question, pair.answer, pair.split, pair.kind] for pair in self.pairs]
-        return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
+        return sha256(json.dumps(rows).encode())
 
 
 def shipped() -> list[str]:
@@ -162,7 +162,7 @@ def _wrong(row: dict[str, Any], key: str, where: str) -> list[InputError]:
     value = row.get(key)
     if key in ("question", "answer"):
         allowed = f"a text of 1 to {LONGEST:,} characters"
-        fits = isinstance(value, str) and bool(value.strip()) and len(value) <= LONGEST and _encodable(value)
+        fits = isinstance(value, str) and bool(value.strip()) and len(value) <= LONGEST and encodable(value)
     elif key == "split":
         allowed = "train, validation, test, compose, or another word of a-z, 0-9 and _"
         fits = isinstance(value, str) and bool(_SPLIT.fullmatch(value))
@@ -176,8 +176,8 @@ def _wrong(row: dict[str, Any], key: str, where: str) -> list[InputError]:
     return [InputError(where, key, found, allowed)]
 
 
-def _encodable(text: str) -> bool:
-    """Half of a surrogate pair, which JSON can write, is no character: tokenizers and digests fail on it."""
+def encodable(text: str) -> bool:
+    """Whether UTF-8 can hold it: half of a surrogate pair, which JSON can write, makes tokenizers and digests fail."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

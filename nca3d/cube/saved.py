@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from nca3d.config import Config
 from nca3d.cube.fields import CubeFields
+from nca3d.cube.lesson import Taught
 from nca3d.cube.questions import read_questions
-from nca3d.cube.taught import Taught
-from nca3d.cube.teacher.cache import cache_folder
-from nca3d.cube.teacher.teachers import Teacher, load_saved_teacher
+from nca3d.cube.teacher.cache import embeddings_folder
+from nca3d.cube.teacher.teacher import Teacher
+from nca3d.cube.teacher.teachers import load_saved_teacher
 from nca3d.errors import InputError
+from nca3d.files import run_folder_of, write_whole
 
 TEACHER, ANSWERS = "teacher", "answers.json"
 
 
-def keep_teacher(folder: Path, taught: Taught) -> None:
-    """Write both into a run folder; once there, they stay."""
+def keep_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None:
+    """Write both into a folder; once there, they stay."""
     if not (folder / ANSWERS).exists():
-        taught.teacher.save(folder / TEACHER)
-        temporary = folder / f".{ANSWERS}.tmp-{os.getpid()}"
-        temporary.write_text(json.dumps(list(taught.questions.answers), indent=0, ensure_ascii=False) + "\n", encoding="utf-8")
-        temporary.replace(folder / ANSWERS)
+        teacher.save(folder / TEACHER)
+        write_whole(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
 
 
 def saved_teacher(folder: Path) -> tuple[Teacher, list[str]]:
-    """The teacher and the answers of a run folder.
+    """The teacher and the answers of a folder.
 
     Raises:
         InputError: not there, or not what was written.
@@ -50,10 +50,9 @@ def taught_of_run(name: str | Path) -> Taught:
     Raises:
         InputError: no run of a cube, or its questions are gone.
     """
-    folder = Path(name)
-    folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
+    folder = run_folder_of(name)
     config = Config.load(folder / "config.toml")
     if config.kind.table != "cube":
         raise InputError(folder / "config.toml", "regime", repr(config.regime), "answering: the config of a run of a cube")
     questions = read_questions(CubeFields.of(config).questions)
-    return Taught.by(saved_teacher(folder)[0], questions, cache_folder(), progress=True)
+    return Taught.by(saved_teacher(folder)[0], questions, embeddings_folder(), progress=True)

@@ -10,5 +10,9 @@ PROVIDES = {
     "executor": {"event-approx": "nca3d.cube.executor.approx:APPROX"},
     "loss": {name: f"nca3d.cube.losses:{name}" for name in ("surface", "internal", "dialogue", "reconstruction")},
     "default losses": {"signal": "nca3d.cube.losses:DEFAULT_TERMS"},
+    "adapter": {
+        name: f"nca3d.cube.adapters.{name}:{name.capitalize()}Adapter"
+        for name in ("linear", "hierarchical", "autoencoder", "attention")
+    },
     "picture": {"signal": "nca3d.cube.picture:activity"},
 }

@@ -15,6 +15,8 @@ import tempfile
 import warnings
 from pathlib import Path
 
+from nca3d.files import cache_folder, write_whole
+
 FOLDER = Path(__file__).with_name("native")
 CUBE = FOLDER.parents[1] / "cube" / "native"
 SOURCES = (
@@ -56,7 +58,7 @@ def build(real: str, narrow: bool = False) -> Path | None:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Built beside and renamed: processes that start together must not load each other's half-written file.
+        # Built beside and put there whole: processes that start together must not load each other's half-written file.
         with tempfile.TemporaryDirectory(dir=folder) as beside:
             made = Path(beside) / "rows.so"
             kind = [f"-DREAL={real}", *["-DFLOATS"] * (real == "float"), *["-DSMALL_VECTORS"] * narrow]
@@ -65,7 +67,7 @@ def build(real: str, narrow: bool = False) -> Path | None:
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
                 return None
-            os.replace(made, path)
+            write_whole(path, made.read_bytes())
     except OSError as error:
         _warn(f"{folder} can't be written: {error}")
         return None
@@ -76,15 +78,6 @@ def compiler_found() -> str | None:
     """The C compiler's path."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return next((found for name in names if name and (found := shutil.which(name))), None)
-
-
-def cache_folder() -> Path:
-    """Where libraries are kept: $NCA3D_CACHE, else nca3d in the user's cache folder."""
-    chosen = os.environ.get("NCA3D_CACHE")
-    if chosen:
-        return Path(chosen)
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "nca3d"
 
 
 def _digest(compiler: str) -> str:

@@ -1,7 +1,4 @@
-"""The folder of one run: chosen, locked, and its `config.toml` and `metrics.jsonl` kept whole.
-
-`run.lock` is held by flock, so that the kernel frees it when the process dies; its text says who holds it.
-"""
+"""The folder of one run: chosen, locked (`run.lock`), and its `config.toml` and `metrics.jsonl` kept whole."""
 
 from __future__ import annotations
 
@@ -10,14 +7,13 @@ import itertools
 import json
 import os
 import re
-import socket
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
+from nca3d.files import locked, refuse_held, write_whole
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 
@@ -31,7 +27,7 @@ class RunFolder:
 
     def write_config(self) -> None:
         """Write `config.toml`, whole or not at all."""
-        _replace(self.path / CONFIG, self.config.to_toml())
+        _write(self.path / CONFIG, self.config.to_toml())
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Add one line to `metrics.jsonl`; it is there as soon as this returns.
@@ -51,7 +47,7 @@ class RunFolder:
         """Make a resumed run the same run: drop the lines after `iteration`, and put this run's config in place."""
         self.close()
         kept = [json.dumps(record) + "\n" for record in self.metrics() if record.get("iteration", 0) <= iteration]
-        _replace(self.path / METRICS, "".join(kept))
+        _write(self.path / METRICS, "".join(kept))
         self.write_config()
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -97,7 +93,7 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
     """
     path, made = (_resumed(Path(resume)), []) if resume is not None else _new(config)
     try:
-        with _locked(path):
+        with locked(path / LOCK):
             folder = RunFolder(path, config)
             try:
                 if resume is None:
@@ -174,7 +170,7 @@ def _refuse_unusable(path: Path) -> None:
         if path.is_dir():
             found = [entry.name for entry in sorted(path.iterdir()) if entry.name != LOCK]
             if found:
-                _refuse_held(path)  # names the run that is at work there, rather than its files
+                refuse_held(path / LOCK)  # names the run that is at work there, rather than its files
                 raise InputError(path, "out", f"a folder with {found[0]} in it", f"a new or empty folder, or --resume {path}")
         nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
     except OSError as error:
@@ -185,72 +181,8 @@ def _refuse_unusable(path: Path) -> None:
         raise InputError(path, "out", f"{nearest}, which can't be written to", "a folder under a writable one")
 
 
-def _refuse_held(path: Path) -> None:
-    import fcntl  # POSIX only; importing nca3d must work elsewhere
-
+def _write(path: Path, text: str) -> None:
     try:
-        with (path / LOCK).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _held(path) from None
-    except OSError:
-        return
-
-
-def _held(path: Path) -> InputError:
-    try:
-        holder = (path / LOCK).read_text(errors="replace").strip()
-    except OSError:
-        holder = ""
-    return InputError(path, LOCK, f"held by {holder or 'another run'}", "a run folder that no other run is using")
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = _acquire(path)
-    try:
-        who = f"pid {os.getpid()} on {socket.gethostname()} since {time.strftime('%Y-%m-%d %H:%M:%S')}"
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, who.encode())
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            (path / LOCK).unlink()
-        os.close(descriptor)
-
-
-def _acquire(path: Path) -> int:
-    import fcntl
-
-    while True:
-        try:
-            descriptor = os.open(path / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BaseException:
-                os.close(descriptor)
-                raise
-        except BlockingIOError:
-            raise _held(path) from None
-        except OSError as error:
-            raise InputError(path, LOCK, error.strerror or error, "a folder that can be locked") from None
-        # the former holder may have removed the file between our open and our lock: then the lock is on nothing
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), (path / LOCK).stat()):
-                return descriptor
-        os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file beside, sync it, and rename it into place."""
-    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        write_whole(path, text.encode())
     except OSError as error:
         raise RunError(f"{path}: not written: {error.strerror or error}; what was there is untouched") from error
-    finally:
-        temporary.unlink(missing_ok=True)

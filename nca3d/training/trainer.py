@@ -22,6 +22,7 @@ from nca3d.training.balance import Balance
 from nca3d.training.build import checked_shapes, choose_device, name_of, taken
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import PACE, build_optimizer, learning_rate
+from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
 
@@ -100,7 +101,7 @@ class Trainer:
 
     def save(self, folder: Path) -> Path:
         """Write a checkpoint folder; see `checkpoint.save` for what it survives."""
-        optimizer_tensors, optimizer_scalars = checkpoint.pack_optimizer(self.optimizer)
+        optimizer_tensors, optimizer_scalars = pack_optimizer(self.optimizer)
         groups = {
             "rule": self.average or self.rule.state_dict(),
             "optimizer": optimizer_tensors,
@@ -151,7 +152,7 @@ class Trainer:
         self.balance.load_state_dict(balance)
         for name, tensor in self.average.items():
             tensor.copy_(average[name])
-        checkpoint.unpack_optimizer(self.optimizer, saved.groups["optimizer"], saved.scalars["optimizer"])
+        unpack_optimizer(self.optimizer, saved.groups["optimizer"], saved.scalars["optimizer"])
         try:
             self.pool.load_state_dict(saved.groups["pool"])
         except ValueError as error:

@@ -1,4 +1,4 @@
-"""`nca3d answer`: questions to a trained cube, and the likest answers with their scores."""
+"""`nca3d answer`: questions to a trained cube, and the nearest answers with their scores."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 from nca3d.cli.flags import config_in
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
+from nca3d.cube.questions import encodable
 from nca3d.errors import InputError, InputErrors
+from nca3d.files import write_whole
 
 if TYPE_CHECKING:
-    from nca3d.cube.replies import Askable, Reply
+    from nca3d.cube.answers import Askable, Reply
 
 RUN = "a run folder of regime answering, one of its checkpoints, or a folder of nca3d export --surface"
 LOWEST = {"best": 1, "steps": 1, "random_seed": 0}
@@ -52,8 +54,6 @@ def run(args: argparse.Namespace) -> None:
         if args.json == "-":
             print(text, end="")
             return
-        from nca3d.files import write_whole
-
         write_whole(Path(args.json), text.encode())
     print("\n\n".join(_told(question, row) for question, row in zip(questions, replies, strict=True)))
 
@@ -107,7 +107,7 @@ def _checked(args: argparse.Namespace) -> list[str]:
     if not questions:
         raise InputError("nca3d answer", "stdin", "nothing", "a question on each line")
     for question in questions:
-        if any("\ud800" <= character <= "\udfff" for character in question):  # bytes that are no UTF-8 arrive as these
+        if not encodable(question):  # bytes that are no UTF-8 arrive as halves of surrogate pairs
             raise InputError("nca3d answer", "QUESTION", ascii(question), "a text in UTF-8")
     return questions
 

@@ -11,17 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nca3d.cube.answers import AT_ONCE, Reply, check_questions, top_answers
 from nca3d.cube.export.record import GOALS, GRAPH, RECORD, read_record, verify
-from nca3d.cube.replies import Reply, check_questions, likest
 from nca3d.cube.saved import saved_teacher
-from nca3d.cube.teacher.teachers import Teacher
+from nca3d.cube.teacher.teacher import Teacher
+from nca3d.cube.teacher.tensors import check_vectors, unpack
 from nca3d.errors import InputError
-from nca3d.files import check_vectors, read_file, unpack
+from nca3d.files import read_file
 from nca3d.fire import fire_mask
 from nca3d.lattice import as_size
-
-AT_ONCE = 64
-"""Questions that are asked at the same time, as in `nca3d.cube.answers`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,10 +61,10 @@ class SurfaceCube:
     def ask(
         self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
     ) -> list[list[Reply]]:
-        """See `nca3d.cube.replies.Askable`."""
+        """See `nca3d.cube.answers.Askable`."""
         check_questions(questions, best, steps, random_seed)
         said = self.say(self.teacher.embed(list(questions)), steps, random_seed)
-        return likest(said, self.goals, self.answers, best)
+        return top_answers(said, self.goals, self.answers, best)
 
     def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
         """What the back face says, (N, H·W), to questions (N, E); all have sample id 0: one question, one answer."""
@@ -79,7 +77,7 @@ class SurfaceCube:
         return torch.cat(said)
 
     def about(self) -> dict[str, Any]:
-        """See `nca3d.cube.replies.Askable`."""
+        """See `nca3d.cube.answers.Askable`."""
         told = {key: self.record[key] for key in ("size", "cells", "weights", "horizon", "teacher")}
         return {"model": self.record["id"], **told, "answers": len(self.answers), "runtime": "ONNX Runtime"}
 

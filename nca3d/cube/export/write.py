@@ -1,25 +1,19 @@
-"""Write the folder that a cube can be asked by without its training (`surface_files` says what is in it)."""
+"""Write the folder that a cube can be asked by without its training (`record.py` says what is in it)."""
 
 from __future__ import annotations
 
-import glob
-import json
 import os
 import platform
-import re
-import shutil
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nca3d
-from nca3d.cube.export.record import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, read_record, sealed
+from nca3d.cube.export.record import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, read_record
 from nca3d.errors import InputError, RunError
-from nca3d.left_behind import is_running
+from nca3d.files import sealed, whole_folder
 
 if TYPE_CHECKING:
     from nca3d.cube.ask import Cube
@@ -83,28 +77,29 @@ def write_surface(cube: Cube, folder: Path) -> Written:
     """
     check_surface(folder)
     start = time.perf_counter()
-    with _beside(folder) as temporary:
-        _write_parts(cube, temporary)
-        files = listed(temporary)
-        _write(temporary / RECORD, sealed({**_record(cube), "files": files}))
-        furthest = _compare(cube, temporary)
-        if not furthest <= FURTHEST:
-            found = f"ONNX Runtime is {furthest:.1e} of max|·| from PyTorch, allowed {FURTHEST:.0e}"
-            raise RunError(f"{folder}: not kept: {found}")
-        size = sum(path.stat().st_size for path in temporary.rglob("*") if path.is_file())
+    try:
+        with whole_folder(folder) as beside:
+            _write_parts(cube, beside)
+            (beside / RECORD).write_bytes(sealed({**_record(cube), "files": listed(beside)}))
+            furthest = _compare(cube, beside)
+            if not furthest <= FURTHEST:
+                found = f"ONNX Runtime is {furthest:.1e} of max|·| from PyTorch, allowed {FURTHEST:.0e}"
+                raise RunError(f"{folder}: not kept: {found}")
+            size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
+    except OSError as error:
+        raise RunError(f"{folder}: not written: {error.strerror or error}; nothing was left behind") from error
     return Written(folder, size, time.perf_counter() - start, furthest)
 
 
 def _write_parts(cube: Cube, folder: Path) -> None:
     from nca3d.cube.export.graph import cube_graph
-    from nca3d.cube.saved import ANSWERS, TEACHER
-    from nca3d.files import pack
+    from nca3d.cube.saved import keep_teacher
+    from nca3d.cube.teacher.tensors import pack
 
-    _write(folder / WEIGHTS, pack({name: tensor.detach() for name, tensor in cube.rule.state_dict().items()}, {}))
-    _write(folder / GRAPH, cube_graph(cube.rule, folder / WEIGHTS, cube.teacher.width))
-    cube.teacher.save(folder / TEACHER)
-    _write(folder / ANSWERS, (json.dumps(cube.answers, indent=0, ensure_ascii=False) + "\n").encode())
-    _write(folder / GOALS, pack({"goals": cube.goals}, {}))
+    (folder / WEIGHTS).write_bytes(pack({name: tensor.detach() for name, tensor in cube.rule.state_dict().items()}, {}))
+    (folder / GRAPH).write_bytes(cube_graph(cube.rule, folder / WEIGHTS, cube.teacher.width))
+    (folder / GOALS).write_bytes(pack({"goals": cube.goals}, {}))
+    keep_teacher(folder, cube.teacher, cube.answers)
 
 
 def _record(cube: Cube) -> dict[str, Any]:
@@ -145,60 +140,3 @@ def _compare(cube: Cube, folder: Path) -> float:
     wanted, _ = say(cube.rule, asked, cube.rule.card["horizon"], sample_ids=alike)
     said = SurfaceCube.load(folder).say(asked)
     return float((said - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
-
-
-@contextmanager
-def _beside(folder: Path) -> Iterator[Path]:
-    """A folder to write in, that becomes `folder` in the end, or vanishes."""
-    _tidy(folder)
-    temporary = folder.with_name(f".{folder.name}.tmp-{os.getpid()}")
-    aside = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    try:
-        shutil.rmtree(temporary, ignore_errors=True)
-        temporary.mkdir()
-        yield temporary
-        for path in (*temporary.rglob("*/"), temporary):
-            _sync(path)
-        if folder.is_dir():
-            folder.rename(aside)
-        try:
-            temporary.rename(folder)
-        except BaseException:
-            if aside.exists() and not folder.exists():
-                aside.rename(folder)
-            raise
-        _sync(folder.parent)
-    except OSError as error:
-        raise RunError(f"{folder}: not written: {error.strerror or error}; nothing was left behind") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
-
-
-def _tidy(folder: Path) -> None:
-    """Puts back, or removes, what killed exports have left beside `folder`."""
-    with suppress(OSError):
-        for path in folder.parent.glob(f".{glob.escape(folder.name)}.*-*"):
-            name = re.fullmatch(r"\.(tmp|old)-(\d+)", path.name.removeprefix(f".{folder.name}"))
-            if name is None or is_running(int(name[2])):
-                continue
-            if name[1] == "old" and not folder.exists():
-                path.rename(folder)
-            else:
-                shutil.rmtree(path, ignore_errors=True)
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    if folder.is_dir():
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -16,7 +16,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
-from nca3d.cube.replies import Askable, Reply
+from nca3d.cube.answers import Askable, Reply
 from nca3d.cube.serve.limits import Buckets, Limits, TooLarge, read_body
 from nca3d.errors import InputError
 
@@ -46,7 +46,7 @@ class Answer(BaseModel):
 
 
 class Answers(BaseModel):
-    """For each question the likest answers, the likest first."""
+    """For each question the nearest answers, the nearest first."""
 
     answers: list[list[Answer]]
 

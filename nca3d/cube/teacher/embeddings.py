@@ -8,8 +8,9 @@ from typing import NamedTuple
 from torch import Tensor
 
 from nca3d.cube.questions import Questions
+from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
-from nca3d.files import check_vectors, pack, read_file, unpack, write_whole
+from nca3d.files import read_file, write_whole
 
 KIND = "embeddings"
 """What the file's metadata call it."""

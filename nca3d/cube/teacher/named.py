@@ -1,18 +1,18 @@
 """Which teacher a name means, and whether it can be had: checked without torch, which takes seconds to load.
 
-Imports the standard library and `nca3d.errors` only; safetensors inside a function.
+Imports the standard library, `nca3d.errors` and `nca3d.files` only; safetensors inside a function.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, nearest
+from nca3d.files import parse_table, read_file
 
 NAMES = ("tfidf", "minilm")
 POOLS = ("mean", "last")
@@ -76,16 +76,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The model's config.json.
 
     Raises:
-        InputError: no JSON object.
+        InputError: none, or no JSON object.
     """
-    file = folder / "config.json"
-    try:
-        table = json.loads(file.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(file, "JSON", str(error) or type(error).__name__, "an object") from None
-    if not isinstance(table, dict):
-        raise InputError(file, "JSON", f"a {type(table).__name__}", "an object")
-    return table
+    return parse_table(read_file(folder / "config.json"), folder / "config.json")
 
 
 def resolve_layer(layer: int, layers: int | None, folder: Path) -> int:

@@ -1,44 +1,15 @@
-"""What a teacher is: texts to vectors. How one is had by its name, kept in a folder and had again."""
+"""A teacher by its name, and the one that was saved in a folder. What each needs loads when it is asked for."""
 
 from __future__ import annotations
 
-import json
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from nca3d.cube.teacher.named import find_teacher
+from nca3d.cube.teacher.teacher import CARD, FORMAT, Teacher
 from nca3d.errors import InputError
-from nca3d.files import parse_table, read_file, write_whole
-
-FORMAT = 1
-CARD = "teacher.json"
-
-
-class Teacher(ABC):
-    """Texts to vectors, each text by itself.
-
-    `id` names the content, not the place: name, digest of weights and config, layer, pool. `width` is E.
-    """
-
-    id: str
-    width: int
-
-    @abstractmethod
-    def embed(self, texts: Sequence[str], progress: bool = False) -> Tensor:
-        """Texts (n) -> float32 (n, E), finite, on the processor; batching changes rounding only."""
-
-    @abstractmethod
-    def save(self, folder: str | Path) -> None:
-        """Write what `load_saved_teacher` needs; the weights of a language model stay where they are."""
-
-    @staticmethod
-    def load(folder: str | Path) -> Teacher:
-        """See `load_saved_teacher`."""
-        return load_saved_teacher(folder)
+from nca3d.files import parse_table, read_file
 
 
 def load_teacher(name: str, *, layer: int = -1, pool: str = "mean", fit_on: Sequence[str] = (), width: int = 225) -> Teacher:
@@ -87,11 +58,6 @@ def load_saved_teacher(folder: str | Path) -> Teacher:
     if card["kind"] != "transformer":
         raise InputError(place / CARD, "kind", repr(card["kind"]), "tfidf, transformer")
     return _language_model(place, card)
-
-
-def write_card(folder: str | Path, card: dict[str, Any]) -> None:
-    """Write a teacher's card, last: a folder without one holds no teacher."""
-    write_whole(Path(folder) / CARD, json.dumps({"format": FORMAT, **card}, indent=1, ensure_ascii=False).encode())
 
 
 def _language_model(place: Path, card: dict[str, Any]) -> Teacher:

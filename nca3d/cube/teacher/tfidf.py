@@ -18,9 +18,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from nca3d.cube.teacher.named import WIDEST
-from nca3d.cube.teacher.teachers import CARD, Teacher, write_card
+from nca3d.cube.teacher.teacher import CARD, Teacher, write_card
+from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
-from nca3d.files import check_vectors, pack, read_file, sha256, unpack, write_whole
+from nca3d.files import read_file, sha256, write_whole
 
 WORD = re.compile(r"[\w-]+")
 """north-east is one word."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from nca3d.cube.teacher.named import check_folder, check_weights, digest_of, read_config, resolve_layer
-from nca3d.cube.teacher.teachers import Teacher, write_card
+from nca3d.cube.teacher.teacher import Teacher, write_card
 from nca3d.errors import InputError
 
 BATCH = 16

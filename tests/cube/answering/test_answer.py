@@ -1,4 +1,4 @@
-"""`nca3d answer`: the likest answers, plainly; what is wrong, in one line."""
+"""`nca3d answer`: the nearest answers, plainly; what is wrong, in one line."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 import nca3d
 from nca3d import cli
 from nca3d.cube.ask import Cube
-from nca3d.cube.replies import likest
-from nca3d.errors import RunError
 
 QUESTION = "what is left of the tree"
 
@@ -129,17 +126,6 @@ def test_a_run_without_its_teacher(run: Path, tmp_path: Path, capsys: pytest.Cap
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("answers.json", "surface"))
     assert cli.main(["answer", str(tmp_path / "run"), "q"]) == 2
     assert "answers.json: answers: found" in capsys.readouterr().err
-
-
-def test_equals_stand_in_the_order_of_the_set() -> None:
-    said, goals = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0], [1.0, 1.0], [2.0, 2.0], [1.0, 1.0 + 1e-7]])
-    for best in (1, 2, 3, 4, 9):
-        assert [reply.answer for reply in likest(said, goals, "abcd", best)[0]] == list("bcda")[:best]
-
-
-def test_what_is_no_number_is_no_answer() -> None:
-    with pytest.raises(RunError, match="not a finite number"):
-        likest(torch.tensor([[1.0, torch.nan]]), torch.eye(2), "ab", 1)
 
 
 def test_the_door() -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 import pytest
 
+from nca3d.cube.answers import Reply
 from nca3d.cube.ask import Cube
-from nca3d.cube.replies import Reply
 from nca3d.cube.serve.limits import Limits
 
 pytest.importorskip("fastapi")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,8 +19,9 @@ from nca3d.cube.answers import say
 from nca3d.cube.ask import Cube
 from nca3d.cube.export import write as surface_export
 from nca3d.cube.export.folder import SurfaceCube
-from nca3d.cube.export.record import read_record, sealed, verify
+from nca3d.cube.export.record import read_record, verify
 from nca3d.errors import InputError
+from nca3d.files import sealed, sweep
 
 QUESTIONS = ["what is left of the tree", "what is back of the stone", "left or right", "nothing that was ever heard of"]
 
@@ -149,7 +151,7 @@ def test_what_killed_exports_left_is_put_back_or_removed(run: Path, exported: Pa
     (tmp_path / f".{folder.name}.tmp-{gone.pid}").mkdir()
     busy = tmp_path / f".{folder.name}.tmp-{os.getppid()}"
     busy.mkdir()
-    surface_export._tidy(folder)
+    sweep(tmp_path, re.escape(folder.name))
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([busy.name, folder.name])
     verify(folder, read_record(folder))
 

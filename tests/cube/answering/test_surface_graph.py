@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from nca3d.cube.cell import GMLPRule
-from nca3d.files import pack
+from nca3d.cube.teacher.tensors import pack
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nca3d.cube import Embeddings, Pair, Questions, Teacher, embeddings_of, read_embeddings, write_embeddings
-from nca3d.cube.teacher.cache import cache_folder, count_embeddings_of
+from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
+from nca3d.cube.teacher.tensors import pack, unpack
 from nca3d.errors import InputError
-from nca3d.files import pack, sha256, unpack, write_whole
+from nca3d.files import sha256
 
 
 class Letters(Teacher):
@@ -145,21 +145,12 @@ def test_a_folder_that_can_not_be_written_is_no_reason_to_fail(tmp_path, capsys)
     assert "not kept" in capsys.readouterr().err
 
 
-def test_files_are_whole_or_not_there(tmp_path, monkeypatch):
-    file = tmp_path / "x"
-    write_whole(file, b"old")
-    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
-    with pytest.raises(OSError, match="space"):
-        write_whole(file, b"new")
-    assert file.read_bytes() == b"old" and list(tmp_path.iterdir()) == [file]
-
-
 def test_the_default_folder_follows_the_environment(monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere/embeddings")
+    assert embeddings_folder() == Path("/somewhere/embeddings")
     monkeypatch.delenv("NCA3D_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/else")
-    assert cache_folder() == Path("/else/nca3d/embeddings")
+    assert embeddings_folder() == Path("/else/nca3d/embeddings")
 
 
 # ---- the file of nca3d embed -----------------------------------------------------------------------------------------

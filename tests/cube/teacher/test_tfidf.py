@@ -95,7 +95,6 @@ def test_saved_and_loaded_without_scikit_learn(teacher, tmp_path):
     teacher.save(tmp_path / "kept")
     again = load_saved_teacher(tmp_path / "kept")
     assert again.id == teacher.id and torch.equal(again.embed(TEXTS), teacher.embed(TEXTS))
-    assert Teacher.load(tmp_path / "kept").id == teacher.id
     code = (
         "import sys; from nca3d.cube import load_saved_teacher; "
         f"load_saved_teacher({str(tmp_path / 'kept')!r}).embed(['north']); sys.exit('sklearn' in sys.modules)"
