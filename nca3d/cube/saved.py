@@ -13,6 +13,7 @@ from nca3d.cube.taught import Taught
 from nca3d.cube.teacher.cache import cache_folder
 from nca3d.cube.teacher.teachers import Teacher, load_saved_teacher
 from nca3d.errors import InputError
+from nca3d.load import CONFIG, run_folder
 
 TEACHER, ANSWERS = "teacher", "answers.json"
 
@@ -50,10 +51,9 @@ def taught_of_run(name: str | Path) -> Taught:
     Raises:
         InputError: no run of a cube, or its questions are gone.
     """
-    folder = Path(name)
-    folder = folder.parent.parent if folder.parent.name == "checkpoints" else folder
-    config = Config.load(folder / "config.toml")
+    folder = run_folder(name)
+    config = Config.load(folder / CONFIG)
     if config.kind.table != "cube":
-        raise InputError(folder / "config.toml", "regime", repr(config.regime), "answering: the config of a run of a cube")
+        raise InputError(folder / CONFIG, "regime", repr(config.regime), "answering: the config of a run of a cube")
     questions = read_questions(CubeFields.of(config).questions)
     return Taught.by(saved_teacher(folder)[0], questions, cache_folder(), progress=True)
