@@ -22,7 +22,6 @@ import torch
 
 import nca3d
 import visualize
-from nca3d.chosen import body_of
 from nca3d.evaluation.story import Cut, tell
 from nca3d.live.page import live_page
 from nca3d.rules import ConvRule
@@ -53,7 +52,7 @@ def life(name: str) -> tuple[np.ndarray, list[int]]:
     """48 frames of a zoo rule that grows and is cut in half at its horizon."""
     rule = nca3d.load(f"zoo:{name}")
     horizon = rule.card["horizon"]
-    story = tell(rule, body_of(rule), 46 * 2, [Cut(horizon, "half_space", 0.5)], every=2)
+    story = tell(rule, rule.target(), 46 * 2, [Cut(horizon, "half_space", 0.5)], every=2)
     return story.frames[:FRAMES], story.steps[:FRAMES]
 
 

@@ -3,31 +3,84 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
 
 
-class InputError(ValueError):
-    """Input that cannot be used: one line that says file, field, value found and values allowed.
+class ArgumentError(ValueError):
+    """A value that can't be used, in one line: `field: found …, allowed …`, as functions say it that know no file or flag.
 
     Args:
-        where: the file, flag or object the value came from.
         field: the name of the thing that is wrong.
-        found: the value found (shown by `repr`, or as it is if a string that already reads well).
+        found: the value found (shown by `str`: give its `repr` where text would not read well).
         allowed: the values allowed, or what to do next.
+        where: the file, flag or object the value came from; "" = unknown.
     """
 
-    def __init__(self, where: object, field: str, found: object, allowed: str) -> None:
-        shown = " ".join(str(found).split())
+    def __init__(self, field: str, found: object, allowed: str, where: object = "") -> None:
+        self.where, self.field, self.found, self.allowed = where, field, found, allowed
+
+    def __str__(self) -> str:
+        shown, place = " ".join(str(self.found).split()), f"{self.where}: " if str(self.where) else ""
         shown = shown if len(shown) <= 200 else shown[:197] + "..."
-        super().__init__(f"{where}: {field}: found {shown}, allowed {allowed}")
+        return f"{place}{self.field}: found {shown}, allowed {self.allowed}"
+
+
+class InputError(ArgumentError):
+    """Input that cannot be used: the line begins with the file, flag or object that it came from."""
+
+    def __init__(self, where: object, field: str, found: object, allowed: str) -> None:
+        super().__init__(field, found, allowed, where)
+
+    @property
+    def errors(self) -> list[InputError]:
+        """All that is wrong, one error for each line."""
+        return [self]
 
 
 class InputErrors(InputError):
-    """Several input errors, shown together, one line each."""
+    """Several input errors, shown together, one line each; its own fields are those of the first."""
 
     def __init__(self, errors: Iterable[InputError]) -> None:
-        self.errors = list(errors)
-        ValueError.__init__(self, "\n".join(str(error) for error in self.errors))
+        self._errors = [one for error in errors for one in error.errors]
+        self.args = (self._errors,)
+        first = self._errors[0]
+        super().__init__(first.where, first.field, first.found, first.allowed)
+
+    @property
+    def errors(self) -> list[InputError]:
+        """All that is wrong, one error for each line."""
+        return self._errors
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self._errors))
+
+
+class Collected(list[InputError]):
+    """Errors that are collected before any is raised: `with Collected() as errors: …`, which ends with all of them at once."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, InputError):
+            self += [] if error is None else error.errors
+            if self:
+                raise InputErrors(self) from None
+
+    def add(self, wrong: bool, where: object, field: str, found: object, allowed: str) -> None:
+        """One more, if something is wrong."""
+        self += [InputError(where, field, found, allowed)] if wrong else []
+
+    def of(self, call: Callable[..., T], *args: Any, **options: Any) -> T | None:
+        """What a call returns; None where it raises input errors, which are kept."""
+        try:
+            return call(*args, **options)
+        except InputError as error:
+            self.extend(error.errors)
+            return None
 
 
 class RunError(RuntimeError):

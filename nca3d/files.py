@@ -329,12 +329,6 @@ def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str
 # Places ---------------------------------------------------------------------------------------------------------------
 
 
-def run_folder_of(path: str | Path) -> Path:
-    """The folder of a run, by its own path or by that of one of its checkpoints."""
-    place = Path(path)
-    return place.parent.parent if place.parent.name == "checkpoints" else place
-
-
 def cache_folder() -> Path:
     """Where what can be made again is kept: $NCA3D_CACHE, else nca3d in the user's cache folder."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")

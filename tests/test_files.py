@@ -235,11 +235,6 @@ def test_what_is_no_table(data: bytes, found: str) -> None:
 # ---- places ----------------------------------------------------------------------------------------------------------
 
 
-def test_the_folder_of_a_run() -> None:
-    for name in ("runs/frog-1", "runs/frog-1/checkpoints/step-000100"):
-        assert files.run_folder_of(name) == Path("runs/frog-1")
-
-
 def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCA3D_CACHE", "/somewhere")
     assert files.cache_folder() == Path("/somewhere")

@@ -17,13 +17,13 @@ import nca3d
 from nca3d.bench import request
 from nca3d.cli import export, render
 from nca3d.cli.flags import add_fields, config_from, read_flags
-from nca3d.cli.life import choose
 from nca3d.config import Config
 from nca3d.config import shipped as configs
 from nca3d.cube.cli import answer
 from nca3d.cube.cli import embed as embedding
 from nca3d.cube.cli import serve as serving
 from nca3d.errors import InputError, InputErrors, RunError, nearest
+from nca3d.load import RuleRef
 
 RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
 
@@ -204,7 +204,8 @@ def _evaluate(args: argparse.Namespace) -> int:
     _check_file("--json", args.json)
     if args.out is not None and args.out.exists() and not args.out.is_dir():
         raise InputError("--out", "folder", args.out, "a folder, or a name that is free")
-    chosen = choose(args.run, values.get("target"), values.get("size"), values.get("target_options"))
+    shown = ("target", "size", "target_options")
+    chosen = RuleRef(args.run, **{name: values.get(name) for name in shown})
     from nca3d.cli.evaluate import Asked, run
 
     asked = Asked(

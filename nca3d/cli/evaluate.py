@@ -11,13 +11,12 @@ import torch
 from torch import nn
 
 import nca3d
-from nca3d.chosen import Chosen
 from nca3d.cube.cell import GMLPRule
 from nca3d.errors import InputError
 from nca3d.evaluation.evaluate import evaluate
 from nca3d.evaluation.laws.checks import check_laws
 from nca3d.experiment import film
-from nca3d.load import load, zoo
+from nca3d.load import RuleRef, load, zoo
 from nca3d.reports.report import Report, flat, shown
 from nca3d.reports.run import write_file
 from nca3d.reports.study import compare, read_report, write_study
@@ -27,7 +26,7 @@ from nca3d.reports.study import compare, read_report, write_study
 class Asked:
     """What `nca3d evaluate` was asked; see its --help."""
 
-    chosen: Chosen
+    chosen: RuleRef
     preset: str = "quick"
     out: Path | None = None
     json: Path | None = None
@@ -50,7 +49,7 @@ def run(asked: Asked) -> int:
     rule = chosen.rule()
     if isinstance(rule, GMLPRule):
         return _cube(asked, rule)
-    target = chosen.body(rule)
+    target = chosen.target(rule)
     report = evaluate(
         rule,
         target,
@@ -126,8 +125,7 @@ def _laws(rule: nn.Module) -> int:
 
 def _folder(asked: Asked) -> Path:
     """Beside a run's own report, or under runs/ for a rule that has no folder."""
-    path = Path(asked.chosen.name)
-    return path / f"evaluate-{asked.preset}" if path.is_dir() else Path("runs") / f"evaluate-{asked.chosen.stem}-{asked.preset}"
+    return asked.chosen.beside(f"evaluate-{asked.preset}", f"evaluate-{asked.chosen.stem}-{asked.preset}")
 
 
 def versions() -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nca3d.cli import life as showing
 from nca3d.cli.life import Showing
 from nca3d.errors import InputError
+from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         return
     asked = Showing.of(args)
     rule = asked.chosen.rule()
-    target = asked.chosen.body(rule)
+    target = asked.chosen.target(rule)
     film = asked.tell(rule, target, hurt=True) if args.movie else None
     story = asked.tell(rule, target, hurt=False) if args.files else None
     if args.live:
@@ -88,7 +89,6 @@ def _surface(run: str, folder: Path) -> None:
     Raises:
         InputError: no run of a cube, a place that can't be written, the extra `export` is missing; before torch loads.
     """
-    from nca3d.cli.flags import config_in
     from nca3d.cube.cli.answer import check_cube
     from nca3d.cube.export.record import is_surface_folder
     from nca3d.cube.export.write import check_surface, write_surface
@@ -97,7 +97,7 @@ def _surface(run: str, folder: Path) -> None:
         raise InputError(run, "run", "what --surface wrote", "the run folder that it is from")
     check_cube(run)
     if folder is DEFAULT:  # not ==: who names ./surface means that one
-        folder = config_in(Path(run)).parent / folder
+        folder = RuleRef(run).beside(folder.name, folder.name)
     check_surface(folder)
     from nca3d.cube.ask import Cube
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 import argparse
 import tomllib
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any
 
 from nca3d.config import FIELDS, Config
 from nca3d.config import shipped as configs
 from nca3d.config.schema import Spec, toml
 from nca3d.errors import InputError, InputErrors
+from nca3d.load import CONFIG, run_folder
 
 
 def flag_of(name: str) -> str:
@@ -102,7 +102,7 @@ def config_from(args: argparse.Namespace) -> Config:
             raise InputError("--resume", "CONFIG", args.config, "none: the config of a resumed run lies in its folder")
         if args.resume and "out" in values:
             raise InputError("--resume", "--out", values["out"], "none: a resumed run stays in its folder")
-        raw, where = configs.read(config_in(Path(args.resume)) if args.resume else args.config or "quick")
+        raw, where = configs.read(run_folder(args.resume) / CONFIG if args.resume else args.config or "quick")
     except InputError as error:
         errors.append(error)
     try:
@@ -112,16 +112,3 @@ def config_from(args: argparse.Namespace) -> Config:
     if errors:
         raise InputErrors(errors)
     return config
-
-
-def config_in(folder: Path) -> Path:
-    """The config file of a run folder, or of the run that a checkpoint folder lies in.
-
-    Raises:
-        InputError: there is none.
-    """
-    for place in (folder, folder.absolute().parent.parent):
-        if (place / "config.toml").is_file():
-            return place / "config.toml"
-    found = "no config.toml in it" if folder.is_dir() else "a file" if folder.is_file() else "no such folder"
-    raise InputError(configs.one_line(str(folder)), "run folder", found, "a folder that nca3d train made")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import add_fields, config_in, read_flags
+from nca3d.cli.flags import add_fields, read_flags
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors
+from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
-    from nca3d.chosen import Chosen
     from nca3d.evaluation.story import Story
     from nca3d.rules.cell import Rule
     from nca3d.targets import Target
@@ -42,7 +41,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 class Showing:
     """A rule, and the life of it that is to be shown."""
 
-    chosen: Chosen
+    chosen: RuleRef
     steps: int | None
     every: int | None
     damage: list[str] | None
@@ -72,7 +71,7 @@ class Showing:
         if errors:
             raise InputErrors(errors)
         shown = ("target", "size", "target_options")
-        chosen = choose(args.run, *(values.get(name) for name in shown))
+        chosen = RuleRef(args.run, **{name: values.get(name) for name in shown})
         return cls(chosen, args.steps, args.every, args.damage, args.random_seed, values.get("executor", "auto"))
 
     def tell(self, rule: Rule, target: Target, *, hurt: bool, horizon: int | None = None) -> Story:
@@ -89,19 +88,6 @@ class Showing:
         return tell(
             rule, target, steps, cuts, every=self.every, random_seed=self.random_seed, executor=self.executor, progress=True
         )
-
-
-def choose(
-    name: str, target: str | None = None, size: tuple[int, int, int] | None = None, options: dict[str, object] | None = None
-) -> Chosen:
-    """A rule by name; the config of a run folder is read and checked at once, before torch takes its seconds to load."""
-    import re
-
-    named = name.startswith("zoo:") or re.search(r"\.py:\w+$", name)
-    config = None if named else Config.load(config_in(Path(name)))
-    from nca3d.chosen import Chosen
-
-    return Chosen(name, target, size, options, config)
 
 
 def horizon_of(rule: Rule) -> int:

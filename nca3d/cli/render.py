@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.cli import life as showing
-from nca3d.cli.life import Showing, choose, horizon_of
+from nca3d.cli.life import Showing, horizon_of
 from nca3d.errors import InputError, InputErrors
+from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> None:
         _side_by_side(args, asked, out)
         return
     rule = asked.chosen.rule()
-    target = asked.chosen.body(rule)
+    target = asked.chosen.target(rule)
     suffix = out.suffix.lower()
     story = asked.tell(rule, target, hurt=suffix != ".png")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -104,10 +105,7 @@ def _default(asked: Showing) -> Path:
     from visualize.film import has_ffmpeg
 
     suffix = ".mp4" if has_ffmpeg() else ".gif"
-    folder = Path(asked.chosen.name)
-    if folder.parent.name == "checkpoints":  # whose files are counted and digested: the film goes to the run
-        folder = folder.parent.parent
-    return folder / f"render{suffix}" if folder.is_dir() else Path("runs") / f"{asked.chosen.stem}{suffix}"
+    return asked.chosen.beside(f"render{suffix}", f"{asked.chosen.stem}{suffix}")
 
 
 def _look(args: argparse.Namespace) -> dict[str, Any]:
@@ -129,12 +127,12 @@ def _still(story: Story, out: Path, args: argparse.Namespace, legend: dict[str, 
 def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
     from visualize import side_by_side
 
-    rules = [(chosen, chosen.rule()) for chosen in (asked.chosen, choose(args.beside))]
+    rules = [(chosen, chosen.rule()) for chosen in (asked.chosen, RuleRef(args.beside))]
     horizon = max(horizon_of(rule) for _, rule in rules)  # one script for both
     stories: dict[str, Story] = {}
     for chosen, rule in rules:
         name = chosen.stem if chosen.stem not in stories else f"{chosen.stem}, again"
-        stories[name] = asked.tell(rule, chosen.body(rule), hurt=True, horizon=horizon)
+        stories[name] = asked.tell(rule, chosen.target(rule), hurt=True, horizon=horizon)
     out.parent.mkdir(parents=True, exist_ok=True)
     first = next(iter(stories.values()))
     side_by_side(

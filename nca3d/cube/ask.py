@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.config import Config
 from nca3d.cube.answers import Askable, Reply, check_questions, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.folder import SurfaceCube
@@ -21,8 +20,7 @@ from nca3d.cube.export.record import is_surface_folder
 from nca3d.cube.saved import saved_teacher
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.errors import InputError
-from nca3d.files import run_folder_of
-from nca3d.load import load
+from nca3d.load import RuleRef
 
 __all__ = ["Askable", "Cube", "Reply"]
 
@@ -59,18 +57,13 @@ class Cube:
         Raises:
             InputError: as `load`.
         """
-        folder = run_folder_of(run)
-        config = Config.load(folder / "config.toml") if (folder / "config.toml").is_file() else Config()
-        if config.plugins:  # the rule may be one of theirs
-            from nca3d.training.loop import load_plugins
-
-            load_plugins(config)
-        rule = load(run)
+        ref = RuleRef(run)
+        rule = ref.rule()
         if not isinstance(rule, GMLPRule):
             raise InputError(run, "rule", type(rule).__name__, "a cube: a run of regime answering")
-        teacher, answers = saved_teacher(folder)
+        teacher, answers = saved_teacher(ref.folder or Path(run))
         goals = rule.goal(teacher.embed(answers)).detach()
-        return cls(rule.requires_grad_(False), teacher, tuple(answers), goals)
+        return cls(rule, teacher, tuple(answers), goals)
 
     def ask(
         self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0

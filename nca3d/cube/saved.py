@@ -14,7 +14,8 @@ from nca3d.cube.teacher.cache import embeddings_folder
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.teachers import load_saved_teacher
 from nca3d.errors import InputError
-from nca3d.files import run_folder_of, write_whole
+from nca3d.files import write_whole
+from nca3d.load import CONFIG, run_folder
 
 TEACHER, ANSWERS = "teacher", "answers.json"
 
@@ -50,9 +51,9 @@ def taught_of_run(name: str | Path) -> Taught:
     Raises:
         InputError: no run of a cube, or its questions are gone.
     """
-    folder = run_folder_of(name)
-    config = Config.load(folder / "config.toml")
+    folder = run_folder(name)
+    config = Config.load(folder / CONFIG)
     if config.kind.table != "cube":
-        raise InputError(folder / "config.toml", "regime", repr(config.regime), "answering: the config of a run of a cube")
+        raise InputError(folder / CONFIG, "regime", repr(config.regime), "answering: the config of a run of a cube")
     questions = read_questions(CubeFields.of(config).questions)
     return Taught.by(saved_teacher(folder)[0], questions, embeddings_folder(), progress=True)

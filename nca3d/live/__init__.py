@@ -29,10 +29,8 @@ def live(rule: Rule, size: Size | None = None, target: Target | None = None, **o
     Raises:
         InputError: no size known, a target that doesn't fit, or anywidget is missing (extra `notebooks`).
     """
-    from nca3d.chosen import body_of
-
-    if target is None and size is None:
-        target = body_of(rule)
+    if target is None and size is None and rule.card:
+        target = rule.target()
     size = size or (target.size if target is not None else None)
     if size is None:
         raise InputError("live", "size", None, "(D, H, W), or a trained rule with a card")

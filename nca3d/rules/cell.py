@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nca3d.errors import InputError
 from nca3d.lattice import PADDINGS, dilate
+
+if TYPE_CHECKING:
+    from nca3d.targets import Target
 
 PADDING_MODES = {"zeros": "constant", "replicate": "replicate", "circular": "circular"}
 
@@ -107,6 +111,19 @@ class Rule(nn.Module, ABC):
     def has_own_step(cls) -> bool:
         """Whether it overrides a part of the step itself: executors can then only run the step as it is written."""
         return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
+
+    def target(self) -> Target:
+        """The body that it was trained to grow, as its card says: options and all.
+
+        Raises:
+            InputError: it has no card that names one.
+        """
+        from nca3d.targets import load
+
+        card = self.card
+        if not card.get("target") or not card.get("size"):
+            raise InputError("rule", "card", "none that names a body", "a trained rule that grows one, as nca3d.load gives it")
+        return load(card["target"], size=tuple(card["size"]), **card.get("target_options", {}))
 
     def plant(self, state: Tensor, cells: Tensor) -> None:
         """Put the first cell of each sample, int (B, 3), into empty states (B, C, D, H, W): visible 0, alpha and hidden 1."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
 import time
 from collections.abc import Callable
@@ -15,7 +14,8 @@ from tqdm.auto import tqdm
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config
-from nca3d.errors import InputError, RunError
+from nca3d.errors import RunError
+from nca3d.load import run_plugins
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.log import Log
@@ -64,7 +64,7 @@ def train(
         KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
     """
     config = config.anchored()
-    load_plugins(config)
+    run_plugins(config.plugins)
     trainer = Trainer.begin(config, given, rule)
     if said := trainer.task.note(trainer.rule):
         print(said, file=sys.stderr)
@@ -106,21 +106,6 @@ def train(
         if finish is not None:
             run.report = finish(run, trainer)
     return run
-
-
-def load_plugins(config: Config) -> None:
-    """Run the Python files that register rules, targets, losses and damages of one's own.
-
-    Raises:
-        InputError: a file that is missing or fails; the line has its error.
-    """
-    for plugin in config.plugins:
-        if not Path(plugin).is_file():
-            raise InputError("config", "plugins", repr(plugin), "Python files that exist")
-        try:
-            runpy.run_path(plugin)
-        except Exception as error:
-            raise InputError(plugin, "plugin", f"{type(error).__name__}: {error}", "a file that runs") from error
 
 
 def _stretched(config: Config, saved: checkpoint.Checkpoint) -> str | None:

@@ -11,7 +11,6 @@ from PIL import Image
 
 import nca3d
 from nca3d import cli
-from nca3d.chosen import body_of
 from nca3d.evaluation.story import Cut, tell
 
 QUICK = ["--steps", "20", "--every", "5", "--pixels", "96"]
@@ -82,7 +81,7 @@ def test_bad_input_is_one_line_and_writes_nothing(argv, words, tmp_path, monkeyp
 
 def test_a_story_is_what_rollout_and_damage_say():
     rule = nca3d.load("zoo:frog")
-    target = body_of(rule)
+    target = rule.target()
     script = [Cut(4, "sphere", 0.3), Cut(4, "half_space", 0.4, "-z"), Cut(0, "random_cells", 0.5)]
     story = tell(rule, target, 12, script, every=5)
     assert story.steps == [0, 0, 4, 4, 4, 5, 10, 12] and list(story.marks) == [1, 3, 4]

@@ -11,7 +11,6 @@ from floats import PASS_FLOATS, as_floats
 
 import nca3d
 from nca3d import cli
-from nca3d.chosen import body_of
 from nca3d.fire import fire_mask
 from nca3d.live.page import ENGINE, live_page, script
 from nca3d.rules import ConvRule
@@ -155,7 +154,7 @@ def marked(page) -> int:
 
 def test_classes_have_a_legend(page_of, tmp_path):
     rule = nca3d.load("zoo:frog")
-    target = body_of(rule)
+    target = rule.target()
     page = opened(page_of, live_page(rule, tmp_path / "frog.html", target.size, target), color_scheme="dark")
     wait_for(page, "creature.last.iou > 0.5")
     assert page.locator(".legend li").count() == 15 and "heart" in page.text_content(".legend")
@@ -336,7 +335,7 @@ def test_rules_that_are_no_numbers_are_refused(options):
 
 
 def test_a_target_of_fewer_classes_is_refused(tmp_path):
-    target = body_of(nca3d.load("zoo:frog"))
+    target = nca3d.load("zoo:frog").target()
     rule = ConvRule(channels=40, visible=24, visible_kind="classes")
     with pytest.raises(nca3d.InputError, match="target"):
         live_page(rule, tmp_path / "a.html", target.size, target)

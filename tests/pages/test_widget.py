@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import nca3d
-from nca3d.chosen import body_of
 from nca3d.live.creature import Creature
 from nca3d.rules import ConvRule
 
@@ -100,7 +99,7 @@ def test_wounds_are_where_they_should_be(wound, gone):
 def test_the_target_must_fit():
     rule = nca3d.load("zoo:axolotl")
     with pytest.raises(nca3d.InputError, match="target"):
-        nca3d.live(rule, (10, 18, 15), body_of(rule))
+        nca3d.live(rule, (10, 18, 15), rule.target())
 
 
 NOTEBOOK = """

@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import config_in
-from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
 from nca3d.errors import InputError, InputErrors
 from nca3d.files import write_whole
+from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
     from nca3d.cube.answers import Askable, Reply
@@ -67,9 +66,10 @@ def check_cube(name: str) -> None:
     if is_surface_folder(name):
         read_record(name)
         return
-    config = Config.load(config_in(Path(name)))
-    if config.regime != "answering":
-        raise InputError(name, "regime", repr(config.regime), "answering: a run of nca3d train that is asked, or its export")
+    config = RuleRef(name).config
+    if config is None or config.kind.table != "cube":
+        found = repr(config.regime) if config else "a rule without a run"
+        raise InputError(name, "regime", found, "answering: a run of nca3d train that is asked, or its export")
 
 
 def open_cube(name: str) -> Askable:

@@ -11,7 +11,8 @@ from torch import nn
 
 import nca3d
 from nca3d.errors import InputError
-from nca3d.evaluation.laws.checks import LAWS, check_laws, resolve
+from nca3d.evaluation.laws.checks import LAWS, check_laws
+from nca3d.load import from_file
 from nca3d.rules import ConvRule
 
 C = 6
@@ -395,7 +396,7 @@ number = 3
 @pytest.mark.parametrize("name, trains", [("Mine", True), ("make", True), ("mine", False)])
 def test_a_rule_from_a_file(tmp_path, name, trains):
     (tmp_path / "own.py").write_text(FILE)
-    rule = resolve(f"{tmp_path / 'own.py'}:{name}")
+    rule = from_file(f"{tmp_path / 'own.py'}:{name}")
     assert rule.training == trains and not broken(check_laws(rule, trials=2))
 
 
@@ -418,5 +419,5 @@ def test_a_file_that_does_not_do_is_refused_in_one_line(tmp_path, monkeypatch, t
     for name, source in {"own": FILE, "bad": "raise ImportError('not here')", "torn": "def (:"}.items():
         (tmp_path / f"{name}.py").write_text(source)
     with pytest.raises(InputError) as refusal:
-        resolve(text)
+        from_file(text)
     assert all(word in str(refusal.value) for word in words) and "\n" not in str(refusal.value), refusal.value
