@@ -75,10 +75,10 @@ class Config(Body, Shared):
     @classmethod
     def from_dict(
         cls,
-        raw: Mapping[str, Any],
+        raw: Mapping[str, object],
         where: str = "config",
         places: Mapping[str, str] | None = None,
-        over: Mapping[str, Any] | None = None,
+        over: Mapping[str, object] | None = None,
     ) -> Config:
         """A config from plain values, as a file has them.
 
@@ -95,7 +95,7 @@ class Config(Body, Shared):
         values, forgiven, errors = _flat(raw, where)
         return _made({**values, **(over or {})}, forgiven - (places or {}).keys(), errors, where, places or {})
 
-    def replace(self, **changes: Any) -> Config:
+    def replace(self, **changes: object) -> Config:
         """A copy with some fields changed, checked again; what a new regime doesn't use takes its default."""
         return _made({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {})
 

@@ -7,7 +7,7 @@ right only if no other answer is as near, so that a constant answer is never rig
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -54,7 +54,7 @@ class Askable(Protocol):
             InputError: an empty question, a number out of range.
         """
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """What is asked: model (of its weights), size, cells, weights, answers, horizon, teacher, runtime."""
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import prod
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -94,7 +93,7 @@ class Cube:
             digest.update(tensor.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """See `nca3d.cube.answers.Askable`."""
         rule = self.rule
         return {

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -349,7 +349,7 @@ class GMLPRule(Rule):
         """Not asked: which weights a cell has depends on where it is."""
         raise TypeError("update: found a gMLP cell, allowed GMLPRule.cell: which weights it has depends on its place")
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, object]:
         """Keyword arguments that build this rule anew (without its weights)."""
         names = ("features", "memory", "external", "widened", "mixing", "preset", "dropout", "start", "fire_rate", "step_size")
         own = {name: getattr(self, name) for name in names}

@@ -1,12 +1,12 @@
 """Bodies that live where you can touch them: in a page of their own (`live_page`) or in Jupyter (`live`).
 
 In JavaScript: kernels.js (WebAssembly for the two heavy loops), fire.js (the draw), cells.js (the rule, on living cells only),
-worker.js and page.js (a page), widget.js (a notebook). May import rules, rollout, quality, targets; visualize inside functions.
+worker.js and page.js (a page), widget.js (a notebook). May import rules, rollout, metrics, targets; visualize inside functions.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from nca3d.errors import InputError
 from nca3d.lattice import Size
@@ -17,14 +17,26 @@ if TYPE_CHECKING:
     from nca3d.live.widget import LiveWidget
 
 
-def live(rule: Rule, size: Size | None = None, target: Target | None = None, **options: Any) -> LiveWidget:
+def live(
+    rule: Rule,
+    size: Size | None = None,
+    target: Target | None = None,
+    *,
+    title: str | None = None,
+    random_seed: int = 0,
+    executor: str = "auto",
+    height: int = 480,
+) -> LiveWidget:
     """A living body in Jupyter: click to cut it, watch it heal. Python steps it, so any rule will do.
 
     Args:
         rule: any rule; a trained one knows its lattice and its target by its card.
         size: lattice (D, H, W); default the card's.
         target: what it should be; default the card's, if the rule has one.
-        options: title, random_seed, executor, height (pixels) of the widget.
+        title: headline; default the target's name.
+        random_seed: of the fire masks.
+        executor: see `nca3d.rollout`.
+        height: of the widget, in pixels.
 
     Raises:
         InputError: no size known, a target that doesn't fit, or anywidget is missing (extra `notebooks`).
@@ -38,7 +50,7 @@ def live(rule: Rule, size: Size | None = None, target: Target | None = None, **o
         from nca3d.live.widget import LiveWidget
     except ImportError as error:
         raise InputError("live", "anywidget", "not installed", "pip install 'nca3d[notebooks]'") from error
-    return LiveWidget(rule, size, target, **options)
+    return LiveWidget(rule, size, target, title=title, random_seed=random_seed, executor=executor, height=height)
 
 
 __all__ = ["live"]

@@ -92,7 +92,7 @@ class Rule(nn.Module, ABC):
         """What a cell proposes: (..., K·C) seen -> (..., C) change; pointwise, so any set of cells can be asked."""
 
     @abstractmethod
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, object]:
         """The keyword arguments that build this rule anew (without its weights)."""
 
     # What every rule does ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -81,7 +81,7 @@ class ConvRule(Rule):
         """(..., K·C) -> (..., C)."""
         return self.network(perception)
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, object]:
         """Keyword arguments that build this rule anew (without its weights)."""
         names = (
             "channels",

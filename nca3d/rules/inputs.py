@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -51,6 +51,6 @@ class Fed(Rule):
         """The rule's."""
         return self.rule.update(perception)
 
-    def spec(self) -> dict[str, Any]:
+    def spec(self) -> dict[str, object]:
         """The rule's."""
         return self.rule.spec()

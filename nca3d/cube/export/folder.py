@@ -76,7 +76,7 @@ class SurfaceCube:
             said.append(torch.from_numpy(self.session.run(["surface"], given)[0]))
         return torch.cat(said)
 
-    def about(self) -> dict[str, Any]:
+    def about(self) -> dict[str, object]:
         """See `nca3d.cube.answers.Askable`."""
         told = {key: self.record[key] for key in ("size", "cells", "weights", "horizon", "teacher")}
         return {"model": self.record["id"], **told, "answers": len(self.answers), "runtime": "ONNX Runtime"}
