@@ -398,8 +398,8 @@ def test_the_doctor_injects_faults(case: str) -> None:
 def test_the_doctor_sees_a_broken_rule(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from nca3d import checkpoint
 
-    unchecked = lambda folder, name, entry: (folder / name).read_bytes()  # noqa: E731
-    monkeypatch.setattr(checkpoint, "_verified", unchecked)
+    unchecked = lambda record, name, entry: (record.parent / name).read_bytes()  # noqa: E731
+    monkeypatch.setattr(checkpoint, "read_vouched", unchecked)
     assert cli.main(["doctor", "--inject", "flip-bit"]) == 1
     assert "BROKEN" in capsys.readouterr().out
 
