@@ -6,7 +6,7 @@ worker.js and page.js (a page), widget.js (a notebook). May import rules, rollou
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from nca3d.errors import InputError
 from nca3d.lattice import Size
@@ -17,26 +17,23 @@ if TYPE_CHECKING:
     from nca3d.live.widget import LiveWidget
 
 
-def live(
-    rule: Rule,
-    size: Size | None = None,
-    target: Target | None = None,
-    *,
-    title: str | None = None,
-    random_seed: int = 0,
-    executor: str = "auto",
-    height: int = 480,
-) -> LiveWidget:
+class Options(TypedDict, total=False):
+    """How the widget shows a body."""
+
+    title: str | None
+    random_seed: int
+    executor: str
+    height: int
+
+
+def live(rule: Rule, size: Size | None = None, target: Target | None = None, **options: Unpack[Options]) -> LiveWidget:
     """A living body in Jupyter: click to cut it, watch it heal. Python steps it, so any rule will do.
 
     Args:
         rule: any rule; a trained one knows its lattice and its target by its card.
         size: lattice (D, H, W); default the card's.
         target: what it should be; default the card's, if the rule has one.
-        title: headline; default the target's name.
-        random_seed: of the fire masks.
-        executor: see `nca3d.rollout`.
-        height: of the widget, in pixels.
+        options: title (default the target's name), random_seed of the fire masks, executor, height in pixels.
 
     Raises:
         InputError: no size known, a target that doesn't fit, or anywidget is missing (extra `notebooks`).
@@ -50,7 +47,7 @@ def live(
         from nca3d.live.widget import LiveWidget
     except ImportError as error:
         raise InputError("live", "anywidget", "not installed", "pip install 'nca3d[notebooks]'") from error
-    return LiveWidget(rule, size, target, title=title, random_seed=random_seed, executor=executor, height=height)
+    return LiveWidget(rule, size, target, **options)
 
 
 __all__ = ["live"]
