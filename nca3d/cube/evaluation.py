@@ -15,15 +15,17 @@ from tqdm.auto import tqdm
 from nca3d.cube.answers import Judged, judge, say
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
-from nca3d.cube.hurt import Lesion, hurt, lesions
+from nca3d.cube.hurt import hurt, lesions
 from nca3d.cube.lesson import Lesson
 from nca3d.cube.losses.dialogue import dialogue
 from nca3d.cube.ridge import Ridge, fit_ridge
 from nca3d.cube.specialisation import specialisation
 from nca3d.cube.taught import Taught, evenly
 from nca3d.errors import InputError, nearest
+from nca3d.evaluation.wounds import Wound
 from nca3d.fire import evaluation_seed
-from nca3d.reports.report import Report, mean, wilson
+from nca3d.reports.report import Report
+from nca3d.reports.values import mean, wilson
 from nca3d.rollout import rollout
 
 LEARNERS = 8
@@ -46,7 +48,7 @@ class CubePreset:
 
     splits: tuple[str, ...] = ("test", "compose")
     hurt_questions: int = 64
-    lesions: tuple[Lesion, ...] = lesions((0.05, 0.25, 0.5), ("half_space", "random_cells"))
+    lesions: tuple[Wound, ...] = lesions((0.05, 0.25, 0.5), ("half_space", "random_cells"))
     approx: bool = False
 
 
@@ -60,7 +62,7 @@ CUBE_PRESETS = {
 
 def evaluate_cube(
     rule: GMLPRule,
-    taught: Taught,
+    taught: Taught | None,
     preset: str | CubePreset = "quick",
     *,
     horizon: int | None = None,
@@ -86,8 +88,10 @@ def evaluate_cube(
         `cells_with_gradient`, `specialisation`; `approx.saved`, `approx.error` of the approximate executor.
 
     Raises:
-        InputError: an unknown preset, a set without the splits that are asked.
+        InputError: an unknown preset, a set without the splits that are asked, no set.
     """
+    if taught is None:
+        raise InputError("evaluate", "target", "nothing", "what the cube was taught: questions, answers and their embeddings")
     named = isinstance(preset, str)
     if isinstance(preset, str):
         if preset not in CUBE_PRESETS:
@@ -205,7 +209,7 @@ class _Findings:
             "kinds": found.kinds,
         }
 
-    def hurt(self, split: str, count: int, asked: tuple[Lesion, ...]) -> None:
+    def hurt(self, split: str, count: int, asked: tuple[Wound, ...]) -> None:
         """Cells zeroed at the horizon; what is said at once, after as many steps again, and if they stay dead."""
         places = evenly(len(self.taught.of(split)), count)
         pairs, states = self.taught.of(split)[places], self.states[split][places]

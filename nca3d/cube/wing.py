@@ -9,4 +9,6 @@ PROVIDES = {
     "loss": {name: f"nca3d.cube.losses:{name}" for name in ("surface", "internal", "dialogue", "reconstruction")},
     "default losses": {"signal": "nca3d.cube.losses:DEFAULT_TERMS"},
     "picture": {"signal": "nca3d.cube.picture:activity"},
+    "evaluation": {"signal": "nca3d.cube.evaluation:evaluate_cube"},
+    "report": {"cubes": "nca3d.cube.reports.page:CUBES"},
 }

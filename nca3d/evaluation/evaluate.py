@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-from nca3d.cube.cell import GMLPRule
-from nca3d.cube.evaluation import evaluate_cube
+from nca3d import targets
 from nca3d.errors import InputError, nearest
-from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset, Wound
+from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset
 from nca3d.evaluation.studies import persistence, regeneration, robustness
 from nca3d.evaluation.studies.emergence import emergence
 from nca3d.evaluation.trials import Trials
+from nca3d.evaluation.wounds import Wound
 from nca3d.executors.cores import torch_on_one
-from nca3d.reports.report import Report, mean
+from nca3d.registry import Registry
+from nca3d.reports.report import Report
+from nca3d.reports.values import mean
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, dense
+
+EVALUATIONS = Registry("evaluation")
+"""How rules are evaluated that grow no body, by their visible kind: they take what `evaluate` does, but for `samples`."""
 
 GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
 """Numbers of the trials of each study: other numbers are other fire masks and wounds."""
@@ -30,7 +35,7 @@ SMALL = 0.25
 
 def evaluate(
     rule: Rule,
-    target: Any,
+    target: Any = None,
     preset: Any = "quick",
     *,
     horizon: int | None = None,
@@ -43,7 +48,7 @@ def evaluate(
 
     Args:
         rule: what one cell does.
-        target: the body it should grow; of a cube (`GMLPRule`) what it was `Taught`: see `evaluate_cube`.
+        target: the body it should grow; None = the one that the rule's card names. For rules that grow none see `EVALUATIONS`.
         preset: a name in `PRESETS`, or a `Preset` of one's own. "quick" is growth, a hold of 1,000 steps and three wounds;
             "standard" adds 10,000 steps, the grid of wounds, repeated injury, controls, robustness and emergence; "full" is
             the same on more bodies, moments and steps.
@@ -62,10 +67,10 @@ def evaluate(
     Raises:
         InputError: an unknown preset, a horizon or number of samples that can't be.
     """
-    if isinstance(rule, GMLPRule):
-        return evaluate_cube(
-            rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress
-        )
+    if rule.visible_kind in EVALUATIONS:
+        own: Callable[..., Report] = EVALUATIONS[rule.visible_kind]
+        return own(rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress)
+    target = _of_card(rule) if target is None else target
     asked = _asked(preset, samples)
     if horizon is None:
         horizon = rule.card.get("horizon") or 2 * max(target.size) + 10
@@ -85,6 +90,18 @@ def evaluate(
             found.emergence(bodies)
         bar.update(max(0, bar.total - bar.n))
     return found.report()
+
+
+def _of_card(rule: Rule) -> targets.Target:
+    """The body that the rule's card names.
+
+    Raises:
+        InputError: it names none.
+    """
+    card = rule.card
+    if not card.get("target"):
+        raise InputError("evaluate", "target", "nothing", "the body that this rule should grow: it has no card that names one")
+    return targets.load(card["target"], size=tuple(card["size"]), **card.get("target_options", {}))
 
 
 def _asked(preset: str | Preset, samples: int | None) -> Preset:
@@ -177,7 +194,7 @@ class _Findings:
         self.series["grid"] = rows
         self.put(("regeneration", "recovered_small"), _by_body(small))
         self.put(("regeneration", "recovered_half_space"), _by_body(half))
-        again = regeneration.again_and_again(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
+        again = regeneration.repeated_injury(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
         for number, healing in enumerate(again, start=1):
             self.put(("regeneration", "injury", str(number)), healing.seen.quality[-1].tolist())
         self._controls(grown)

@@ -15,8 +15,10 @@ from nca3d.evaluation.studies import persistence
 from nca3d.evaluation.studies.regeneration import Healing
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.watch import Watch
-from nca3d.reports.report import bootstrap, wilson
-from nca3d.reports.study import compare, read_report, write_study
+from nca3d.reports.body import write_body
+from nca3d.reports.compare import compare
+from nca3d.reports.report import read_report
+from nca3d.reports.values import bootstrap, wilson
 from nca3d.rules import ConvRule, Rule
 
 SIZE = (7, 7, 7)
@@ -220,7 +222,7 @@ def test_reports_come_back_from_json_and_pages_stand_alone(studied, tmp_path):
     again = Report.from_json(studied.to_json())
     assert dict(again) == json.loads(json.dumps(dict(studied)))
     assert again.intervals == studied.intervals
-    assert write_study(tmp_path / "study", studied) == tmp_path / "study" / "report.html"
+    assert write_body(tmp_path / "study", studied) == tmp_path / "study" / "report.html"
     page = (tmp_path / "study" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page.replace("data:image", "")
     assert {path.name for path in (tmp_path / "study").iterdir()} == {
