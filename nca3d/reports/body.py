@@ -132,10 +132,9 @@ def _lead(report: Report, healed: Sequence[str]) -> str:
     cells = f" of {about['cells']:,} cells" if "cells" in about else ""
     steps = f" in {horizon} steps" if horizon else ""
     cut = f", is cut and left to heal: {', '.join(map(plain, healed))}" if healed else ""
-    lead = (
-        f"One cell{lattice} grows into a body{cells}{steps}{cut}. Every cell runs the same small rule and sees its neighbours"
-    )
-    return lead + " alone." + (f" Measured on {samples} bodies, on random draws that training never used." if samples else "")
+    measured = f" Measured on {samples} bodies, on random draws that training never used." if samples else ""
+    all_alike = "Every cell runs the same small rule and sees its neighbours alone."
+    return f"One cell{lattice} grows into a body{cells}{steps}{cut}. {all_alike}{measured}"
 
 
 def _sections(report: Report, healed: Sequence[str]) -> list[Section]:

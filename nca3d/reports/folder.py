@@ -58,10 +58,8 @@ def write_folder(
         picture = png_of(figure)
         write_whole(folder / f"{name}.png", picture)
         urls[name] = data_url(picture)
-    html, files = "", []
-    if hero is not None:
-        _say("film", progress)
-        html, files = hero(folder)
+    _say("film", progress and hero is not None)
+    html, files = hero(folder) if hero is not None else ("", [])
     report.about["files"] = [*files, *(f"{name}.png" for name in urls)]
     report.to_json(folder / "report.json")
     page = render_page(report, words(report, urls), urls, hero=html, config_toml=config_toml)
