@@ -11,7 +11,6 @@ import contextlib
 import hashlib
 import json
 import os
-import platform
 import re
 import shutil
 import sys
@@ -20,14 +19,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-import nca3d
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.left_behind import is_running
+from nca3d.reports.report import versions
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
 
 __all__ = ["Checkpoint", "bit_exact_warning", "load", "pack_optimizer", "save", "unpack_optimizer"]
@@ -156,9 +154,9 @@ def _surroundings() -> dict[str, Any]:
 
 def _manifest(step: int, files: dict[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     devices = {tensor.device.type for tensors in groups.values() for tensor in tensors.values()}
-    versions = {"nca3d": nca3d.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    made = {name: version for name, version in versions().items() if name in ("nca3d", "numpy", "python")}
     device = max(devices - {"cpu"}, default="cpu")
-    return {"format": FORMAT, "step": step, "files": files, "device": device} | versions | _surroundings()
+    return {"format": FORMAT, "step": step, "files": files, "device": device} | made | _surroundings()
 
 
 def _sealed(manifest: Mapping[str, Any]) -> str:

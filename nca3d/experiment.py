@@ -12,8 +12,7 @@ from nca3d.evaluation.evaluate import evaluate
 from nca3d.evaluation.story import film
 from nca3d.live.page import live_page
 from nca3d.reports.body import write_body
-from nca3d.reports.report import Report
-from nca3d.reports.versions import versions
+from nca3d.reports.report import Report, versions
 
 if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round
     from nca3d.training.loop import Run

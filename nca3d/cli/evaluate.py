@@ -18,9 +18,8 @@ from nca3d.files import write_whole
 from nca3d.load import load, zoo
 from nca3d.reports.body import write_body
 from nca3d.reports.compare import compare
-from nca3d.reports.report import Report, read_report
+from nca3d.reports.report import Report, read_report, versions
 from nca3d.reports.values import flat, shown
-from nca3d.reports.versions import versions
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,7 @@ def evaluate_cube(
         found.learners()
         if preset.approx:
             found.approximate()
-    return found.report()
+    return found.finished()
 
 
 class _Findings:
@@ -133,19 +133,13 @@ class _Findings:
         if len(train) > 1:
             self.straight = fit_ridge(self.asked[train], self.goals[self.right[train]])
             self.straight_embeddings = fit_ridge(self.asked[train], self.answers[self.right[train]])
-        self.figures: dict[str, Any] = {}
-        self.spread: dict[str, list[Any]] = {}
-        self.series: dict[str, Any] = {"retrieval": [], "hurt": [], "examples": []}
+        self.report = Report(series={"retrieval": [], "hurt": [], "examples": []})
+        self.series = self.report.series
         self.states: dict[str, Tensor] = {}
 
     def put(self, name: str, values: Tensor) -> None:
         """A figure under its dotted name, with the values of all questions."""
-        *outer, last = name.split(".")
-        self.spread[name] = values.float().tolist()
-        place = self.figures
-        for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = mean(self.spread[name])
+        self.report.put(name.split("."), values.float().tolist())
 
     def ask(self, split: str) -> None:
         """Every question of a split, and what the straight line says to it."""
@@ -202,7 +196,7 @@ class _Findings:
         kinds = [self.taught.questions.pairs[int(pair)].kind or "question" for pair in pairs]
         found = specialisation(states[:, : self.rule.features], kinds)
         if len(found.kinds) > 1:  # else there is nothing to mind more than others: no figure, and not 0
-            self.figures["specialisation"] = float(found.strength.mean())
+            self.report["specialisation"] = float(found.strength.mean())
         self.series["specialisation"] = {
             "strength": found.strength.tolist(),
             "preferred": found.preferred.tolist(),
@@ -244,7 +238,7 @@ class _Findings:
         pairs = self.taught.some("train", LEARNERS)
         if not len(pairs):
             return
-        self.figures["cells_with_gradient"] = cells_with_gradient(
+        self.report["cells_with_gradient"] = cells_with_gradient(
             self.rule, self.asked[pairs], self.taught.answers.to(self.device), self.right[pairs], self.steps
         )
 
@@ -254,18 +248,18 @@ class _Findings:
         told, state = self.rule.ask(asked), self.rule.rest(len(asked), self.device)
         seed = evaluation_seed(self.random_seed, 0)
         found = approx_report(self.rule, state, 4 * self.steps, inputs=told, random_seed=seed)
-        self.figures["approx"] = {"saved": found.saved, "error": found.error_max, "error_mean": found.error_mean}
+        self.report["approx"] = {"saved": found.saved, "error": found.error_max, "error_mean": found.error_mean}
 
-    def report(self) -> Report:
+    def finished(self) -> Report:
         """The figures, with what was asked."""
-        self.figures |= {
+        self.report |= {
             "horizon": self.steps,
             "chance": 1 / len(self.goals),
             "answers": len(self.goals),
             "params": sum(p.numel() for p in self.rule.parameters()),
         }
         questions = self.taught.questions
-        about = {
+        self.report.about |= {
             "questions": questions.name,
             "digest": questions.digest,
             "teacher": self.taught.teacher.id,
@@ -274,7 +268,7 @@ class _Findings:
             "random_seed": self.random_seed,
             "torch": torch.__version__,
         }
-        return Report(self.figures, self.spread, self.series, about)
+        return self.report
 
 
 def cells_with_gradient(rule: GMLPRule, asked: Tensor, answers: Tensor, right: Tensor, steps: int) -> float:

@@ -16,8 +16,7 @@ from nca3d.cube.reports.report import write_cube_report
 from nca3d.cube.task import Answering
 from nca3d.experiment import trained
 from nca3d.fire import evaluation_seed
-from nca3d.reports.report import Report
-from nca3d.reports.versions import versions
+from nca3d.reports.report import Report, versions
 from nca3d.rollout import rollout
 
 if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round

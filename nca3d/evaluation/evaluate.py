@@ -89,7 +89,7 @@ def evaluate(
         if "emergence" in asked.studies:
             found.emergence(bodies)
         bar.update(max(0, bar.total - bar.n))
-    return found.report()
+    return found.finished()
 
 
 def _of_card(rule: Rule) -> targets.Target:
@@ -131,18 +131,8 @@ class _Findings:
 
     def __init__(self, trials: Trials, asked: Preset) -> None:
         self.trials, self.asked = trials, asked
-        self.figures: dict[str, Any] = {}
-        self.spread: dict[str, list[Any]] = {}
-        self.series: dict[str, Any] = {}
-
-    def put(self, path: str | tuple[str, ...], values: list[Any]) -> None:
-        """A figure, or one of a study, with its values over bodies: the mean of those that have one."""
-        *outer, last = (path,) if isinstance(path, str) else path
-        self.spread[".".join([*outer, last])] = values
-        place = self.figures
-        for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = mean(values)
+        self.report = Report()
+        self.put, self.series = self.report.put, self.report.series
 
     def life(self) -> Compact:
         """Growth to the horizon and a long hold; returns the grown bodies."""
@@ -158,9 +148,8 @@ class _Findings:
             self.put(f"hold_iou_{mark}", held.quality[at].tolist())
         self.put(f"hold_{detail}_{marks[-1]}", held.detail[-1].tolist())
         judged = persistence.persistence(held)
-        self.figures["steps_held"] = min(judged["steps_held"])
-        self.spread["steps_held"] = judged["steps_held"]
-        self.figures["steps_tried"] = steps
+        self.put("steps_held", judged["steps_held"])
+        self.report |= {"steps_held": min(judged["steps_held"]), "steps_tried": steps}
         for name in ("blow_up_step", "extinction_step", "drift", "period", "amplitude"):
             self.put(("persistence", name), judged[name])
         self.series["growth"] = {"steps": growth.steps.tolist(), "quality": growth.quality.tolist()}
@@ -228,23 +217,20 @@ class _Findings:
         for name, values in found.items():
             self.put(("emergence", name), values)
 
-    def report(self) -> Report:
+    def finished(self) -> Report:
         """The figures, with what was asked."""
-        rule, target = self.trials.rule, self.trials.target
-        self.figures |= {
-            "horizon": self.trials.horizon,
-            "samples": self.trials.samples,
-            "params": sum(p.numel() for p in rule.parameters()),
-        }
-        about = {
+        trials, target = self.trials, self.trials.target
+        params = sum(p.numel() for p in trials.rule.parameters())
+        self.report |= {"horizon": trials.horizon, "samples": trials.samples, "params": params}
+        self.report.about |= {
             "target": target.name,
             "size": list(target.size),
             "kind": target.kind,
             "cells": int(target.occupied.sum()),
-            "random_seed": self.trials.random_seed,
+            "random_seed": trials.random_seed,
             "torch": torch.__version__,
         }
-        return Report(self.figures, self.spread, self.series, about)
+        return self.report
 
 
 def _curve(healing: regeneration.Healing) -> dict[str, Any]:

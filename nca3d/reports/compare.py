@@ -1,11 +1,14 @@
-"""Reports side by side: a Markdown table of all figures, and a picture of the headlines."""
+"""Kinds of reports, and reports side by side: a Markdown table of all figures, and a picture of the headlines."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from nca3d.reports.kinds import KINDS, headlines
+from nca3d.registry import Registry
+from nca3d.reports.body import BODIES
+from nca3d.reports.page import Kind
 from nca3d.reports.values import flat, is_number, plain, shown
 
 if TYPE_CHECKING:
@@ -13,11 +16,26 @@ if TYPE_CHECKING:
 
     from nca3d.reports.report import Report
 
+KINDS = Registry("report")
+"""How reports are told, by what they speak of in the plural; a wing brings its own."""
+KINDS["bodies"] = BODIES
+
 TITLE = 30
 """Letters that fit above a panel."""
 
 UNSEEN = ("pool_diversity", "recovered_each")
 """Parts of the names of figures that a table of many reports leaves out."""
+
+
+def kind_of(report: Report) -> Kind:
+    """The kind that has a headline among the figures of a report; bodies, if none has."""
+    names = [name for name, _ in flat(report)]
+    return next((kind for kind in KINDS.values() if headlines(kind, names)), BODIES)
+
+
+def headlines(kind: Kind, names: Sequence[str]) -> list[str]:
+    """Which figures are headlines of a kind, in its order."""
+    return [name for pattern in kind.headlines for name in names if fnmatchcase(name, pattern)]
 
 
 def compare(reports: Mapping[str, Report]) -> tuple[str, Figure]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import nca3d
 from nca3d.errors import InputError
 from nca3d.files import write_whole
-from nca3d.reports.values import bootstrap, flat, measured, shown, strict, wilson
+from nca3d.reports.values import bootstrap, flat, mean, measured, shown, strict, wilson
 
 SCHEMA = 1
 """Of a report's JSON: 1 = figures at the top level, of an evaluation and of a training run alike; without a number: older."""
@@ -35,25 +37,32 @@ class Report(dict[str, Any]):
 
     def __init__(
         self,
-        figures: Mapping[str, Any],
-        spread: Mapping[str, list[Any]],
+        figures: Mapping[str, Any] | None = None,
+        spread: Mapping[str, list[Any]] | None = None,
         series: Mapping[str, Any] | None = None,
         about: Mapping[str, Any] | None = None,
         intervals: Mapping[str, Any] | None = None,
     ) -> None:
-        super().__init__(figures)
-        self.spread = dict(spread)
+        super().__init__(figures or {})
+        self.spread: dict[str, list[Any]] = dict(spread or {})
         self.series, self.about = dict(series or {}), dict(about or {})
-        self.intervals = dict(intervals or {})
-        if intervals is None:
-            for name, values in self.spread.items():
-                self.intervals[name] = wilson(values) if name.endswith(SHARES) else bootstrap(values)
+        known = {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else intervals
+        self.intervals: dict[str, Any] = dict(known)
 
     def __missing__(self, name: str) -> Any:
         for dotted, value in flat(self):
             if dotted == name:
                 return value
         raise KeyError(name)
+
+    def put(self, path: str | Sequence[str], values: list[Any]) -> None:
+        """Enter a figure, nested along a path: the mean of its values over those bodies or questions that have one."""
+        *outer, last = (path,) if isinstance(path, str) else path
+        place: dict[str, Any] = self
+        for part in outer:
+            place = place.setdefault(part, {})
+        name = ".".join([*outer, last])
+        place[last], self.spread[name], self.intervals[name] = mean(values), values, _interval(name, values)
 
     def rows(self) -> list[tuple[str, Any]]:
         """(name, value) with nested names joined by dots: `heal_iou.sphere`."""
@@ -105,8 +114,8 @@ class Report(dict[str, Any]):
 
     def to_html(self, path: str | Path | None = None) -> str:
         """One self-contained page with its plots; written to `path` too if given, whole or not at all."""
+        from nca3d.reports.compare import kind_of
         from nca3d.reports.folder import url_of
-        from nca3d.reports.kinds import kind_of
         from nca3d.reports.page import render_page
 
         report, kind = self.strict(), kind_of(self)
@@ -115,6 +124,10 @@ class Report(dict[str, Any]):
         if path is not None:
             write_whole(Path(path), page.encode())
         return page
+
+
+def _interval(name: str, values: Sequence[Any]) -> list[float] | None:
+    return wilson(values) if name.endswith(SHARES) else bootstrap(values)
 
 
 def read_report(path: Path) -> Report:
@@ -129,3 +142,17 @@ def read_report(path: Path) -> Report:
     except OSError as error:
         allowed = "a folder with report.json: nca3d evaluate makes one"
         raise InputError(path, "report", error.strerror or error, allowed) from None
+
+
+def versions() -> dict[str, str]:
+    """What figures, runs and rules are made with: nca3d, Python, torch, numpy and the machine."""
+    import numpy  # both only here: a report is read without them
+    import torch
+
+    return {
+        "nca3d": nca3d.__version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": numpy.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+    }

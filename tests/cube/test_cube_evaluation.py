@@ -79,6 +79,8 @@ def test_a_cube_that_carries_the_answer_is_always_right(taught):
     assert report.intervals["split.test.top1"] == [one["cube_low"], one["cube_high"]]
     json.loads(report.to_json())
     assert nca3d.evaluate(carrying(), taught, horizon=6)["split.test.top1"] == 1.0
+    with pytest.raises(InputError, match="target: found nothing, allowed what the cube was taught"):
+        nca3d.evaluate(carrying())
 
 
 def test_a_cube_that_says_the_same_to_everyone_is_at_chance(taught):

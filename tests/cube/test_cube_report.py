@@ -201,6 +201,11 @@ def test_the_page_stands_alone_and_escapes(folder: Path) -> None:
     assert "12.5 samples a second, 410 MiB" in bare and "Unhurt it answers 0.720" in bare
 
 
+def test_a_report_knows_its_own_page(folder: Path) -> None:
+    page = Report.from_json((folder / "report.json").read_text()).to_html()
+    assert "<h2>Hurt</h2>" in page and "a question at its front face" in page and "cells occupied in both" not in page
+
+
 def test_right_answers_are_told_without_colour() -> None:
     first, second, third = examples_html(EXAMPLES).split("</article>")[:3]
     assert first.count("✓") == 1 and "✗" not in first and 'class="first right"' in first and 'aria-label="right"' in first

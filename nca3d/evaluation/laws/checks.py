@@ -18,7 +18,6 @@ from torch import Tensor, nn
 
 from nca3d.errors import InputError
 from nca3d.evaluation.laws.subject import Fault, Subject
-from nca3d.from_file import resolve
 from nca3d.lattice import Size, as_size, centre
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
@@ -276,6 +275,3 @@ def _gap(one: Tensor, other: Tensor) -> float:
 
 def _relative(one: Tensor, other: Tensor) -> float:
     return _gap(one, other) / max(float(one.abs().max()), float(other.abs().max()), 1e-30)
-
-
-__all__ = ["LAWS", "Status", "Verdict", "check_laws", "resolve"]

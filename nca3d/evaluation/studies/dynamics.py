@@ -63,14 +63,14 @@ def period(series: Tensor, *, fits: int = 3, spacing: int = 1, peak: bool = True
         fits: how often the wave must fit in: slower ones can't be told from a drift.
         spacing: steps from one look to the next.
         peak: whether it must be a peak of the whole spectrum (what settles down falls all the way instead) and above `SLIGHT`;
-            else it is held against the waves that it is chosen from.
+            else it is held against the waves that it is chosen from, and the plain mean is taken off.
 
     Returns:
         2 .. T / fits looks, in steps, or None.
     """
     if len(series) < 4 * fits or not bool(series.isfinite().all()) or not bool((series != series[0]).any()):
         return None
-    power = pattern.temporal_spectrum(series[:, None])[1][:, 0]  # from the wave that fits in once
+    power = pattern.temporal_spectrum(series[:, None], weighted=peak)[1][:, 0]  # from the wave that fits in once
     best = int(power[fits - 1 :].argmax()) + fits - 1
     floor = power if peak else power[fits - 1 :]
     clear = float(power[best]) > CLEAR * math.log(len(floor)) * float(floor.median())

@@ -11,7 +11,8 @@ from torch import nn
 
 import nca3d
 from nca3d.errors import InputError
-from nca3d.evaluation.laws.checks import LAWS, check_laws, resolve
+from nca3d.evaluation.laws.checks import LAWS, check_laws
+from nca3d.from_file import resolve
 from nca3d.rules import ConvRule
 
 C = 6
@@ -311,6 +312,12 @@ def test_what_cannot_be_asked_says_why():
     assert by_law(Symmetric(isotropic=True))["mirror"].status == "holds"
     tiny = {law for law, verdict in by_law(Plain(), size=(3, 3, 3)).items() if "larger lattice" in verdict.detail}
     assert tiny == {"locality", "light cone", "translation"}
+
+
+def test_a_rule_is_exempt_by_name_and_says_why():
+    verdicts = by_law(Plain(bias=True, exempt={"vacuum": "its bias is what it is about"}))
+    assert (verdicts["vacuum"].status, verdicts["vacuum"].detail) == ("not asked", "its bias is what it is about")
+    assert not broken(verdicts.values())
 
 
 def test_own_randomness_is_the_same_for_both_sides_and_leaves_the_callers_alone():
