@@ -26,7 +26,7 @@ from nca3d.cube.losses.dialogue import TEMPERATURE
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.saved import taught_of_run
 from nca3d.fire import evaluation_seed
-from nca3d.reports.report import bootstrap
+from nca3d.reports.values import bootstrap
 
 BATCH = 32
 

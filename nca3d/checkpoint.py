@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 import re
 import shutil
 import sys
@@ -19,14 +18,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
 
-import nca3d
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.files import load_tensors, parse_table, read_sealed, read_vouched, remove_folder, sealed, sweep, vouch, whole_folder
+from nca3d.versions import versions
 
 FORMAT = 1
 MANIFEST, SCALARS = "manifest.json", "scalars.json"
@@ -142,9 +140,9 @@ def _surroundings() -> dict[str, Any]:
 
 def _manifest(step: int, files: dict[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     devices = {tensor.device.type for tensors in groups.values() for tensor in tensors.values()}
-    versions = {"nca3d": nca3d.__version__, "numpy": np.__version__, "python": platform.python_version()}
+    made = {name: version for name, version in versions().items() if name in ("nca3d", "numpy", "python")}
     device = max(devices - {"cpu"}, default="cpu")
-    return {"format": FORMAT, "step": step, "files": files, "device": device} | versions | _surroundings()
+    return {"format": FORMAT, "step": step, "files": files, "device": device} | made | _surroundings()
 
 
 def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> None:

@@ -147,11 +147,13 @@ def spatial_spectrum(field: Tensor) -> tuple[Tensor, Tensor]:
     return frequencies, (total / count)[:, 1 : rings + 1].cpu()
 
 
-def temporal_spectrum(series: Tensor) -> tuple[Tensor, Tensor]:
+def temporal_spectrum(series: Tensor, *, weighted: bool = True) -> tuple[Tensor, Tensor]:
     """Power by frequency of series, mean taken off, under a Hann window (Welch 1967, IEEE Trans. Audio Electroacoust. 15).
 
     Args:
         series: (T,B), one value a step.
+        weighted: whether the mean is that under the window: with the plain one a first value unlike the others leaks into the
+            lowest frequencies.
 
     Returns:
         frequencies (F,) in cycles per step, 0 < f <= 1/2; power float64 (F,B).
@@ -163,8 +165,7 @@ def temporal_spectrum(series: Tensor) -> tuple[Tensor, Tensor]:
         raise ValueError(f"pattern: series: found {tuple(series.shape)}, allowed (T,B), T from 1")
     values = series.detach().double().nan_to_num(0.0, 0.0, 0.0)
     window = torch.hann_window(len(values), periodic=False, dtype=torch.float64, device=values.device)[:, None]
-    # The mean under the window: with the plain one a first value unlike the others leaks into the lowest frequencies.
-    mean = (values * window).sum(dim=0) / window.sum().clamp_min(1e-300)
+    mean = (values * window).sum(dim=0) / window.sum().clamp_min(1e-300) if weighted else values.mean(dim=0)
     power = torch.fft.rfft((values - mean) * window, dim=0).abs().square()
     return torch.fft.rfftfreq(len(values), dtype=torch.float64)[1:], power[1:].cpu()
 

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import subprocess
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors.torch import save_file
 
 import nca3d
@@ -21,6 +19,7 @@ from nca3d import checkpoint
 from nca3d.config import Config
 from nca3d.evaluation.evaluate import evaluate, summary
 from nca3d.reports.report import Report
+from nca3d.versions import versions
 
 ZOO = Path(nca3d.__file__).with_name("zoo")
 HERE = ("out", "init", "device", "threads", "report", "plugins")
@@ -56,12 +55,7 @@ def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
             "seconds": round(saved.scalars["seconds"]),
             **({"note": note} if note else {}),
         },
-        "versions": {
-            "nca3d": nca3d.__version__,
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
+        "versions": versions(),
         "config": {field: getattr(config, field) for field in config.__dataclass_fields__ if field not in HERE},
     }
     ZOO.mkdir(exist_ok=True)

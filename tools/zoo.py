@@ -9,7 +9,7 @@ import torch
 
 import nca3d
 import visualize
-from nca3d.reports.report import shown
+from nca3d.reports.values import shown
 
 
 def row(name: str) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 
 import torch
 
-import nca3d
+from nca3d.versions import versions
 
 
 def describe(device: torch.device) -> dict[str, Any]:
     """Names of device and processor, versions, threads, load, date."""
+    found = versions()
     return {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "kind": device.type,
@@ -23,9 +24,7 @@ def describe(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "nca3d": nca3d.__version__,
+        **{name: found[name] for name in ("python", "torch", "nca3d")},
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
     }
 

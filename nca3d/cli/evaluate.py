@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from torch import nn
 
-import nca3d
 from nca3d.cube.cell import GMLPRule
 from nca3d.errors import InputError
 from nca3d.evaluation.evaluate import evaluate
 from nca3d.evaluation.laws.checks import check_laws
-from nca3d.experiment import film
+from nca3d.evaluation.story import film
+from nca3d.files import write_whole
 from nca3d.load import RuleRef, load, zoo
-from nca3d.reports.report import Report, flat, shown
-from nca3d.reports.run import write_file
-from nca3d.reports.study import compare, read_report, write_study
+from nca3d.reports.body import write_body
+from nca3d.reports.compare import compare
+from nca3d.reports.report import Report, read_report
+from nca3d.reports.values import flat, shown
+from nca3d.versions import versions
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def run(asked: Asked) -> int:
     _tell(asked, report)
     folder = asked.out or _folder(asked)
     moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None
-    print(write_study(folder, report, moving, progress=True))
+    print(write_body(folder, report, moving, progress=True))
     return 0
 
 
@@ -86,11 +86,8 @@ def _cube(asked: Asked, rule: GMLPRule) -> int:
         rule, taught, asked.preset, horizon=asked.horizon, random_seed=asked.random_seed, executor=asked.executor, progress=True
     )
     _tell(asked, report)
-    seen, steps = activity(rule, taught.asked[:1], report["horizon"] + 5) if asked.pictures else (None, None)
-    folder = asked.out or _folder(asked)
-    folder.mkdir(parents=True, exist_ok=True)
-    title = f"{taught.questions.name} · a cube that answers"
-    print(write_cube_report(folder, report, title=title, activity=seen, steps=steps, versions=versions(), progress=True))
+    moving = activity(rule, taught.asked[:1], report["horizon"] + 5) if asked.pictures else None
+    print(write_cube_report(asked.out or _folder(asked), report, moving, progress=True))
     return 0
 
 
@@ -128,22 +125,16 @@ def _folder(asked: Asked) -> Path:
     return asked.chosen.beside(f"evaluate-{asked.preset}", f"evaluate-{asked.chosen.stem}-{asked.preset}")
 
 
-def versions() -> dict[str, str]:
-    """What the figures were made with."""
-    return {"nca3d": nca3d.__version__, "python": platform.python_version(), "torch": torch.__version__}
-
-
 def run_compare(names: list[str], out: Path | None) -> None:
     """Lay reports side by side: folders or files of reports, and zoo:NAME for the figures of a card."""
     reports = {name: _report(name) for name in names}
     table, figure = compare(reports)
     print(table)
     if out is not None:
-        from nca3d.reports.run import png_of
+        from nca3d.reports.folder import png_of
 
-        out.mkdir(parents=True, exist_ok=True)
-        write_file(out / "compare.md", (table + "\n").encode())
-        write_file(out / "compare.png", png_of(figure))
+        write_whole(out / "compare.md", (table + "\n").encode())
+        write_whole(out / "compare.png", png_of(figure))
         print(out / "compare.png")
 
 

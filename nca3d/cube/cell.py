@@ -33,6 +33,7 @@ POSITIONS = 7
 """The cell and its six neighbours: what the published cell's spatial gate runs over."""
 AROUND, WEIGHTED, ACROSS = 0.1, 0.1, 0.05
 """How much the raw input, the weighted neighbours and the layer in front add."""
+LEAKY = "preset 'cube' is leaky, and exempt by name from laws 1 and 2: its cells move towards what they say"
 
 
 class GMLPRule(Rule):
@@ -69,6 +70,8 @@ class GMLPRule(Rule):
 
     neighbourhood = "von_neumann"
     reach = 1
+    wraps = False  # zeros lie around a cube, whatever its padding says
+    size: Size
     neighbours: Tensor
 
     def __init__(
@@ -97,7 +100,8 @@ class GMLPRule(Rule):
     ) -> None:
         super().__init__(features + memory, features, "signal", fire_rate, None, step_size, "zeros")
         # A subclass that has written its step anew is run as it is written.
-        self.stepper = "gmlp" if type(self).forward is GMLPRule.forward else ""
+        self.takes_inputs = type(self).forward is GMLPRule.forward
+        self.stepper = "gmlp" if self.takes_inputs else ""
         if min(features, memory, external + 1, widened) < 1 or features < 2:
             found = f"{features}, {memory}, {external}, {widened}"
             raise ValueError(f"features, memory, external, widened: found {found}, allowed 2, 1, 0, 1 or more")
@@ -149,6 +153,10 @@ class GMLPRule(Rule):
         self.surface = Surface(height * width, features, embedding, adapter, mixed, start == "carry", generator)
         self.coarse = Coarse(features, external, coarse, generator) if coarse else None
         self.reach = 2 * coarse - 1 if coarse else 1
+        if preset == "cube":
+            self.exempt["vacuum"] = LEAKY
+        if weights != "shared" or coarse:
+            self.exempt["translation"] = f"its cells differ by their place (weights {weights!r}, coarse {coarse})"
         self.register_buffer("neighbours", neighbour_table(self.size), persistent=False)
 
     def _carry(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,17 @@ from tqdm.auto import tqdm
 from nca3d.cube.answers import Judged, judge, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
-from nca3d.cube.hurt import Lesion, hurt, lesions
+from nca3d.cube.hurt import hurt, lesions
 from nca3d.cube.lesson import Lesson, Taught, evenly
 from nca3d.cube.losses.dialogue import dialogue
 from nca3d.cube.ridge import Ridge, fit_ridge
+from nca3d.cube.saved import taught_of_run
 from nca3d.cube.specialisation import specialisation
 from nca3d.errors import InputError, nearest
+from nca3d.evaluation.wounds import Wound
 from nca3d.fire import evaluation_seed
-from nca3d.reports.report import Report, mean, wilson
+from nca3d.reports.report import Report
+from nca3d.reports.values import mean, wilson
 from nca3d.rollout import rollout
 
 LEARNERS = 8
@@ -45,7 +49,7 @@ class CubePreset:
 
     splits: tuple[str, ...] = ("test", "compose")
     hurt_questions: int = 64
-    lesions: tuple[Lesion, ...] = lesions((0.05, 0.25, 0.5), ("half_space", "random_cells"))
+    lesions: tuple[Wound, ...] = lesions((0.05, 0.25, 0.5), ("half_space", "random_cells"))
     approx: bool = False
 
 
@@ -59,7 +63,7 @@ CUBE_PRESETS = {
 
 def evaluate_cube(
     rule: GMLPRule,
-    taught: Taught,
+    taught: Taught | str | Path | None,
     preset: str | CubePreset = "quick",
     *,
     horizon: int | None = None,
@@ -71,7 +75,7 @@ def evaluate_cube(
 
     Args:
         rule: the cube's.
-        taught: questions, answers and their embeddings, by the teacher that the cube was trained with.
+        taught: questions, answers and their embeddings, by the teacher that the cube was trained with; or the run that keeps them.
         preset: a name in `CUBE_PRESETS`, or a `CubePreset` of one's own.
         horizon: steps that it thinks; default the rule's card, else depth + 5.
         random_seed: chooses fire masks and wounds, never those of training.
@@ -85,8 +89,12 @@ def evaluate_cube(
         `cells_with_gradient`, `specialisation`; `approx.saved`, `approx.error` of the approximate executor.
 
     Raises:
-        InputError: an unknown preset, a set without the splits that are asked.
+        InputError: an unknown preset, a set without the splits that are asked, no set.
     """
+    if isinstance(taught, str | Path):
+        taught = taught_of_run(taught)
+    if taught is None:
+        raise InputError("evaluate", "target", "nothing", "what the cube was taught: questions, answers and their embeddings")
     named = isinstance(preset, str)
     if isinstance(preset, str):
         if preset not in CUBE_PRESETS:
@@ -109,7 +117,7 @@ def evaluate_cube(
         found.learners()
         if preset.approx:
             found.approximate()
-    return found.report()
+    return found.finished()
 
 
 class _Findings:
@@ -128,19 +136,13 @@ class _Findings:
         if len(train) > 1:
             self.straight = fit_ridge(self.asked[train], self.goals[self.right[train]])
             self.straight_embeddings = fit_ridge(self.asked[train], self.answers[self.right[train]])
-        self.figures: dict[str, Any] = {}
-        self.spread: dict[str, list[Any]] = {}
-        self.series: dict[str, Any] = {"retrieval": [], "hurt": [], "examples": []}
+        self.report = Report(series={"retrieval": [], "hurt": [], "examples": []})
+        self.series = self.report.series
         self.states: dict[str, Tensor] = {}
 
     def put(self, name: str, values: Tensor) -> None:
         """A figure under its dotted name, with the values of all questions."""
-        *outer, last = name.split(".")
-        self.spread[name] = values.float().tolist()
-        place = self.figures
-        for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = mean(self.spread[name])
+        self.report.put(name.split("."), values.float().tolist())
 
     def ask(self, split: str) -> None:
         """Every question of a split, and what the straight line says to it."""
@@ -197,14 +199,14 @@ class _Findings:
         kinds = [self.taught.questions.pairs[int(pair)].kind or "question" for pair in pairs]
         found = specialisation(states[:, : self.rule.features], kinds)
         if len(found.kinds) > 1:  # else there is nothing to mind more than others: no figure, and not 0
-            self.figures["specialisation"] = float(found.strength.mean())
+            self.report["specialisation"] = float(found.strength.mean())
         self.series["specialisation"] = {
             "strength": found.strength.tolist(),
             "preferred": found.preferred.tolist(),
             "kinds": found.kinds,
         }
 
-    def hurt(self, split: str, count: int, asked: tuple[Lesion, ...]) -> None:
+    def hurt(self, split: str, count: int, asked: tuple[Wound, ...]) -> None:
         """Cells zeroed at the horizon; what is said at once, after as many steps again, and if they stay dead."""
         places = evenly(len(self.taught.of(split)), count)
         pairs, states = self.taught.of(split)[places], self.states[split][places]
@@ -239,7 +241,7 @@ class _Findings:
         pairs = self.taught.some("train", LEARNERS)
         if not len(pairs):
             return
-        self.figures["cells_with_gradient"] = cells_with_gradient(
+        self.report["cells_with_gradient"] = cells_with_gradient(
             self.rule, self.asked[pairs], self.taught.answers.to(self.device), self.right[pairs], self.steps
         )
 
@@ -249,18 +251,18 @@ class _Findings:
         told, state = self.rule.ask(asked), self.rule.rest(len(asked), self.device)
         seed = evaluation_seed(self.random_seed, 0)
         found = approx_report(self.rule, state, 4 * self.steps, inputs=told, random_seed=seed)
-        self.figures["approx"] = {"saved": found.saved, "error": found.error_max, "error_mean": found.error_mean}
+        self.report["approx"] = {"saved": found.saved, "error": found.error_max, "error_mean": found.error_mean}
 
-    def report(self) -> Report:
+    def finished(self) -> Report:
         """The figures, with what was asked."""
-        self.figures |= {
+        self.report |= {
             "horizon": self.steps,
             "chance": 1 / len(self.goals),
             "answers": len(self.goals),
             "params": sum(p.numel() for p in self.rule.parameters()),
         }
         questions = self.taught.questions
-        about = {
+        self.report.about |= {
             "questions": questions.name,
             "digest": questions.digest,
             "teacher": self.taught.teacher.id,
@@ -269,7 +271,7 @@ class _Findings:
             "random_seed": self.random_seed,
             "torch": torch.__version__,
         }
-        return Report(self.figures, self.spread, self.series, about)
+        return self.report
 
 
 def cells_with_gradient(rule: GMLPRule, asked: Tensor, answers: Tensor, right: Tensor, steps: int) -> float:

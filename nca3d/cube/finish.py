@@ -14,10 +14,11 @@ from nca3d.cube.evaluation import activity, evaluate_cube, figures_of
 from nca3d.cube.executor.lent import give_back
 from nca3d.cube.reports.report import write_cube_report
 from nca3d.cube.task import Answering
-from nca3d.experiment import versions
+from nca3d.experiment import trained
 from nca3d.fire import evaluation_seed
 from nca3d.reports.report import Report
 from nca3d.rollout import rollout
+from nca3d.versions import versions
 
 if TYPE_CHECKING:  # training imports this file at the end of a run, not the other way round
     from nca3d.training.loop import Run
@@ -43,36 +44,23 @@ def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     rule.card = {**rule.card, "figures": figures_of(report)}
     epoch = len(taught.of("train")) / config.batch  # iterations
     seconds = trainer.seconds / max(1, trainer.iteration)
-    figures = Report(
-        {
-            **report,
-            "iterations": trainer.iteration,
-            "training_seconds": round(trainer.seconds, 1),
-            "seconds_per_epoch": round(seconds * epoch, 1),
-            "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
-            "skipped_iterations": trainer.skipped,
-            **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
-        },
-        report.spread,
-        {**report.series, "batches": batch_curve(rule)},
-        report.about,
-    )
+    report |= trained(trainer) | {
+        "seconds_per_epoch": round(seconds * epoch, 1),
+        "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
+    }
+    report.series["batches"] = batch_curve(rule)
+    report.about |= {"title": f"{taught.questions.name} · a cube that answers", "versions": versions()}
     pair = next(iter((*taught.of("test"), *taught.of("train"))))
-    seen, steps = activity(
-        rule, taught.asked[pair][None].to(task.device), config.horizon + 5, evaluation_seed(config.random_seed, 0)
-    )
+    asked = taught.asked[pair][None].to(task.device)
     write_cube_report(
         run.folder,
-        figures,
-        title=f"{taught.questions.name} · a cube that answers",
-        activity=seen,
-        steps=steps,
+        report,
+        activity(rule, asked, config.horizon + 5, evaluation_seed(config.random_seed, 0)),
         metrics=run.metrics,
         config_toml=config.to_toml(),
-        versions=versions(),
         progress=progress,
     )
-    return figures
+    return report
 
 
 def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[str, Any]]:

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 
 import pools
 from nca3d.cube.answers import AT_ONCE
 from nca3d.cube.cell import GMLPRule
+from nca3d.evaluation.wounds import Wound
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
 
 KINDS = ("half_space", "slab", "sphere", "shell", "random_cells")
 
 
-class Lesion(NamedTuple):
-    """A kind of damage, and the share of the cube's cells that it destroys."""
-
-    damage: str
-    severity: float
-
-
-def lesions(severities: tuple[float, ...], kinds: tuple[str, ...] = KINDS) -> tuple[Lesion, ...]:
-    """Every kind at every severity."""
-    return tuple(Lesion(kind, severity) for kind in kinds for severity in severities)
+def lesions(severities: tuple[float, ...], kinds: tuple[str, ...] = KINDS) -> tuple[Wound, ...]:
+    """Every kind at every severity, a share of the cube's cells."""
+    return tuple(Wound(kind, severity) for kind in kinds for severity in severities)
 
 
 @torch.no_grad()
 def hurt(
-    rule: GMLPRule, asked: Tensor, states: Tensor, lesion: Lesion, steps: int, random_seed: int, executor: str = "auto"
+    rule: GMLPRule, asked: Tensor, states: Tensor, lesion: Wound, steps: int, random_seed: int, executor: str = "auto"
 ) -> dict[str, Tensor]:
     """Destroy cells of cubes that have thought, each with a wound of its own.
 
@@ -48,8 +40,7 @@ def hurt(
         stay at zero and never fire again.
     """
     generator = torch.Generator().manual_seed(random_seed)
-    wound = pools.damage.DAMAGES[lesion.damage](rule.size, len(states), severity=lesion.severity, generator=generator)
-    wound = wound.to(states.device)
+    wound = lesion.mask(rule, states, generator)
     cut = pools.damage.apply(states, wound, rule.dead_value)
     said: dict[str, list[Tensor]] = {"hurt": [], "healed": [], "dead": []}
     for ids in torch.arange(len(states)).split(AT_ONCE):

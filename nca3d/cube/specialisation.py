@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nca3d.evaluation.studies.dynamics import eta_squared
+
 
 class Specialisation(NamedTuple):
     """`strength` (D, H, W) 0..1, `preferred` int64 (D, H, W), a number into `kinds`."""
@@ -18,7 +20,7 @@ class Specialisation(NamedTuple):
 
 
 def specialisation(features: Tensor, kinds: Sequence[str]) -> Specialisation:
-    """The share of each cell's variance over questions that their kind explains: η² (Fisher 1925), over all its features.
+    """The share of each cell's variance over questions that their kind explains: `eta_squared`, over all its features.
 
     A cell that does the same whatever is asked, or that minds each question alike, has 0; one whose features follow from the
     kind of question alone has 1. A cell prefers the kind whose mean lies farthest from the mean of all. Among questions
@@ -42,6 +44,6 @@ def specialisation(features: Tensor, kinds: Sequence[str]) -> Specialisation:
     counts = torch.bincount(number, minlength=len(names)).to(apart)
     between = (counts[:, None, None, None] * apart).sum(dim=0)
     total = centred.square().sum(dim=(0, 1))
-    told_apart = (total > 0) & (len(names) > 1)  # the mean of all, less itself, is not quite 0
-    strength = torch.where(told_apart, between / total.clamp_min(1e-30), 0.0)
-    return Specialisation(strength.clamp(0, 1).float().cpu(), apart.argmax(dim=0).cpu(), names)
+    # Of one kind the mean of all, less itself, is not quite 0.
+    strength = eta_squared(between, total).nan_to_num(0.0) * (len(names) > 1)
+    return Specialisation(strength.float().cpu(), apart.argmax(dim=0).cpu(), names)

@@ -15,4 +15,6 @@ PROVIDES = {
         for name in ("linear", "hierarchical", "autoencoder", "attention")
     },
     "picture": {"signal": "nca3d.cube.picture:activity"},
+    "evaluation": {"signal": "nca3d.cube.evaluation:evaluate_cube"},
+    "report": {"cubes": "nca3d.cube.reports.page:CUBES"},
 }

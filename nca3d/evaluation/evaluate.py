@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
 import torch
 from tqdm.auto import tqdm
 
-from nca3d.cube.cell import GMLPRule
-from nca3d.cube.evaluation import evaluate_cube
 from nca3d.errors import InputError, nearest
-from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset, Wound
+from nca3d.evaluation.presets import PRESETS, QUICK_WOUNDS, Preset
 from nca3d.evaluation.studies import persistence, regeneration, robustness
 from nca3d.evaluation.studies.emergence import emergence
 from nca3d.evaluation.trials import Trials
+from nca3d.evaluation.wounds import Wound
 from nca3d.executors.cores import torch_on_one
-from nca3d.reports.report import Report, mean
+from nca3d.registry import Registry
+from nca3d.reports.report import Report
+from nca3d.reports.values import mean
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, dense
+from nca3d.targets import Target
+
+EVALUATIONS = Registry("evaluation")
+"""How rules are evaluated that grow no body, by their visible kind: they take what `evaluate` does, but for `samples`."""
 
 GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
 """Numbers of the trials of each study: other numbers are other fire masks and wounds."""
@@ -30,8 +35,8 @@ SMALL = 0.25
 
 def evaluate(
     rule: Rule,
-    target: Any,
-    preset: Any = "quick",
+    target: Target | object = None,
+    preset: str | Preset | object = "quick",
     *,
     horizon: int | None = None,
     samples: int | None = None,
@@ -43,7 +48,7 @@ def evaluate(
 
     Args:
         rule: what one cell does.
-        target: the body it should grow; of a cube (`GMLPRule`) what it was `Taught`: see `evaluate_cube`.
+        target: the body it should grow; None = the one that the rule's card names. For rules that grow none see `EVALUATIONS`.
         preset: a name in `PRESETS`, or a `Preset` of one's own. "quick" is growth, a hold of 1,000 steps and three wounds;
             "standard" adds 10,000 steps, the grid of wounds, repeated injury, controls, robustness and emergence; "full" is
             the same on more bodies, moments and steps.
@@ -62,18 +67,19 @@ def evaluate(
     Raises:
         InputError: an unknown preset, a horizon or number of samples that can't be.
     """
-    if isinstance(rule, GMLPRule):
-        return evaluate_cube(
-            rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress
-        )
+    if rule.visible_kind in EVALUATIONS:
+        own: Callable[..., Report] = EVALUATIONS[rule.visible_kind]
+        return own(rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress)
+    body = rule.target() if target is None else target
+    assert isinstance(body, Target) and isinstance(preset, str | Preset), "a body is asked by a Preset"
     asked = _asked(preset, samples)
     if horizon is None:
-        horizon = rule.card.get("horizon") or 2 * max(target.size) + 10
+        horizon = rule.card.get("horizon") or 2 * max(body.size) + 10
     if horizon < 1:
         raise InputError("evaluate", "horizon", horizon, "1 step or more")
     work = _work(asked, horizon, len(robustness.conditions(rule)))
     with torch_on_one(), tqdm(total=work, disable=not progress, desc="evaluate", unit="step") as bar:
-        trials = Trials(rule, target, horizon, asked.samples, random_seed, executor, bar.update)
+        trials = Trials(rule, body, horizon, asked.samples, random_seed, executor, bar.update)
         found = _Findings(trials, asked)
         bodies = found.life()
         found.three_wounds(bodies)
@@ -84,7 +90,7 @@ def evaluate(
         if "emergence" in asked.studies:
             found.emergence(bodies)
         bar.update(max(0, bar.total - bar.n))
-    return found.report()
+    return found.finished()
 
 
 def _asked(preset: str | Preset, samples: int | None) -> Preset:
@@ -114,18 +120,8 @@ class _Findings:
 
     def __init__(self, trials: Trials, asked: Preset) -> None:
         self.trials, self.asked = trials, asked
-        self.figures: dict[str, Any] = {}
-        self.spread: dict[str, list[Any]] = {}
-        self.series: dict[str, Any] = {}
-
-    def put(self, path: str | tuple[str, ...], values: list[Any]) -> None:
-        """A figure, or one of a study, with its values over bodies: the mean of those that have one."""
-        *outer, last = (path,) if isinstance(path, str) else path
-        self.spread[".".join([*outer, last])] = values
-        place = self.figures
-        for part in outer:
-            place = place.setdefault(part, {})
-        place[last] = mean(values)
+        self.report = Report()
+        self.put, self.series = self.report.put, self.report.series
 
     def life(self) -> Compact:
         """Growth to the horizon and a long hold; returns the grown bodies."""
@@ -141,9 +137,8 @@ class _Findings:
             self.put(f"hold_iou_{mark}", held.quality[at].tolist())
         self.put(f"hold_{detail}_{marks[-1]}", held.detail[-1].tolist())
         judged = persistence.persistence(held)
-        self.figures["steps_held"] = min(judged["steps_held"])
-        self.spread["steps_held"] = judged["steps_held"]
-        self.figures["steps_tried"] = steps
+        self.put("steps_held", judged["steps_held"])
+        self.report |= {"steps_held": min(judged["steps_held"]), "steps_tried": steps}
         for name in ("blow_up_step", "extinction_step", "drift", "period", "amplitude"):
             self.put(("persistence", name), judged[name])
         self.series["growth"] = {"steps": growth.steps.tolist(), "quality": growth.quality.tolist()}
@@ -177,7 +172,7 @@ class _Findings:
         self.series["grid"] = rows
         self.put(("regeneration", "recovered_small"), _by_body(small))
         self.put(("regeneration", "recovered_half_space"), _by_body(half))
-        again = regeneration.again_and_again(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
+        again = regeneration.repeated_injury(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
         for number, healing in enumerate(again, start=1):
             self.put(("regeneration", "injury", str(number)), healing.seen.quality[-1].tolist())
         self._controls(grown)
@@ -211,23 +206,20 @@ class _Findings:
         for name, values in found.items():
             self.put(("emergence", name), values)
 
-    def report(self) -> Report:
+    def finished(self) -> Report:
         """The figures, with what was asked."""
-        rule, target = self.trials.rule, self.trials.target
-        self.figures |= {
-            "horizon": self.trials.horizon,
-            "samples": self.trials.samples,
-            "params": sum(p.numel() for p in rule.parameters()),
-        }
-        about = {
+        trials, target = self.trials, self.trials.target
+        params = sum(p.numel() for p in trials.rule.parameters())
+        self.report |= {"horizon": trials.horizon, "samples": trials.samples, "params": params}
+        self.report.about |= {
             "target": target.name,
             "size": list(target.size),
             "kind": target.kind,
             "cells": int(target.occupied.sum()),
-            "random_seed": self.trials.random_seed,
+            "random_seed": trials.random_seed,
             "torch": torch.__version__,
         }
-        return Report(self.figures, self.spread, self.series, about)
+        return self.report
 
 
 def _curve(healing: regeneration.Healing) -> dict[str, Any]:

@@ -2,32 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+
+from nca3d.evaluation.wounds import Wound
 
 QUICK_WOUNDS = {"half_space": 0.5, "sphere": 0.2, "random_cells": 0.25}
 """The three wounds of every preset, with the fraction of the body that they destroy: `heal_iou.<damage>` is about them."""
 
 STUDIES = ("regeneration", "robustness", "emergence")
-
-
-@dataclass(frozen=True)
-class Wound:
-    """One damage with its severity, the fraction of the body destroyed, and the options that settle it."""
-
-    damage: str
-    severity: float
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def kind(self) -> str:
-        """The damage and its options: "half_space +x"."""
-        return " ".join([self.damage, *map(str, self.options.values())])
-
-    @property
-    def name(self) -> str:
-        """What figures call it: "half_space +x 0.5"."""
-        return f"{self.kind} {self.severity:g}"
 
 
 @dataclass(frozen=True)
@@ -41,7 +23,7 @@ class Preset:
         late_steps: steps after healing at which a body must still be whole.
         wounds: the grid of the regeneration study.
         moments: steps after the horizon at which that grid is applied.
-        injuries: how often one body is hurt again and again.
+        injuries: how often one body is hurt, one time after the other.
         studies: which of `STUDIES` are made.
     """
 

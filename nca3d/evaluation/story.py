@@ -1,4 +1,7 @@
-"""A life to be shown: a body grows from one cell, is hurt at given steps, and goes on; its pictures on the way."""
+"""A life to be shown: a body grows from one cell, is hurt at given steps, and goes on; its pictures on the way.
+
+`tell` is the one way to film a life; `film` asks it for what a report's page shows.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,11 @@ from torch import Tensor
 
 import pools
 from nca3d.errors import InputError, nearest
+from nca3d.evaluation.presets import QUICK_WOUNDS
+from nca3d.evaluation.wounds import Wound, hurt
 from nca3d.fire import evaluation_seed
-from nca3d.metrics import occupied, to_rgba
+from nca3d.metrics import iou, occupied, to_rgba
+from nca3d.reports.life import Filmed
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
@@ -23,6 +29,9 @@ SEED = 1000
 
 FRAMES = 60
 """About so many pictures of one life, unless another number of steps between them is asked for."""
+
+PAGE_FRAMES = 24
+"""About so many of growth, and of each healing, on a page."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,11 @@ class Cut:
         return cls(int(step), name, share, direction or None)
 
     @property
+    def wound(self) -> Wound:
+        """What is done."""
+        return Wound(self.name, self.severity, {"direction": self.direction} if self.direction else {})
+
+    @property
     def words(self) -> str:
         """What a film says of it."""
         return f"{self.name.replace('_', ' ')} {100 * self.severity:.0f} %"
@@ -76,12 +90,14 @@ class Story:
         steps: (T,) step of each frame; the step of a cut comes twice, before and after it.
         marks: index of the first frame after a cut → what it was.
         labels: int16 (T, D, H, W), the class of each cell, 0 = empty; None for colours.
+        last: the state (1, C, D, H, W) at its end, from which another can go on.
     """
 
     frames: np.ndarray
     steps: list[int]
     marks: dict[int, str]
     labels: np.ndarray | None
+    last: Tensor
 
     @property
     def times(self) -> list[float]:
@@ -98,6 +114,7 @@ def tell(
     cuts: Sequence[Cut] = (),
     *,
     every: int | None = None,
+    start: Story | None = None,
     random_seed: int = 0,
     executor: str = "auto",
     progress: bool = False,
@@ -107,38 +124,53 @@ def tell(
     Args:
         rule: what each cell does.
         target: gives the lattice and the colours of classes.
-        steps: how long.
+        steps: the last step.
         cuts: damage on the way, within these steps.
         every: steps between pictures; None = about `FRAMES` of them.
+        start: a life of the same rule that this one goes on from; None = the seed.
         random_seed: chooses fire masks and wounds, disjoint from training's.
         executor: see `nca3d.rollout`.
         progress: show a progress bar on stderr.
 
     Raises:
-        InputError: a cut beyond the last step.
+        InputError: a cut before the first step or beyond the last.
     """
     from tqdm.auto import tqdm
 
-    for cut in cuts:
-        if cut.step > steps:
-            raise InputError("--damage", "step", cut.step, f"0 .. {steps}, the last step")
     every = max(1, round(steps / FRAMES)) if every is None else every
     seed = evaluation_seed(random_seed, SEED)
     generator = torch.Generator().manual_seed(evaluation_seed(random_seed, SEED + 1))
-    state, now = seed_state(rule, target.size), 0
+    state, now = (start.last, start.steps[-1]) if start else (seed_state(rule, target.size), 0)
+    for cut in cuts:
+        if not now <= cut.step <= steps:
+            raise InputError("--damage", "step", cut.step, f"{now} .. {steps}, the last step")
     life = _Life(rule, target)
-    life.keep(state, 0)
-    stops = sorted({*range(every, steps + 1, every), steps, *(cut.step for cut in cuts)})
+    life.keep(state, now)
+    stops = sorted({*range(now + every, steps + 1, every), steps, *(cut.step for cut in cuts)})
     for stop in tqdm(stops, desc="life", unit="frame", disable=not progress):
         if stop > now:
             state = rollout(rule, state, stop - now, random_seed=seed, first_step=now, executor=executor)
             now = stop
             life.keep(state, now)
-        for cut in _at(cuts, stop):
-            state = _hurt(rule, state, cut, generator)
+        for cut in (cut for cut in cuts if cut.step == stop):
+            state = hurt(rule, state, cut.wound, generator)
             life.keep(state, now, cut.words)
     labels = np.concatenate(life.labels) if life.labels else None
-    return Story(np.concatenate(life.frames), life.steps, life.marks, labels)
+    return Story(np.concatenate(life.frames), life.steps, life.marks, labels, state)
+
+
+def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> Filmed:
+    """One body that grows to the horizon, and what becomes of it in two more after each wound of the quick preset."""
+    every = max(1, horizon // PAGE_FRAMES)
+    grown = tell(rule, target, horizon, every=every, random_seed=random_seed)
+    heal, timelines = {}, {}
+    for damage, severity in QUICK_WOUNDS.items():
+        cut = [Cut(horizon, damage, severity)]
+        healed = tell(rule, target, 3 * horizon, cut, every=2 * every, start=grown, random_seed=random_seed)
+        heal[damage] = healed.frames, healed.steps, 1
+        life = np.concatenate([grown.frames, healed.frames[1:]])
+        timelines[damage] = [*grown.steps, *healed.steps[1:]], iou(life, target).numpy()
+    return Filmed((grown.frames, grown.steps), heal, timelines, target.rgba())
 
 
 class _Life:
@@ -160,15 +192,3 @@ class _Life:
             there = occupied(state, self.rule.visible, "classes")
             labels = torch.where(there, state[:, : self.rule.visible].argmax(dim=1), 0)
             self.labels.append(labels.cpu().numpy().astype(np.int16))
-
-
-def _at(cuts: Sequence[Cut], step: int) -> list[Cut]:
-    return [cut for cut in cuts if cut.step == step]
-
-
-def _hurt(rule: Rule, state: Tensor, cut: Cut, generator: torch.Generator) -> Tensor:
-    body = occupied(state, rule.visible, rule.visible_kind).cpu()
-    where = {"direction": cut.direction} if cut.direction else {}
-    size = tuple(state.shape[2:])
-    mask = pools.damage.DAMAGES[cut.name](size, 1, severity=cut.severity, body=body, generator=generator, **where)
-    return pools.damage.apply(state, mask.to(state.device), rule.dead_value)

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 
 from nca3d.evaluation.watch import Watch, look, watch
+from nca3d.evaluation.wounds import Wound, hurt
 from nca3d.fire import evaluation_seed
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
-from nca3d.sparse import Compact, compact
+from nca3d.sparse import Compact, compact, dense
 from nca3d.targets import Target
 
 
@@ -46,6 +47,10 @@ class Trials:
         """The random_seed of one trial."""
         return evaluation_seed(self.random_seed, trial)
 
+    def draws(self, trial: int) -> torch.Generator:
+        """The random numbers of one trial's wounds and noise, on the CPU."""
+        return torch.Generator().manual_seed(self.seed(trial))
+
     def seeds(self, positions: torch.Tensor | None = None) -> Compact:
         """The first cells, one a body."""
         return compact(seed_state(self.rule, self.target.size, self.samples, positions), self.rule.dead_value)
@@ -72,6 +77,11 @@ class Trials:
             every=every,
             report=self.report,
         )
+
+    def hurt(self, bodies: Compact, wound: Wound, trial: int) -> Compact:
+        """The bodies with the wound, each its own draw of it."""
+        dead = self.rule.dead_value
+        return compact(hurt(self.rule, dense(bodies, dead), wound, self.draws(trial)), dead)
 
     def look(self, state: Compact) -> Watch:
         """The figures of states as they are."""

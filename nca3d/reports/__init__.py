@@ -1,5 +1,5 @@
-"""What an evaluation found, and its pages: one shape of report (`report.py`), one page (`page.py`), their pictures.
+"""What an evaluation found: one shape of report (`report.py`), one page (`page.py`), one way of writing both (`folder.py`).
 
-`run.py` writes a training run, `study.py` an evaluation. May import `errors` and `files`; `visualize` inside
-functions.
+`body.py` says what the page of a body says, `life.py` draws one that was filmed, `compare.py` lays reports side by side. Knows
+nothing of rules or rollouts: a report is data. May import `errors`, `files` and `registry`; `visualize` inside functions.
 """

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from nca3d.errors import InputError
-from nca3d.lattice import PADDINGS, dilate
+from nca3d.lattice import PADDINGS, Size, dilate
 
 if TYPE_CHECKING:
     from nca3d.targets import Target
@@ -46,10 +46,18 @@ class Rule(nn.Module, ABC):
     reach: int = 2
     #: The name of the stepper that a rule with a step of its own brings along (`executors/steppers.py`); "" = any executor's.
     stepper: str = ""
+    #: The lattice (D, H, W) that the rule belongs to; None = it fits any.
+    size: Size | None = None
+    #: Whether a step takes what comes from outside and its own number too: forward(state, fire, inputs, step).
+    takes_inputs: bool = False
+    #: Whether its lattice can be a torus: padding "circular" does what it says.
+    wraps: bool = True
     #: Whether the kernels depend on parameters, so that training must ask for their gradients.
     learns_kernels: bool = False
     #: What a trained rule knows of its training (size, target, horizon, figures); `nca3d.load` fills it.
     card: dict[str, Any]
+    #: Laws that say nothing about the rule, by name (`nca3d.evaluation.laws`), and why.
+    exempt: dict[str, str]
 
     def __init__(
         self,
@@ -79,7 +87,7 @@ class Rule(nn.Module, ABC):
         self.channels, self.visible, self.visible_kind = channels, visible, visible_kind
         self.fire_rate, self.alive_threshold = fire_rate, alive_threshold
         self.step_size, self.padding = step_size, padding
-        self.card = {}
+        self.card, self.exempt = {}, {}
 
     # What a rule must say ---------------------------------------------------------------------------------------
 

@@ -12,12 +12,13 @@ import nca3d
 from nca3d.cube.answers import judge, say
 from nca3d.cube.evaluation import CubePreset, activity, cells_with_gradient, evaluate_cube
 from nca3d.cube.finish import batch_curve
-from nca3d.cube.hurt import Lesion, hurt, lesions
+from nca3d.cube.hurt import hurt, lesions
 from nca3d.cube.lesson import Taught, evenly
 from nca3d.cube.questions import read_questions
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.specialisation import specialisation
 from nca3d.errors import InputError
+from nca3d.evaluation import Wound
 from nca3d.rollout import rollout
 
 SIZE = (3, 4, 4)
@@ -78,6 +79,8 @@ def test_a_cube_that_carries_the_answer_is_always_right(taught):
     assert report.intervals["split.test.top1"] == [one["cube_low"], one["cube_high"]]
     json.loads(report.to_json())
     assert nca3d.evaluate(carrying(), taught, horizon=6)["split.test.top1"] == 1.0
+    with pytest.raises(InputError, match="target: found nothing, allowed what the cube was taught"):
+        nca3d.evaluate(carrying())
 
 
 def test_a_cube_that_says_the_same_to_everyone_is_at_chance(taught):
@@ -132,7 +135,7 @@ def test_a_wound_is_healed_by_what_is_still_told_and_a_lesion_stays(taught):
     made = carrying()
     asked = taught.asked[:6]
     whole, states = say(made, asked, 6)
-    said = hurt(made, asked, states, Lesion("half_space", 0.5), 6, 2**31)
+    said = hurt(made, asked, states, Wound("half_space", 0.5), 6, 2**31)
     assert {name: tuple(surface.shape) for name, surface in said.items()} == dict.fromkeys(("hurt", "healed", "dead"), (6, 16))
     torch.testing.assert_close(said["healed"], whole)
     assert (said["hurt"] - whole).abs().max() > 0.1 and (said["dead"] - whole).abs().max() > 0.1

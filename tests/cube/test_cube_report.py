@@ -14,12 +14,11 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from nca3d.cube.reports.page import examples_html
+from nca3d.cube.reports.page import examples_html, measures
 from nca3d.cube.reports.pictures import training_figures
 from nca3d.cube.reports.report import cube_figures, write_cube_report
-from nca3d.reports.page import measures
+from nca3d.reports.compare import compare
 from nca3d.reports.report import Report
-from nca3d.reports.study import compare
 
 SIZE, HORIZON = (11, 15, 15), 13
 KINDS = ["arithmetic", "compass", "dialogue", "lattice"]
@@ -110,6 +109,11 @@ def cube_report(full: bool = True) -> Report:
     return Report(figures, spread, series, {"questions": "lattice", "size": list(SIZE), "teacher": "tfidf", "digest": "4f1c"})
 
 
+def titled(report: Report, title: str, **about: Any) -> Report:
+    report.about |= {"title": title, **about}
+    return report
+
+
 def interval(name: str, right: Any) -> dict[str, float]:
     mean, half = float(np.mean(right)), 1.96 * float(np.std(right)) / len(right) ** 0.5
     return {name: mean, f"{name}_low": max(mean - half, 0), f"{name}_high": min(mean + half, 1)}
@@ -145,13 +149,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("cube")
     path = write_cube_report(
         run / "made",
-        cube_report(),
-        title="lattice <b>& more",
-        activity=wave(),
-        steps=range(19),
+        titled(cube_report(), "lattice <b>& more", versions={"nca3d": "0", "python": "3"}),
+        (wave(), range(19)),
         metrics=records(),
         config_toml='regime = "answering"\n# <script>\n',
-        versions={"nca3d": "0", "python": "3"},
     )
     assert path == run / "made" / "report.html"
     return path.parent
@@ -198,6 +199,11 @@ def test_the_page_stands_alone_and_escapes(folder: Path) -> None:
     assert "11 × 15 × 15 = 2,475 cells" in bare and "13 steps later" in bare and "824 answers" in bare
     assert "0.9996" in bare and "goal 1.00 missed" in bare  # one cell of 2,475 learns nothing
     assert "12.5 samples a second, 410 MiB" in bare and "Unhurt it answers 0.720" in bare
+
+
+def test_a_report_knows_its_own_page(folder: Path) -> None:
+    page = Report.from_json((folder / "report.json").read_text()).to_html()
+    assert "<h2>Hurt</h2>" in page and "a question at its front face" in page and "cells occupied in both" not in page
 
 
 def test_right_answers_are_told_without_colour() -> None:
@@ -316,7 +322,7 @@ def test_curves_leave_out_what_was_not_logged() -> None:
 def test_a_small_evaluation_has_a_small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr("visualize.film.has_ffmpeg", lambda: False)
     report = Report({"split": {"test": {"top1": 0.2}}}, {}, {"retrieval": [], "hurt": [], "examples": []})
-    write_cube_report(tmp_path, report, title="bare", progress=True)
+    write_cube_report(tmp_path, titled(report, "bare"), progress=True)
     assert {path.name for path in tmp_path.iterdir()} == {"report.html", "report.json", "report.md"}
     text = (tmp_path / "report.html").read_text()
     assert [heading for heading in re.findall("<h2>(.*?)</h2>", text)] == ["Details"] and "<video" not in text
@@ -324,7 +330,7 @@ def test_a_small_evaluation_has_a_small_page(tmp_path: Path, monkeypatch: pytest
     assert "report.html" in said.err and said.out == ""
     dead = wave(3)
     dead[1:, 4] = np.nan
-    write_cube_report(tmp_path, report, title="diverged", activity=dead, steps=[0, 1, 2])
+    write_cube_report(tmp_path, titled(report, "diverged"), (dead, [0, 1, 2]))
     assert (tmp_path / "activity.gif").is_file() and not (tmp_path / "activity.mp4").exists()
     with Image.open(tmp_path / "activity.gif") as film:
         assert film.n_frames >= 3

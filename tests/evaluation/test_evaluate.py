@@ -8,15 +8,20 @@ import pytest
 import torch
 
 import nca3d
+import pools
 from nca3d.errors import InputError
 from nca3d.evaluation import Preset, Report, Wound
 from nca3d.evaluation.presets import grid
+from nca3d.evaluation.story import film
 from nca3d.evaluation.studies import persistence
 from nca3d.evaluation.studies.regeneration import Healing
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.watch import Watch
-from nca3d.reports.report import bootstrap, wilson
-from nca3d.reports.study import compare, read_report, write_study
+from nca3d.evaluation.wounds import hurt
+from nca3d.reports.body import write_body
+from nca3d.reports.compare import compare
+from nca3d.reports.report import read_report
+from nca3d.reports.values import bootstrap, wilson
 from nca3d.rules import ConvRule, Rule
 
 SIZE = (7, 7, 7)
@@ -220,7 +225,7 @@ def test_reports_come_back_from_json_and_pages_stand_alone(studied, tmp_path):
     again = Report.from_json(studied.to_json())
     assert dict(again) == json.loads(json.dumps(dict(studied)))
     assert again.intervals == studied.intervals
-    assert write_study(tmp_path / "study", studied) == tmp_path / "study" / "report.html"
+    assert write_body(tmp_path / "study", studied) == tmp_path / "study" / "report.html"
     page = (tmp_path / "study" / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and "http" not in page.replace("data:image", "")
     assert {path.name for path in (tmp_path / "study").iterdir()} == {
@@ -250,6 +255,38 @@ def test_reports_can_be_read_back(report, tmp_path):
     assert json.loads(report.to_json(tmp_path / "r.json")) == json.loads((tmp_path / "r.json").read_text())
     assert "| heal_iou.sphere | 1.000 | 1.000 – 1.000 | 1.000 – 1.000 |" in report.to_markdown()
     assert "<td>grow_iou</td><td>1  (1 – 1)</td>" in report.to_html()
+
+
+def test_without_a_target_the_card_names_it():
+    rule, little = nca3d.load("zoo:cross"), Preset(samples=1, hold_steps=3, late_steps=0)
+    target = nca3d.targets.load("cross", size=tuple(rule.card["size"]), **rule.card["target_options"])
+    assert dict(nca3d.evaluate(rule, preset=little)) == dict(nca3d.evaluate(rule, target, little))
+    with pytest.raises(InputError, match="target: found nothing, allowed the body that this rule should grow"):
+        nca3d.evaluate(ConvRule())
+
+
+def test_a_wound_is_the_damage_that_it_names():
+    rule, state = ConvRule(8), torch.zeros(3, 8, *SIZE)
+    state[:, :, 1:6, 1:5, 2:6] = 1.0
+    wound, body = Wound("half_space", 0.4, {"direction": "+x"}), state[:, rule.alpha] > 0.1
+    generators = [torch.Generator().manual_seed(5) for _ in range(2)]
+    mask = pools.damage.half_space(SIZE, 3, severity=0.4, body=body, generator=generators[0], direction="+x")
+    after = hurt(rule, state, wound, generators[1])
+    assert torch.equal(after, torch.where(mask, 0.0, state)) and wound.name == "half_space +x 0.4"
+
+
+def test_a_life_is_filmed_for_a_page():
+    rule = nca3d.load("zoo:cross")
+    target = nca3d.targets.load("cross", size=tuple(rule.card["size"]), **rule.card["target_options"])
+    filmed = film(rule, target, 12)
+    frames, steps = filmed.growth
+    assert len(frames) == len(steps) and (steps[0], steps[-1]) == (0, 12) and filmed.target.shape == frames.shape[1:]
+    for damage, (healing, at, cut) in filmed.heal.items():
+        alive = (healing[..., 3] > 0).sum(axis=(1, 2, 3))
+        assert (at[0], at[cut], at[-1]) == (12, 12, 36) and alive[cut] < alive[0], damage
+        times, quality = filmed.timelines[damage]
+        assert len(times) == len(quality) == len(frames) + len(healing) - 1 and times[len(steps)] == 12
+        assert quality[len(steps)] < quality[len(steps) - 1]
 
 
 def test_an_unknown_preset_is_told_with_the_nearest():

@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nca3d.reports.page import measures
-from nca3d.reports.run import write_file, write_report
+from nca3d.errors import InputError
+from nca3d.files import write_whole
+from nca3d.reports.body import measures, write_body
+from nca3d.reports.compare import compare
+from nca3d.reports.life import Filmed
+from nca3d.reports.report import Report, read_report
 
 FIGURES = {
     "grow_iou": 0.97,
@@ -40,15 +44,11 @@ def story() -> dict:
     }
     timelines = {name: (np.array([0, 20, 40, 40, 80]), np.array([0, 0.6, 1, 0.5, 0.9])) for name in heal}
     return {
-        "title": "block <b>& corner</b>",
-        "figures": FIGURES,
+        "report": Report(FIGURES, {}, about={"title": "block <b>& corner</b>", "versions": {"nca3d": "0", "python": "3"}}),
+        "filmed": Filmed((growth, np.array([0, 10, 20, 30, 40])), heal, timelines, body),
         "config_toml": 'regime = "regenerating"\nsize = [5, 4, 6]\nlimit = inf\n',
-        "versions": {"nca3d": "0", "python": "3"},
         "metrics": [{"iteration": i, "loss": 1 / (i + 1), "iou": i / 20} for i in range(20)],
-        "growth": (growth, np.array([0, 10, 20, 30, 40])),
-        "heal": heal,
-        "target_rgba": body,
-        "timelines": timelines,
+        "moving": True,
     }
 
 
@@ -57,8 +57,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NCA3D_RENDERER", "raymarch")
-        patch.setattr("nca3d.reports.run.FILM_SIZE", 120)
-        assert write_report(run, **story()) == run / "report.html"
+        patch.setattr("nca3d.reports.life.FILM_SIZE", 120)
+        assert write_body(run, **story()) == run / "report.html"
     return run
 
 
@@ -87,13 +87,13 @@ def test_everything_is_there_and_nothing_is_left_over(folder: Path) -> None:
     film = {"film.mp4", "film.gif"} & names
     pictures = {"growth.png", "heal-half_space.png", "heal-sphere.png", "curves.png", "timeline.png"}
     assert len(film) == 1
-    assert names == pictures | film | {"report.json", "report.html"}
+    assert names == pictures | film | {"report.json", "report.md", "report.html"}
     for name in pictures:
         with Image.open(folder / name) as picture:
             pixels = np.asarray(picture.convert("RGB"))
         assert pixels.shape[1] > 600 and pixels[0, 0].min() > 250  # white paper
         assert (pixels < 200).any(axis=-1).mean() > 0.005  # and something on it
-    assert json.loads((folder / "report.json").read_text())["files"][0] in film
+    assert json.loads((folder / "report.json").read_text())["about"]["files"][0] in film
 
 
 def test_the_json_is_strict_and_whole(folder: Path) -> None:
@@ -101,11 +101,30 @@ def test_the_json_is_strict_and_whole(folder: Path) -> None:
         raise AssertionError(f"{word} is not strict JSON")
 
     record = json.loads((folder / "report.json").read_text(), parse_constant=refuse)
-    assert record["figures"]["grow_iou"] == 0.97
-    assert record["figures"]["heal_iou"]["sphere"] is None
-    assert record["figures"]["heal_iou"]["half_space"] == pytest.approx(0.93)
-    assert record["config"]["regime"] == "regenerating" and record["config"]["limit"] is None
-    assert record["versions"]["python"] == "3"
+    assert record["grow_iou"] == 0.97
+    assert record["heal_iou"]["sphere"] is None
+    assert record["heal_iou"]["half_space"] == pytest.approx(0.93)
+    assert record["schema"] == 1 and {"spread", "intervals", "series", "about"} <= record.keys()
+    about = record["about"]
+    assert about["config"]["regime"] == "regenerating" and about["config"]["limit"] is None
+    assert about["versions"]["python"] == "3" and about["title"] == "block <b>& corner</b>"
+
+
+def test_every_shape_of_report_is_read(folder: Path, tmp_path: Path) -> None:
+    now = read_report(folder)
+    assert now["heal_iou.half_space"] == pytest.approx(0.93) and now.about["versions"]["python"] == "3"
+    about = {"title": "frog", "config": {"random_seed": 1}, "versions": {"python": "3"}, "files": ["film.mp4"]}
+    (tmp_path / "run.json").write_text(json.dumps({**about, "figures": {"grow_iou": 0.9}}))
+    old_run = read_report(tmp_path / "run.json")
+    assert dict(old_run) == {"grow_iou": 0.9} and old_run.about == about
+    evaluation = {"grow_iou": 0.8, "spread": {"grow_iou": [0.7, 0.9]}, "intervals": {"grow_iou": [0.7, 0.9]}, "series": {}}
+    old = Report.from_json(json.dumps({**evaluation, "about": {"name": "zoo:frog"}}))
+    assert dict(old) == {"grow_iou": 0.8} and old.intervals == {"grow_iou": [0.7, 0.9]} and old.about["name"] == "zoo:frog"
+    table = compare({"now": now, "run": old_run, "old": old})[0]
+    assert "| grow_iou | 0.970 | 0.900 | 0.800 (0.700 – 0.900) |" in table and "schema" not in table
+    (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "grow_iou": 0.9}))
+    with pytest.raises(InputError, match=r"run\.json: schema: found 2, allowed up to 1: a newer nca3d wrote this report"):
+        read_report(tmp_path / "run.json")
 
 
 def test_the_page_stands_alone(folder: Path) -> None:
@@ -138,35 +157,34 @@ def test_measures_follow_the_figures() -> None:
 
 def test_a_growing_run_without_damage_has_a_report_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
-    monkeypatch.setattr("nca3d.reports.run.FILM_SIZE", 96)
+    monkeypatch.setattr("nca3d.reports.life.FILM_SIZE", 96)
     monkeypatch.setattr("visualize.film.has_ffmpeg", lambda: False)
-    parts = story() | {"heal": {}, "timelines": {}, "metrics": [], "figures": {}, "config_toml": "not = [toml"}
-    parts["growth"] = (parts["growth"][0][:1] * 0, parts["growth"][1][:1])  # a body that died at once
-    write_report(tmp_path, **parts)
+    parts = story() | {"metrics": [], "report": Report({}, {}), "config_toml": "not = [toml"}
+    frames, steps = parts["filmed"].growth
+    parts["filmed"] = Filmed((frames[:1] * 0, steps[:1]), {}, {}, parts["filmed"].target)  # a body that died at once
+    write_body(tmp_path, **parts)
     assert (tmp_path / "film.gif").is_file() and not (tmp_path / "film.mp4").exists()
-    assert json.loads((tmp_path / "report.json").read_text())["config"] == "not = [toml"
+    assert json.loads((tmp_path / "report.json").read_text())["about"]["config"] == "not = [toml"
     assert not Page((tmp_path / "report.html").read_text()).open
 
 
 def test_progress_goes_to_stderr_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
-    monkeypatch.setattr("nca3d.reports.run.FILM_SIZE", 96)
+    monkeypatch.setattr("nca3d.reports.life.FILM_SIZE", 96)
     parts = story()
-    write_report(tmp_path, **parts | {"heal": {}, "timelines": {}, "growth": (parts["growth"][0][:2], [0, 4])}, progress=True)
+    write_body(tmp_path, **parts | {"filmed": Filmed((parts["filmed"].growth[0][:2], [0, 4]), {}, {})}, progress=True)
     said = capsys.readouterr()
     assert "report: film" in said.err and said.out == ""
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "report.json"
-    write_file(place, b"old")
+    write_whole(place, b"old")
 
-    def torn(self: Path, content: bytes) -> int:
-        with open(self, "wb") as stream:
-            stream.write(content[:2])
+    def torn(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", torn)
+    monkeypatch.setattr("nca3d.files.os.fsync", torn)
     with pytest.raises(OSError, match="No space"):
-        write_file(place, b"new content")
+        Report({"grow_iou": 1.0}, {}).to_json(place)
     assert place.read_bytes() == b"old" and list(tmp_path.iterdir()) == [place]

@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from html import escape
 from typing import Any
 
-from nca3d.reports.page import Section
-from nca3d.reports.report import Report, shown
+from nca3d.cube.reports.pictures import cube_figures
+from nca3d.reports.page import Kind, Measure, Section, Words
+from nca3d.reports.report import Report
+from nca3d.reports.values import flat, shown
+
+HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
+"""What a comparison draws: of all damage a quarter of the cells, which every preset destroys."""
 
 FOOTER = (
     "Top-1: the share of questions to which the right answer is, by cosine, nearer than any other to what the back face "
     "shows. Ridge regression is the best straight line from a question's embedding to its answer's, fitted to the same "
     "questions. Intervals are 95 % intervals over questions: of top-1 and top-5 Wilson's, of all else by bootstrap."
 )
+
+
+def cube_words(report: Report, pictures: Collection[str] = ()) -> Words:
+    """The page around the figures of a cube."""
+    title = report.about.get("title", f"{report.about.get('questions', 'questions')} · a cube that answers")
+    return Words(title, cube_lead(report), cube_sections(report), measures(report), FOOTER)
+
+
+def measures(report: Mapping[str, Any]) -> Iterator[Measure]:
+    """The figures with a goal: does it know, does it do more than the best straight line, do all its cells learn?"""
+    figures = dict(flat(report))
+    if "split.test.top1" in figures:
+        straight = figures.get("ridge.test.top1")
+        rival = "ridge regression on the same embeddings" if straight is not None else "chance"
+        note = f"share answered right (top-1); the goal is what {rival} reaches"
+        goal = straight if straight is not None else figures.get("chance") or 0.0
+        yield Measure("Right, on new questions", note, figures["split.test.top1"], goal)
+    if "margin.compose" in figures:
+        note = "share answered right, less that of ridge regression"
+        yield Measure("Ahead, on new combinations", note, figures["margin.compose"], 0.10)
+    if "cells_with_gradient" in figures:
+        note = "share of cells that the answer's loss reaches"
+        yield Measure("Cells that learn", note, figures["cells_with_gradient"], 1.0)
 
 
 def cube_sections(report: Report) -> list[Section]:
@@ -110,3 +138,6 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         f"{row['memory_mib']:,} MiB"
         for row in rows
     }
+
+
+CUBES = Kind(HEADLINES, cube_figures, cube_words)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nca3d.reports.report import Report
+from nca3d.reports.values import plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -85,7 +86,7 @@ def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> Figur
     for index, row in enumerate(rows):
         if index == 0 or row["split"] != rows[index - 1]["split"]:
             headings[index] = SPLITS.get(row["split"], row["split"])
-        name = f"{_words(row['kind']) if row['kind'] else 'all'} ({row['n']:,})"
+        name = f"{plain(row['kind']) if row['kind'] else 'all'} ({row['n']:,})"
         shown.append((name, {who: (row.get(who), row.get(f"{who}_low"), row.get(f"{who}_high")) for who in ("cube", "ridge")}))
     label = "share answered right (top-1), with 95 % intervals"
     return visualize.rivals(shown, headings=headings, reference=chance, label=label)
@@ -104,7 +105,7 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
                 continue
             names = [f"hurt.{damage}.{round(100 * row['severity'])}.{state}.{measure}" for row in rows]
             ends = [report.intervals.get(name) or (None, None) for name in names]
-            panels.setdefault(_words(damage), {})[words] = (
+            panels.setdefault(plain(damage), {})[words] = (
                 [row["severity"] for row in rows],
                 [row.get(measure) for row in rows],
                 *zip(*ends, strict=True),
@@ -134,7 +135,7 @@ def _specialisation(found: Mapping[str, Any]) -> Figure:
     return visualize.layers(
         strength,
         categories=preferred,
-        names=[_words(kind) for kind in kinds],
+        names=[plain(kind) for kind in kinds],
         limits=(0, min(max(most, PAPER_AT), 1)),
         label="share of a cell's variance that the kind of question explains",
     )
@@ -169,7 +170,3 @@ def _words_alone(words: str) -> Figure:
     figure = new_figure(7.8, 0.5)
     figure.text(0.01, 0.5, words, color=QUIET, fontsize=10, style="italic", va="center")
     return figure
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")

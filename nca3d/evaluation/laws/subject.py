@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from nca3d.cube.cell import GMLPRule
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, fire_mask
 from nca3d.lattice import Size, as_size, centre
@@ -48,14 +47,16 @@ class Subject:
         self.size, self.channels, self.random_seed = as_size(size), found, random_seed
         self.takes_fire = isinstance(module, Rule) or _takes_fire(module)
         self.is_rule = isinstance(module, Rule)
-        #: Whether it is a `GMLPRule` as it is written: its step knows its number, keeps nothing, and drops nothing out.
-        self.is_cube = isinstance(module, GMLPRule) and type(module).forward is GMLPRule.forward
+        #: Whether its step is given inputs and its number: such a step keeps nothing.
+        self.takes_inputs = isinstance(module, Rule) and module.takes_inputs
+        #: Whether its neighbours see all that is visible, there being no alpha that says how much of a cell is there.
+        self.signals = isinstance(module, Rule) and module.visible_kind == "signal"
         try:
             self.module = copy.deepcopy(module).requires_grad_(False)
         except Exception as error:
             raise InputError(name, "rule", f"{type(error).__name__}: {error}", "a module that can be copied") from error
-        if self.is_cube:
-            self.module.eval()
+        if self.takes_inputs:
+            self.module.eval()  # its draws come from outside: none of dropout's
         self.note = self._wake()
 
     # What it says of itself -------------------------------------------------------------------------------------
@@ -112,9 +113,9 @@ class Subject:
         return torch.full((batch, self.channels, *self.size), float(self.told("dead_value", 0.0)), **self.place)
 
     def seed(self) -> Tensor:
-        """One first cell at the centre: alpha and what comes after it 1, what comes before 0 (1 in a cube)."""
+        """One first cell at the centre: alpha and what comes after it 1, what comes before 0 (signals: 1)."""
         state = self.empty()
-        first = 0 if self.is_cube else self.alpha or 0  # a cube's neighbours see its features alone
+        first = 0 if self.signals else self.alpha or 0
         state[0, :, *centre(self.size)] = (torch.arange(self.channels) >= first).to(state)
         return state
 
@@ -153,14 +154,14 @@ class Subject:
         Raises:
             Fault: the module failed, or what it returned is no finite state.
         """
-        # One that counts its steps or keeps averages begins anew with each walk; a cube's weights are many, and nothing counts.
-        module = self.module if self.is_cube else copy.deepcopy(self.module)
+        # One that counts its steps or keeps averages begins anew with each walk; who is given their number keeps nothing.
+        module = self.module if self.takes_inputs else copy.deepcopy(self.module)
         fires = self.fires(draw, len(state), steps) if fires is None else fires
         states = []
         with torch.no_grad(), _own_randomness(draw, self.place["device"]):
             for number, fire in enumerate(fires):
                 given: tuple[Any, ...] = (state.clone(), fire) if self.takes_fire else (state.clone(),)
-                state = _step(module, (*given, None, number) if self.is_cube else given)
+                state = _step(module, (*given, None, number) if self.takes_inputs else given)
                 states.append(state)
         return states
 
@@ -185,7 +186,7 @@ class Subject:
         if self.alpha is not None:
             state[:, self.alpha] = 1.0
         try:
-            seen = self.told("visible") if self.is_cube else None  # a fresh cube forgets, and says nothing all the same
+            seen = self.told("visible") if self.signals else None  # a fresh cell may forget what it doesn't show
             if not torch.equal(self.walk(state, 1, 0, self.fires(0, 1, 1) | True)[-1][:, :seen], state[:, :seen]):
                 return ""
         except Fault:

@@ -1,4 +1,4 @@
-"""How a body moves, and how its rule takes a small difference: `moving`, `activity_period`, `specialisation`, `lyapunov`."""
+"""How a body moves, and how its rule takes a small difference: `moving`, `period`, `specialisation`, `lyapunov`."""
 
 from __future__ import annotations
 
@@ -48,32 +48,41 @@ def moving(
         total, square, start = total + values, square + values.square(), state
     return {
         "activity": sum(activity) / steps,
-        "activity_period": activity_period(torch.tensor(activity, dtype=torch.float64)),
+        "activity_period": period(torch.tensor(activity, dtype=torch.float64)),
         **specialisation(total, square, steps),
     }
 
 
-def activity_period(series: Tensor) -> float | None:
-    """Steps from peak to peak of the wave that stands clear in a series (Welch 1967); None where none does.
+def period(series: Tensor, *, fits: int = 3, spacing: int = 1, peak: bool = True) -> float | None:
+    """Steps from crest to crest of the wave that stands clear in a series (Welch 1967); None where none does.
 
-    It must fit in three times or more, be a peak of the spectrum (what settles down falls all the way instead), and rise
-    above `CLEAR` and `SLIGHT`.
+    It must rise above `CLEAR`, and be the strongest of those that fit in `fits` times or more.
 
     Args:
-        series: (T,), one value a step.
+        series: (T,), one value a look; fewer than four looks for each time that the wave must fit in tell nothing.
+        fits: how often the wave must fit in: slower ones can't be told from a drift.
+        spacing: steps from one look to the next.
+        peak: whether it must be a peak of the whole spectrum (what settles down falls all the way instead) and above `SLIGHT`;
+            else it is held against the waves that it is chosen from, and the plain mean is taken off.
 
     Returns:
-        2 .. T/3 steps, or None.
+        2 .. T / fits looks, in steps, or None.
     """
-    if len(series) < 10 or not bool(series.isfinite().all()):
+    if len(series) < 4 * fits or not bool(series.isfinite().all()) or not bool((series != series[0]).any()):
         return None
-    frequencies, spectrum = pattern.temporal_spectrum(series[:, None])
-    power = spectrum[:, 0]
-    best = int(power[2:].argmax()) + 2
-    # A sine of amplitude a has the power (a · T / 4)² under the window.
-    slight = float(power[best]) <= (SLIGHT * float(series.abs().mean()) * len(series) / 4) ** 2
-    clear = float(power[best]) > CLEAR * math.log(len(power)) * float(power.median())
-    return float(1 / frequencies[best]) if clear and not slight and power[best] > power[best - 1] else None
+    power = pattern.temporal_spectrum(series[:, None], weighted=peak)[1][:, 0]  # from the wave that fits in once
+    best = int(power[fits - 1 :].argmax()) + fits - 1
+    floor = power if peak else power[fits - 1 :]
+    clear = float(power[best]) > CLEAR * math.log(len(floor)) * float(floor.median())
+    if peak:  # a sine of amplitude a has the power (a · T / 4)² under the window
+        slight = (SLIGHT * float(series.abs().mean()) * len(series) / 4) ** 2
+        clear = clear and float(power[best]) > slight and bool(power[best] > power[best - 1])
+    return spacing * len(series) / (best + 1) if clear else None
+
+
+def eta_squared(between: Tensor, overall: Tensor, rounding: Tensor | float = 0.0) -> Tensor:
+    """The share of a variance that lies between groups, η² (Fisher 1925), 0 .. 1; NaN where nothing varies beyond rounding."""
+    return torch.where(overall > rounding, (between / overall).clamp_max(1.0), torch.nan)
 
 
 def specialisation(total: Tensor, square: Tensor, steps: int) -> dict[str, float | None]:
@@ -94,15 +103,14 @@ def specialisation(total: Tensor, square: Tensor, steps: int) -> dict[str, float
     if not total.numel() or not steps or not bool((total.isfinite() & square.isfinite()).all()):
         return found
     mean = total / steps
-    between = float(mean.var(dim=1, correction=0).sum())
+    between = mean.var(dim=1, correction=0).sum()
     power = (square / steps).mean(dim=1)
-    overall = float((power - mean.mean(dim=1).square()).sum())
-    rounding = 1e-12 * float(power.sum())
-    if overall > rounding:
-        found["specialisation"] = min(1.0, between / overall)
+    rounding = 1e-12 * power.sum()
+    share = float(eta_squared(between, (power - mean.mean(dim=1).square()).sum(), rounding))
+    found["specialisation"] = None if math.isnan(share) else share
     if between > rounding:
-        share = torch.linalg.eigvalsh(torch.cov(mean, correction=0).reshape(len(mean), -1)).clamp_min(0)
-        found["behaviours"] = float(share.sum() ** 2 / share.square().sum())
+        spread = torch.linalg.eigvalsh(torch.cov(mean, correction=0).reshape(len(mean), -1)).clamp_min(0)
+        found["behaviours"] = float(spread.sum() ** 2 / spread.square().sum())
     return found
 
 

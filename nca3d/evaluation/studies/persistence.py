@@ -6,28 +6,23 @@ envelope, the worst of every window, and never stillness.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from nca3d.evaluation.studies.dynamics import period
 from nca3d.evaluation.watch import Watch
+from nca3d.reports.marks import HELD
 
 GROWN = 0.5
 """Quality below which there was no body that could be held, or hurt."""
-
-HELD = 0.95
-"""Share of its quality at the horizon that a body must keep in the worst step of every window."""
 
 WINDOW = 100
 """Steps of one window."""
 
 LARGEST, SWOLLEN = 10.0, 3.0
 """A body has blown up when its largest value reaches the first times that at the horizon, or its volume the second times."""
-
-CLEAR = 10.0
-"""A period counts as one when its peak stands so many times above the median of the spectrum."""
 
 SLOWEST = 8
 """How often a wave must come back within a hold to be called one."""
@@ -54,7 +49,7 @@ def persistence(seen: Watch) -> dict[str, list[Any]]:
         "blow_up_step": _first(blown, after),
         "extinction_step": _first(seen.volume == 0, after),
         "drift": _slope(after, seen.quality),
-        "period": [_period(volume, spacing) for volume in seen.volume[1:].t()],
+        "period": [period(volume, fits=SLOWEST, spacing=spacing, peak=False) for volume in seen.volume[1:].t()],
         "amplitude": _amplitude(seen.volume[after > after[-1] - 10 * WINDOW]),
     }
 
@@ -87,19 +82,6 @@ def _slope(after: Tensor, quality: Tensor) -> list[float]:
     if len(after) < 2:
         return [0.0] * quality.shape[1]
     return (1000 * (at @ (quality.double() - quality.double().mean(0))) / at.square().sum()).tolist()
-
-
-def _period(volume: Tensor, spacing: int) -> float | None:
-    """The period, in steps, of the strongest wave in a series of evenly spaced looks, if it stands clear of the rest."""
-    series = volume.double()
-    if len(series) < 4 * SLOWEST or not series.isfinite().all() or series.std() == 0:
-        return None
-    # The Hann window keeps a slow drift from looking like a wave; and so does leaving out the first bins.
-    wave = (series - series.mean()) * torch.hann_window(len(series), periodic=False, dtype=torch.double)
-    power = torch.fft.rfft(wave).abs().square()[SLOWEST:]
-    best = int(power.argmax())
-    clear = float(power[best]) > CLEAR * math.log(len(power)) * float(power.median())
-    return spacing * len(series) / (best + SLOWEST) if clear else None
 
 
 def _amplitude(volume: Tensor) -> list[float]:

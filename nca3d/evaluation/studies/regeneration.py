@@ -9,17 +9,13 @@ from typing import Any
 
 import torch
 
-import pools
-from nca3d.evaluation.presets import Wound
 from nca3d.evaluation.studies.persistence import GROWN
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.watch import Watch
-from nca3d.metrics import occupied
-from nca3d.reports.report import mean
-from nca3d.sparse import Compact, compact, dense
-
-WHOLE = 0.95
-"""Share of its quality before the wound at which a body counts as whole again."""
+from nca3d.evaluation.wounds import Wound
+from nca3d.reports.marks import WHOLE
+from nca3d.reports.values import mean
+from nca3d.sparse import Compact
 
 
 @dataclass(frozen=True)
@@ -82,17 +78,6 @@ class Healing:
         }
 
 
-def hurt(trials: Trials, bodies: Compact, wound: Wound, trial: int) -> Compact:
-    """The bodies with the wound, each its own draw of it."""
-    rule = trials.rule
-    state = dense(bodies, rule.dead_value)
-    body = occupied(state, rule.visible, rule.visible_kind).cpu()
-    generator = torch.Generator().manual_seed(trials.seed(trial))
-    damage = pools.damage.DAMAGES[wound.damage]
-    mask = damage(trials.target.size, len(state), severity=wound.severity, body=body, generator=generator, **wound.options)
-    return compact(pools.damage.apply(state, mask.to(state.device), rule.dead_value), rule.dead_value)
-
-
 def heal(
     trials: Trials, bodies: Compact, wound: Wound, trial: int, *, moment: int = 0, late_steps: int = 0
 ) -> tuple[Compact, Healing]:
@@ -105,7 +90,7 @@ def heal(
         The bodies as they were after two horizons, and how it went.
     """
     before = trials.look(bodies).quality[0]
-    state, seen = trials.watch(hurt(trials, bodies, wound, trial), 2 * trials.horizon, trial)
+    state, seen = trials.watch(trials.hurt(bodies, wound, trial), 2 * trials.horizon, trial)
     late = None
     if late_steps and not (seen.quality[1:] >= WHOLE * before).any():
         trials.report(late_steps)
@@ -126,7 +111,7 @@ def grid(
             yield heal(trials, bodies, wound, chosen, moment=moment, late_steps=late_steps)[1]
 
 
-def again_and_again(trials: Trials, grown: Compact, wound: Wound, times: int, trial: int) -> list[Healing]:
+def repeated_injury(trials: Trials, grown: Compact, wound: Wound, times: int, trial: int) -> list[Healing]:
     """One wound after the other, two horizons between them; each is judged against the body that had never been hurt."""
     whole = trials.look(grown).quality[0]
     healings, bodies = [], grown

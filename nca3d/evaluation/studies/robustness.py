@@ -15,8 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import pools
 from nca3d.evaluation.trials import Trials
+from nca3d.evaluation.wounds import Wound
 from nca3d.lattice import PADDINGS, Size, centre
 from nca3d.metrics import iou, occupied
 from nca3d.rollout import rollout, seed_state
@@ -123,8 +123,7 @@ def in_bf16(trials: Trials, trial: int) -> list[float]:
 
 def noisy(trials: Trials, trial: int) -> list[float]:
     """Gaussian noise on every channel of the living cells, again and again while they grow and hold."""
-    generator = torch.Generator().manual_seed(trials.seed(trial))
-    state, done = trials.seeds(), 0
+    generator, state, done = trials.draws(trial), trials.seeds(), 0
     while done < trials.horizon + HOLD:
         state = trials.run(state, NOISE_EVERY, trial, first_step=done)
         noise = NOISE * torch.randn(state.values.shape, generator=generator).to(state.values)
@@ -136,11 +135,8 @@ def hidden_erased(trials: Trials, trial: int) -> list[float]:
     """A ball of a quarter of the body keeps its looks and loses its memory: hidden channels go to zero."""
     rule = trials.rule
     state = dense(trials.run(trials.seeds(), trials.horizon, trial), rule.dead_value)
-    generator = torch.Generator().manual_seed(trials.seed(trial))
-    body = occupied(state, rule.visible, rule.visible_kind).cpu()
-    mask = pools.damage.sphere(trials.target.size, len(state), severity=0.25, body=body, generator=generator)
-    hidden = state[:, rule.alpha + 1 :]
-    state[:, rule.alpha + 1 :] = torch.where(mask.to(state.device), 0.0, hidden)
+    mask = Wound("sphere", 0.25).mask(rule, state, trials.draws(trial))
+    state[:, rule.alpha + 1 :] = torch.where(mask, 0.0, state[:, rule.alpha + 1 :])
     after = trials.run(compact(state, rule.dead_value), HOLD, trial, first_step=trials.horizon)
     return trials.look(after).quality[0].tolist()
 
@@ -171,10 +167,8 @@ def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
     """
     rule, foreign = trials.rule, shuffled(trials.rule, trials.seed(trial))
     state = dense(trials.run(trials.seeds(), trials.horizon, trial), rule.dead_value)
-    generator = torch.Generator().manual_seed(trials.seed(trial))
-    body = occupied(state, rule.visible, rule.visible_kind).cpu()
-    mask = pools.damage.random_cells(trials.target.size, len(state), severity=share, body=body, generator=generator)
-    mask = (mask & body[:, None]).to(state.device)
+    mask = Wound("random_cells", share).mask(rule, state, trials.draws(trial))
+    mask &= occupied(state, rule.visible, rule.visible_kind)[:, None]
     for step in range(trials.horizon, trials.horizon + HOLD):
         own, other = (
             rollout(one, state, 1, random_seed=trials.seed(trial), first_step=step, executor=trials.executor)

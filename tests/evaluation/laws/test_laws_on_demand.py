@@ -314,6 +314,12 @@ def test_what_cannot_be_asked_says_why():
     assert tiny == {"locality", "light cone", "translation"}
 
 
+def test_a_rule_is_exempt_by_name_and_says_why():
+    verdicts = by_law(Plain(bias=True, exempt={"vacuum": "its bias is what it is about"}))
+    assert (verdicts["vacuum"].status, verdicts["vacuum"].detail) == ("not asked", "its bias is what it is about")
+    assert not broken(verdicts.values())
+
+
 def test_own_randomness_is_the_same_for_both_sides_and_leaves_the_callers_alone():
     before = torch.get_rng_state()
     verdicts = by_law(Drawing())

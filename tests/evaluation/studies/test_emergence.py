@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import nca3d
-from nca3d.evaluation.studies.dynamics import activity_period, lyapunov, moving, specialisation
+from nca3d.evaluation.studies.dynamics import lyapunov, moving, period, specialisation
 from nca3d.evaluation.studies.emergence import EXPLANATIONS, cropped, emergence, wavelength
 from nca3d.rules import ConvRule, Rule
 from pools import pattern
@@ -186,15 +186,15 @@ def test_lyapunov_of_nothing_is_not_measured():
 def test_a_period_is_found_where_a_wave_stands_clear_and_only_there():
     time = torch.arange(64.0)
     wave = torch.sin(2 * math.pi * time / 8)
-    assert activity_period(1 + 0.1 * wave) == pytest.approx(8)
-    assert activity_period(1 + 0.1 * wave + 0.05 * torch.randn(64, generator=torch.Generator().manual_seed(1))) == 8
+    assert period(1 + 0.1 * wave) == pytest.approx(8)
+    assert period(1 + 0.1 * wave + 0.05 * torch.randn(64, generator=torch.Generator().manual_seed(1))) == 8
     draws = noise(200, 64)
-    assert sum(activity_period(draw) is not None for draw in draws) <= 2
+    assert sum(period(draw) is not None for draw in draws) <= 2
     settles = [torch.exp(-time / pace) for pace in (0.1, 1, 3, 10, 30)]
     still = [torch.zeros(64), torch.full((64,), 1e7 / 3), 1 + 1e-6 * wave]
     slow = [torch.sin(2 * math.pi * time / 64), torch.sin(2 * math.pi * time / 40)]
     for series in (*settles, *still, *slow, wave[:9], wave * torch.nan):
-        assert activity_period(series) is None
+        assert period(series) is None
 
 
 def test_activity_is_the_mean_change_of_what_a_cell_shows():

@@ -1,0 +1,169 @@
+"""Pictures of one body that grows, is cut and heals: film strips, quality over time, a film, a portrait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nca3d.reports.folder import data_url, png_of_pixels
+from nca3d.reports.page import film_html, still_html
+from nca3d.reports.values import plain
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Frames = NDArray[np.floating]
+Steps = NDArray[np.integer] | Sequence[int]
+Growth = tuple[Frames, Steps]
+Healing = tuple[Frames, Steps, int]
+
+GROWTH_FRAMES = 11  # and the target: two rows of six
+HEALING_FRAMES = 4  # and before and cut: one row of six
+FILM_FPS, FILM_SIZE, FILM_ORBIT = 10, 480, 360.0
+PAUSE = 6  # frames that a grown and a healed body are held
+
+
+class Filmed(NamedTuple):
+    """One body that grows, and what becomes of it after each wound.
+
+    growth: frames (T,D,H,W,4), straight RGBA, and steps (T,), from the seed to the grown body.
+    heal: by damage: frames (T,D,H,W,4), steps (T,) and the index of the first frame after the cut; the body before it is first.
+    timelines: by damage: steps (T,) and IoU (T,), from the seed to healed.
+    target: (D,H,W,4), the body asked for; None = not shown.
+    """
+
+    growth: Growth
+    heal: Mapping[str, Healing]
+    timelines: Mapping[str, tuple[Steps, NDArray[np.floating]]]
+    target: Frames | None = None
+
+
+def life_figures(filmed: Filmed) -> Iterator[tuple[str, Figure]]:
+    """The pictures of a filmed life, by name: growth, heal-DAMAGE, timeline."""
+    yield "growth", growth_strip(filmed.growth, filmed.target)
+    for damage, healing in filmed.heal.items():
+        yield f"heal-{damage}", healing_strip(healing)
+    if filmed.timelines:
+        yield "timeline", _timeline(filmed)
+
+
+def growth_strip(growth: Growth, target: Frames | None = None) -> Figure:
+    """A body that grows, and the target beside it if given."""
+    import visualize
+
+    count = GROWTH_FRAMES + (target is None)
+    frames, labels = _chosen(growth[0], count), [f"step {int(step)}" for step in _chosen(np.asarray(growth[1]), count)]
+    if target is None:
+        return visualize.film_strip(frames, labels)
+    return visualize.film_strip(np.concatenate([frames, target[None]]), [*labels, "target"])
+
+
+def healing_strip(healing: Healing) -> Figure:
+    """A body before and after a cut, and how it heals, from where the wound is seen best."""
+    import visualize
+
+    frames, labels = _healing_frames(healing)
+    return visualize.film_strip(frames, labels, azimuth=_facing(healing))
+
+
+def portrait(frame: Frames) -> bytes:
+    """One body, (D, H, W, 4), as a square PNG."""
+    import visualize
+
+    return png_of_pixels(visualize.volume(frame, size=(FILM_SIZE, FILM_SIZE)))
+
+
+def still(filmed: Filmed) -> str:
+    """The grown body as a page's large picture."""
+    return still_html(data_url(portrait(filmed.growth[0][-1])), "the grown body")
+
+
+def film(folder: Path, filmed: Filmed) -> tuple[str, list[str]]:
+    """Grow, hold, cut and heal (of the first damage) in one turn around the body; a GIF where ffmpeg is missing.
+
+    Returns:
+        The film as a page's large picture, and the name of its file.
+    """
+    from visualize.encode import has_ffmpeg
+
+    import visualize
+
+    frames, steps = [np.asarray(filmed.growth[0])], [int(step) for step in filmed.growth[1]]
+    marks: dict[int, str] = {}
+    _hold(frames, steps)
+    for damage, (healing, healing_steps, cut) in [*filmed.heal.items()][:1]:
+        # The body before the cut is the grown one that is already held, unless the trajectory went on in between.
+        start = next((index for index in range(cut) if healing_steps[index] > steps[-1]), cut)
+        marks[len(steps) + cut - start] = f"cut: {plain(damage)}"
+        frames.append(np.asarray(healing)[start:])
+        steps += [int(step) for step in healing_steps[start:]]
+        _hold(frames, steps)
+    path = visualize.animate(
+        np.concatenate(frames),
+        folder / ("film.mp4" if has_ffmpeg() else "film.gif"),
+        fps=FILM_FPS,
+        size=FILM_SIZE,
+        orbit=FILM_ORBIT,
+        steps=steps,
+        damage_at=marks,
+    )
+    poster = data_url(portrait(filmed.growth[0][-1]))
+    return film_html(data_url(path.read_bytes(), path.suffix), poster), [path.name]
+
+
+def _chosen(values: NDArray[Any], count: int) -> NDArray[Any]:
+    """At most `count` of the first axis, evenly spread, first and last among them."""
+    return values[np.unique(np.linspace(0, len(values) - 1, count).round().astype(int))]
+
+
+def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
+    """Before, cut, and healing to its end; the early frames are closer together, because most happens there."""
+    frames, steps, cut = healing
+    after = len(frames) - 1 - cut
+    chosen = {cut + round(after**share) for share in np.linspace(0, 1, HEALING_FRAMES)} if after else set()
+    before = [cut - 1] if cut > 0 else []
+    indices = [*before, cut, *sorted(chosen)]
+    since = [f"+{int(steps[index]) - int(steps[cut])} steps" for index in indices[len(before) + 1 :]]
+    return np.asarray(frames)[indices], [*(["before"] if before else []), "cut", *since]
+
+
+def _facing(healing: Healing) -> float:
+    """The three-quarter view (degrees) from which the wound is seen best: the usual one unless it hides the wound."""
+    from visualize.volume import AZIMUTH
+
+    frames, _, cut = healing
+    alpha = np.asarray(frames)[[max(cut - 1, 0), cut], ..., 3] > 0.1
+    lost = np.argwhere(alpha[0] & ~alpha[1])
+    if not len(lost):
+        return AZIMUTH
+    offset = lost.mean(axis=0) - np.argwhere(alpha[0]).mean(axis=0)
+    turns = AZIMUTH + np.array([0.0, 90.0, 180.0, 270.0])
+    # The usual view gets a start of half a cell: a wound spread over the whole body is no reason to walk around it.
+    seen = offset[2] * np.cos(np.radians(turns)) + offset[1] * np.sin(np.radians(turns)) + [0.5, 0, 0, 0]
+    return float(turns[seen.argmax()])
+
+
+def _timeline(filmed: Filmed) -> Figure:
+    """IoU from the seed to healed, one line for each damage."""
+    from visualize import timeline
+
+    axes = None
+    grown = int(filmed.growth[1][-1])
+    for index, (damage, (steps, iou)) in enumerate(filmed.timelines.items()):
+        extra: dict[str, Any] = {}
+        if axes is None:
+            last = int(np.asarray(steps)[-1])
+            cuts = {int(at[cut]): "cut" for _, at, cut in filmed.heal.values()}
+            extra = {"marks": cuts, "bands": {"grow": (0, grown), "heal": (max(cuts, default=grown), last)}}
+        figure = timeline(steps, iou, label=plain(damage), colour=(0, 2, 3, 4, 5)[index % 5], axes=axes, **extra)
+        axes = figure.axes[0]
+    return figure
+
+
+def _hold(frames: list[Frames], steps: list[int]) -> None:
+    frames.append(np.repeat(frames[-1][-1:], PAUSE, axis=0))
+    steps += [steps[-1]] * PAUSE

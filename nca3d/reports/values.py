@@ -1,0 +1,95 @@
+"""The numbers of a report: by dotted name, as tables show them, as JSON can say them, with their means and intervals."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+RESAMPLES = 2000
+"""How often the values are drawn anew for a bootstrap interval."""
+
+
+def flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested figures as (dotted name, value)."""
+    for name, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{before}{name}.")
+        else:
+            yield before + name, value
+
+
+def shown(value: Any) -> str:
+    """A figure as tables show it; "—" for what was not measured."""
+    if value is None:
+        return "—"
+    if isinstance(value, bool) or not isinstance(value, float):
+        return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def plain(name: str) -> str:
+    """A name as a page says it: "half space" of "half_space"."""
+    return name.replace("_", " ")
+
+
+def is_number(value: Any) -> bool:
+    """Whether a figure is a number that can be drawn: neither missing nor a yes or no."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def strict(value: Any) -> Any:
+    """The same value in what strict JSON can say: non-finite numbers become null, numpy's become Python's."""
+    if isinstance(value, Mapping):
+        return {str(key): strict(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict(inner) for inner in value]
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return strict(value.tolist()) if hasattr(value, "tolist") else str(value)
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what was measured; None if nothing was."""
+    known = measured(values)
+    return statistics.fmean(known) if known else None
+
+
+def measured(values: Iterable[Any]) -> list[float]:
+    """The values that there are."""
+    return [float(value) for value in values if value is not None]
+
+
+def bootstrap(values: Iterable[float | None], *, level: float = 0.95) -> list[float] | None:
+    """The percentile interval of the mean (Efron 1979): values drawn anew, with replacement, `RESAMPLES` times.
+
+    The draws are the same in every call, so that a report can be reproduced. With one value there is no telling: None.
+    """
+    import torch
+
+    known = torch.tensor(measured(values), dtype=torch.float64)
+    if len(known) < 2:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    picks = torch.randint(len(known), (RESAMPLES, len(known)), generator=generator)
+    edges = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
+    low, high = known[picks].mean(dim=1).quantile(edges).tolist()
+    return [low, high]
+
+
+def wilson(values: Iterable[float | None], *, level: float = 0.95) -> list[float] | None:
+    """The score interval of a share (Wilson 1927), of values that are each 0 or 1; None without any.
+
+    None or all of a few say little, and so it tells: 0 of 5 may be anything up to 0.43, where drawing anew only ever finds 0.
+    """
+    known = measured(values)
+    if not known:
+        return None
+    count, share = len(known), statistics.fmean(known)
+    z = statistics.NormalDist().inv_cdf((1 + level) / 2)
+    middle, shrunk = share + z**2 / (2 * count), 1 + z**2 / count
+    half = z * (share * (1 - share) / count + (z / (2 * count)) ** 2) ** 0.5
+    return [max(0.0, (middle - half) / shrunk), min(1.0, (middle + half) / shrunk)]
