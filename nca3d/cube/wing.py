@@ -10,5 +10,8 @@ PROVIDES = {
     "executor": {"event-approx": "nca3d.cube.executor.approx:APPROX"},
     "loss": {name: f"nca3d.cube.losses:{name}" for name in ("surface", "internal", "dialogue", "reconstruction")},
     "default losses": {"signal": "nca3d.cube.losses:DEFAULT_TERMS"},
+    "verb": {name: f"nca3d.cube.cli.{name}" for name in ("embed", "answer", "serve")},
+    "evaluation verb": {"signal": "nca3d.cube.cli.evaluate:run"},
+    "exporter": {"surface": "nca3d.cube.cli.surface"},
     "picture": {"signal": "nca3d.cube.picture:activity"},
 }
