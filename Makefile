@@ -19,6 +19,8 @@ test: .venv/.installed-test graphics compiler browser
 
 check: .venv/.installed-test
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 # Each extra is tried on its own if they can't be had together: what is missing is said, and the rest goes on.

@@ -19,14 +19,15 @@ T = TypeVar("T")
 
 
 class Late(NamedTuple):
-    """Where a thing is found when it is first asked for: "module:attribute"."""
+    """Where a thing is found when it is first asked for: "module:attribute", or "module"."""
 
     place: str
 
     def found(self) -> Any:
         """The thing itself."""
         module, _, attribute = self.place.partition(":")
-        return getattr(import_module(module), attribute)
+        found = import_module(module)
+        return getattr(found, attribute) if attribute else found
 
 
 @cache

@@ -1,34 +1,14 @@
-"""`nca3d doctor`: what works on this machine; and faults injected into a throw-away run, to see them survived.
-
-Each case saves a real checkpoint, breaks something in a child process or on the disk, and looks whether the newest good
-checkpoint is found again, bit for bit.
-"""
+"""Say what works on this machine, or inject a fault into a throw-away run."""
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
-import itertools
 import os
 import platform
-import random
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
-import time
 import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
-
-import torch
-from torch import Tensor
-
-from nca3d import checkpoint
-from nca3d.errors import InputError, nearest
-from nca3d.executors import compiled
-from nca3d.training.optimizer_state import pack_optimizer
 
 EXTRAS = {
     "viz": ("pyvista", "trimesh", "imageio_ffmpeg"),
@@ -43,8 +23,24 @@ EXTRAS = {
 }
 
 
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d doctor` can be asked."""
+    parser.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Look, or inject."""
+    if not args.inject:
+        return examine()
+    from nca3d.cli.faults import inject
+
+    return inject(args.inject)
+
+
 def examine() -> int:
     """Print what this machine offers; 0 always, since all of it is optional."""
+    import torch
+
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"
     rows = {
         "python": f"{platform.python_version()} on {platform.platform()}",
@@ -64,6 +60,8 @@ def examine() -> int:
 
 
 def _bf16() -> bool:
+    import torch
+
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     flags = Path("/proc/cpuinfo")
@@ -72,6 +70,8 @@ def _bf16() -> bool:
 
 
 def _compiled() -> str:
+    from nca3d.executors import compiled
+
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         path = compiled.build("float")
@@ -81,148 +81,7 @@ def _compiled() -> str:
 
 
 def _opengl() -> str:
-    from visualize.render import opengl_trouble
+    from visualize.probe import opengl_trouble
 
     trouble = opengl_trouble()
     return f"{trouble}; pictures are ray-marched" if trouble else "works"
-
-
-def inject(case: str) -> int:
-    """Injects one fault into a throw-away run folder; 0 when the newest good checkpoint survived it.
-
-    Raises:
-        InputError: no such case.
-    """
-    if case not in CASES:
-        raise InputError("nca3d doctor", "--inject", repr(case), f"{', '.join(CASES)}{nearest(case, CASES)}")
-    with tempfile.TemporaryDirectory(prefix="nca3d-doctor-") as folder:
-        held = CASES[case](Path(folder))
-    print(f"{case}: the rule {'held' if held else 'was BROKEN'}")
-    return 0 if held else 1
-
-
-def _groups(step: int) -> dict[str, dict[str, Tensor]]:
-    """Weights, optimizer state, pool and a generator: the make-up of a real checkpoint, a pure function of the step."""
-    generator = torch.Generator().manual_seed(step)
-    layer = torch.nn.Linear(64, 128)
-    optimizer = torch.optim.Adam(layer.parameters())
-    for parameter in layer.parameters():
-        parameter.data = torch.randn(parameter.shape, generator=generator)
-        parameter.grad = torch.randn(parameter.shape, generator=generator)
-    optimizer.step()
-    pool = {"states": torch.randn(16, 16, 8, 8, 8, generator=generator)}
-    tensors, _ = pack_optimizer(optimizer)
-    return {"rule": layer.state_dict(), "optimizer": tensors, "pool": pool, "rng": {"pool": generator.get_state()}}
-
-
-def _save(folder: Path, step: int) -> Path:
-    return checkpoint.save(folder, step, _groups(step), {"iteration": step}, keep=3)
-
-
-def _survivor(folder: Path) -> int | None:
-    """The step of the newest checkpoint that loads, if its tensors are bit for bit those that were saved."""
-    try:
-        found = checkpoint.load(folder)
-    except InputError as error:
-        print(error)
-        return None
-    wanted = _groups(found.step)
-    same = all(torch.equal(found.groups[group][key], value) for group in wanted for key, value in wanted[group].items())
-    return found.step if same else None
-
-
-def _flip_bit(folder: Path) -> bool:
-    """Turn over one bit of the newest checkpoint, 20 times, anywhere in any of its files."""
-    _save(folder, 100)
-    newest, draw = _save(folder, 200), random.Random(0)
-    for _ in range(20):
-        file = draw.choice(sorted(newest.iterdir()))
-        whole = file.read_bytes()
-        broken, place = bytearray(whole), draw.randrange(len(whole))
-        broken[place] ^= 1 << draw.randrange(8)
-        file.write_bytes(broken)
-        print(f"flipped a bit in byte {place} of {newest.name}/{file.name}")
-        if _survivor(folder) != 100:
-            return False
-        file.write_bytes(whole)
-    return _survivor(folder) == 200
-
-
-def _truncate(folder: Path) -> bool:
-    """Cut each file of the newest checkpoint short: to nothing, to half, by one byte."""
-    _save(folder, 100)
-    newest = _save(folder, 200)
-    for file in sorted(newest.iterdir()):
-        whole = file.read_bytes()
-        for length in (0, len(whole) // 2, len(whole) - 1):
-            file.write_bytes(whole[:length])
-            print(f"cut {newest.name}/{file.name} from {len(whole)} bytes to {length}")
-            if _survivor(folder) != 100:
-                return False
-        file.write_bytes(whole)
-    return _survivor(folder) == 200
-
-
-def _kill_in_save(folder: Path) -> bool:
-    """Kill -9 a child that saves without pause, 20 times; what it reported as saved must be there."""
-    torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
-    draw = random.Random(0)
-    for trial in range(20):
-        place = folder / str(trial)
-        reader, writer = os.pipe()
-        child = os.fork()
-        if child == 0:
-            _save_for_ever(place, writer)
-        os.close(writer)
-        with open(reader) as reports:
-            reported = int(reports.readline())
-            time.sleep(draw.uniform(0, 0.15))
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            reported = max([reported, *(int(line) for line in reports.read().splitlines())])
-        found = _survivor(place)
-        print(f"killed after it reported step {reported}: step {found} loads")
-        if found is None or found < reported:
-            return False
-    return True
-
-
-def _save_for_ever(folder: Path, reports: int) -> NoReturn:
-    try:
-        for step in itertools.count(1):
-            _save(folder, step)
-            os.write(reports, f"{step}\n".encode())
-    finally:
-        os._exit(1)
-
-
-_SAVE_ONCE = """
-import resource, sys
-from pathlib import Path
-from nca3d import errors
-from nca3d.cli import doctor
-resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
-try:
-    doctor._save(Path(sys.argv[1]), 200)
-except errors.RunError as error:
-    print(error)
-    raise SystemExit(9)
-"""
-
-
-def _full_disk(folder: Path) -> bool:
-    """Save where files may grow to 200 kB only: the same as a full disk, without filling one."""
-    _save(folder, 100)
-    child = subprocess.run([sys.executable, "-c", _SAVE_ONCE, folder], capture_output=True, text=True)
-    print(child.stdout.strip() or child.stderr.strip())
-    left = sorted(path.name for path in (folder / "checkpoints").iterdir())
-    print(f"left on the disk: {', '.join(left)}")
-    return child.returncode == 9 and left == ["step-000100"] and _survivor(folder) == 100
-
-
-CASES: dict[str, Callable[[Path], bool]] = {
-    "flip-bit": _flip_bit,
-    "truncate": _truncate,
-    "kill-in-save": _kill_in_save,
-    "full-disk": _full_disk,
-}

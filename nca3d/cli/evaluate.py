@@ -1,55 +1,94 @@
-"""`nca3d evaluate` and `nca3d compare`: rules and reports by name, figures printed, pages written."""
+"""Is it alive? Measure how well a rule grows its target, stays and heals, on draws that training never used.
+
+Writes report.html with pictures, report.json and a Markdown table into RUN/evaluate-PRESET, or runs/evaluate-NAME-PRESET.
+"""
 
 from __future__ import annotations
 
-import os
+import argparse
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from torch import nn
+from nca3d.cli.checks import wrong_file, wrong_folder, wrong_numbers
+from nca3d.cli.flags import add_rule, read_flags, rule_of
+from nca3d.errors import Collected
+from nca3d.load import RuleRef
+from nca3d.registry import provided
 
-from nca3d.cube.cell import GMLPRule
-from nca3d.errors import InputError
-from nca3d.evaluation.evaluate import evaluate
-from nca3d.evaluation.laws.checks import check_laws
-from nca3d.evaluation.story import film
-from nca3d.files import write_whole
-from nca3d.load import RuleRef, load, zoo
-from nca3d.reports.body import write_body
-from nca3d.reports.compare import compare
-from nca3d.reports.report import Report, read_report
-from nca3d.reports.values import flat, shown
-from nca3d.versions import versions
+if TYPE_CHECKING:
+    from torch import nn
+
+    from nca3d.reports.report import Report
+    from nca3d.rules.cell import Rule
+
+Evaluated = tuple["Report", Callable[[Path], Path]]
+"""The figures, and what writes them into a folder with pictures and a page, whose path it returns."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d evaluate` can be asked."""
+    add_rule(parser)
+    parser.add_argument("--preset", default="quick", metavar="NAME", help="quick, standard or full (default: quick)")
+    parser.add_argument("--laws", action="store_true", help="check the laws of the cell instead, on any module")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="write the report there")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    parser.add_argument("--pictures", action=argparse.BooleanOptionalAction, default=True, help="draw bodies as well as plots")
+    parser.add_argument("--horizon", metavar="N", type=int, help="steps after which a body is grown (default: the card's)")
+    parser.add_argument("--samples", metavar="N", type=int, help="bodies side by side (default: the preset's)")
+    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
 
 
 @dataclass(frozen=True)
 class Asked:
     """What `nca3d evaluate` was asked; see its --help."""
 
-    chosen: RuleRef
-    preset: str = "quick"
-    out: Path | None = None
-    json: Path | None = None
-    laws: bool = False
-    pictures: bool = True
-    horizon: int | None = None
-    samples: int | None = None
-    random_seed: int = 0
-    executor: str = "auto"
+    ref: RuleRef
+    preset: str
+    pictures: bool
+    horizon: int | None
+    samples: int | None
+    random_seed: int
+    executor: str
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> Asked:
+        """From flags.
+
+        Raises:
+            InputErrors: every flag that is wrong, and what could not be written after hours of work.
+        """
+        with Collected() as errors:
+            fields = read_flags(args, errors)
+            errors += wrong_numbers(args, horizon=(1, None), samples=(1, None), random_seed=(0, None))
+            errors += [*wrong_folder("--out", args.out), *wrong_file("--json", args.json)]
+        given = (args.preset, args.pictures, args.horizon, args.samples, args.random_seed)
+        return cls(rule_of(args, fields), *given, fields.get("executor", "auto"))
 
 
-def run(asked: Asked) -> int:
+def run(args: argparse.Namespace) -> int:
     """Evaluate a rule, or check the laws of one; the answer is the exit code."""
-    chosen = asked.chosen
-    for flag, place in (("--out", asked.out), ("--json", asked.json)):
-        if place is not None:
-            _require_writable(flag, place)
-    if asked.laws:
-        return _laws(chosen.module())
-    rule = chosen.rule()
-    if isinstance(rule, GMLPRule):
-        return _cube(asked, rule)
-    target = chosen.target(rule)
+    asked = Asked.of(args)
+    if args.laws:
+        return _laws(asked.ref.module())
+    rule = asked.ref.rule()
+    own = provided("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
+    report, write = own.found()(asked, rule) if own else _body(asked, rule)
+    _tell(asked, report)
+    if args.json:
+        report.to_json(args.json)
+        print(args.json)
+    print(write(args.out or asked.ref.beside(f"evaluate-{asked.preset}", f"evaluate-{asked.ref.stem}-{asked.preset}")))
+    return 0
+
+
+def _body(asked: Asked, rule: Rule) -> Evaluated:
+    from nca3d.evaluation.evaluate import evaluate
+    from nca3d.evaluation.story import film
+    from nca3d.reports.body import write_body
+
+    target = asked.ref.target(rule)
     report = evaluate(
         rule,
         target,
@@ -60,92 +99,30 @@ def run(asked: Asked) -> int:
         executor=asked.executor,
         progress=True,
     )
-    _tell(asked, report)
-    folder = asked.out or _folder(asked)
-    moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None
-    print(write_body(folder, report, moving, progress=True))
-    return 0
 
+    def write(folder: Path) -> Path:
+        moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None
+        return write_body(folder, report, moving, progress=True)
 
-def _cube(asked: Asked, rule: GMLPRule) -> int:
-    """Ask and hurt a cube; what it was trained on, and by which teacher, is in its run folder."""
-    from nca3d.cube.evaluation import activity, evaluate_cube
-    from nca3d.cube.reports.report import write_cube_report
-    from nca3d.cube.saved import taught_of_run
-
-    if asked.executor == "event":
-        raise InputError("--executor", "executor", "event: a cube's cells are never dead", "auto, dense, graph, event-approx")
-    if asked.samples is not None:
-        raise InputError("--samples", "number", f"{asked.samples}: a cube is asked questions", "bodies alone")
-    taught = taught_of_run(asked.chosen.name)
-    digest = rule.card.get("questions_digest", taught.questions.digest)
-    if taught.questions.digest != digest:
-        found = f"another set than the one that it was trained on ({taught.questions.digest}, not {digest})"
-        raise InputError(taught.questions.name, "questions", found, "that set")
-    report = evaluate_cube(
-        rule, taught, asked.preset, horizon=asked.horizon, random_seed=asked.random_seed, executor=asked.executor, progress=True
-    )
-    _tell(asked, report)
-    moving = activity(rule, taught.asked[:1], report["horizon"] + 5) if asked.pictures else None
-    print(write_cube_report(asked.out or _folder(asked), report, moving, progress=True))
-    return 0
+    return report, write
 
 
 def _tell(asked: Asked, report: Report) -> None:
-    """The figures on the screen, and in the file that was asked for."""
-    report.about = {"name": asked.chosen.name, "preset": asked.preset, **report.about, **versions()}
+    """The figures on the screen; in the report, what was asked and with what."""
+    from nca3d.reports.values import shown
+    from nca3d.versions import versions
+
+    report.about = {"name": asked.ref.name, "preset": asked.preset, **report.about, **versions()}
     for name, value in report.rows():
         if not name.startswith("regeneration.recovered_each"):
             print(f"{name:<44} {shown(value)}")
-    if asked.json:
-        report.to_json(asked.json)
-        print(asked.json)
-
-
-def _require_writable(flag: str, place: Path) -> None:
-    """Refuses before hours of work what could not be written after them."""
-    if flag == "--json" and (place.is_dir() or not place.absolute().parent.is_dir()):
-        raise InputError(flag, "file", place, "a file name in a folder that exists")
-    there = next(folder for folder in (place.absolute(), *place.absolute().parents) if folder.exists())
-    fits = there.is_dir() or (flag == "--json" and there == place.absolute())
-    if not fits or not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0)):
-        raise InputError(flag, "place", f"{place}: {there} can't be written to", "a place that can")
 
 
 def _laws(rule: nn.Module) -> int:
     """Every law with what became of it; 1 if any is broken."""
+    from nca3d.evaluation.laws.checks import check_laws
+
     verdicts = check_laws(rule)
     for verdict in verdicts:
         print(f"{verdict.law:<12} {verdict.status:<10} {verdict.detail}")
     return int(any(verdict.status == "broken" for verdict in verdicts))
-
-
-def _folder(asked: Asked) -> Path:
-    """Beside a run's own report, or under runs/ for a rule that has no folder."""
-    return asked.chosen.beside(f"evaluate-{asked.preset}", f"evaluate-{asked.chosen.stem}-{asked.preset}")
-
-
-def run_compare(names: list[str], out: Path | None) -> None:
-    """Lay reports side by side: folders or files of reports, and zoo:NAME for the figures of a card."""
-    reports = {name: _report(name) for name in names}
-    table, figure = compare(reports)
-    print(table)
-    if out is not None:
-        from nca3d.reports.folder import png_of
-
-        write_whole(out / "compare.md", (table + "\n").encode())
-        write_whole(out / "compare.png", png_of(figure))
-        print(out / "compare.png")
-
-
-def _report(name: str) -> Report:
-    if name.startswith("zoo:"):
-        card = load(name).card
-        report = Report({**card["figures"], **card["standard"]}, {})
-        # The card's intervals are those of its quick figures: where standard ones took their place, they say nothing.
-        quick, now = dict(flat(card["figures"])), dict(report.rows())
-        report.intervals = {name: low_high for name, low_high in card["intervals"].items() if quick.get(name) == now.get(name)}
-        return report
-    if not Path(name).exists():
-        raise InputError(name, "report", "nothing there", f"a folder or file of a report, or zoo:{'|'.join(zoo())}")
-    return read_report(Path(name))

@@ -1,52 +1,50 @@
-"""`nca3d export`: a rule as a page in which it lives, its body as files for other tools, a cube as a folder that answers."""
+"""Write a rule as a live page (--live), its life as a page (--movie), its body as files (FILE …).
+
+Put RUN and files before flags that take values: they would swallow them.
+"""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from nca3d.cli import life as showing
+from nca3d.cli import life
 from nca3d.cli.life import Showing
 from nca3d.errors import InputError
-from nca3d.load import RuleRef
+from nca3d.registry import provided
 
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
 
 PAGE = (".html",)
 VOX_SIDE = 256
-DEFAULT = Path("surface")
-"""In the run folder."""
 FILES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d export` can be asked."""
-    showing.add_flags(parser)
+    """What `nca3d export` can be asked; wings bring what they export, each with a flag of its own."""
+    life.add_flags(parser)
     bodies = f"its body in time, for other tools: {', '.join(FILES)}"
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help=bodies)
     parser.add_argument("--live", metavar="FILE.html", type=Path, help="a page in which it lives: cut it, watch it heal")
-    parser.add_argument(
-        "--surface",
-        metavar="FOLDER",
-        type=Path,
-        nargs="?",
-        const=DEFAULT,
-        help="a cube (regime answering) as a folder: safetensors, ONNX, teacher, answers (default: surface in the run folder)",
-    )
     parser.add_argument("--movie", metavar="FILE.html", type=Path, help="a page with its life: walk around, slide in time")
+    for exporter in _exporters().values():
+        exporter.add_flags(parser)
 
 
 def run(args: argparse.Namespace) -> None:
     """Write what was asked for and print each path. All that can be refused is, before the first is written."""
-    _check(args)
-    if args.surface is not None:
-        _surface(args.run, args.surface)
+    own = [name for name in _exporters() if getattr(args, name) is not None]
+    if own:
+        if len(own) > 1 or args.files or args.live or args.movie:
+            raise InputError(f"--{own[0]}", "file", "other files to write", f"--{own[0]} alone")
+        _exporters()[own[0]].run(args)
         return
+    _check(args)
     asked = Showing.of(args)
-    rule = asked.chosen.rule()
-    target = asked.chosen.target(rule)
+    rule = asked.ref.rule()
+    target = asked.ref.target(rule)
     film = asked.tell(rule, target, hurt=True) if args.movie else None
     story = asked.tell(rule, target, hurt=False) if args.files else None
     if args.live:
@@ -83,38 +81,16 @@ def run(args: argparse.Namespace) -> None:
             )
 
 
-def _surface(run: str, folder: Path) -> None:
-    """Write the folder by which a cube is asked without its training.
-
-    Raises:
-        InputError: no run of a cube, a place that can't be written, the extra `export` is missing; before torch loads.
-    """
-    from nca3d.cube.cli.answer import check_cube
-    from nca3d.cube.export.record import is_surface_folder
-    from nca3d.cube.export.write import check_surface, write_surface
-
-    if is_surface_folder(run):
-        raise InputError(run, "run", "what --surface wrote", "the run folder that it is from")
-    check_cube(run)
-    if folder is DEFAULT:  # not ==: who names ./surface means that one
-        folder = RuleRef(run).beside(folder.name, folder.name)
-    check_surface(folder)
-    from nca3d.cube.ask import Cube
-
-    written = write_surface(Cube.of_run(run), folder)
-    print(f"{written.size / 2**20:,.1f} MiB in {written.seconds:.1f} s")
-    print(f"ONNX Runtime is {written.furthest:.0e} of max|·| from PyTorch")
-    print(folder)
+def _exporters() -> dict[str, Any]:
+    """What wings export, by the name of the flag that asks for it: `add_flags(parser)` and `run(args)`."""
+    return {name: place.found() for name, place in provided("exporter").items()}
 
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse names that can't be written at once: torch alone takes seconds to load."""
-    if args.surface is not None:
-        if args.files or args.live or args.movie:
-            raise InputError("--surface", "file", "other files to write", "--surface alone: a cube grows no body")
-        return
     if not (args.files or args.live or args.movie):
-        wanted = f"--live FILE.html, --movie FILE.html, --surface, or files {', '.join(FILES)}"
+        flags = ["--live FILE.html", "--movie FILE.html", *(f"--{name}" for name in _exporters())]
+        wanted = f"{', '.join(flags)}, or files {', '.join(FILES)}"
         raise InputError("nca3d export", "file", "nothing", wanted)
     from visualize.formats import writable
 

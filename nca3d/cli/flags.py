@@ -7,19 +7,15 @@ from __future__ import annotations
 
 import argparse
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
-from nca3d.config import FIELDS, Config
-from nca3d.config import shipped as configs
+from nca3d.cli.checks import flag_of
+from nca3d.config import FIELDS, Config, shipped
 from nca3d.config.schema import Spec, toml
-from nca3d.errors import InputError, InputErrors
-from nca3d.load import CONFIG, run_folder
-
-
-def flag_of(name: str) -> str:
-    """learning_rate -> --learning-rate."""
-    return f"--{name.replace('_', '-')}"
+from nca3d.errors import Collected
+from nca3d.load import CONFIG, RuleRef, run_folder
 
 
 def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS) -> None:
@@ -48,11 +44,52 @@ def _add(group: Any, name: str, spec: Spec) -> None:
     group.add_argument(flag_of(name), dest=f"field_{name}", default=argparse.SUPPRESS, help=text, **shape)
 
 
-def read_flags(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str], list[InputError]]:
-    """The fields that flags gave, the flag that each came from, and an error for each table that can't be read."""
+def add_rule(parser: argparse.ArgumentParser) -> None:
+    """The flags by which a rule is named, with the body that it should grow and how it is run."""
+    parser.add_argument(
+        "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
+    )
+    add_fields(parser, ("target", "size", "target_options", "executor"))
+
+
+def rule_of(args: argparse.Namespace, fields: Mapping[str, Any]) -> RuleRef:
+    """The rule that is named, with what fields that were read say of its body."""
+    return RuleRef(args.run, **{name: fields.get(name) for name in ("target", "size", "target_options")})
+
+
+def read_flags(args: argparse.Namespace, errors: Collected) -> dict[str, Any]:
+    """The fields that flags gave, each checked as in a file; what is wrong is collected, and then there are none."""
+    values, places = _given(args, errors)
+    return {} if errors.of(Config.from_dict, values, "flags", places) is None else values
+
+
+def config_from(args: argparse.Namespace) -> Config:
+    """The config that file and flags make together; a flag replaces the file's value.
+
+    Raises:
+        InputErrors: everything that is wrong in both, each line with the file or flag that it came from.
+    """
+    with Collected() as errors:
+        values, places = _given(args, errors)
+        moved = bool(args.resume and "out" in values)
+        errors.add(moved, "--resume", "--out", values.get("out"), "none: a resumed run stays in its folder")
+        source: str | Path | None = args.config or "quick"
+        if args.resume and args.config:
+            errors.add(True, "--resume", "CONFIG", args.config, "none: the config of a resumed run lies in its folder")
+            source = None
+        elif args.resume:
+            folder = errors.of(run_folder, args.resume)
+            source = folder and folder / CONFIG
+        raw = errors.of(shipped.read, source) if source else None
+        config = errors.of(Config.from_dict, *(raw or ({}, "command line")), places, over=values)
+    assert config is not None  # else its errors were raised
+    return config
+
+
+def _given(args: argparse.Namespace, errors: Collected) -> tuple[dict[str, Any], dict[str, str]]:
+    """The fields that flags gave, and the flag that each came from."""
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
-    errors: list[InputError] = []
     for name, spec in FIELDS.items():
         given = getattr(args, f"field_{name}", None)
         if given is None:
@@ -63,8 +100,8 @@ def read_flags(args: argparse.Namespace) -> tuple[dict[str, Any], dict[str, str]
         elif all(text.partition("=")[0] and "=" in text for text in given):
             values[name] = dict(_entry(text) for text in given)
         else:
-            errors.append(InputError(places[name], name, " ".join(given), "NAME=VALUE, as often as needed"))
-    return values, places, errors
+            errors.add(True, places[name], name, " ".join(given), "NAME=VALUE, as often as needed")
+    return values, places
 
 
 def _value(given: Any, spec: Spec) -> Any:
@@ -86,29 +123,3 @@ def _entry(text: str) -> tuple[str, Any]:
         return name, value
     plain = read.keys() == {"value"} and isinstance(read["value"], str | int | float | list | dict)
     return name, read["value"] if plain else value
-
-
-def config_from(args: argparse.Namespace) -> Config:
-    """The config that file and flags make together; a flag replaces the file's value.
-
-    Raises:
-        InputErrors: everything that is wrong in both, each line with the file or flag that it came from.
-    """
-    values, places, errors = read_flags(args)
-    raw: dict[str, Any] = {}
-    where = "command line"
-    try:
-        if args.resume and args.config:
-            raise InputError("--resume", "CONFIG", args.config, "none: the config of a resumed run lies in its folder")
-        if args.resume and "out" in values:
-            raise InputError("--resume", "--out", values["out"], "none: a resumed run stays in its folder")
-        raw, where = configs.read(run_folder(args.resume) / CONFIG if args.resume else args.config or "quick")
-    except InputError as error:
-        errors.append(error)
-    try:
-        config = Config.from_dict(raw, where, places, over=values)
-    except InputErrors as wrong:
-        errors += wrong.errors
-    if errors:
-        raise InputErrors(errors)
-    return config

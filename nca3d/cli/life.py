@@ -6,9 +6,9 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import add_fields, read_flags
-from nca3d.config import Config
-from nca3d.errors import InputError, InputErrors
+from nca3d.cli.checks import SEEDS, wrong_numbers
+from nca3d.cli.flags import add_rule, read_flags, rule_of
+from nca3d.errors import Collected
 from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
@@ -22,9 +22,7 @@ HORIZON = 64
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags that choose a rule, its body and its life."""
-    parser.add_argument(
-        "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
-    )
+    add_rule(parser)
     parser.add_argument("--steps", metavar="N", type=int, help="how long it lives (default: as long as its story needs)")
     parser.add_argument("--every", metavar="N", type=int, help="steps between two frames (default: about 60 frames in all)")
     parser.add_argument(
@@ -34,14 +32,13 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         help="STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x; several are one script; none = unhurt",
     )
     parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
-    add_fields(parser, ("target", "size", "target_options", "executor"))
 
 
 @dataclass(frozen=True)
 class Showing:
     """A rule, and the life of it that is to be shown."""
 
-    chosen: RuleRef
+    ref: RuleRef
     steps: int | None
     every: int | None
     damage: list[str] | None
@@ -55,24 +52,11 @@ class Showing:
         Raises:
             InputErrors: every flag that is wrong.
         """
-        values, places, errors = read_flags(args)
-        lowest = {"steps": 1, "every": 1, "random_seed": 0}
-        errors += [
-            InputError(f"--{name.replace('_', '-')}", "number", getattr(args, name), f"{low} or more")
-            for name, low in lowest.items()
-            if getattr(args, name) is not None and getattr(args, name) < low
-        ]
-        try:
-            Config.from_dict(values, "nca3d", places)
-        except InputErrors as found:
-            errors += found.errors
-        if args.random_seed >= 1 << 32:
-            errors.append(InputError("--random-seed", "number", args.random_seed, "0 .. 2**32 - 1"))
-        if errors:
-            raise InputErrors(errors)
-        shown = ("target", "size", "target_options")
-        chosen = RuleRef(args.run, **{name: values.get(name) for name in shown})
-        return cls(chosen, args.steps, args.every, args.damage, args.random_seed, values.get("executor", "auto"))
+        with Collected() as errors:
+            fields = read_flags(args, errors)
+            errors += wrong_numbers(args, steps=(1, None), every=(1, None), random_seed=SEEDS)
+        ref = rule_of(args, fields)
+        return cls(ref, args.steps, args.every, args.damage, args.random_seed, fields.get("executor", "auto"))
 
     def tell(self, rule: Rule, target: Target, *, hurt: bool, horizon: int | None = None) -> Story:
         """The life: by default it grows and, if `hurt`, is cut in half at its horizon and has two more to heal."""

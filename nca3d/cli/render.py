@@ -1,4 +1,7 @@
-"""`nca3d render`: a film, a page or a still of a rule's life."""
+"""Film a rule's life: it grows, is cut, heals. Without options: an mp4 of all that, beside the run.
+
+Put RUN before --damage: a flag that takes several values would swallow it.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,10 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.cli import life as showing
+from nca3d.cli import life
+from nca3d.cli.checks import wrong_numbers
 from nca3d.cli.life import Showing, horizon_of
-from nca3d.errors import InputError, InputErrors
+from nca3d.errors import Collected
 from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
@@ -22,7 +26,7 @@ STYLES, QUALITIES = ("voxels", "surface", "activity"), ("fast", "high")
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """What `nca3d render` can be asked."""
-    showing.add_flags(parser)
+    life.add_flags(parser)
     where = f"{', '.join(SUFFIXES)}; in a page the reader chooses the look (default: render.mp4 in RUN, or runs/NAME.mp4)"
     parser.add_argument("--out", metavar="FILE", type=Path, help=where)
     parser.add_argument("--style", default="voxels", metavar="|".join(STYLES), help="cubes, skin, or where it changes")
@@ -43,8 +47,8 @@ def run(args: argparse.Namespace) -> None:
     if args.beside:
         _side_by_side(args, asked, out)
         return
-    rule = asked.chosen.rule()
-    target = asked.chosen.target(rule)
+    rule = asked.ref.rule()
+    target = asked.ref.target(rule)
     suffix = out.suffix.lower()
     story = asked.tell(rule, target, hurt=suffix != ".png")
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -76,20 +80,12 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    ranges = {"style": STYLES, "quality": QUALITIES}
-    errors = [
-        InputError(f"--{name}", name, repr(getattr(args, name)), ", ".join(allowed))
-        for name, allowed in ranges.items()
-        if getattr(args, name) not in allowed
-    ]
-    if not 64 <= args.pixels <= 4096:
-        errors.append(InputError("--pixels", "number", args.pixels, "64 .. 4096"))
-    if not 0.1 <= args.fps <= 60:
-        errors.append(InputError("--fps", "number", args.fps, "0.1 to 60"))
-    if not math.isfinite(args.orbit):
-        errors.append(InputError("--orbit", "degrees", args.orbit, "a finite number"))
-    if errors:
-        raise InputErrors(errors)
+    with Collected() as errors:
+        for name, allowed in {"style": STYLES, "quality": QUALITIES}.items():
+            value = getattr(args, name)
+            errors.add(value not in allowed, f"--{name}", name, repr(value), ", ".join(allowed))
+        errors += wrong_numbers(args, pixels=(64, 4096), fps=(0.1, 60))
+        errors.add(not math.isfinite(args.orbit), "--orbit", "degrees", args.orbit, "a finite number")
     if args.background != "auto":
         from visualize.render import as_colour
 
@@ -105,7 +101,7 @@ def _default(asked: Showing) -> Path:
     from visualize.film import has_ffmpeg
 
     suffix = ".mp4" if has_ffmpeg() else ".gif"
-    return asked.chosen.beside(f"render{suffix}", f"{asked.chosen.stem}{suffix}")
+    return asked.ref.beside(f"render{suffix}", f"{asked.ref.stem}{suffix}")
 
 
 def _look(args: argparse.Namespace) -> dict[str, Any]:
@@ -127,12 +123,12 @@ def _still(story: Story, out: Path, args: argparse.Namespace, legend: dict[str, 
 def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
     from visualize import side_by_side
 
-    rules = [(chosen, chosen.rule()) for chosen in (asked.chosen, RuleRef(args.beside))]
+    rules = [(ref, ref.rule()) for ref in (asked.ref, RuleRef(args.beside))]
     horizon = max(horizon_of(rule) for _, rule in rules)  # one script for both
     stories: dict[str, Story] = {}
-    for chosen, rule in rules:
-        name = chosen.stem if chosen.stem not in stories else f"{chosen.stem}, again"
-        stories[name] = asked.tell(rule, chosen.target(rule), hurt=True, horizon=horizon)
+    for ref, rule in rules:
+        name = ref.stem if ref.stem not in stories else f"{ref.stem}, again"
+        stories[name] = asked.tell(rule, ref.target(rule), hurt=True, horizon=horizon)
     out.parent.mkdir(parents=True, exist_ok=True)
     first = next(iter(stories.values()))
     side_by_side(

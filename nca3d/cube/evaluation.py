@@ -75,7 +75,7 @@ def evaluate_cube(
 
     Args:
         rule: the cube's.
-        taught: questions, answers and their embeddings, by the teacher that the cube was trained with; or the run that keeps them.
+        taught: questions, answers and their embeddings, by the teacher that the cube was trained with, or their run.
         preset: a name in `CUBE_PRESETS`, or a `CubePreset` of one's own.
         horizon: steps that it thinks; default the rule's card, else depth + 5.
         random_seed: chooses fire masks and wounds, never those of training.

@@ -14,6 +14,9 @@ PROVIDES = {
         name: f"nca3d.cube.adapters.{name}:{name.capitalize()}Adapter"
         for name in ("linear", "hierarchical", "autoencoder", "attention")
     },
+    "verb": {name: f"nca3d.cube.cli.{name}" for name in ("embed", "answer", "serve")},
+    "evaluation verb": {"signal": "nca3d.cube.cli.evaluate:run"},
+    "exporter": {"surface": "nca3d.cube.cli.surface"},
     "picture": {"signal": "nca3d.cube.picture:activity"},
     "evaluation": {"signal": "nca3d.cube.evaluation:evaluate_cube"},
     "report": {"cubes": "nca3d.cube.reports.page:CUBES"},

@@ -261,7 +261,7 @@ def test_without_a_target_the_card_names_it():
     rule, little = nca3d.load("zoo:cross"), Preset(samples=1, hold_steps=3, late_steps=0)
     target = nca3d.targets.load("cross", size=tuple(rule.card["size"]), **rule.card["target_options"])
     assert dict(nca3d.evaluate(rule, preset=little)) == dict(nca3d.evaluate(rule, target, little))
-    with pytest.raises(InputError, match="target: found nothing, allowed the body that this rule should grow"):
+    with pytest.raises(InputError, match="card: found none that names a body"):
         nca3d.evaluate(ConvRule())
 
 

@@ -1,1 +1,1 @@
-"""The verbs of a cube: `embed`, `answer`, `serve`, one a file."""
+"""The verbs of a cube, one a file: `embed`, `answer`, `serve`; and what it adds to `evaluate` and to `export` (`surface`)."""

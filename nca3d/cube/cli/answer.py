@@ -1,4 +1,4 @@
-"""`nca3d answer`: questions to a trained cube, and the nearest answers with their scores."""
+"""Ask a trained cube: the nearest answers to each question, with scores."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nca3d.cli.checks import SEEDS, wrong_file, wrong_numbers
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
-from nca3d.errors import InputError, InputErrors
+from nca3d.errors import Collected, InputError
 from nca3d.files import write_whole
 from nca3d.load import RuleRef
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from nca3d.cube.answers import Askable, Reply
 
 RUN = "a run folder of regime answering, one of its checkpoints, or a folder of nca3d export --surface"
-LOWEST = {"best": 1, "steps": 1, "random_seed": 0}
 BAR = 20
 
 
@@ -84,25 +84,13 @@ def open_cube(name: str) -> Askable:
 
 
 def _checked(args: argparse.Namespace) -> list[str]:
-    errors = [
-        InputError(f"--{name.replace('_', '-')}", "number", getattr(args, name), f"{low} or more")
-        for name, low in LOWEST.items()
-        if getattr(args, name) is not None and getattr(args, name) < low
-    ]
-    if args.random_seed >= 1 << 32:
-        errors.append(InputError("--random-seed", "number", args.random_seed, "0 .. 2**32 - 1"))
-    if args.json and args.json != "-" and (not Path(args.json).parent.is_dir() or Path(args.json).is_dir()):
-        errors.append(InputError("--json", "file", args.json, "a file name in a folder that exists, or -"))
-    try:
-        check_cube(args.run)
-    except InputError as error:
-        errors.append(error)
-    if any(not text.strip() for text in args.questions):
-        errors.append(InputError("nca3d answer", "QUESTION", "an empty text", "texts with at least one word each"))
-    if args.questions.count("-") > 1:
-        errors.append(InputError("nca3d answer", "QUESTION", "- twice", "stdin once"))
-    if errors:
-        raise InputErrors(errors)
+    with Collected() as errors:
+        errors += wrong_numbers(args, best=(1, None), steps=(1, None), random_seed=SEEDS)
+        errors += wrong_file("--json", Path(args.json) if args.json and args.json != "-" else None, may=", or -")
+        errors.of(check_cube, args.run)
+        empty = any(not text.strip() for text in args.questions)
+        errors.add(empty, "nca3d answer", "QUESTION", "an empty text", "texts with at least one word each")
+        errors.add(args.questions.count("-") > 1, "nca3d answer", "QUESTION", "- twice", "stdin once")
     questions = [line for text in args.questions for line in (_lines() if text == "-" else [text])]
     if not questions:
         raise InputError("nca3d answer", "stdin", "nothing", "a question on each line")

@@ -1,17 +1,17 @@
-"""`nca3d embed`: its flags, what is refused before torch loads, and what it does."""
+"""Turn questions and answers into vectors, for a cube to be taught by: with TF-IDF or a language model."""
 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from pathlib import Path
 
+from nca3d.cli.checks import wrong_file, wrong_folder
 from nca3d.cube.questions import Questions, read_questions, shipped
 from nca3d.cube.teacher.named import POOLS, Named, find_teacher
 from nca3d.cube.teacher.tensors import header
-from nca3d.errors import InputError, InputErrors
+from nca3d.errors import Collected
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -66,25 +66,13 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _checked(args: argparse.Namespace) -> tuple[Questions, Named, Path]:
-    errors: list[InputError] = []
-    questions = named = None
-    try:
-        questions = read_questions(args.data)
-    except InputError as error:
-        errors += error.errors if isinstance(error, InputErrors) else [error]
-    try:
-        named = find_teacher(args.model, args.layer, args.pool, args.width)
-    except InputError as error:
-        errors.append(error)
-    out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
-    if not out.parent.is_dir() or out.is_dir():
-        errors.append(InputError("--out", "file", out, "a file name in a folder that exists"))
-    elif not os.access(out.parent, os.W_OK):
-        errors.append(InputError("--out", "file", out, "a file name in a folder that can be written"))
-    elif out.exists() and (header(out) or {}).get("nca3d") != "embeddings":
-        errors.append(InputError("--out", "file", f"{out}, which nca3d embed did not write", "a name that is free"))
-    if args.cache is not None and args.cache.exists() and not args.cache.is_dir():
-        errors.append(InputError("--cache", "folder", args.cache, "a folder, or a name that is free"))
-    if errors or questions is None or named is None:
-        raise InputErrors(errors)
+    with Collected() as errors:
+        questions = errors.of(read_questions, args.data)
+        named = errors.of(find_teacher, args.model, args.layer, args.pool, args.width)
+        out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
+        errors += wrong_file("--out", out)
+        taken = out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
+        errors.add(taken, "--out", "file", f"{out}, which nca3d embed did not write", "a name that is free")
+        errors += wrong_folder("--cache", args.cache)
+    assert questions is not None and named is not None  # else their errors were raised
     return questions, named, out

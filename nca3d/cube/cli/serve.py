@@ -1,4 +1,4 @@
-"""`nca3d serve`: its flags, what is refused before torch loads, and the server until it is stopped."""
+"""Put a trained cube behind HTTP: POST /answer, GET /health, and a page to ask it by."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
+from nca3d.cli.checks import wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
-from nca3d.errors import InputError, InputErrors
+from nca3d.errors import Collected, InputError
 
-RANGES = {"port": (0, 65535), "max_questions": (1, 4096), "max_length": (1, 100_000), "rate": (0, 1_000_000)}
 FAREWELL = 10
 """Seconds that a request in progress may still take when the server is stopped."""
 
@@ -71,20 +71,11 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    errors = [
-        InputError(f"--{name.replace('_', '-')}", "number", getattr(args, name), f"{low} .. {high}")
-        for name, (low, high) in RANGES.items()
-        if not low <= getattr(args, name) <= high
-    ]
-    missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-    if missing:
-        errors.append(InputError("nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'"))
-    try:
-        check_cube(args.run)
-    except InputError as error:
-        errors.append(error)
-    if errors:
-        raise InputErrors(errors)
+    with Collected() as errors:
+        errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
+        missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+        errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
+        errors.of(check_cube, args.run)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,55 @@
+"""Lay the figures of several runs side by side, as a Markdown table and a picture."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nca3d.cli.checks import wrong_folder
+from nca3d.errors import Collected
+from nca3d.load import ZOO, load, zoo
+
+if TYPE_CHECKING:
+    from nca3d.reports.report import Report
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d compare` can be asked."""
+    parser.add_argument("reports", nargs="+", metavar="RUN", help="a run or evaluation folder, a report.json, or zoo:NAME")
+    parser.add_argument("--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the table, and write it where it was asked for."""
+    with Collected() as errors:
+        errors += wrong_folder("--out", args.out)
+        for name in args.reports:
+            missing = not name.startswith(ZOO) and not Path(name).exists()
+            errors.add(missing, name, "report", "nothing there", f"a folder or file of a report, or zoo:{'|'.join(zoo())}")
+    from nca3d.reports.compare import compare
+
+    table, figure = compare({name: _report(name) for name in args.reports})
+    print(table)
+    if args.out is not None:
+        from nca3d.files import write_whole
+        from nca3d.reports.folder import png_of
+
+        write_whole(args.out / "compare.md", (table + "\n").encode())
+        write_whole(args.out / "compare.png", png_of(figure))
+        print(args.out / "compare.png")
+
+
+def _report(name: str) -> Report:
+    """The report of a run, or the figures of a card."""
+    from nca3d.reports.report import Report, read_report
+    from nca3d.reports.values import flat
+
+    if not name.startswith(ZOO):
+        return read_report(Path(name))
+    card = load(name).card
+    report = Report({**card["figures"], **card["standard"]}, {})
+    # The card's intervals are those of its quick figures: where standard ones took their place, they say nothing.
+    quick, now = dict(flat(card["figures"])), dict(report.rows())
+    report.intervals = {name: low_high for name, low_high in card["intervals"].items() if quick.get(name) == now.get(name)}
+    return report

@@ -1,0 +1,69 @@
+"""The words of a command line as values: argparse, but what is wrong is told in the one form that all errors have."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from nca3d.errors import Collected, InputError, nearest
+
+COUNTS: dict[object, str] = {None: "one", "+": "one or more"}
+NOUNS: dict[object, str] = {int: "a whole number", float: "a number"}
+
+
+class Parser(argparse.ArgumentParser):
+    """The parser of one verb."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
+
+    def read(self, argv: Sequence[str]) -> argparse.Namespace:
+        """The values of all flags and arguments; those that may be many may stand anywhere among the flags.
+
+        Raises:
+            InputError: an unknown flag, a missing argument, too many or too few values, a value that is no number.
+        """
+        places = [action for action in self._actions if not action.option_strings]
+        for action in places:
+            action.required = False  # argparse would tell of all that are missing in one sentence
+        for word in itertools.takewhile(lambda word: word != "--", argv):
+            flag, given, value = word.partition("=")
+            if given and flag in self._option_string_actions and self._option_string_actions[flag].nargs == 0:
+                raise InputError(self.prog, flag, repr(value), "no value")
+        args, extra = self.parse_known_args(argv)
+        many = next((action for action in places if action.nargs == "*"), None)
+        if many and not any(word.startswith("-") for word in extra):
+            getattr(args, many.dest).extend(self._get_value(many, word) for word in extra)  # argparse takes them from one place
+            extra = []
+        with Collected() as errors:
+            # the value of an unknown flag lands among the arguments: not worth a line of its own
+            unknown = [word.split("=")[0] for word in extra if word.startswith("--")]
+            for flag in unknown:
+                hint = nearest(flag, self._option_string_actions)
+                errors.append(InputError(self.prog, flag, "an unknown flag", f"a flag of {self.prog} --help{hint}"))
+            errors.add(bool(extra and not unknown), self.prog, "arguments", " ".join(extra), f"fewer, see {self.prog} --help")
+            for action in places:
+                if action.nargs in COUNTS and getattr(args, action.dest) is None:
+                    errors.append(InputError(self.prog, str(action.metavar), "nothing", COUNTS[action.nargs]))
+        return args
+
+    def error(self, message: str) -> NoReturn:
+        """What argparse itself complains of, where nothing here did before: in its own words."""
+        raise InputError(self.prog, "arguments", message, f"what {self.prog} --help says")
+
+    def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
+        try:
+            return super()._match_argument(action, arg_strings_pattern)
+        except argparse.ArgumentError:
+            count = len(arg_strings_pattern) - len(arg_strings_pattern.lstrip("A"))  # A for each value, O for each flag
+            found = f"{count or 'no'} value{'s' * (count > 1)}"
+            raise InputError(self.prog, action.option_strings[0], found, COUNTS.get(action.nargs, str(action.nargs))) from None
+
+    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+        try:
+            return super()._get_value(action, arg_string)
+        except argparse.ArgumentError:
+            name = action.option_strings[0] if action.option_strings else str(action.metavar)
+            raise InputError(self.prog, name, repr(arg_string), NOUNS.get(action.type, "another value")) from None

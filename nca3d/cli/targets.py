@@ -1,0 +1,43 @@
+"""List the shipped bodies; with names, say what each becomes on the lattice, or draw one."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nca3d.cli.checks import wrong_file
+from nca3d.cli.flags import add_fields, read_flags
+from nca3d.config import Config
+from nca3d.errors import Collected
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d targets` can be asked."""
+    parser.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
+    parser.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
+    add_fields(parser, ("size", "target_options"))
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print, and draw."""
+    with Collected() as errors:
+        config = Config(**read_flags(args, errors))
+        if args.draw and (len(args.names) != 1 or args.draw.suffix != ".png"):
+            errors.add(True, "--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")
+        else:
+            errors += wrong_file("--draw", args.draw)
+    from nca3d import targets
+
+    for name, doc in {} if args.names else targets.catalogue().items():
+        print(f"{name:<16} {doc}")
+    for name in args.names:
+        target = targets.load(name, size=config.size, **config.target_options)
+        kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
+        print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
+    if args.draw:
+        from PIL import Image
+
+        from visualize import volume
+
+        Image.fromarray(volume(target.rgba(), size=(960, 960))).save(args.draw)
+        print(args.draw)

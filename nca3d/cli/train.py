@@ -1,0 +1,43 @@
+"""Train a rule that grows a body; flags override the config file.
+
+Put CONFIG first: a flag that takes several values would swallow it.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nca3d.cli.flags import add_fields, config_from
+from nca3d.config import shipped
+
+RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d train` can be asked."""
+    parser.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
+    parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(shipped.names())}")
+    parser.add_argument("--resume", metavar="FOLDER", help="go on with the run in FOLDER; flags may change its config")
+    parser.add_argument("--print-config", action="store_true", help="print the whole config as TOML and stop")
+    add_fields(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Train, and print where pictures and page are; all files are looked at first: torch alone takes seconds to load."""
+    config = config_from(args)
+    if args.print_config:
+        print(config.to_toml(), end="")
+        return
+    from nca3d.training.memory import check_memory
+    from nca3d.training.run_folder import check_run_folder
+
+    resume = Path(args.resume) if args.resume else None
+    check_memory(config)
+    check_run_folder(config, resume)
+    given = config.kind.check_inputs(config)
+    from nca3d.experiment import train
+
+    folder = Path(train(config, resume=resume, given=given).folder)
+    results = [file for file in sorted(folder.rglob("*")) if file.suffix in RESULTS and file.is_file()]
+    print(*sorted(results, key=lambda file: file.suffix == ".html"), folder, sep="\n")

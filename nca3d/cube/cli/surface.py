@@ -1,0 +1,48 @@
+"""`nca3d export --surface`: a cube as a folder that answers without its training."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nca3d.cube.cli.answer import check_cube
+from nca3d.cube.export.record import is_surface_folder
+from nca3d.errors import InputError
+from nca3d.load import RuleRef
+
+DEFAULT = Path("surface")
+"""In the run folder."""
+
+
+def add_flags(parser: argparse.ArgumentParser) -> None:
+    """What `nca3d export` can be asked of a cube."""
+    parser.add_argument(
+        "--surface",
+        metavar="FOLDER",
+        type=Path,
+        nargs="?",
+        const=DEFAULT,
+        help="a cube (regime answering) as a folder: safetensors, ONNX, teacher, answers (default: surface in the run folder)",
+    )
+
+
+def run(args: argparse.Namespace) -> None:
+    """Write the folder and print what it is.
+
+    Raises:
+        InputError: no run of a cube, a place that can't be written, the extra `export` is missing; before torch loads.
+    """
+    from nca3d.cube.export.write import check_surface, write_surface
+
+    if is_surface_folder(args.run):
+        raise InputError(args.run, "run", "what --surface wrote", "the run folder that it is from")
+    check_cube(args.run)
+    # not ==: who names ./surface means that one
+    folder = RuleRef(args.run).beside(DEFAULT.name, DEFAULT.name) if args.surface is DEFAULT else args.surface
+    check_surface(folder)
+    from nca3d.cube.ask import Cube
+
+    written = write_surface(Cube.of_run(args.run), folder)
+    print(f"{written.size / 2**20:,.1f} MiB in {written.seconds:.1f} s")
+    print(f"ONNX Runtime is {written.furthest:.0e} of max|·| from PyTorch")
+    print(folder)

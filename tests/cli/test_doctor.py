@@ -1,0 +1,32 @@
+"""`nca3d doctor`: faults are injected and survived, and it can say no."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nca3d.cli import main
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["flip-bit", "truncate", "kill-in-save", "full-disk"])
+def test_the_doctor_injects_faults(case: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "nca3d", "doctor", "--inject", case], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"{case}: the rule held\n")
+
+
+def test_the_doctor_sees_a_broken_rule(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nca3d import checkpoint
+
+    unchecked = lambda record, name, entry: (record.parent / name).read_bytes()  # noqa: E731
+    monkeypatch.setattr(checkpoint, "read_vouched", unchecked)
+    assert main(["doctor", "--inject", "flip-bit"]) == 1
+    assert "BROKEN" in capsys.readouterr().out

@@ -1,0 +1,31 @@
+"""`nca3d targets`: a list, the facts of a body, a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from complaint import complaint
+
+from nca3d.cli import main
+
+
+def test_targets_are_listed_and_drawn(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
+    assert main(["targets"]) == 0
+    assert "axolotl" in capsys.readouterr().out
+    body = np.zeros((4, 5, 6, 4), np.float32)
+    body[1:3, 1:4, 2:5] = (1, 0, 0, 1)
+    np.save(tmp_path / "own.npy", body)
+    picture = tmp_path / "own.png"
+    argv = ["targets", str(tmp_path / "own.npy"), "--size", "8", "8", "8", "--draw", str(picture)]
+    assert main(argv) == 0
+    assert "8 × 8 × 8" in capsys.readouterr().out
+    with Image.open(picture) as image:
+        assert np.asarray(image).std() > 1
+    assert "not-there" in complaint(capsys, "targets", "not-there")
