@@ -139,7 +139,7 @@ def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None, scale:
 
     Returns:
         Colours un-premultiplied; cells that are not there, and non-finite ones, are fully transparent. A rule of signals
-        (`GMLPRule`) shows activity: the root mean square of a cell's features, dark to bright, and alpha grows with it.
+        shows activity: the root mean square of a cell's features, dark to bright, and alpha grows with it.
 
     Raises:
         ValueError: a scale that is not above 0.

@@ -154,8 +154,8 @@ def rollout(
         first_step: absolute number of the first step: a rollout of 10 + 10 steps equals one of 20 if this counts on.
         sample_ids: int (B,), who each sample is for the fire masks; default 0 .. B−1.
         fire_masks: bool (steps, B, 1, D, H, W) instead of the draw.
-        inputs: what comes from outside in every step, for rules that take it (`GMLPRule`): float (B, E, D, H, W), so many
-            external channels, or `GMLPRule.ask(question)`.
+        inputs: what comes from outside in every step, for rules that take it: float (B, E, D, H, W), so many
+            external channels, or what the rule's `ask(question)` gives.
         executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`; all agree but
             "event-approx", which saves work at a small error (its report measures both), without gradient.
         memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments

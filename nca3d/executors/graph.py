@@ -42,7 +42,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
 
     Raises:
         InputError: PyTorch Geometric is not installed.
-        ValueError: a rule, other than a `GMLPRule`, that overrides the step itself.
+        ValueError: a rule that overrides the step itself and brings no stepper for this.
     """
     if own := stepper_of(rule):
         return own.runs["graph"](rule, state, fire, clock)

@@ -88,7 +88,7 @@ def film(folder: Path, filmed: Filmed) -> tuple[str, list[str]]:
     Returns:
         The film as a page's large picture, and the name of its file.
     """
-    from visualize.encode import has_ffmpeg
+    from visualize.film import has_ffmpeg
 
     import visualize
 
@@ -133,7 +133,7 @@ def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
 
 def _facing(healing: Healing) -> float:
     """The three-quarter view (degrees) from which the wound is seen best: the usual one unless it hides the wound."""
-    from visualize.volume import AZIMUTH
+    from visualize.render import AZIMUTH
 
     frames, _, cut = healing
     alpha = np.asarray(frames)[[max(cut - 1, 0), cut], ..., 3] > 0.1
