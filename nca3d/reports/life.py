@@ -88,9 +88,8 @@ def film(folder: Path, filmed: Filmed) -> tuple[str, list[str]]:
     Returns:
         The film as a page's large picture, and the name of its file.
     """
-    from visualize.film import has_ffmpeg
-
     import visualize
+    from visualize.film import has_ffmpeg
 
     frames, steps = [np.asarray(filmed.growth[0])], [int(step) for step in filmed.growth[1]]
     marks: dict[int, str] = {}
