@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         raise InputError(args.run, "run", "what --surface wrote", "the run folder that it is from")
     check_cube(args.run)
     # not ==: who names ./surface means that one
-    folder = RuleRef(args.run).beside(DEFAULT.name, DEFAULT.name) if args.surface is DEFAULT else args.surface
+    folder = (RuleRef(args.run).folder or Path()) / DEFAULT if args.surface is DEFAULT else args.surface
     check_surface(folder)
     from nca3d.cube.ask import Cube
 

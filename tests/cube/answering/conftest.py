@@ -50,7 +50,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             damage_count=0,
             report=False,
             log_every=1,
-            ageing=0,
             out=str(place / "run"),
         )
         nca3d.train(config)
