@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visualize.costs import MARKERS
+from visualize.errors import ArgumentError
 from visualize.figure import COLOURS, FAINT, INK, QUIET, literal, new_figure, quiet
 from visualize.measured import NOT_MEASURED, mark_missing, number, numbers, shown, zoomed
 
@@ -154,7 +155,7 @@ def _panel(
 def _interval(found: Any, name: str) -> Interval:
     pair = numbers((None, None) if found is None else found, f"{name}: interval")
     if pair.shape != (2,) or pair[0] > pair[1]:
-        raise ValueError(f"{name}: interval: found {found}, allowed (low, high)")
+        raise ArgumentError(name, "interval", found, "(low, high)")
     return float(pair[0]), float(pair[1])
 
 

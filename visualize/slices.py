@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visualize.arguments import check_word
+from visualize.errors import ArgumentError
 from visualize.fields import as_field, colour_bar, colour_map, limits
 from visualize.figure import INK, QUIET, literal, new_figure
 from visualize.flat import VIEW, View, brightest, composite, cut, draw_page, label_cells, over, silhouette
@@ -52,7 +53,7 @@ def slices(
     frame = as_frame(rgba, "slices")
     check_word(mode, MODES, "slices", "mode")
     if values is not None and mode == "projection":
-        raise ValueError("slices: mode: found 'projection' with values, allowed middle, maximum")
+        raise ArgumentError("slices", "mode", "'projection' with values", "middle, maximum")
     field = as_field(values, frame.shape[:3], 3, "slices") if values is not None else None
     if mode == "maximum" and field is None:
         field, label = frame[..., 3], label or "alpha"

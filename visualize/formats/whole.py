@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from visualize.errors import ArgumentError
 from visualize.writable import beside
 
 
@@ -52,4 +53,4 @@ def check_folder(path: Path, ours: Callable[[list[str]], bool], kind: str) -> No
         ValueError: `path` is there and `ours`, asked about the names in it, says no.
     """
     if path.exists() and not (path.is_dir() and ours(os.listdir(path))):
-        raise ValueError(f"save: path: found {path} with other content, allowed a new name or an earlier {kind}")
+        raise ArgumentError("save", "path", f"{path} with other content", f"a new name or an earlier {kind}")
