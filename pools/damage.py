@@ -30,6 +30,7 @@ import torch
 from torch import Tensor
 
 from pools import geodesic
+from pools.errors import ArgumentError
 
 Severity = float | Sequence[float] | Tensor
 Size = Sequence[int]
@@ -402,4 +403,4 @@ def _offsets(bodies: Tensor, origin: Tensor) -> Tensor:
 
 
 def _refuse(field: str, found: object, allowed: str) -> NoReturn:
-    raise ValueError(f"damage: {field}: found {found}, allowed {allowed}")
+    raise ArgumentError("damage", field, found, allowed)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pools.damage import ALIVE_THRESHOLD
+from pools.errors import ArgumentError
 
 _CHUNK_VALUES = 1 << 21  # float64 values of one array in memory at once: 16 MiB
 
@@ -35,11 +36,11 @@ def summary(states: Tensor, alpha_channel: int | None = None, *, max_states: int
         ValueError: no states, wrong rank, a channel that isn't there.
     """
     if states.ndim != 5 or not states.numel():
-        raise ValueError(f"diversity: states: found {tuple(states.shape)}, allowed (N,C,D,H,W), none of them 0")
+        raise ArgumentError("diversity", "states", tuple(states.shape), "(N,C,D,H,W), none of them 0")
     if alpha_channel is not None and not 0 <= alpha_channel < states.shape[1]:
-        raise ValueError(f"diversity: alpha_channel: found {alpha_channel}, allowed 0..{states.shape[1] - 1}")
+        raise ArgumentError("diversity", "alpha_channel", alpha_channel, f"0..{states.shape[1] - 1}")
     if max_states < 1:
-        raise ValueError(f"diversity: max_states: found {max_states}, allowed 1 or more")
+        raise ArgumentError("diversity", "max_states", max_states, "1 or more")
     states = states.detach()
     living, finite = _cells(states, alpha_channel)
     sound = finite.nonzero().flatten()

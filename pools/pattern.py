@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pools.damage import ALIVE_THRESHOLD
+from pools.errors import ArgumentError
 
 _FACES = (2, 3, 4)
 
@@ -162,7 +163,7 @@ def temporal_spectrum(series: Tensor, *, weighted: bool = True) -> tuple[Tensor,
         ValueError: another rank, or no step.
     """
     if series.ndim != 2 or not len(series):
-        raise ValueError(f"pattern: series: found {tuple(series.shape)}, allowed (T,B), T from 1")
+        raise ArgumentError("pattern", "series", tuple(series.shape), "(T,B), T from 1")
     values = series.detach().double().nan_to_num(0.0, 0.0, 0.0)
     window = torch.hann_window(len(values), periodic=False, dtype=torch.float64, device=values.device)[:, None]
     mean = (values * window).sum(dim=0) / window.sum().clamp_min(1e-300) if weighted else values.mean(dim=0)
@@ -226,7 +227,7 @@ def cropped(states: Tensor, where: Tensor) -> Tensor:
 def _centred(field: Tensor, where: Tensor | None) -> tuple[Tensor, Tensor]:
     """Differences from the mean over the cells that count (0 elsewhere), float64, and those cells (B,1,D,H,W)."""
     if field.ndim != 5 or 0 in field.shape[1:]:
-        raise ValueError(f"pattern: field: found {tuple(field.shape)}, allowed (B,K,D,H,W), none of K,D,H,W 0")
+        raise ArgumentError("pattern", "field", tuple(field.shape), "(B,K,D,H,W), none of K,D,H,W 0")
     values = field.detach().double().nan_to_num(0.0, 0.0, 0.0)
     inside = torch.ones_like(values[:, :1], dtype=torch.bool) if where is None else where[:, None]
     cells = inside.flatten(1).sum(dim=1).clamp_min(1)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pools import damage as damages
+from pools.errors import ArgumentError
 
 Damage = Callable[[Tensor, torch.Generator | None], Tensor]
 REASONS = ("dead", "non_finite")
@@ -256,4 +257,4 @@ def _shape(values: object) -> tuple[int, ...] | str:
 
 
 def _refuse(field: str, found: object, allowed: str) -> NoReturn:
-    raise ValueError(f"pool: {field}: found {found}, allowed {allowed}")
+    raise ArgumentError("pool", field, found, allowed)

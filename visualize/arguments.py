@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from visualize.errors import ArgumentError
+
 LONGEST = 120  # letters of a value in an error
 
 
@@ -21,14 +23,14 @@ def as_number(value: Any, where: str, field: str, low: float, high: float, allow
     """A float from low to high, from a number of any library; not from words or booleans.
 
     Raises:
-        ValueError: `where: field: found value, allowed allowed`.
+        ArgumentError: `where: field: found value, allowed allowed`, a ValueError.
     """
     try:
         number = math.nan if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value) else float(value)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high:
-        raise ValueError(f"{where}: {field}: found {said(value)}, allowed {allowed}")
+        raise ArgumentError(where, field, said(value), allowed)
     return number
 
 
@@ -36,11 +38,11 @@ def as_whole(value: Any, where: str, field: str, low: int, high: float, allowed:
     """A whole number from low to high; `as_number` for the rest.
 
     Raises:
-        ValueError: `where: field: found value, allowed allowed`.
+        ArgumentError: `where: field: found value, allowed allowed`, a ValueError.
     """
     number = as_number(value, where, field, low, high, allowed)
     if not number.is_integer():
-        raise ValueError(f"{where}: {field}: found {said(value)}, allowed {allowed}")
+        raise ArgumentError(where, field, said(value), allowed)
     return int(number)
 
 
@@ -70,7 +72,7 @@ def check_word(word: Any, known: Iterable[str], where: str, field: str) -> None:
     """
     words = tuple(known)
     if not isinstance(word, str) or word not in words:
-        raise ValueError(f"{where}: {field}: found {said(word)}, allowed {', '.join(words)}")
+        raise ArgumentError(where, field, said(word), ", ".join(words))
 
 
 def as_words(words: str | Sequence[str], known: Iterable[str], where: str, field: str) -> list[str]:
@@ -82,5 +84,5 @@ def as_words(words: str | Sequence[str], known: Iterable[str], where: str, field
     allowed = tuple(known)
     found = [words] if isinstance(words, str) else list(words) if isinstance(words, Iterable) else []
     if not found or not all(isinstance(word, str) and word in allowed for word in found):
-        raise ValueError(f"{where}: {field}: found {said(words)}, allowed {', '.join(allowed)} or several of them")
+        raise ArgumentError(where, field, said(words), f"{', '.join(allowed)} or several of them")
     return found

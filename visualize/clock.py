@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from visualize.arguments import as_number, said
+from visualize.errors import ArgumentError
 
 Damage = int | Sequence[int] | Mapping[int, str]
 DAMAGE_COLOUR = (213, 94, 0)  # vermillion of Okabe & Ito: told from black and grey by every eye
@@ -26,9 +27,9 @@ def as_steps(steps: Sequence[int] | None, count: int, where: str) -> list[int] |
     try:
         numbers = [int(step) for step in steps]
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}: steps: found {said(steps)}, allowed one whole number for each of {count} frames") from None
+        raise ArgumentError(where, "steps", said(steps), f"one whole number for each of {count} frames") from None
     if len(numbers) != count:
-        raise ValueError(f"{where}: steps: found {len(numbers)} labels, allowed one for each of {count} frames")
+        raise ArgumentError(where, "steps", f"{len(numbers)} labels", f"one for each of {count} frames")
     return numbers
 
 
@@ -46,10 +47,10 @@ def as_marks(damage_at: Damage | None, count: int, where: str) -> dict[int, str]
         else:
             marks = {int(frame): "damage" for frame in np.atleast_1d(np.asarray(damage_at))}
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"{where}: damage_at: found {said(damage_at)}, allowed a frame index 0..{count - 1}") from None
+        raise ArgumentError(where, "damage_at", said(damage_at), f"a frame index 0..{count - 1}") from None
     for frame in marks:
         if not 0 <= frame < count:
-            raise ValueError(f"{where}: damage_at: found {frame}, allowed a frame index 0..{count - 1}")
+            raise ArgumentError(where, "damage_at", frame, f"a frame index 0..{count - 1}")
     return marks
 
 
@@ -77,7 +78,7 @@ def one_clock(series: Mapping[str, Sequence[int]], where: str) -> tuple[list[int
     keys: dict[str, list[tuple[int, int]]] = {}
     for name, steps in series.items():
         if any(later < earlier for earlier, later in pairwise(steps)):
-            raise ValueError(f"{where}: steps: found steps of {name!r} that fall, allowed steps that rise")
+            raise ArgumentError(where, "steps", f"steps of {name!r} that fall", "steps that rise")
         seen: Counter[int] = Counter()
         keys[name] = []
         for step in steps:

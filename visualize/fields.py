@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from visualize.errors import ArgumentError
 from visualize.frames import NOT_FINITE, FloatArray
 
 if TYPE_CHECKING:
@@ -28,11 +29,11 @@ def as_field(values: ArrayLike, shape: tuple[int, ...] | None, rank: int, where:
     try:
         array: NDArray[Any] = np.asarray(values)
     except ValueError:
-        raise ValueError(f"{where}: {name}: found arrays of different shapes, allowed {allowed}") from None
+        raise ArgumentError(where, name, "arrays of different shapes", allowed) from None
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{where}: {name}: found dtype {array.dtype}, allowed numbers")
+        raise ArgumentError(where, name, f"dtype {array.dtype}", "numbers")
     if array.ndim != rank or 0 in array.shape or (shape is not None and array.shape != shape):
-        raise ValueError(f"{where}: {name}: found shape {array.shape}, allowed {allowed}")
+        raise ArgumentError(where, name, f"shape {array.shape}", allowed)
     with np.errstate(over="ignore"):
         floats = array.astype(np.float32)
     return np.where(np.isfinite(floats), floats, np.float32(np.nan))
@@ -52,14 +53,14 @@ def glowing(activity: ArrayLike | None, frames: FloatArray, style: str, where: s
     """
     if style != "activity":
         if activity is not None:
-            raise ValueError(f"{where}: style: found {style!r} with activity given, allowed 'activity'")
+            raise ArgumentError(where, "style", f"{style!r} with activity given", "'activity'")
         return None
     if activity is None:
         return change(frames)
     field = as_field(activity, frames.shape[:4], 4, where, "activity")
     broken = int(np.isnan(field).sum())
     if broken:
-        raise ValueError(f"{where}: activity: found {broken} values that aren't finite, allowed finite numbers")
+        raise ArgumentError(where, "activity", f"{broken} values that aren't finite", "finite numbers")
     return field
 
 

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from visualize.errors import ArgumentError
+
 FULL = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)  # disk, largest file, quota
 
 
@@ -30,17 +32,17 @@ def writable(path: str | os.PathLike[str], where: str, suffixes: Sequence[str], 
     try:
         target = Path(path)
     except TypeError:
-        raise ValueError(f"{where}: path: found {path!r}, allowed a path") from None
+        raise ArgumentError(where, "path", repr(path), "a path") from None
     name = target.name.lower()
     if not any(name.endswith(suffix) and name != suffix for suffix in suffixes):
-        raise ValueError(f"{where}: path: found suffix {target.suffix!r}, allowed {', '.join(suffixes)}")
+        raise ArgumentError(where, "path", f"suffix {target.suffix!r}", ", ".join(suffixes))
     refused = _refused(target)
     if refused == "missing":
-        raise ValueError(f"{where}: path: found missing folder {shown(target.parent)}, allowed an existing folder")
+        raise ArgumentError(where, "path", f"missing folder {shown(target.parent)}", "an existing folder")
     if refused == "folder" and not folder:
-        raise ValueError(f"{where}: path: found a folder named {shown(target)}, allowed a file's name")
+        raise ArgumentError(where, "path", f"a folder named {shown(target)}", "a file's name")
     if refused not in ("", "folder"):
-        raise ValueError(f"{where}: path: found {shown(target)} ({refused}), allowed a file that can be written")
+        raise ArgumentError(where, "path", f"{shown(target)} ({refused})", "a file that can be written")
     return target
 
 
@@ -51,7 +53,7 @@ def check_folder(path: Path, ours: Callable[[list[str]], bool], kind: str) -> No
         ValueError: `path` is there and `ours`, asked about the names in it, says no.
     """
     if path.exists() and not (path.is_dir() and ours(os.listdir(path))):
-        raise ValueError(f"save: path: found {path} with other content, allowed a new name or an earlier {kind}")
+        raise ArgumentError("save", "path", f"{path} with other content", f"a new name or an earlier {kind}")
 
 
 @contextmanager
@@ -103,7 +105,7 @@ def room_for(path: Path, where: str) -> Iterator[None]:
     except OSError as error:
         if error.errno not in FULL:
             raise
-        raise ValueError(f"{where}: path: found {shown(path)} ({error.strerror}), allowed a place with room") from error
+        raise ArgumentError(where, "path", f"{shown(path)} ({error.strerror})", "a place with room") from error
 
 
 def shown(path: Path) -> str:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visualize.arguments import said
+from visualize.errors import ArgumentError
 
 FloatArray = NDArray[np.float32]
 BoolArray = NDArray[np.bool_]
@@ -45,11 +46,11 @@ def _checked(values: ArrayLike, where: str, allowed: str, rank: int) -> FloatArr
     try:
         array: NDArray[Any] = np.asarray(values)
     except ValueError:
-        raise ValueError(f"{where}: rgba: found arrays of different shapes, allowed one array {allowed}") from None
+        raise ArgumentError(where, "rgba", "arrays of different shapes", f"one array {allowed}") from None
     if array.dtype.kind not in "fiub":
-        raise ValueError(f"{where}: rgba: found dtype {array.dtype}, allowed numbers, float 0..1 or uint8 0..255")
+        raise ArgumentError(where, "rgba", f"dtype {array.dtype}", "numbers, float 0..1 or uint8 0..255")
     if array.ndim != rank or array.shape[-1] != 4 or 0 in array.shape:
-        raise ValueError(f"{where}: rgba: found shape {array.shape}, allowed {allowed} with at least one cell")
+        raise ArgumentError(where, "rgba", f"shape {array.shape}", f"{allowed} with at least one cell")
     floats = array.astype(np.float32)
     if array.dtype.kind in "iu":
         floats = floats / 255.0
@@ -105,7 +106,7 @@ def as_box(box: Any, where: str) -> Box:
     except (TypeError, ValueError):
         corners = np.empty(0)
     if corners.shape != (2, 3) or not (np.abs(corners) <= FARTHEST).all() or not (corners[0] < corners[1]).all():
-        raise ValueError(f"{where}: box: found {said(box)}, allowed two corners (x,y,z) in cells, low below high")
+        raise ArgumentError(where, "box", said(box), "two corners (x,y,z) in cells, low below high")
     return corners[0].astype(np.float32), corners[1].astype(np.float32)
 
 
@@ -119,15 +120,15 @@ def as_activity(activity: ArrayLike, frame: FloatArray, where: str) -> FloatArra
     try:
         field: NDArray[Any] = np.asarray(activity)
     except ValueError:
-        raise ValueError(f"{where}: activity: found rows of different lengths, allowed {allowed}") from None
+        raise ArgumentError(where, "activity", "rows of different lengths", allowed) from None
     if field.dtype.kind not in "fiub":
-        raise ValueError(f"{where}: activity: found dtype {field.dtype}, allowed {allowed}")
+        raise ArgumentError(where, "activity", f"dtype {field.dtype}", allowed)
     if field.shape != frame.shape[:3]:
-        raise ValueError(f"{where}: activity: found shape {field.shape}, allowed {allowed}")
+        raise ArgumentError(where, "activity", f"shape {field.shape}", allowed)
     largest = np.float64(np.finfo(np.float32).max) / 4  # differences must stay finite too
     broken = int((~(np.abs(field.astype(np.float64)) <= largest)).sum())
     if broken:
-        raise ValueError(f"{where}: activity: found {broken} values that aren't finite, allowed {allowed}")
+        raise ArgumentError(where, "activity", f"{broken} values that aren't finite", allowed)
     return field.astype(np.float32)
 
 
@@ -142,7 +143,7 @@ def as_range(limits: tuple[float, float], where: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = float("nan")
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ValueError(f"{where}: activity_range: found {said(limits)}, allowed (low, high), finite, low below high")
+        raise ArgumentError(where, "activity_range", said(limits), "(low, high), finite, low below high")
     return low, high
 
 
@@ -166,4 +167,4 @@ def as_colour(colour: Colour, where: str, field: str = "background") -> FloatArr
             parts = np.zeros(0)
         if parts.shape == (3,) and np.all((parts >= 0) & (parts <= 1)):
             return parts.astype(np.float32)
-    raise ValueError(f"{where}: {field}: found {said(colour)}, allowed a CSS name, #rrggbb or three floats 0..1")
+    raise ArgumentError(where, field, said(colour), "a CSS name, #rrggbb or three floats 0..1")

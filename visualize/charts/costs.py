@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,7 +46,7 @@ def costs(panels: Sequence[Sequence[Panel]], *, title: str | None = None, baseli
         ValueError: no panels, or rows of unequal length.
     """
     if not panels or not panels[0] or len({len(row) for row in panels}) > 1:
-        raise ValueError(f"costs: panels: found rows of {[len(row) for row in panels]}, allowed equally many, at least one")
+        raise ArgumentError("costs", "panels", f"rows of {[len(row) for row in panels]}", "equally many, at least one")
     names = list(dict.fromkeys(name for row in panels for panel in row for name in panel.lines))
     looks = _looks(names, baseline)
     figure = new_figure(5.0 * len(panels[0]), 3.3 * len(panels) + 0.6)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet, written
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -93,7 +94,7 @@ def timeline(
     """
     at, values = np.asarray(steps, float), np.asarray(iou, float)
     if at.ndim != 1 or values.ndim not in (1, 2) or len(values) != len(at) or values.size == 0:
-        raise ValueError(f"timeline: iou: found {values.shape} for steps {at.shape}, allowed (T,) or (T,B) for (T,)")
+        raise ArgumentError("timeline", "iou", f"{values.shape} for steps {at.shape}", "(T,) or (T,B) for (T,)")
     before = [] if axes is None else written(axes)
     if axes is None:
         axes = new_figure(9.2, 3.0).subplots()

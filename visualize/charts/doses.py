@@ -12,6 +12,7 @@ from visualize.arguments import as_whole, said
 from visualize.charts.costs import MARKERS
 from visualize.charts.figure import COLOURS, INK, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, shown
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,7 +54,7 @@ def doses(
     levels = {name: float(level) for name, level in (references or {}).items() if level is not None and np.isfinite(level)}
     for what, found, most in (("panels", states, len(LINE_COLOURS)), ("references", list(levels), len(REFERENCES))):
         if len(found) > most:
-            raise ValueError(f"doses: {what}: found {said(found)}, allowed at most {most}")
+            raise ArgumentError("doses", what, said(found), f"at most {most}")
     checked = {kind: {state: _checked(kind, state, line) for state, line in lines.items()} for kind, lines in panels.items()}
     every = sorted({float(dose) for lines in checked.values() for at, *_ in lines.values() for dose in at})
     across = min(columns, max(len(checked), 1))
@@ -76,8 +77,8 @@ def _checked(kind: str, state: str, line: Line) -> tuple[Numbers, Numbers, Numbe
     at, values = (numbers(part, where).ravel() for part in line[:2])
     low, high = (np.full(len(at), np.nan) if part is None else numbers(part, where).ravel() for part in line[2:])
     if not len(at) == len(values) == len(low) == len(high):
-        found = f"found {len(at)} doses, {len(values)} values, {len(low)} and {len(high)} ends of intervals"
-        raise ValueError(f"{where}: {found}, allowed equally many")
+        found = f"{len(at)} doses, {len(values)} values, {len(low)} and {len(high)} ends of intervals"
+        raise ArgumentError("doses", f"{kind}: {state}", found, "equally many")
     known = np.isfinite(at)
     order = np.argsort(at[known])
     return at[known][order], values[known][order], low[known][order], high[known][order]

@@ -11,6 +11,7 @@ import numpy as np
 from visualize.charts.costs import MARKERS
 from visualize.charts.figure import COLOURS, FAINT, INK, QUIET, literal, new_figure, quiet
 from visualize.charts.measured import NOT_MEASURED, mark_missing, number, numbers, shown, zoomed
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +155,7 @@ def _panel(
 def _interval(found: Any, name: str) -> Interval:
     pair = numbers((None, None) if found is None else found, f"{name}: interval")
     if pair.shape != (2,) or pair[0] > pair[1]:
-        raise ValueError(f"{name}: interval: found {found}, allowed (low, high)")
+        raise ArgumentError(name, "interval", found, "(low, high)")
     return float(pair[0]), float(pair[1])
 
 

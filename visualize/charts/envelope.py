@@ -9,6 +9,7 @@ import numpy as np
 
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, over_bodies, zoomed
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,8 +93,8 @@ def _checked(steps: Any, worst: Any, best: Any) -> tuple[Numbers, Numbers, Numbe
     if at.size == 0 or low.size == 0:
         return np.empty(0), np.empty((0, 1)), np.empty((0, 1))
     if at.ndim != 1 or low.ndim not in (1, 2) or len(low) != len(at) or low.shape != high.shape:
-        found = f"found {low.shape} and {high.shape} for steps {at.shape}"
-        raise ValueError(f"envelope: worst and best: {found}, allowed (W,) or (W,B), the same for both, for (W,)")
+        found = f"{low.shape} and {high.shape} for steps {at.shape}"
+        raise ArgumentError("envelope", "worst and best", found, "(W,) or (W,B), the same for both, for (W,)")
     known = np.isfinite(at)
     return at[known], low.reshape(len(at), -1)[known], high.reshape(len(at), -1)[known]
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.charts.measured import NOT_MEASURED, Numbers, mark_missing, numbers, shown
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,9 +54,9 @@ def heat_map(
     if table.size == 0 and 0 in (*shape, *table.shape):
         table = np.full(shape, np.nan)
     if table.shape != shape:
-        raise ValueError(f"heat_map: values: found {table.shape}, allowed {shape}: a row and a column for each word")
+        raise ArgumentError("heat_map", "values", table.shape, f"{shape}: a row and a column for each word")
     if not limits[0] < limits[1]:
-        raise ValueError(f"heat_map: limits: found {limits}, allowed (lower, upper) that rises")
+        raise ArgumentError("heat_map", "limits", limits, "(lower, upper) that rises")
     figure = new_figure(WIDTH, 0.34 * max(len(rows), 3) + 1.5)
     axes = figure.subplots()
     if table.size:

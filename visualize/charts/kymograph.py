@@ -12,6 +12,7 @@ from visualize.arguments import as_words, said
 from visualize.charts.figure import COLOURS, INK, QUIET, colour_bar, literal, new_figure
 from visualize.charts.flat import BORDER, cell_ticks
 from visualize.clock import Damage, as_marks, as_steps
+from visualize.errors import ArgumentError
 from visualize.fields import as_field, colour_map, limits
 from visualize.frames import FloatArray, as_frames, occupied
 
@@ -55,7 +56,7 @@ def kymograph(
     values = as_field(frames, None, 4, "kymograph", "frames") if rank == 4 else as_frames(frames, "kymograph")
     show = SHOWS[rank][0] if show == "auto" else show  # type: ignore[assignment]
     if show not in SHOWS[rank]:
-        raise ValueError(f"kymograph: show: found {said(show)}, allowed auto, {', '.join(SHOWS[rank])} for {rank} axes")
+        raise ArgumentError("kymograph", "show", said(show), f"auto, {', '.join(SHOWS[rank])} for {rank} axes")
     names = as_words(axis, sorted(AXIS), "kymograph", "axis")
     count = len(values)
     numbers = as_steps(steps, count, "kymograph")
@@ -96,7 +97,7 @@ def _edges(steps: Sequence[int] | None, count: int) -> NDArray[np.float64]:
     """(T+1,) where each frame's column begins and ends: half-way to its neighbours; a repeated step shares its room."""
     at = np.arange(count, dtype=float) if steps is None else np.asarray(steps, float)
     if (np.diff(at) < 0).any():
-        raise ValueError("kymograph: steps: found steps that fall, allowed steps that rise")
+        raise ArgumentError("kymograph", "steps", "steps that fall", "steps that rise")
     times, counts = np.unique(at, return_counts=True)
     if len(times) == 1:
         return np.linspace(times[0] - 0.5, times[0] + 0.5, count + 1)

@@ -12,6 +12,7 @@ from visualize.arguments import as_columns, as_number, said
 from visualize.charts.figure import COLOURS, INK, QUIET, literal
 from visualize.charts.flat import BORDER, VIEW, draw_page, label_cells
 from visualize.charts.layers_page import Page, bar_key, kinds_key
+from visualize.errors import ArgumentError
 from visualize.fields import COLOUR_MAP, as_field
 from visualize.fields import limits as range_of
 from visualize.frames import NOT_FINITE, FloatArray, as_colour
@@ -58,7 +59,7 @@ def layers(
     field = None if values is None else as_field(values, None if kinds is None else kinds.shape, 3, WHERE)
     shown = field if kinds is None else kinds
     if shown is None:
-        raise ValueError(f"{WHERE}: values: found None without categories, allowed (D,H,W) numbers")
+        raise ArgumentError(WHERE, "values", "None without categories", "(D,H,W) numbers")
     low, high = as_limits(limits, field if kinds is None else None, WHERE)
     colour_of = colour_map(colours, WHERE, field, (low, high))
     ends = None if field is None else (low, high)
@@ -103,7 +104,7 @@ def as_limits(limits: Any, values: FloatArray | None, where: str) -> tuple[float
     except (TypeError, ValueError):
         low = high = 0.0
     if not low < high:
-        raise ValueError(f"{where}: limits: found {said(limits)}, allowed {allowed}")
+        raise ArgumentError(where, "limits", said(limits), allowed)
     return low, high
 
 
@@ -116,7 +117,7 @@ def colour_map(name: Any, where: str, values: FloatArray | None, ends: tuple[flo
     import matplotlib
 
     if not isinstance(name, str) or name not in matplotlib.colormaps:
-        raise ValueError(f"{where}: colours: found {said(name)}, allowed a colour map of matplotlib, such as {COLOUR_MAP}")
+        raise ArgumentError(where, "colours", said(name), f"a colour map of matplotlib, such as {COLOUR_MAP}")
     found = matplotlib.colormaps[name].with_extremes(bad=NOT_FINITE)
     if values is not None:
         beyond = bool((values < ends[0]).any()), bool((values > ends[1]).any())
@@ -144,13 +145,13 @@ def _named(names: Sequence[str] | None) -> dict[str, FloatArray]:
 def _as_kinds(categories: ArrayLike | None, names: Sequence[str] | None) -> NDArray[np.int64] | None:
     if categories is None:
         if names is not None:
-            raise ValueError(f"{WHERE}: names: found {said(names)} without categories, allowed None")
+            raise ArgumentError(WHERE, "names", f"{said(names)} without categories", "None")
         return None
     most = len(KIND_COLOURS)
     if names is None or isinstance(names, str) or not 1 <= len(set(names)) == len(names) <= most:
-        raise ValueError(f"{WHERE}: names: found {said(names)}, allowed 1..{most} different names of categories")
+        raise ArgumentError(WHERE, "names", said(names), f"1..{most} different names of categories")
     numbers = as_field(categories, None, 3, WHERE, "categories")
     wrong = numbers[~np.isin(numbers, range(len(names)))]
     if wrong.size:
-        raise ValueError(f"{WHERE}: categories: found {wrong[0]:g}, allowed 0..{len(names) - 1}, one for each name")
+        raise ArgumentError(WHERE, "categories", f"{wrong[0]:g}", f"0..{len(names) - 1}, one for each name")
     return numbers.astype(np.int64)

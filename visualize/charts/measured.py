@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualize.charts.figure import QUIET
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,7 +29,7 @@ def numbers(values: Any, name: str) -> Numbers:
     try:
         found = np.array(values, dtype=float)
     except (TypeError, ValueError):
-        raise ValueError(f"{name}: found ragged rows or words, allowed numbers (None where not measured)") from None
+        raise ArgumentError("", name, "ragged rows or words", "numbers (None where not measured)") from None
     return np.where(np.isfinite(found), found, np.nan)
 
 
@@ -40,7 +41,7 @@ def number(value: Any, name: str) -> float:
     """
     found = numbers(float("nan") if value is None else value, name)
     if found.ndim:
-        raise ValueError(f"{name}: found shape {found.shape}, allowed one number")
+        raise ArgumentError("", name, f"shape {found.shape}", "one number")
     return float(found)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from visualize.arguments import as_whole
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
 from visualize.charts.measured import MOST_ZOOM, Numbers, mark_missing, numbers, over_bodies
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +81,8 @@ def _checked(name: str, pair: tuple[Any, Any]) -> tuple[Numbers, Numbers]:
     if at.size == 0 or values.size == 0:
         return np.empty(0), np.empty((0, 1))
     if at.ndim != 1 or values.ndim not in (1, 2) or len(values) != len(at):
-        found = f"found {values.shape} for steps {at.shape}"
-        raise ValueError(f"recovery: {name}: quality: {found}, allowed (T,) or (T,B) for (T,)")
+        found = f"{values.shape} for steps {at.shape}"
+        raise ArgumentError(f"recovery: {name}", "quality", found, "(T,) or (T,B) for (T,)")
     known = np.isfinite(at)
     return at[known], values.reshape(len(at), -1)[known]
 

@@ -11,6 +11,7 @@ from visualize.arguments import said
 from visualize.charts.costs import MARKERS
 from visualize.charts.figure import COLOURS, FAINT, INK, literal, new_figure, quiet
 from visualize.charts.measured import mark_missing, number, shown
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -48,9 +49,9 @@ def rivals(
     """
     names = list(dict.fromkeys(name for _, dots in rows for name in dots))
     if len(names) > len(MARKERS):
-        raise ValueError(f"rivals: rows: found {len(names)} rivals, allowed at most {len(MARKERS)}")
+        raise ArgumentError("rivals", "rows", f"{len(names)} rivals", f"at most {len(MARKERS)}")
     if not limits[0] < limits[1]:
-        raise ValueError(f"rivals: limits: found {said(limits)}, allowed (low, high), low below high")
+        raise ArgumentError("rivals", "limits", said(limits), "(low, high), low below high")
     lines = _lines(rows, headings or {})
     figure = new_figure(WIDTH, ROW * max(len(lines), 3) + 1.15 + (0.3 if title else 0))
     axes = figure.subplots()

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from visualize.arguments import check_word
 from visualize.charts.figure import INK, QUIET, colour_bar, literal, new_figure
 from visualize.charts.flat import VIEW, View, brightest, composite, cut, draw_page, label_cells, over, silhouette
+from visualize.errors import ArgumentError
 from visualize.fields import as_field, colour_map, limits
 from visualize.frames import FloatArray, as_frame
 
@@ -52,7 +53,7 @@ def slices(
     frame = as_frame(rgba, "slices")
     check_word(mode, MODES, "slices", "mode")
     if values is not None and mode == "projection":
-        raise ValueError("slices: mode: found 'projection' with values, allowed middle, maximum")
+        raise ArgumentError("slices", "mode", "'projection' with values", "middle, maximum")
     field = as_field(values, frame.shape[:3], 3, "slices") if values is not None else None
     if mode == "maximum" and field is None:
         field, label = frame[..., 3], label or "alpha"

@@ -8,6 +8,7 @@ import numpy as np
 
 from visualize.charts.figure import COLOURS, INK, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, over_bodies
+from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,7 +38,7 @@ def spectrum(
         ValueError: frequencies and power don't belong together, or mark without {}.
     """
     if mark is not None and mark.count("{}") != 1:
-        raise ValueError(f"spectrum: mark: found {mark!r}, allowed words with one {{}} in them")
+        raise ArgumentError("spectrum", "mark", repr(mark), "words with one {} in them")
     at, values = _checked(frequencies, power)
     figure = new_figure(WIDTH, HEIGHT)
     axes = figure.subplots()
@@ -69,8 +70,8 @@ def _checked(frequencies: Any, power: Any) -> tuple[Numbers, Numbers]:
     if at.size == 0 or values.size == 0:
         return np.empty(0), np.empty((0, 1))
     if at.ndim != 1 or values.ndim not in (1, 2) or len(values) != len(at):
-        found = f"found {values.shape} for frequencies {at.shape}"
-        raise ValueError(f"spectrum: power: {found}, allowed (F,) or (F,B) for (F,)")
+        found = f"{values.shape} for frequencies {at.shape}"
+        raise ArgumentError("spectrum", "power", found, "(F,) or (F,B) for (F,)")
     known = np.isfinite(at)
     values = values.reshape(len(at), -1)[known]
     return at[known], np.where(values > 0, values, np.nan)

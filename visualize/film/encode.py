@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from visualize.errors import ArgumentError
 from visualize.files import room_for, whole_file, writable
 from visualize.film.mp4 import has_ffmpeg, write_mp4
 from visualize.frames import Picture
@@ -28,7 +29,7 @@ def check_film_path(path: str | os.PathLike[str], where: str = "animate") -> Pat
     """
     film = writable(path, where, SUFFIXES)
     if film.suffix.lower() == ".mp4" and not has_ffmpeg():
-        raise ValueError(f"{where}: path: found .mp4 without imageio-ffmpeg (extra 'viz'), allowed .gif or .webp here")
+        raise ArgumentError(where, "path", ".mp4 without imageio-ffmpeg (extra 'viz')", ".gif or .webp here")
     return film
 
 

@@ -12,6 +12,7 @@ from visualize.arguments import as_columns, as_whole, as_words, said
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.charts.flat import VIEW, composite, draw_page, silhouette
 from visualize.clock import Damage, as_marks
+from visualize.errors import ArgumentError
 from visualize.fields import activity_limits, glowing
 from visualize.frames import Box, FloatArray, as_frames, body_box
 from visualize.render.scene import AZIMUTH, ELEVATION, LARGEST, Scene
@@ -91,10 +92,10 @@ def _words(labels: Sequence[str | int] | None, count: int) -> list[str]:
     if labels is None:
         return [""] * count
     if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise ValueError(f"film_strip: labels: found {said(labels)}, allowed one for each of {count} frames")
+        raise ArgumentError("film_strip", "labels", said(labels), f"one for each of {count} frames")
     given = list(labels)
     if len(given) != count:
-        raise ValueError(f"film_strip: labels: found {len(given)}, allowed one for each of {count} frames")
+        raise ArgumentError("film_strip", "labels", len(given), f"one for each of {count} frames")
     return [label if isinstance(label, str) else f"step {_step(label)}" for label in given]
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from visualize.clock import Damage, as_marks, as_steps, check_fps, one_clock
+from visualize.errors import ArgumentError
 from visualize.fields import activity_limits, glowing
 from visualize.film.animate import FOOTER, check_size, kept_colours, walk
 from visualize.film.encode import check_film_path, write_film
@@ -70,7 +71,7 @@ def side_by_side(
     film = check_film_path(path, WHERE)
     if not isinstance(films, Mapping) or not 1 <= len(films) <= MOST:
         found = f"{len(films)} films" if isinstance(films, Mapping) else type(films).__name__
-        raise ValueError(f"{WHERE}: films: found {found}, allowed a mapping of 1..{MOST} names to frames")
+        raise ArgumentError(WHERE, "films", found, f"a mapping of 1..{MOST} names to frames")
     checked = {str(name): as_frames(frames, f"{WHERE}: {name}") for name, frames in films.items()}
     labels, shown = _clock(checked, steps)
     count = len(next(iter(shown.values())))
@@ -115,7 +116,7 @@ def _clock(
         shown = {name: [min(tick, len(frames) - 1) for tick in range(longest)] for name, frames in films.items()}
         return as_steps(steps, longest, WHERE), shown
     if set(map(str, steps)) != set(films):
-        raise ValueError(f"{WHERE}: steps: found names {sorted(map(str, steps))}, allowed the films' {sorted(films)}")
+        raise ArgumentError(WHERE, "steps", f"names {sorted(map(str, steps))}", f"the films' {sorted(films)}")
     own = {str(name): as_steps(some, len(films[str(name)]), f"{WHERE}: {name}") or [] for name, some in steps.items()}
     return one_clock(own, WHERE)
 
@@ -124,7 +125,7 @@ def _glows(
     films: Mapping[str, FloatArray], activity: Mapping[str, ArrayLike] | None, style: str
 ) -> dict[str, FloatArray | None]:
     if activity is not None and set(activity) != set(films):
-        raise ValueError(f"{WHERE}: activity: found names {sorted(activity)}, allowed the films' {sorted(films)}")
+        raise ArgumentError(WHERE, "activity", f"names {sorted(activity)}", f"the films' {sorted(films)}")
     return {
         name: glowing(None if activity is None else activity[name], frames, style, f"{WHERE}: {name}")
         for name, frames in films.items()

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visualize.arguments import as_number, said
+from visualize.errors import ArgumentError
 from visualize.frames import FloatArray, Picture, as_frames, as_picture
 
 Numbers = NDArray[Any]
@@ -75,16 +76,16 @@ def check_content(
     try:
         given = np.asarray(frames)
     except ValueError:
-        raise ValueError("save: frames: found arrays of different shapes, allowed one array (T,D,H,W,4)") from None
+        raise ArgumentError("save", "frames", "arrays of different shapes", "one array (T,D,H,W,4)") from None
     if given.ndim not in (4, 5):
-        raise ValueError(f"save: frames: found shape {given.shape}, allowed (T,D,H,W,4) or (D,H,W,4)")
+        raise ArgumentError("save", "frames", f"shape {given.shape}", "(T,D,H,W,4) or (D,H,W,4)")
     single = given.ndim == 4
     checked = as_frames(given[None] if single else given, "save")
     least, most = np.nextafter(0, 1), np.finfo(np.float64).max
     cell_size = as_number(cell_size, "save", "cell_size", float(least), float(most), "a finite number above 0")
     classes = None if labels is None else _check_labels(labels, given.shape[:-1], single)
     if classes is None and (_some(names) or _some(palette)):
-        raise ValueError("save: names, palette: found some without labels, allowed only together with labels")
+        raise ArgumentError("save", "names, palette", "some without labels", "only together with labels")
     highest = -1 if classes is None else int(classes.max())
     return Content(
         checked,
@@ -108,7 +109,7 @@ def _array(values: Any, field: str, allowed: str) -> Numbers:
     try:
         return np.asarray(values)
     except ValueError:
-        raise ValueError(f"save: {field}: found rows of different lengths, allowed {allowed}") from None
+        raise ArgumentError("save", field, "rows of different lengths", allowed) from None
 
 
 def _check_steps(steps: Sequence[float] | None, count: int) -> Numbers:
@@ -116,19 +117,19 @@ def _check_steps(steps: Sequence[float] | None, count: int) -> Numbers:
         return np.arange(count, dtype=np.int64)
     array = _array(steps, "steps", f"one for each of {count} frames")
     if array.shape != (count,):
-        raise ValueError(f"save: steps: found shape {array.shape}, allowed one for each of {count} frames")
+        raise ArgumentError("save", "steps", f"shape {array.shape}", f"one for each of {count} frames")
     # Tools take two frames of one time for two parts of one picture.
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all() or (np.diff(array.astype(np.float64)) <= 0).any():
-        raise ValueError(f"save: steps: found {said(array.tolist())}, allowed finite numbers, each above the one before")
+        raise ArgumentError("save", "steps", said(array.tolist()), "finite numbers, each above the one before")
     return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
 def _check_labels(labels: ArrayLike, shape: tuple[int, ...], single: bool) -> Numbers:
     array = _array(labels, "labels", f"integers {shape}")
     if array.dtype.kind not in "iub" or array.shape != shape:
-        raise ValueError(f"save: labels: found {array.dtype} {array.shape}, allowed integers {shape}")
+        raise ArgumentError("save", "labels", f"{array.dtype} {array.shape}", f"integers {shape}")
     if int(array.min()) < 0 or int(array.max()) >= 1 << 32:
-        raise ValueError(f"save: labels: found {array.min()}..{array.max()}, allowed 0 (empty)..{(1 << 32) - 1}")
+        raise ArgumentError("save", "labels", f"{array.min()}..{array.max()}", f"0 (empty)..{(1 << 32) - 1}")
     small = array.astype(np.min_scalar_type(int(array.max())))
     return small[None] if single else small
 
@@ -138,7 +139,7 @@ def _check_names(names: Sequence[str] | None, highest: int) -> tuple[str, ...]:
         return ()
     words = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
     if not all(isinstance(word, str) for word in words) or len(words) <= highest:
-        raise ValueError(f"save: names: found {said(names)}, allowed a word for each label 0..{highest}, 'empty' first")
+        raise ArgumentError("save", "names", said(names), f"a word for each label 0..{highest}, 'empty' first")
     return tuple(str(word) for word in words)
 
 
@@ -148,9 +149,9 @@ def _check_palette(palette: ArrayLike | None, highest: int) -> Picture | None:
     colours = _array(palette, "palette", f"(n,3), a colour for each label 0..{highest}")
     if colours.dtype.kind not in "fiu" or colours.ndim != 2 or colours.shape[1] not in (3, 4) or len(colours) <= highest:
         found = f"{colours.dtype} {colours.shape}"
-        raise ValueError(f"save: palette: found {found}, allowed (n,3), a colour for each label 0..{highest}")
+        raise ArgumentError("save", "palette", found, f"(n,3), a colour for each label 0..{highest}")
     colours = colours[:, :3]
     whole = colours.dtype == np.uint8 or (colours.dtype.kind in "iu" and colours.max() > 1)  # [1, 0, 0] is red, not black
     if not (np.isfinite(colours).all() and colours.min() >= 0 and colours.max() <= (255 if whole else 1)):
-        raise ValueError("save: palette: found colours out of range, allowed floats 0..1 or integers 0..255")
+        raise ArgumentError("save", "palette", "colours out of range", "floats 0..1 or integers 0..255")
     return as_picture(colours.astype(np.float32) / np.float32(255 if whole else 1))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from visualize.errors import ArgumentError
 from visualize.files import whole_file
 from visualize.formats.content import Content
 from visualize.frames import FloatArray, Picture, occupied
@@ -32,7 +33,7 @@ def write_glb(content: Content, path: Path) -> None:
     """
     frame = content.frames[-1]
     if not occupied(frame).any():
-        raise ValueError("save: frames: found no cell with alpha above 0.1 in the last frame, allowed one or more for .glb")
+        raise ArgumentError("save", "frames", "no cell with alpha above 0.1 in the last frame", "one or more for .glb")
     import trimesh
     from trimesh.exchange.gltf import export_glb
 

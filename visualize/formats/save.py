@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
+from visualize.errors import ArgumentError
 from visualize.files import room_for, writable
 from visualize.formats.content import Content, check_content
 from visualize.formats.glb import write_glb
@@ -93,8 +94,7 @@ def _check_path(path: str | os.PathLike[str]) -> tuple[Path, Format]:
     target = writable(path, "save", tuple(FORMATS), folder=chosen.folder)
     if chosen.library and importlib.util.find_spec(chosen.library) is None:
         here = ", ".join(known for known, one in FORMATS.items() if not one.library)
-        raise ValueError(
-            f"save: path: found {suffix} without {chosen.library}, "
-            f"allowed {here} here, or after: pip install 'nca3d[{chosen.extra}]'"
+        raise ArgumentError(
+            "save", "path", f"{suffix} without {chosen.library}", f"{here} here, or after: pip install 'nca3d[{chosen.extra}]'"
         )
     return target, chosen

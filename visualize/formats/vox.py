@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from visualize.errors import ArgumentError
 from visualize.files import whole_file
 from visualize.formats.content import Content, Numbers
 from visualize.frames import Picture, occupied
@@ -31,11 +32,11 @@ def write_vox(content: Content, path: Path) -> None:
     """
     depth, height, width = content.size
     if max(content.size) > LARGEST:
-        raise ValueError(f"save: frames: found {depth}x{height}x{width} cells, allowed at most {LARGEST} a side for .vox")
+        raise ArgumentError("save", "frames", f"{depth}x{height}x{width} cells", f"at most {LARGEST} a side for .vox")
     bodies = [occupied(frame) for frame in content.frames]
     colours = [content.rgba(index)[body][:, :3] for index, body in enumerate(bodies)]
     if not any(map(len, colours)):
-        raise ValueError("save: frames: found no cell with alpha above 0.1, allowed one or more for .vox")
+        raise ArgumentError("save", "frames", "no cell with alpha above 0.1", "one or more for .vox")
     palette, indices = _palette(np.concatenate(colours))
     indices_of = np.split(indices, np.cumsum([len(part) for part in colours])[:-1])
     chunks = []

@@ -8,6 +8,8 @@ import os
 import subprocess
 import sys
 
+from visualize.errors import ArgumentError
+
 RENDERERS = ("auto", "opengl", "raymarch")
 SWITCH = "NCA3D_RENDERER"  # environment: what "auto" means, "opengl" or "raymarch", without a probe of its own
 PATIENCE = 90.0  # seconds: a cold disk takes 20
@@ -35,12 +37,12 @@ def choose(renderer: str) -> str:
     if renderer == "auto":
         where, wish = SWITCH, os.environ.get(SWITCH, "").strip().lower() or "auto"
     if wish not in RENDERERS:
-        raise ValueError(f"{where}: renderer: found {wish!r}, allowed {', '.join(RENDERERS)}")
+        raise ArgumentError(where, "renderer", repr(wish), ", ".join(RENDERERS))
     if wish == "raymarch":
         return "raymarch"
     trouble = opengl_trouble()
     if wish == "opengl" and trouble:
-        raise ValueError(f"{where}: renderer: found 'opengl', but {trouble}, allowed 'raymarch' or 'auto' here")
+        raise ArgumentError(where, "renderer", f"'opengl', but {trouble}", "'raymarch' or 'auto' here")
     return "raymarch" if trouble else "opengl"
 
 

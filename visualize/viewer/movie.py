@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from visualize.clock import Damage, as_marks, as_steps, check_fps
+from visualize.errors import ArgumentError
 from visualize.frames import FloatArray, as_colour, as_frames, body_box, occupied
 from visualize.viewer.page import check_page_path, packed, page, source, write_page
 
@@ -92,7 +93,7 @@ def movie(
 def names_and_colours(legend: Mapping[str, Any] | None) -> tuple[list[str], list[list[int]]]:
     """A legend as the pages take it: names, and colours 0..255."""
     if legend is not None and not isinstance(legend, Mapping):
-        raise ValueError(f"legend: legend: found {type(legend).__name__}, allowed a mapping of names to colours")
+        raise ArgumentError("legend", "legend", type(legend).__name__, "a mapping of names to colours")
     legend = legend or {}
     colours = [np.round(255 * as_colour(colour, "legend")).astype(int).tolist() for colour in legend.values()]
     return list(legend), colours

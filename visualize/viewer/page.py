@@ -12,6 +12,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+from visualize.errors import ArgumentError
 from visualize.files import whole_file, writable
 
 # Nothing may be fetched: the browser itself sees to it. WebAssembly, and whoever drives the page from outside, need eval.
@@ -68,7 +69,7 @@ def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: s
     for text in (*scripts, *texts.values()):
         # Either would end the block early, or make the browser's parser look for a second end.
         if "</script" in text.lower() or "<!--" in text:
-            raise ValueError("page: blocks: found '</script' or '<!--', allowed text without them")
+            raise ArgumentError("page", "blocks", "'</script' or '<!--'", "text without them")
     begin = (
         'const root = document.getElementById("page"), text = (id) => document.getElementById(id).textContent, '
         "data = (id) => JSON.parse(text(id));\n"

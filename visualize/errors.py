@@ -1,0 +1,20 @@
+"""What can't be drawn or written, told by its fields."""
+
+from __future__ import annotations
+
+
+class ArgumentError(ValueError):
+    """An argument that can't be used, in one line: `where: field: found …, allowed …`.
+
+    Args:
+        where: the function or flag that it was given to; "" = `field` says it too.
+        field: the argument.
+        found: what was given, as it is to be shown.
+        allowed: what would do.
+    """
+
+    def __init__(self, where: str, field: str, found: object, allowed: str) -> None:
+        self.where, self.field, self.found, self.allowed = where, field, found, allowed
+
+    def __str__(self) -> str:
+        return f"{f'{self.where}: ' if self.where else ''}{self.field}: found {self.found}, allowed {self.allowed}"
