@@ -411,4 +411,4 @@ def test_training_learns_to_grow_hold_and_heal(tmp_path):
     for name in ("report.html", "creature.html", "report.json", "growth.png", "curves.png", "config.toml", "metrics.jsonl"):
         assert (run.folder / name).stat().st_size > 0, name
     written = json.loads((run.folder / "report.json").read_text())
-    assert written["figures"]["grow_iou"] == pytest.approx(run.report["grow_iou"])
+    assert written["grow_iou"] == pytest.approx(run.report["grow_iou"])
