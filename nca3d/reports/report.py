@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+from nca3d.errors import ArgumentError
+
 RESAMPLES = 2000
 """How often the values are drawn anew for a bootstrap interval."""
 
@@ -75,7 +77,7 @@ class Report(dict[str, Any]):
         """
         record = json.loads(text)
         if not isinstance(record, dict):
-            raise ValueError(f"report: found a {type(record).__name__}, allowed the table that an evaluation writes")
+            raise ArgumentError("report", f"a {type(record).__name__}", "the table that an evaluation writes")
         parts = [record.pop(name, {}) for name in ("spread", "series", "about")]
         record.pop("intervals", None)
         return cls(record, *parts)
