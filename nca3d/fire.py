@@ -24,6 +24,7 @@ from operator import index
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.lattice import Size, as_size
 
 _C1, _C2, _N = 0xCC9E2D51, 0x1B873593, 0xE6546B64
@@ -94,14 +95,14 @@ def fire_mask(
     """
     check_seed(random_seed)
     if not 0.0 <= fire_rate <= 1.0:
-        raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 .. 1")
+        raise ArgumentError("fire_rate", fire_rate, "0 .. 1")
     depth, height, width = as_size(size)
     one_step = hasattr(step, "__index__") and getattr(step, "ndim", 0) == 0
     steps = [index(step)] if one_step else [index(s) for s in step]  # type: ignore[arg-type, union-attr]
     _check_steps(steps)
     ids = torch.as_tensor(sample_ids)
     if ids.ndim != 1 or ids.is_floating_point():
-        raise ValueError(f"sample_ids: found {ids.dtype} {tuple(ids.shape)}, allowed whole numbers (B,)")
+        raise ArgumentError("sample_ids", f"{ids.dtype} {tuple(ids.shape)}", "whole numbers (B,)")
 
     below = round(fire_rate * _WORD)
     shape = (len(steps), len(ids), 1, depth, height, width)
@@ -187,12 +188,12 @@ def check_seed(random_seed: int) -> None:
         ValueError: the line says what is allowed.
     """
     if not hasattr(random_seed, "__index__") or not 0 <= random_seed < _WORD:
-        raise ValueError(f"random_seed: found {random_seed}, allowed 0 .. 2**32 - 1")
+        raise ArgumentError("random_seed", random_seed, "0 .. 2**32 - 1")
 
 
 def _check_steps(steps: Sequence[int]) -> None:
     if any(not 0 <= step < _WORD for step in steps):
-        raise ValueError(f"step: found {min(steps)} .. {max(steps)}, allowed 0 .. 2**32 - 1")
+        raise ArgumentError("step", f"{min(steps)} .. {max(steps)}", "0 .. 2**32 - 1")
 
 
 def _below(draw: Tensor, bound: int) -> Tensor:

@@ -10,6 +10,8 @@ from itertools import product
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
+
 Size = tuple[int, int, int]
 
 AXES = {"x": 2, "y": 1, "z": 0}
@@ -32,7 +34,7 @@ def as_size(size: object, least: int = 1) -> Size:
     """
     values = tuple(size) if isinstance(size, (tuple, list, torch.Size)) else (size,)
     if len(values) != 3 or any(isinstance(n, bool) or not isinstance(n, int) or n < least for n in values):
-        raise ValueError(f"size: found {size!r}, allowed three whole numbers (D, H, W), each at least {least}")
+        raise ArgumentError("size", repr(size), f"three whole numbers (D, H, W), each at least {least}")
     return values
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
@@ -21,7 +22,7 @@ def occupied(state: Tensor, visible: int, kind: str) -> Tensor:
         ValueError: a rule of signals, which has no body.
     """
     if kind == "signal":
-        raise ValueError("visible_kind: found 'signal', allowed 'rgb', 'classes': a cube of signals has no body (see to_rgba)")
+        raise ArgumentError("visible_kind", "'signal'", "'rgb', 'classes': a cube of signals has no body (see to_rgba)")
     there = state[:, visible] > OCCUPIED_ALPHA
     if kind == "classes":
         there = there & (state[:, :visible].argmax(dim=1) != 0)
@@ -59,7 +60,7 @@ def iou(state: Tensor | np.ndarray, target: Target) -> Tensor:
     else:
         grown = occupied(state.detach(), target.visible, target.kind)
     if grown.ndim != 4 or tuple(grown.shape[1:]) != target.size:
-        raise ValueError(f"state: found lattice {tuple(grown.shape[1:])}, allowed the target's {target.size}")
+        raise ArgumentError("state", f"lattice {tuple(grown.shape[1:])}", f"the target's {target.size}")
     wanted = target.occupied.to(grown.device)
     both = (grown & wanted).flatten(1).sum(1).float()
     either = (grown | wanted).flatten(1).sum(1).float()
@@ -82,7 +83,7 @@ def colour_error(state: Tensor, target: Target) -> Tensor:
         ValueError: the target has classes.
     """
     if target.kind != "rgb":
-        raise ValueError("colour_error: found a target of classes, allowed 'rgb': see label_accuracy")
+        raise ArgumentError("colour_error", "a target of classes", "'rgb': see label_accuracy")
     found, wanted, both = _shared(state, target)
     difference = (straight(found) - straight(wanted)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
     return _mean_where(difference, both, none=1.0)
@@ -102,7 +103,7 @@ def label_accuracy(state: Tensor, target: Target) -> Tensor:
         ValueError: the target has colours.
     """
     if target.kind != "classes":
-        raise ValueError("label_accuracy: found a target of colours, allowed 'classes': see colour_error")
+        raise ArgumentError("label_accuracy", "a target of colours", "'classes': see colour_error")
     found, wanted, both = _shared(state, target)
     return _mean_where((found[:, :-1].argmax(dim=1) == wanted[:, :-1].argmax(dim=1)).float(), both, none=0.0)
 
@@ -116,7 +117,7 @@ def _shared(state: Tensor, target: Target) -> tuple[Tensor, Tensor, Tensor]:
     """Visible channels and alpha of the state and of the target, and where both have a cell."""
     shown = state.detach()[:, : target.visible + 1]
     if tuple(shown.shape[2:]) != target.size:
-        raise ValueError(f"state: found lattice {tuple(shown.shape[2:])}, allowed the target's {target.size}")
+        raise ArgumentError("state", f"lattice {tuple(shown.shape[2:])}", f"the target's {target.size}")
     both = occupied(shown, target.visible, target.kind) & target.occupied.to(shown.device)
     return shown, target.values.to(shown)[None], both
 

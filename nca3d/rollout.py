@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
 from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
@@ -68,7 +69,7 @@ def seed_state(
     """
     size = size or getattr(rule, "size", None) or rule.card.get("size")
     if size is None:
-        raise ValueError("size: found None, allowed (D, H, W): this rule has no card that says it")
+        raise ArgumentError("size", None, "(D, H, W): this rule has no card that says it")
     depth, height, width = as_size(tuple(size))
     device = device if device is not None else _device(rule)
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
@@ -76,9 +77,8 @@ def seed_state(
     start = tuple(own or centre((depth, height, width)))
     where = torch.as_tensor(positions if positions is not None else [start] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
-        lattice = (depth, height, width)
-        raise ValueError(
-            f"positions: found {where.tolist()}, allowed one (d, h, w) inside {lattice} for each of {batch} samples"
+        raise ArgumentError(
+            "positions", where.tolist(), f"one (d, h, w) inside {tuple(state.shape[2:])} for each of {batch} samples"
         )
     rule.plant(state, where)
     return state
@@ -176,7 +176,7 @@ def rollout(
     device = state.values.device if isinstance(state, Compact) else state.device
     ids = torch.arange(batch, device=device) if sample_ids is None else sample_ids.to(device)
     if ids.shape != (batch,):
-        raise ValueError(f"sample_ids: found shape {tuple(ids.shape)}, allowed ({batch},)")
+        raise ArgumentError("sample_ids", f"shape {tuple(ids.shape)}", f"({batch},)")
     given = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
     if inputs is not None:
@@ -214,17 +214,17 @@ def _check(
 ) -> None:
     values, shape = (state.values, state.shape) if isinstance(state, Compact) else (state, tuple(state.shape))
     if len(shape) != 5 or shape[1] != rule.channels:
-        raise ValueError(f"state: found shape {shape}, allowed (B, {rule.channels}, D, H, W)")
+        raise ArgumentError("state", f"shape {shape}", f"(B, {rule.channels}, D, H, W)")
     if not values.is_floating_point():
-        raise ValueError(f"state: found {values.dtype}, allowed a floating-point tensor")
+        raise ArgumentError("state", values.dtype, "a floating-point tensor")
     if steps < 0:
-        raise ValueError(f"steps: found {steps}, allowed 0 or more")
+        raise ArgumentError("steps", steps, "0 or more")
     if record_every is not None and record_every < 1:
-        raise ValueError(f"record_every: found {record_every}, allowed 1 or more, or None")
+        raise ArgumentError("record_every", record_every, "1 or more, or None")
     _check_inputs(rule, shape, inputs)
     expected = (steps, shape[0], 1, *shape[2:])
     if fire_masks is not None and (tuple(fire_masks.shape) != expected or fire_masks.dtype != torch.bool):
-        raise ValueError(f"fire_masks: found {fire_masks.dtype} {tuple(fire_masks.shape)}, allowed bool {expected}")
+        raise ArgumentError("fire_masks", f"{fire_masks.dtype} {tuple(fire_masks.shape)}", f"bool {expected}")
 
 
 def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Told | None) -> None:
@@ -235,8 +235,8 @@ def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Told | No
         ("inputs: face", told.face, (shape[0], features, *shape[3:]) if features else None),
     ):
         if part is not None and tuple(part.shape) != wanted:
-            allowed = wanted or f"None: {type(rule).__name__} takes nothing from outside"
-            raise ValueError(f"{name}: found shape {tuple(part.shape)}, allowed {allowed}")
+            allowed = str(wanted) if wanted else f"None: {type(rule).__name__} takes nothing from outside"
+            raise ArgumentError(name, f"shape {tuple(part.shape)}", allowed)
 
 
 def _device(rule: Rule) -> torch.device:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from nca3d.errors import ArgumentError
 from nca3d.lattice import Size, as_size
 
 
@@ -36,12 +37,12 @@ class Compact:
         depth, height, width = as_size(self.size)
         if self.values.ndim != 2 or self.cells.shape != self.values.shape[:1] or self.cells.dtype != torch.int64:
             found = f"{tuple(self.values.shape)} and {self.cells.dtype} {tuple(self.cells.shape)}"
-            raise ValueError(f"compact: found values and cells {found}, allowed (N, C) and int64 (N,)")
+            raise ArgumentError("compact", f"values and cells {found}", "(N, C) and int64 (N,)")
         if len(self.cells):
             end = self.batch * depth * height * width
             low, high = int(self.cells[0]), int(self.cells[-1])
             if low < 0 or high >= end or not bool((self.cells[1:] > self.cells[:-1]).all()):
-                raise ValueError(f"compact: found cells from {low} to {high}, allowed rising ones in 0 .. {end - 1}")
+                raise ArgumentError("compact", f"cells from {low} to {high}", f"rising ones in 0 .. {end - 1}")
 
     @property
     def shape(self) -> tuple[int, int, int, int, int]:
@@ -68,7 +69,7 @@ def compact(state: Tensor, background: float = 0.0) -> Compact:
         ValueError: another number of axes.
     """
     if state.ndim != 5 or not state.is_floating_point():
-        raise ValueError(f"state: found {state.dtype} {tuple(state.shape)}, allowed floating-point (B, C, D, H, W)")
+        raise ArgumentError("state", f"{state.dtype} {tuple(state.shape)}", "floating-point (B, C, D, H, W)")
     volume = math.prod(state.shape[2:])
     found = [(sample.detach() != background).any(0).flatten().nonzero().squeeze(1) for sample in state]
     none = torch.zeros(0, dtype=torch.int64, device=state.device)

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from nca3d.errors import ArgumentError
 from nca3d.rules import ConvRule
 from nca3d.rules.kernels import sobel
 
@@ -36,7 +37,7 @@ class Textbook(nn.Module):
         asked = (rule.perception, rule.padding, rule.step_size, rule.dead_value)
         if asked != ("gradient", "zeros", 1.0, 0.0) or rule.alive_threshold is None:
             allowed = "perception 'gradient', padding 'zeros', step size 1, dead value 0, and an alive mask"
-            raise ValueError(f"rule: found {asked}, threshold {rule.alive_threshold}, allowed {allowed}")
+            raise ArgumentError("rule", f"{asked}, threshold {rule.alive_threshold}", allowed)
         self.channels, self.alpha = rule.channels, rule.alpha
         self.fire_rate, self.alive_threshold = rule.fire_rate, rule.alive_threshold
 

@@ -35,7 +35,8 @@ class Parser(argparse.ArgumentParser):
         args, extra = self.parse_known_args(argv)
         many = next((action for action in places if action.nargs == "*"), None)
         if many and not any(word.startswith("-") for word in extra):
-            getattr(args, many.dest).extend(self._get_value(many, word) for word in extra)  # argparse takes them from one place
+            # argparse takes them from one place
+            setattr(args, many.dest, [*(getattr(args, many.dest) or []), *(self._get_value(many, word) for word in extra)])
             extra = []
         with Collected() as errors:
             # the value of an unknown flag lands among the arguments: not worth a line of its own

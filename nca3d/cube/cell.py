@@ -25,6 +25,7 @@ from torch import Tensor
 from nca3d.cube.coarse import Coarse
 from nca3d.cube.faces import Surface
 from nca3d.cube.weights import CellWeights, Mode, Slot, layer_norm, linear
+from nca3d.errors import ArgumentError
 from nca3d.lattice import NEIGHBOURHOODS, Size, as_size
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Told
@@ -104,26 +105,26 @@ class GMLPRule(Rule):
         self.stepper = "gmlp" if self.takes_inputs else ""
         if min(features, memory, external + 1, widened) < 1 or features < 2:
             found = f"{features}, {memory}, {external}, {widened}"
-            raise ValueError(f"features, memory, external, widened: found {found}, allowed 2, 1, 0, 1 or more")
+            raise ArgumentError("features, memory, external, widened", found, "2, 1, 0, 1 or more")
         for name, value, allowed in (
             ("preset", preset, ("nca", "cube")),
             ("types_by", types_by, ("layer", "learned")),
             ("start", start, ("published", "carry") if preset == "cube" else ("published",)),
         ):
             if value not in allowed:
-                raise ValueError(f"{name}: found {value!r}, allowed {', '.join(allowed)}")
+                raise ArgumentError(name, repr(value), ", ".join(allowed))
         if not 0 <= dropout < 1:
-            raise ValueError(f"dropout: found {dropout}, allowed 0 <= dropout < 1")
+            raise ArgumentError("dropout", dropout, "0 <= dropout < 1")
         whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
         if not whole or not periods or min(periods) < 1 or len(periods) > features:
-            raise ValueError(f"periods: found {periods!r}, allowed 1 to {features} numbers of 1 or more")
+            raise ArgumentError("periods", repr(periods), f"1 to {features} numbers of 1 or more")
         if coarse and (coarse < 2 or not external):
-            raise ValueError(f"coarse: found {coarse}, external {external}, allowed 0, or 2 or more with external channels")
+            raise ArgumentError("coarse", f"{coarse}, external {external}", "0, or 2 or more with external channels")
         self.size = as_size(size)
         if coarse > min(self.size):
-            raise ValueError(f"coarse: found {coarse}, allowed at most the shortest side of the lattice {self.size}")
+            raise ArgumentError("coarse", coarse, f"at most the shortest side of the lattice {self.size}")
         if not isinstance(mixing, bool):
-            raise ValueError(f"mixing: found {mixing!r}, allowed true or false")
+            raise ArgumentError("mixing", repr(mixing), "true or false")
         self.features, self.memory, self.external, self.widened = features, memory, external, widened
         self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
         self.periods = tuple(periods)
@@ -306,7 +307,7 @@ class GMLPRule(Rule):
             ValueError: another lattice than the rule's.
         """
         if tuple(state.shape[2:]) != self.size:
-            raise ValueError(f"state: found lattice {tuple(state.shape[2:])}, allowed {self.size}, the rule's own")
+            raise ArgumentError("state", f"lattice {tuple(state.shape[2:])}", f"{self.size}, the rule's own")
         return to_rows(state)
 
     # Question and answer ----------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from nca3d.cube.adapters import ADAPTERS, Adapter
+from nca3d.errors import ArgumentError
 
 
 class Surface(nn.Module):
@@ -59,7 +60,7 @@ class Surface(nn.Module):
         """
         width = self.asked.embedding if self.asked is not None else len(self.into)
         if question.ndim != 2 or question.shape[1] != width:
-            raise ValueError(f"question: found shape {tuple(question.shape)}, allowed (B, {width})")
+            raise ArgumentError("question", f"shape {tuple(question.shape)}", f"(B, {width})")
         surface: Tensor = question if self.asked is None else self.asked(question)
         if self.mix_in is not None:
             surface = surface @ self.mix_in

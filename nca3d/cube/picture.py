@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.rules.cell import Rule
 
 
@@ -23,7 +24,7 @@ def activity(state: Tensor, rule: Rule, scale: float | None = None) -> np.ndarra
         ValueError: a scale that is not above 0.
     """
     if scale is not None and not 0 < scale < np.inf:
-        raise ValueError(f"scale: found {scale}, allowed above 0, or None")
+        raise ArgumentError("scale", scale, "above 0, or None")
     shown = state[:, : rule.visible].square().mean(dim=1).sqrt().numpy()
     there = np.isfinite(shown)
     most = scale or shown.max(where=there, initial=0.0) or 1.0

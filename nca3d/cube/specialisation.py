@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.evaluation.studies.dynamics import eta_squared
 
 
@@ -34,7 +35,7 @@ def specialisation(features: Tensor, kinds: Sequence[str]) -> Specialisation:
         ValueError: another number of kinds than of questions.
     """
     if len(kinds) != len(features):
-        raise ValueError(f"kinds: found {len(kinds)}, allowed {len(features)}, one for each question")
+        raise ArgumentError("kinds", len(kinds), f"{len(features)}, one for each question")
     names = sorted(set(kinds))
     number = torch.tensor([names.index(kind) for kind in kinds], device=features.device)
     features = features.double()

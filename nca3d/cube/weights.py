@@ -13,6 +13,8 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from nca3d.errors import ArgumentError
+
 Mode = Literal["per_cell", "shared", "types", "low_rank"]
 MODES = ("per_cell", "shared", "types", "low_rank")
 
@@ -55,9 +57,9 @@ class CellWeights(nn.Module):
     ) -> None:
         super().__init__()
         if mode not in MODES:
-            raise ValueError(f"weights: found {mode!r}, allowed {', '.join(MODES)}")
+            raise ArgumentError("weights", repr(mode), ", ".join(MODES))
         if types < 1 or rank < 1:
-            raise ValueError(f"types, rank: found {types}, {rank}, allowed 1 or more")
+            raise ArgumentError("types, rank", f"{types}, {rank}", "1 or more")
         self.slots, self.cells, self.mode = dict(slots), cells, mode
         self.own = nn.ParameterDict()
         self.kind_of: Tensor | None

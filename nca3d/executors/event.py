@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.executors import native_part, rows_native
 from nca3d.executors.cores import torch_on_one
 from nca3d.executors.event_steps import Part, advance
@@ -119,9 +120,9 @@ def refuse(rule: Rule, state: Tensor | Compact) -> None:
     why = unfit(rule)
     if why:
         others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
-        raise ValueError(f"executor: found 'event' for {type(rule).__name__}, which {why}; allowed {others}")
+        raise ArgumentError("executor", f"'event' for {type(rule).__name__}, which {why}", others)
     if _cells(state) >= MOST_CELLS:
-        raise ValueError(f"state: found {tuple(state.shape)}, allowed fewer than 2**31 cells in all")
+        raise ArgumentError("state", tuple(state.shape), "fewer than 2**31 cells in all")
 
 
 def _seen(rule: Rule, state: Tensor) -> Compact:

@@ -18,7 +18,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from nca3d.errors import InputError
+from nca3d.errors import ArgumentError, InputError
 from nca3d.executors.every_cell import AT_FIRST, Clock
 from nca3d.executors.graph_edges import lattice_graph, mesh_graph
 from nca3d.executors.steppers import stepper_of
@@ -48,7 +48,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         return own.runs["graph"](rule, state, fire, clock)
     if rule.has_own_step():
         why = "has a step of its own (it overrides forward, perceive, alive_mask or pad)"
-        raise ValueError(f"executor: found 'graph' for {type(rule).__name__}, which {why}; allowed 'dense'")
+        raise ArgumentError("executor", f"'graph' for {type(rule).__name__}, which {why}", "'dense'")
     size = as_size(state.shape[1:4])
     seen = lattice_graph(size, rule.padding, rule.neighbourhood, state.device)
     touching = lattice_graph(size, rule.padding, "moore", state.device)
@@ -141,22 +141,24 @@ def _laplacian(rule: Rule, nodes: int, edge_index: Tensor, edge_weight: Tensor |
 def _check(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_weight: Tensor | None) -> None:
     perception = getattr(rule, "perception", None)
     if perception != "isotropic":
-        raise ValueError(
-            f"rule: found perception {perception!r}, allowed 'isotropic' (identity and Laplacian): "
-            "a graph has no axes, so a kernel that looks in directions means nothing on it"
+        raise ArgumentError(
+            "rule",
+            f"perception {perception!r}",
+            "'isotropic' (identity and Laplacian): a graph has no axes, "
+            "so a kernel that looks in directions means nothing on it",
         )
     if state.ndim != 2 or state.shape[1] != rule.channels or not state.is_floating_point():
-        raise ValueError(f"state: found {state.dtype} {tuple(state.shape)}, allowed float (N, {rule.channels})")
+        raise ArgumentError("state", f"{state.dtype} {tuple(state.shape)}", f"float (N, {rule.channels})")
     nodes = len(state)
     fits = edge_index.ndim == 2 and len(edge_index) == 2 and edge_index.dtype == torch.int64
     if not fits or (edge_index < 0).any() or (edge_index >= nodes).any():
-        raise ValueError(
-            f"edge_index: found {edge_index.dtype} {tuple(edge_index.shape)}, allowed int64 (2, E), each 0 .. {nodes - 1}"
+        raise ArgumentError(
+            "edge_index", f"{edge_index.dtype} {tuple(edge_index.shape)}", f"int64 (2, E), each 0 .. {nodes - 1}"
         )
     if fire.ndim != 2 or fire.shape[1] != nodes or fire.dtype != torch.bool:
-        raise ValueError(f"fire: found {fire.dtype} {tuple(fire.shape)}, allowed bool (T, {nodes})")
+        raise ArgumentError("fire", f"{fire.dtype} {tuple(fire.shape)}", f"bool (T, {nodes})")
     if edge_weight is not None and (edge_weight.shape != edge_index.shape[1:] or not (edge_weight > 0).all()):
-        raise ValueError(f"edge_weight: found shape {tuple(edge_weight.shape)}, allowed ({edge_index.shape[1]},), each above 0")
+        raise ArgumentError("edge_weight", f"shape {tuple(edge_weight.shape)}", f"({edge_index.shape[1]},), each above 0")
 
 
 def messages() -> ModuleType:

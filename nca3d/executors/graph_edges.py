@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.lattice import NEIGHBOURHOODS, Size
 
 CENTRE = (0, 0, 0)
@@ -65,9 +66,7 @@ def mesh_graph(faces: object) -> Tensor:
     corners = torch.as_tensor(faces)
     whole = not (corners.is_floating_point() or corners.is_complex() or corners.dtype == torch.bool)
     if not whole or corners.ndim != 2 or corners.shape[1] < 3 or (corners.long() < 0).any():
-        raise ValueError(
-            f"faces: found {corners.dtype} {tuple(corners.shape)}, allowed whole numbers (F, 3 or more), 0 or more"
-        )
+        raise ArgumentError("faces", f"{corners.dtype} {tuple(corners.shape)}", "whole numbers (F, 3 or more), 0 or more")
     corners = corners.long()
     sides = torch.stack([corners.flatten(), corners.roll(-1, 1).flatten()])
     sides = sides[:, sides[0] != sides[1]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nca3d.errors import ArgumentError
+
 BUDGET = 2 << 30
 """Bytes that memory="auto" keeps for one rollout before it recomputes instead."""
 
@@ -31,11 +33,11 @@ class Memory:
         """
         budget = BUDGET if budget is None else budget
         if budget < 1:
-            raise ValueError(f"memory_budget: found {budget}, allowed 1 byte or more")
+            raise ArgumentError("memory_budget", budget, "1 byte or more")
         if isinstance(memory, int) and not isinstance(memory, bool) and memory >= 1:
             return cls(memory, budget)
         if memory not in ("auto", "keep", "recompute"):
-            raise ValueError(f"memory: found {memory!r}, allowed 'auto', 'keep', 'recompute' or a segment length of 1 or more")
+            raise ArgumentError("memory", repr(memory), "'auto', 'keep', 'recompute' or a segment length of 1 or more")
         return cls({"auto": None, "keep": 0, "recompute": 1}[str(memory)], budget)
 
     def segment(self, steps: int, step_bytes: int, kept: int = 0) -> int | None:

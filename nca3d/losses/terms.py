@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
+from nca3d.errors import ArgumentError
 from nca3d.registry import Registry
 
 KINDS = ("rgb", "classes", "signal")
@@ -21,7 +22,7 @@ def declared(moments: int = 1, kinds: Iterable[str] = KINDS) -> Callable[[Term],
     """
     kinds = tuple(kinds)
     if moments < 1 or not kinds or not set(kinds) <= set(KINDS):
-        raise ValueError(f"loss: found moments {moments}, kinds {kinds}, allowed 1 or more, some of {', '.join(KINDS)}")
+        raise ArgumentError("loss", f"moments {moments}, kinds {kinds}", f"1 or more, some of {', '.join(KINDS)}")
 
     def declare(term: Term) -> Term:
         term.moments, term.kinds = moments, kinds  # type: ignore[attr-defined]

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nca3d.errors import InputError
+from nca3d.errors import ArgumentError, InputError
 from nca3d.lattice import PADDINGS, Size, dilate
 
 if TYPE_CHECKING:
@@ -71,19 +71,19 @@ class Rule(nn.Module, ABC):
     ) -> None:
         super().__init__()
         if not 0 < visible < channels:
-            raise ValueError(f"channels: found {channels}, allowed more than the {visible} visible ones (alpha needs one)")
+            raise ArgumentError("channels", channels, f"more than the {visible} visible ones (alpha needs one)")
         if visible_kind not in ("rgb", "classes", "signal"):
-            raise ValueError(f"visible_kind: found {visible_kind!r}, allowed 'rgb', 'classes', 'signal'")
+            raise ArgumentError("visible_kind", repr(visible_kind), "'rgb', 'classes', 'signal'")
         if visible_kind == "rgb" and visible != 3:
-            raise ValueError(f"visible: found {visible}, allowed 3 where visible_kind is 'rgb'")
+            raise ArgumentError("visible", visible, "3 where visible_kind is 'rgb'")
         if not 0 < fire_rate <= 1:
-            raise ValueError(f"fire_rate: found {fire_rate}, allowed 0 < fire_rate <= 1")
+            raise ArgumentError("fire_rate", fire_rate, "0 < fire_rate <= 1")
         if alive_threshold is not None and not 0 <= alive_threshold < math.inf:
-            raise ValueError(f"alive_threshold: found {alive_threshold}, allowed 0 or more, or None")
+            raise ArgumentError("alive_threshold", alive_threshold, "0 or more, or None")
         if not math.isfinite(step_size):
-            raise ValueError(f"step_size: found {step_size}, allowed a finite number")
+            raise ArgumentError("step_size", step_size, "a finite number")
         if padding not in PADDINGS:
-            raise ValueError(f"padding: found {padding!r}, allowed {', '.join(PADDINGS)}")
+            raise ArgumentError("padding", repr(padding), ", ".join(PADDINGS))
         self.channels, self.visible, self.visible_kind = channels, visible, visible_kind
         self.fire_rate, self.alive_threshold = fire_rate, alive_threshold
         self.step_size, self.padding = step_size, padding

@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from nca3d.errors import ArgumentError
 from nca3d.rules.cell import Rule
 from nca3d.rules.kernels import LEARNED_KERNELS, PERCEPTIONS
 
@@ -47,10 +48,10 @@ class ConvRule(Rule):
         super().__init__(channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
         allowed = (*PERCEPTIONS, "learned")
         if perception not in allowed:
-            raise ValueError(f"perception: found {perception!r}, allowed {', '.join(allowed)}")
+            raise ArgumentError("perception", repr(perception), ", ".join(allowed))
         self.hidden, self.perception = tuple(hidden), perception
         if not self.hidden or min(self.hidden) < 1:
-            raise ValueError(f"hidden: found {self.hidden}, allowed at least one width, each 1 or more")
+            raise ArgumentError("hidden", self.hidden, "at least one width, each 1 or more")
 
         self.learned: nn.Parameter | None = None
         self.learns_kernels = perception == "learned"

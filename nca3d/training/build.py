@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import inspect
-import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from nca3d.config import Config
-from nca3d.errors import InputError
+from nca3d.errors import ArgumentError, InputError
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 
@@ -38,10 +37,9 @@ def build_rule(config: Config, **options: Any) -> Rule:
     }
     try:
         rule: Rule = make(**{**asked_for(make, options), **config.rule_options})
+    except ArgumentError as error:
+        raise InputError("config", f"rule_options: {error.field}", error.found, error.allowed) from error
     except (TypeError, ValueError) as error:
-        told = re.fullmatch(r"(\w[\w, ]*): found (.*), allowed (.*)", str(error))
-        if told:
-            raise InputError("config", f"rule_options: {told[1]}", told[2], told[3]) from error
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
     if config.init:
         from nca3d.load import load as load_rule

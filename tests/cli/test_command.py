@@ -16,6 +16,7 @@ from nca3d.cli import command as cli
 from nca3d.cli import main
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
+from visualize.errors import ArgumentError
 
 ROOT = Path(__file__).parents[2]
 
@@ -97,7 +98,7 @@ def test_bad_input_is_one_line(argv: list[str], words: str, capsys: pytest.Captu
 ENDINGS: list[tuple[BaseException, int, str]] = [
     (RunError("runs/x: disk full"), 1, "runs/x: disk full\n"),
     (InputError("a", "b", "c", "d"), 2, "a: b: found c, allowed d\n"),
-    (ValueError("volume: size: found 3, allowed 4"), 2, "volume: size: found 3, allowed 4\n"),
+    (ArgumentError("volume", "size", 3, "4"), 2, "volume: size: found 3, allowed 4\n"),
     (KeyboardInterrupt(), 130, "stopped\n"),
     (SystemExit(143), 143, ""),
 ]
@@ -121,7 +122,7 @@ def test_a_bug_shows_its_trace(monkeypatch: pytest.MonkeyPatch) -> None:
     from nca3d.training import loop
 
     def train(config: Config, **_: object) -> None:
-        raise ValueError("matrices do not fit")
+        raise ValueError("matrices: found 3, allowed 4")
 
     monkeypatch.setattr(loop, "train", train)
     with pytest.raises(ValueError, match="matrices"):

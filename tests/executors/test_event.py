@@ -55,7 +55,7 @@ class Bright(ConvRule):
 )
 def test_rules_that_it_cannot_run_exactly_are_refused(rule, why):
     state = body(rule)
-    with pytest.raises(ValueError, match=f"found 'event' for {why}.*; allowed 'dense'"):
+    with pytest.raises(ValueError, match=f"found 'event' for {why}.*, allowed 'dense'"):
         nca3d.rollout(rule, state, 1, executor="event")
     assert choose(rule, state) == "dense"
 
@@ -87,7 +87,7 @@ def test_a_rule_with_a_step_of_its_own_runs_as_it_is_written():
         parameters = list(rule.parameters())
         ours = torch.autograd.grad(found.square().sum(), parameters)
         torch.testing.assert_close(ours, torch.autograd.grad(wanted.square().sum(), parameters, retain_graph=True))
-    with pytest.raises(ValueError, match=r"found 'graph' for SpatialNorm.*; allowed 'dense'"):
+    with pytest.raises(ValueError, match=r"found 'graph' for SpatialNorm.*, allowed 'dense'"):
         nca3d.rollout(rule, state, 1, executor="graph")
 
 

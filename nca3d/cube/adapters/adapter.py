@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from nca3d.errors import InputError
+from nca3d.errors import ArgumentError, InputError
 
 LEARNING_RATE = 3e-4
 ALIKE = 1e-12
@@ -39,7 +39,7 @@ class Adapter(nn.Module, ABC):
         super().__init__()
         for name, size in (("embedding", embedding), ("pixels", pixels)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise ValueError(f"{name}: found {size!r}, allowed a whole number of 1 or more")
+                raise ArgumentError(name, repr(size), "a whole number of 1 or more")
         self.embedding, self.pixels = embedding, pixels
         self.centre = nn.Parameter(torch.zeros(embedding))
         self.log_size = nn.Parameter(torch.zeros(()))  # a logarithm: learning on with the cube can't bring it to zero

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from nca3d.cube.executor import approx_cells, approx_rows
+from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS
 from nca3d.executors.every_cell import Clock, EveryCell
 from nca3d.executors.memory import THRESHOLD, Memory
@@ -56,7 +57,7 @@ class Opened:
 
     def __init__(self, activity_threshold: float) -> None:
         if not 0 <= activity_threshold < math.inf:
-            raise ValueError(f"activity_threshold: found {activity_threshold}, allowed 0 or more")
+            raise ArgumentError("activity_threshold", activity_threshold, "0 or more")
         self.threshold = activity_threshold
         self.resting: approx_cells.RestingCells | approx_rows.RestingRows | None = None
 
@@ -87,17 +88,19 @@ class Opened:
 def refuse(rule: Rule, state: Tensor | Compact) -> None:
     """Raises ValueError for what can't be run without knowing more of the rule, or with gradient."""
     inner, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
-    found = f"executor: found 'event-approx' for {type(inner).__name__}, which"
+    found = f"'event-approx' for {type(inner).__name__}, which"
     if rule.alive_threshold is not None:
-        raise ValueError(f"{found} has an alive mask; allowed 'event', which is exact where cells can be dead")
+        raise ArgumentError("executor", f"{found} has an alive mask", "'event', which is exact where cells can be dead")
     if not (rule.stepper == "gmlp" or approx_rows.fits(rule)):
-        raise ValueError(f"{found} has a step of its own (it overrides forward or alive_mask); allowed 'dense'")
+        raise ArgumentError("executor", f"{found} has a step of its own (it overrides forward or alive_mask)", "'dense'")
     if inner.training and getattr(inner, "dropout", False):
-        raise ValueError(f"{found} drops out in training, so that no answer holds for long; allowed 'dense', or rule.eval()")
+        raise ArgumentError(
+            "executor", f"{found} drops out in training, so that no answer holds for long", "'dense', or rule.eval()"
+        )
     values = state.values if isinstance(state, Compact) else state
     asked = (values, *(part for part in told if part is not None), *rule.parameters())
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in asked):
-        raise ValueError("executor: found 'event-approx' where gradients are asked for, allowed 'dense', or torch.no_grad()")
+        raise ArgumentError("executor", "'event-approx' where gradients are asked for", "'dense', or torch.no_grad()")
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ def report(
         ValueError: no steps, or what the executor refuses.
     """
     if steps < 1:
-        raise ValueError(f"steps: found {steps}, allowed 1 or more")
+        raise ArgumentError("steps", steps, "1 or more")
     ids = torch.arange(len(state), device=state.device)
     draw = Draw(random_seed, 0, ids, as_size(tuple(state.shape[2:])), rule.fire_rate, steps)
     run_rule = rule if inputs is None else Fed(rule, Told.of(inputs).to(state))

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nca3d.cube.cell import GMLPRule
+from nca3d.errors import ArgumentError
 from nca3d.executors.every_cell import Clock
 from nca3d.executors.graph import messages
 from nca3d.executors.graph_edges import lattice_graph
@@ -42,7 +43,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
     assert isinstance(cube, GMLPRule)
     if cube.training and cube.dropout:
-        raise ValueError(f"dropout: found {cube.dropout} with executor 'graph' in training, allowed 0, rule.eval() or 'dense'")
+        raise ArgumentError("dropout", f"{cube.dropout} with executor 'graph' in training", "0, rule.eval() or 'dense'")
     rows = cube.to_rows(state.movedim(-1, 1))
     slotted = slot_edges(cube.size, state.device)
     every = slice(None)

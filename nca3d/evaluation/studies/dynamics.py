@@ -8,6 +8,7 @@ import math
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from pools import pattern
@@ -147,7 +148,7 @@ def lyapunov(
         ValueError: steps or every below 1.
     """
     if steps < 1 or every < 1:
-        raise ValueError(f"lyapunov: found steps {steps}, every {every}, allowed 1 or more")
+        raise ArgumentError("lyapunov", f"steps {steps}, every {every}", "1 or more")
     exact = copy.deepcopy(rule).double().requires_grad_(False)
     one = states.double()
     cells = rule.alive_mask(states).expand_as(states)

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.evaluation.studies.dynamics import lyapunov, moving
 from nca3d.reports.marks import EXPLANATIONS
 from nca3d.rules.cell import Rule
@@ -34,9 +35,9 @@ def emergence(
         ValueError: steps below 1, or states that the rule can't have.
     """
     if steps < 1:
-        raise ValueError(f"emergence: steps: found {steps}, allowed 1 or more")
+        raise ArgumentError("steps", steps, "1 or more", "emergence")
     if states.ndim != 5 or states.shape[1] != rule.channels:
-        raise ValueError(f"emergence: states: found {tuple(states.shape)}, allowed (B, {rule.channels}, D, H, W)")
+        raise ArgumentError("states", tuple(states.shape), f"(B, {rule.channels}, D, H, W)", "emergence")
     found: dict[str, list[float | None]] = {name: [] for name in EXPLANATIONS}
     for number, state in enumerate(states):
         one = state[None]  # one body at a time: memory does not grow with their number

@@ -220,7 +220,7 @@ class Stepping(nca3d.ConvRule):
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda: nca3d.ConvRule(8, (24,)), "ConvRule, which has an alive mask; allowed 'event'"),
+        (lambda: nca3d.ConvRule(8, (24,)), "ConvRule, which has an alive mask, allowed 'event'"),
         (lambda: Stepping(8, (24,), alive_threshold=None), "Stepping, which has a step of its own"),
         (
             lambda: nca3d.ConvRule(8, (24,), alive_threshold=None),

@@ -167,7 +167,7 @@ def test_lyapunov_counts_only_the_steps_in_which_a_cell_fires(rate):
 
 
 def test_lyapunov_minds_neither_the_executor_nor_how_often_the_difference_is_set_back():
-    rule = nca3d.load("zoo:cross")
+    rule = nca3d.load("zoo:cross", trainable=True)
     grown = nca3d.rollout(rule, nca3d.seed_state(rule, tuple(rule.card["size"])), 20).detach()
     run = {"steps": 12, "random_seed": 2**31}
     (plain,) = lyapunov(rule, grown, executor="dense", **run)

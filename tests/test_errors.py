@@ -1,0 +1,69 @@
+"""Errors carry their fields, are told in one form, and can be collected before any is raised."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from nca3d.errors import ArgumentError, Collected, InputError, InputErrors
+from nca3d.rules import ConvRule
+from pools import damage
+from visualize import volume
+
+ONE, OTHER = InputError("a.toml", "size", [1, 2], "three"), InputError("--batch", "batch", "'x'", "an integer")
+
+
+def test_an_error_has_its_fields_and_its_line():
+    assert (ONE.where, ONE.field, ONE.found, ONE.allowed) == ("a.toml", "size", [1, 2], "three")
+    assert str(ONE) == "a.toml: size: found [1, 2], allowed three" and ONE.errors == [ONE]
+    assert str(InputError("a", "b", "many\n  lines " + "x" * 300, "d")).startswith("a: b: found many lines xxx")
+    assert len(str(InputError("a", "b", "x" * 300, "d"))) < 230
+
+
+def test_several_are_a_line_each():
+    both = InputErrors([ONE, InputErrors([OTHER])])
+    assert both.errors == [ONE, OTHER] and str(both).splitlines() == [str(ONE), str(OTHER)]
+    assert (both.where, both.field) == ("a.toml", "size")
+
+
+def test_an_error_comes_through_another_process():
+    for error in (ONE, InputErrors([ONE, OTHER]), ArgumentError("steps", -1, "0 or more")):
+        again = pickle.loads(pickle.dumps(error))
+        assert type(again) is type(error) and str(again) == str(error) and again.found == error.found
+
+
+def test_errors_are_collected():
+    with pytest.raises(InputErrors) as caught, Collected() as errors:
+        errors.add(False, "a", "b", "c", "d")
+        assert errors.of(int, "3") == 3 and errors.of(_fails) is None
+        raise ONE
+    assert caught.value.errors == [OTHER, ONE]
+    with Collected() as errors:
+        pass
+    with pytest.raises(ZeroDivisionError), Collected() as errors:
+        errors.append(ONE)
+        raise ZeroDivisionError
+
+
+def _fails() -> None:
+    raise OTHER
+
+
+@pytest.mark.parametrize(
+    ("call", "fields", "line"),
+    [
+        (lambda: ConvRule(channels=2), ("channels", 2), "channels: found 2, allowed more than the 3 visible ones"),
+        (lambda: damage.sphere((5, 5, 5), 1, severity=2), ("severity", 2.0), "damage: severity: found 2.0, allowed"),
+        (
+            lambda: volume([[1, 2], [3]]),
+            ("rgba", "arrays of different shapes"),
+            ": rgba: found arrays of different shapes, allowed",
+        ),
+    ],
+)
+def test_functions_of_all_packages_tell_the_same_fields(call, fields, line):
+    with pytest.raises(ValueError) as caught:
+        call()
+    assert (caught.value.field, str(caught.value.found)) == (fields[0], str(fields[1]))
+    assert line in str(caught.value) and caught.value.allowed
