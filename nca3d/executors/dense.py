@@ -22,6 +22,7 @@ from torch.nn.grad import conv3d_weight
 
 from nca3d.executors import every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock
+from nca3d.executors.network import abreast
 from nca3d.executors.steppers import stepper_of
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
@@ -80,9 +81,9 @@ class _Step(torch.autograd.Function):
         with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
             seen = _perceive(rule, state)
             rows = _rows(pre & fire)
-            perception = _at(seen, rows)
+            perception = _at(seen, abreast(rows))
             y = state.clone(memory_format=torch.contiguous_format)
-            y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype))
+            y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype)[: len(rows)])
 
             near = alive_mask(rule, y)
             post = near
@@ -107,9 +108,10 @@ class _Step(torch.autograd.Function):
 
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
-            delta = _delta(rule, perception, ctx.network_dtype)
+            delta = _delta(rule, perception, ctx.network_dtype)[: len(rows)]
         into_delta = into_state.view(-1, rule.channels).index_select(0, rows)
         into_seen, *into_parameters = _gradients([delta], [into_delta], [perception, *parameters])
+        into_seen = into_seen[: len(rows)]
 
         _unperceive(rule, rows, into_seen, into_state)
         if state is not None:
@@ -226,7 +228,8 @@ def _near_ring(
     ring = dilate(undecided, circular) & ~pre & fire
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
-    alpha.index_add_(0, rows, _delta(rule, _at(seen, rows), network_dtype)[:, rule.alpha])
+    delta = _delta(rule, _at(seen, abreast(rows)), network_dtype)
+    alpha.index_add_(0, rows, delta[: len(rows), rule.alpha])
     return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 
 

@@ -179,7 +179,7 @@ def _open(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
     """The store of a state, and the padded row of the state that each of its rows comes from (DEAD: none)."""
     border = torch.full((FIRST,), -1, dtype=rows.index, device=rows.device)
     cells = torch.cat([border, listed.to(rows.index)])
-    stays = torch.ones(len(cells), dtype=torch.uint8, device=rows.device)
+    stays = (cells >= 0).to(torch.uint8)  # not those of the border: as cells, at −1, they would hide the lattice's last one
     store = Store(cells, rows.padded(values.detach()), stays)
     rows.enter(store)
     after, became = rows.grow(store, store.x, rows.mark(store, store.x), kept=stays)

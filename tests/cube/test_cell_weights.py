@@ -168,6 +168,23 @@ def test_samples_do_not_know_each_other():
     torch.testing.assert_close(alone, whole[some])
 
 
+@pytest.mark.parametrize("mode", ["per_cell", "shared"])
+@pytest.mark.parametrize("half", [False, True])
+@torch.no_grad()
+def test_a_sample_does_not_know_how_many_there_are(mode, half):
+    """Law 6 to the bit: in vectors of either width, in full ones and in those that are left over, alone or in any crowd."""
+    made = shaken(mode, features=21, memory=10, external=3, widened=30)
+    state, told, fires = given_to(made, 67)
+
+    def answers(count):
+        part = Told(*(part[:count] for part in told))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            return nca3d.rollout(made, state[:count], 3, fire_masks=fires[:, :count], inputs=part)
+
+    whole = answers(67)
+    assert all(torch.equal(answers(count), whole[:count]) for count in (*range(1, 20), 31, 32, 33, 64, 65))
+
+
 def test_what_is_given_back_is_the_gradient_itself(monkeypatch):
     """A gradient as large as all weights is there once: autograd takes it over without a copy."""
     made, places = shaken(), []
