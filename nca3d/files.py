@@ -142,3 +142,10 @@ def check_vectors(tensor: Tensor | None, where: object, field: str, count: int |
     if not torch.isfinite(tensor).all():
         raise InputError(where, field, "numbers that are not finite", "finite numbers")
     return tensor
+
+
+def cache_folder() -> Path:
+    """Where things are kept that can be made again: $NCA3D_CACHE, else nca3d in the user's cache folder."""
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("NCA3D_CACHE") or user_cache_path("nca3d", appauthor=False))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from nca3d.cube.questions import read_questions
 from nca3d.cube.taught import Taught
-from nca3d.cube.teacher.cache import cache_folder
+from nca3d.cube.teacher.cache import embeddings_folder
 from nca3d.cube.teacher.teachers import Teacher, load_saved_teacher
 from nca3d.errors import InputError
 
@@ -56,4 +56,4 @@ def taught_of_run(name: str | Path) -> Taught:
         questions = config["questions"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(folder / "config.toml", "questions", error, "the config of a run of regime answering") from None
-    return Taught.by(saved_teacher(folder)[0], read_questions(questions), cache_folder(), progress=True)
+    return Taught.by(saved_teacher(folder)[0], read_questions(questions), embeddings_folder(), progress=True)

@@ -19,7 +19,7 @@ from nca3d.cube.questions import read_questions
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.saved import keep_teacher
 from nca3d.cube.taught import Taught
-from nca3d.cube.teacher.cache import cache_folder
+from nca3d.cube.teacher.cache import embeddings_folder
 from nca3d.cube.teacher.teachers import load_teacher
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, training_seed
@@ -69,7 +69,7 @@ class Answering:
             fit_on=texts,
             width=self.asked.teacher_width,
         )
-        self.taught = Taught.by(teacher, questions, cache_folder(), progress=True)
+        self.taught = Taught.by(teacher, questions, embeddings_folder(), progress=True)
         self.train = self.taught.of("train")
         asked, right = self.taught.asked[self.train], self.taught.answers[self.taught.right[self.train]]
         for name, embedded in (("questions", asked), ("answers", right)):

@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     """
     questions, named, out = _checked(args)
     start = time.perf_counter()
-    from nca3d.cube.teacher.cache import cache_folder, count_embeddings_of
+    from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
     from nca3d.cube.teacher.embeddings import Embeddings, write_embeddings
     from nca3d.cube.teacher.teachers import load_teacher
 
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
     fit_on = [pair.question for pair in train] + list(dict.fromkeys(pair.answer for pair in train))
     teacher = load_teacher(args.model, layer=args.layer, pool=args.pool, fit_on=fit_on, width=args.width)
     texts = [pair.question for pair in questions.pairs] + [pair.answer for pair in questions.pairs]
-    cache = args.cache or cache_folder()
+    cache = args.cache or embeddings_folder()
     vectors, from_cache = count_embeddings_of(teacher, texts, cache, progress=sys.stderr.isatty())
     count = len(questions.pairs)
     metadata = {"model": teacher.id, "data": questions.digest, "name": questions.name}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +18,7 @@ from torch import Tensor
 
 from nca3d.cube.teacher.teachers import Teacher
 from nca3d.errors import InputError
-from nca3d.files import check_vectors, pack, read_file, sha256, unpack, write_whole
+from nca3d.files import cache_folder, check_vectors, pack, read_file, sha256, unpack, write_whole
 
 DIGEST = 32
 """Bytes of a sha256."""
@@ -63,10 +62,9 @@ def count_embeddings_of(
     return torch.stack(rows) if rows else torch.zeros(0, teacher.width), from_cache
 
 
-def cache_folder() -> Path:
-    """Where embeddings are kept: `embeddings` in $NCA3D_CACHE, else in nca3d in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(os.environ.get("NCA3D_CACHE") or Path(home) / "nca3d") / "embeddings"
+def embeddings_folder() -> Path:
+    """Where embeddings are kept, in the cache folder."""
+    return cache_folder() / "embeddings"
 
 
 def _keep(folder: Path, teacher: Teacher, digests: list[bytes], made: Tensor) -> None:

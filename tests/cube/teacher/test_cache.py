@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nca3d.cube import Embeddings, Pair, Questions, Teacher, embeddings_of, read_embeddings, write_embeddings
-from nca3d.cube.teacher.cache import cache_folder, count_embeddings_of
+from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
 from nca3d.errors import InputError
 from nca3d.files import pack, sha256, unpack, write_whole
 
@@ -156,10 +156,10 @@ def test_files_are_whole_or_not_there(tmp_path, monkeypatch):
 
 def test_the_default_folder_follows_the_environment(monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", "/somewhere")
-    assert cache_folder() == Path("/somewhere/embeddings")
+    assert embeddings_folder() == Path("/somewhere/embeddings")
     monkeypatch.delenv("NCA3D_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", "/else")
-    assert cache_folder() == Path("/else/nca3d/embeddings")
+    assert embeddings_folder() == Path("/else/nca3d/embeddings")
 
 
 # ---- the file of nca3d embed -----------------------------------------------------------------------------------------
