@@ -27,7 +27,7 @@ from torch import Tensor
 
 from nca3d import checkpoint
 from nca3d.errors import InputError, nearest
-from nca3d.executors import compiled
+from nca3d.executors import library, native_code
 
 EXTRAS = {
     "viz": ("pyvista", "trimesh", "imageio_ffmpeg"),
@@ -73,7 +73,7 @@ def _bf16() -> bool:
 def _compiled() -> str:
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        path = compiled.build("float")
+        path = library.build(native_code.CODE, "float")
     if path:
         return f"compiled steps in {path}"
     return "; ".join(str(warning.message) for warning in said) or "run through torch (NCA3D_NATIVE=0)"

@@ -12,6 +12,7 @@ here a step keeps what its firing cells saw, and computes the network's hidden l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,7 +23,7 @@ from torch.nn.grad import conv3d_weight
 
 from nca3d.executors import every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock
-from nca3d.executors.network import abreast
+from nca3d.executors.network import abreast, network_dtype, trained
 from nca3d.executors.steppers import stepper_of
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
@@ -46,7 +47,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         return _as_written(rule, state, fire)
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
-        state, pre = _Step.apply(rule, state, pre, fire_now, *_trained(rule))
+        state, pre = _Step.apply(rule, state, pre, fire_now, *trained(rule))
     return state
 
 
@@ -76,9 +77,8 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        device = state.device.type
-        ctx.network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
+        ctx.network_dtype = network_dtype(state)
+        with torch.autocast(state.device.type, enabled=False):  # only the network is ever asked to answer in fewer bits
             seen = _perceive(rule, state)
             rows = _rows(pre & fire)
             perception = _at(seen, abreast(rows))
@@ -103,7 +103,7 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
-        parameters = _trained(rule)
+        parameters = trained(rule)
         into_state = _where(alive, gradient.contiguous(), 0.0)
 
         with torch.enable_grad():
@@ -125,11 +125,7 @@ class _Step(torch.autograd.Function):
         return None, into_state, None, None, *into_parameters
 
 
-def _trained(rule: Rule) -> list[Tensor]:
-    return [parameter for parameter in rule.parameters() if parameter.requires_grad]
-
-
-def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
     """Zeros where an output does not depend on an input: the optimizer must not tell a step's shape from a missing gradient."""
     return list(torch.autograd.grad(outputs, inputs, into_outputs, allow_unused=True, materialize_grads=True))
 

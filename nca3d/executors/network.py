@@ -29,6 +29,22 @@ def trained(rule: Rule) -> list[nn.Parameter]:
     return [parameter for parameter in rule.parameters() if parameter.requires_grad]
 
 
+def network_dtype(values: Tensor) -> torch.dtype | None:
+    """What autocast asks of update networks beside such states, if anything."""
+    device = values.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def unknown_arithmetic(values: Tensor) -> str:
+    """Why compiled code doesn't know the arithmetic that is asked for, or ""."""
+    asked = network_dtype(values)
+    if asked is None or (asked == torch.bfloat16 and values.dtype == torch.float32):
+        return ""
+    return f"is to answer in {asked} with a state in {values.dtype}, where compiled code knows bfloat16 with float32".replace(
+        "torch.", ""
+    )
+
+
 class Network:
     """Any network, through autograd. `gradients` sums what flows into the trained parameters over calls of `backward`."""
 

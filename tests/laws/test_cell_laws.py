@@ -6,21 +6,17 @@ import pytest
 import torch
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rule_cases import RULE_CASES, SIZE, assert_same_bits, body, fresh, lively
+from rule_cases import SIZE, assert_same_bits, body, executors, fresh, lively, rules_and_executors
 
-from nca3d.executors import exact
 from nca3d.fire import fire_mask
 from nca3d.lattice import centre
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules import ConvRule
 
-rules = pytest.mark.parametrize("name", RULE_CASES)
-executors = pytest.mark.parametrize("executor", exact())
 seeds = st.integers(0, 2**32 - 1)
 
 
-@rules
-@executors
+@rules_and_executors
 @given(random_seed=seeds, steps=st.integers(0, 12))
 def test_zero_start(name, executor, random_seed, steps):
     """Law 1: a fresh rule leaves the seed as it is, bit for bit."""
@@ -29,8 +25,7 @@ def test_zero_start(name, executor, random_seed, steps):
     assert torch.equal(rollout(rule, state, steps, random_seed=random_seed, executor=executor), state)
 
 
-@rules
-@executors
+@rules_and_executors
 @given(random_seed=seeds)
 def test_vacuum(name, executor, random_seed):
     """Law 2: all-zero stays all-zero, biases or not."""
@@ -41,8 +36,7 @@ def test_vacuum(name, executor, random_seed):
     assert torch.equal(rollout(rule, state, 5, random_seed=random_seed, executor=executor), state)
 
 
-@rules
-@executors
+@rules_and_executors
 @given(random_seed=seeds, steps=st.integers(1, 4))
 def test_light_cone(name, executor, random_seed, steps):
     """Law 2: after t steps from one cell nothing lies outside Chebyshev radius t."""
@@ -61,8 +55,7 @@ def test_light_cone_is_reached():
     assert grown[0, rule.alpha, 1].abs().max() > 0
 
 
-@rules
-@executors
+@rules_and_executors
 @given(
     random_seed=seeds,
     cell=st.tuples(*(st.integers(0, n - 1) for n in (9, 8, 10))),
@@ -92,8 +85,7 @@ def test_locality(name, executor, random_seed, cell, value, share):
     assert_same_bits(name, executor, one[:, :, far], other[:, :, far])
 
 
-@rules
-@executors
+@rules_and_executors
 @torch.no_grad()
 def test_a_cell_does_not_know_how_many_fire(name, executor):
     """Law 3, however work is dealt out: a cell's bits depend neither on how many others fire nor on its place among them."""
@@ -113,8 +105,7 @@ def test_a_cell_does_not_know_how_many_fire(name, executor):
         assert_same_bits(name, executor, answers(count)[:, :count], whole[:, :count])
 
 
-@rules
-@executors
+@rules_and_executors
 @given(random_seed=seeds)
 def test_batch_independence(name, executor, random_seed):
     """Law 6: a sample's trajectory doesn't depend on its neighbours in the batch, nor on its place among them."""
@@ -170,8 +161,7 @@ def test_padding_never_makes_a_border_cell_alive(executor):
     assert not rollout(rule, torch.zeros(1, 8, 3, 3, 3), 3, executor=executor).any()
 
 
-@executors
-@rules
+@rules_and_executors
 def test_a_broken_cell_dies_without_spreading(name, executor):
     """Law 13: where, never a product: NaN in a dying cell leaves no NaN behind."""
     rule = fresh(name)
