@@ -67,7 +67,7 @@ def test_the_body_does_not_need_the_cube():
     ],
 )
 def test_a_swapped_field_is_named(mirror, fields, swaps, swapped):
-    told_by = getattr(native_code.library(torch.float32), fields)
+    told_by = getattr(library.load(CODE, {}, {}, torch.float32), fields)
     library.check_mirror(mirror, told_by)
     one, other = swaps
     with pytest.raises(TypeError, match=f"{mirror.__name__}: found {other} at byte .*, allowed {one} at byte .* as in C"):
@@ -76,7 +76,7 @@ def test_a_swapped_field_is_named(mirror, fields, swaps, swapped):
 
 @needs_compiler
 def test_another_width_and_a_missing_field_are_named():
-    told_by = native_code.library(torch.float32).fire_fields
+    told_by = library.load(CODE, {}, {}, torch.float32).fire_fields
 
     def changed(*fields):
         return type("Other", (ctypes.Structure,), {"_fields_": fields})

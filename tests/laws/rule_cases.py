@@ -15,7 +15,9 @@ from nca3d.rules import ConvRule, Rule
 from nca3d.rules.kernels import laplacian
 
 SIZE = (7, 6, 8)
-IN_TORCH = ("dense", "event, in torch", "event, step by step")
+IN_TORCH = {"dense", "event, in torch", "event, step by step"} | (
+    {"event"} if not native_code.available(torch.zeros(1)) else set()
+)
 """Executors that leave matrix products to torch."""
 
 
