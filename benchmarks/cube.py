@@ -53,7 +53,7 @@ class Trained:
         self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
             asked = self.rule.ask(torch.randn(batch, SIZE[1] * SIZE[2]))
-            state = nca3d.rollout(self.rule, self.rule.rest(batch), steps, inputs=asked, executor="dense")
+            state = nca3d.rollout(self.rule, self.rule.rest(batch), steps, inputs=asked)
         (state.sum() if steps < SIZE[0] else self.rule.answer(state).square().mean()).backward()
 
     def step(self, batch: int, steps: int = 1) -> None:

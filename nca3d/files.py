@@ -331,5 +331,6 @@ def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str
 
 def cache_folder() -> Path:
     """Where what can be made again is kept: $NCA3D_CACHE, else nca3d in the user's cache folder."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(os.environ.get("NCA3D_CACHE") or Path(home) / "nca3d")
+    from platformdirs import user_cache_path
+
+    return Path(os.environ.get("NCA3D_CACHE") or user_cache_path("nca3d", appauthor=False))

@@ -1,5 +1,6 @@
 """One thread, quiet and repeatable: two threads on a busy two-core box turn short operations into long ones."""
 
+import ctypes
 import importlib.util
 import os
 import signal
@@ -25,3 +26,15 @@ def pytest_collection_modifyitems(items):
         for item in items:
             if hasattr(item, "callspec") and item.callspec.params.get("executor") == "graph":
                 item.add_marker(pytest.mark.skip(reason="needs PyTorch Geometric: pip install 'nca3d[graph]'"))
+
+
+@pytest.fixture
+def swapped():
+    """A mirror of a C struct with two of its fields in each other's place: swapped(mirror, one, other)."""
+
+    def swap(mirror: type[ctypes.Structure], one: str, other: str) -> type[ctypes.Structure]:
+        fields = dict((field[0], field) for field in mirror._fields_)
+        turned = {one: fields[other], other: fields[one]}
+        return type(mirror.__name__, (ctypes.Structure,), {"_fields_": [turned.get(name, fields[name]) for name in fields]})
+
+    return swap

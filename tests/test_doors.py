@@ -145,6 +145,7 @@ def test_a_target_from_an_array(how):
 def test_damage_of_ones_own():
     @pools.damage.register("corner")
     def corner(size, n, *, severity, body=None, generator=None):
+        """Takes one corner of the lattice."""
         mask = torch.zeros(n, 1, *size, dtype=torch.bool)
         mask[..., :2, :2, :2] = True
         return mask

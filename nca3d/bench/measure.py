@@ -19,7 +19,7 @@ from nca3d.bench.results import Row, with_ratios
 from nca3d.bench.settings import Setting
 from nca3d.training.memory import free_memory
 
-GUESSES = {TEXTBOOK: 1e-6, "graph": 4e-6, "dense": 0.2e-6}
+GUESSES = {TEXTBOOK: 1e-6, "graph": 4e-6, "dense": 0.4e-6, "compiled": 0.2e-6}
 """Seconds of a forward cell update before anything is measured, for the bar's time left; the rest take `GUESS` or, if
 peers, `PEER_GUESS`."""
 

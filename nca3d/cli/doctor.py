@@ -70,11 +70,11 @@ def _bf16() -> bool:
 
 
 def _compiled() -> str:
-    from nca3d.executors import compiled
+    from nca3d.executors import library, native_code
 
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        path = compiled.build("float")
+        path = library.build(native_code.CODE, "float")
     if path:
         return f"compiled steps in {path}"
     return "; ".join(str(warning.message) for warning in said) or "run through torch (NCA3D_NATIVE=0)"

@@ -93,7 +93,7 @@ class Shared:
         "auto",
         "how steps are run; event = living cells only, graph needs the graph extra, "
         "event-approx (no gradient) = cells whose input changed",
-        choices=("auto", "dense", "event", "graph", *provided("executor")),
+        choices=("auto", "dense", "compiled", "event", "graph", *provided("executor")),
     )
     activity_threshold: float = field(
         1e-3, "executor event-approx: cells whose input changed by no more than this rest", low=0, high=1e6

@@ -11,7 +11,7 @@ import torch
 
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.evaluation import activity, evaluate_cube, figures_of
-from nca3d.cube.executor.lent import give_back
+from nca3d.cube.executor.buffers import give_back
 from nca3d.cube.reports.report import write_cube_report
 from nca3d.cube.task import Answering
 from nca3d.experiment import trained

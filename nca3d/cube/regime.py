@@ -40,7 +40,10 @@ class Answering(Regime):
         if answering and values["rule"] == "conv":
             yield ("rule", "regime"), "gmlp, or a rule of one's own that is told and answers, where regime = answering"
         if answering and values["executor"] == "event":
-            yield ("executor", "regime"), "auto, dense or graph, where regime = answering: the cells of a cube are never dead"
+            yield (
+                ("executor", "regime"),
+                "auto, dense, compiled or graph, where regime = answering: the cells of a cube are never dead",
+            )
         if values["rule"] == "gmlp" and not answering:
             yield ("regime", "rule"), "answering, where rule = gmlp"
 

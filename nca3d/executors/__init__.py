@@ -1,5 +1,5 @@
-"""How the same rule is run: `dense.py` is the reference, `event.py` runs living cells only. May import `lattice`, `compact`,
-`fire` and `rules`.
+"""How the same rule is run: `dense.py` is the reference, torch everywhere; `compiled.py` does the same in C on a CPU;
+`event.py` runs living cells only; `graph.py` passes messages. May import `lattice`, `sparse`, `fire` and `rules`.
 
 An executor is one callable `run(rule, state, draw, start, stop, memory)`: steps start .. stop−1 of a dense or compact state,
 the answer in the same form. `EveryCell` makes one of a function on whole lattices. All must agree with `Rule.forward` (law 5);
@@ -10,26 +10,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from nca3d.executors import dense, event, graph, rows_native
+from nca3d.executors import compiled, dense, event, graph, native_code
 from nca3d.executors.cores import use_cores
 from nca3d.executors.every_cell import EveryCell
 from nca3d.executors.memory import BUDGET, THRESHOLD, Memory
-from nca3d.fire import Draw
+from nca3d.executors.steppers import stepper_of
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact
 
-_dense_in_torch = EveryCell(dense.run, dense.step_bytes)
-
-
-def run_dense(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """Every cell of the lattice, in compiled code where it knows the rule, else as `dense.py` has it."""
-    run = event.run_every_cell if event.compiled_fits(rule, state) else _dense_in_torch
-    return run(rule, state, draw, start, stop, memory)
-
-
 EXECUTORS = Registry("executor")
-EXECUTORS["dense"] = run_dense
+EXECUTORS["dense"] = EveryCell(dense.run, dense.step_bytes)
+EXECUTORS["compiled"] = compiled.run
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
 
@@ -43,13 +35,17 @@ def exact() -> list[str]:
 
 
 def choose(rule: Rule, state: Tensor | Compact) -> str:
-    """What "auto" means: a pure function of the rule, the lattice and its living cells, so that a resumed run chooses the same.
+    """What "auto" means: a pure function of the rule, the lattice, its living cells and what the machine has, so that a resumed
+    run chooses the same.
 
-    Compiled events are the fastest way to run any rule that they can run, at any share of living cells.
+    Compiled events are the fastest way to run any rule that they can run, at any share of living cells; of rules with a step of
+    their own it is their compiled step.
     """
+    if stepper_of(rule):
+        return "dense" if compiled.unfit(rule, state) else "compiled"
     if event.unfit(rule):
         return "dense"
-    if isinstance(state, Compact) or rows_native.available(state):
+    if isinstance(state, Compact) or native_code.available(state):
         return "event"
     living = rule.alive_mask(state.detach()).float().mean() if state.numel() else 0.0
     return "event" if living < SPARSE else "dense"

@@ -12,6 +12,7 @@ here a step keeps what its firing cells saw, and computes the network's hidden l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.nn.grad import conv3d_weight
 
 from nca3d.executors import every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock
+from nca3d.executors.network import abreast, network_dtype, trained
 from nca3d.executors.steppers import stepper_of
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
@@ -45,7 +47,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         return _as_written(rule, state, fire)
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
-        state, pre = _Step.apply(rule, state, pre, fire_now, *_trained(rule))
+        state, pre = _Step.apply(rule, state, pre, fire_now, *trained(rule))
     return state
 
 
@@ -75,14 +77,13 @@ class _Step(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
-        device = state.device.type
-        ctx.network_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        with torch.autocast(device, enabled=False):  # only the network is ever asked to answer in fewer bits
+        ctx.network_dtype = network_dtype(state)
+        with torch.autocast(state.device.type, enabled=False):  # only the network is ever asked to answer in fewer bits
             seen = _perceive(rule, state)
             rows = _rows(pre & fire)
-            perception = _at(seen, rows)
+            perception = _at(seen, abreast(rows))
             y = state.clone(memory_format=torch.contiguous_format)
-            y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype))
+            y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype)[: len(rows)])
 
             near = alive_mask(rule, y)
             post = near
@@ -102,14 +103,15 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
-        parameters = _trained(rule)
+        parameters = trained(rule)
         into_state = _where(alive, gradient.contiguous(), 0.0)
 
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
-            delta = _delta(rule, perception, ctx.network_dtype)
+            delta = _delta(rule, perception, ctx.network_dtype)[: len(rows)]
         into_delta = into_state.view(-1, rule.channels).index_select(0, rows)
         into_seen, *into_parameters = _gradients([delta], [into_delta], [perception, *parameters])
+        into_seen = into_seen[: len(rows)]
 
         _unperceive(rule, rows, into_seen, into_state)
         if state is not None:
@@ -123,11 +125,7 @@ class _Step(torch.autograd.Function):
         return None, into_state, None, None, *into_parameters
 
 
-def _trained(rule: Rule) -> list[Tensor]:
-    return [parameter for parameter in rule.parameters() if parameter.requires_grad]
-
-
-def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: list[Tensor]) -> list[Tensor]:
+def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
     """Zeros where an output does not depend on an input: the optimizer must not tell a step's shape from a missing gradient."""
     return list(torch.autograd.grad(outputs, inputs, into_outputs, allow_unused=True, materialize_grads=True))
 
@@ -226,7 +224,8 @@ def _near_ring(
     ring = dilate(undecided, circular) & ~pre & fire
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
-    alpha.index_add_(0, rows, _delta(rule, _at(seen, rows), network_dtype)[:, rule.alpha])
+    delta = _delta(rule, _at(seen, abreast(rows)), network_dtype)
+    alpha.index_add_(0, rows, delta[: len(rows), rule.alpha])
     return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 
 

@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import ArgumentError
-from nca3d.executors import native_part, rows_native
+from nca3d.executors import native_code, native_part
 from nca3d.executors.cores import torch_on_one
 from nca3d.executors.event_steps import Part, advance
+from nca3d.executors.library import unavailable
 from nca3d.executors.memory import Memory
 from nca3d.executors.native_part import NativePart
-from nca3d.executors.network import Network
+from nca3d.executors.network import Network, network_dtype
 from nca3d.executors.rows_native import NativeRows
 from nca3d.executors.rows_torch import TorchRows
 from nca3d.executors.store import DEAD, FIRST, OUTSIDE, Rows, Store
@@ -71,7 +72,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
 
 
 def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """The dense executor in compiled code: the same steps, but every cell of the lattice has a row and keeps it."""
+    """The same steps in compiled code, but every cell of the lattice has a row and keeps it."""
     if isinstance(state, Compact):
         whole = run_every_cell(rule, dense(state, rule.dead_value), draw, start, stop, memory)
         assert isinstance(whole, Tensor)
@@ -81,27 +82,22 @@ def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, 
         return dense(_run(rule, cells, draw, start, stop, memory, fixed=True), rule.dead_value)
 
 
-def compiled_fits(rule: Rule, state: Tensor | Compact) -> bool:
-    """Whether compiled code can run all of this rule's step."""
+def not_compiled(rule: Rule, state: Tensor | Compact) -> str:
+    """Why compiled code can't run all of this rule's step, or ""."""
     values = state.values if isinstance(state, Compact) else state
-    if unfit(rule) or _cells(state) >= MOST_CELLS or not rows_native.available(values):
-        return False
-    return native_part.fits(rule, values, _network_dtype(values))
+    too_many = "has 2**31 cells or more to run" if _cells(state) >= MOST_CELLS else ""
+    why = unfit(rule) or too_many or unavailable(values, native_code.library)
+    return why or native_part.unfit(rule, values)
 
 
 def _few_threads(rule: Rule, state: Tensor | Compact) -> AbstractContextManager[None]:
     """Beside compiled steps torch has only short work to do, for which a second thread is not worth waking."""
-    return torch_on_one() if compiled_fits(rule, state) else nullcontext()
+    return nullcontext() if not_compiled(rule, state) else torch_on_one()
 
 
 def _cells(state: Tensor | Compact) -> int:
     batch, _, *sides = state.shape
     return batch * math.prod(sides)
-
-
-def _network_dtype(values: Tensor) -> torch.dtype | None:
-    device = values.device.type
-    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
 def unfit(rule: Rule) -> str:
@@ -134,9 +130,9 @@ def _seen(rule: Rule, state: Tensor) -> Compact:
 
 
 def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, fixed: bool = False) -> Compact:
-    network_dtype = _network_dtype(state.values)
-    native = compiled_fits(rule, state)
-    backend = NativeRows if rows_native.available(state.values) else TorchRows
+    dtype = network_dtype(state.values)
+    native = not not_compiled(rule, state)
+    backend = NativeRows if native_code.available(state.values) else TorchRows
     kind: Any = partial(NativePart, fixed=fixed) if native else Part
     with torch.autocast(state.values.device.type, enabled=False):  # only the network ever answers in fewer bits
         parts, xs = [], []
@@ -144,7 +140,7 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
             rows = backend(rule, len(samples), state.size, values)
             store, source = _open(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
-            parts.append(kind(rule, rows, draw.only(samples), Network(rule, network_dtype), store))
+            parts.append(kind(rule, rows, draw.only(samples), Network(rule, dtype), store))
         asked = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
         kept, whole = 0, range(start, stop)
         while start < stop:
@@ -180,7 +176,7 @@ def _open(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
     """The store of a state, and the padded row of the state that each of its rows comes from (DEAD: none)."""
     border = torch.full((FIRST,), -1, dtype=rows.index, device=rows.device)
     cells = torch.cat([border, listed.to(rows.index)])
-    stays = torch.ones(len(cells), dtype=torch.uint8, device=rows.device)
+    stays = (cells >= 0).to(torch.uint8)  # not those of the border: as cells, at −1, they would hide the lattice's last one
     store = Store(cells, rows.padded(values.detach()), stays)
     rows.enter(store)
     after, became = rows.grow(store, store.x, rows.mark(store, store.x), kept=stays)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.executors.network import ROWS, Network, trained
+from nca3d.executors.network import ROWS, Network, abreast, trained
 from nca3d.executors.store import Rows, Store
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
@@ -138,7 +138,7 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()
     for some in fired.split(ROWS):
-        rows.add(y, some, network.forward(rows.perceive(store, some)))
+        rows.add(y, some, network.forward(rows.perceive(store, abreast(some)))[: len(some)])
     marks = rows.mark(store, y)
     if marks.unchanged:
         return Store(store.cells, y, marks.near), fired, None
@@ -146,7 +146,7 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
     if marks.open_fates:
         ring = rows.ring(store, marks, part.draw, step)
         if len(ring):
-            kept = rows.kept(store, ring, network.forward(rows.perceive_at(store, ring)))
+            kept = rows.kept(store, ring, network.forward(rows.perceive_at(store, abreast(ring)))[: len(ring)])
     after, became = rows.grow(store, y, marks, kept)
     return after, fired, became
 

@@ -12,67 +12,24 @@ from torch import Tensor
 
 from nca3d.executors.cores import cores
 from nca3d.executors.event_steps import Part
-from nca3d.executors.network import linear_layers, trained
-from nca3d.executors.rows_native import Fire, NativeRows, Sight
+from nca3d.executors.native_code import Part as Mirror
+from nca3d.executors.network import linear_layers, trained, unknown_arithmetic
+from nca3d.executors.rows_native import NativeRows
 from nca3d.executors.store import Store
 from nca3d.rules.cell import Rule
 
-_P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
-
-RECORD = 7
-"""Numbers that steps.c writes down of a step."""
+_P = ctypes.c_void_p
 
 
-class _Part(ctypes.Structure):
-    """`Part` of steps.c, field by field."""
-
-    _fields_ = (
-        ("lattice", _P),
-        ("net", _P),
-        ("sight", Sight),
-        ("fire", Fire),
-        ("masks", _P),
-        ("mask_step", _N),
-        ("first_step", _N),
-        ("alpha", _N),
-        ("factor", _D),
-        ("threshold", _D),
-        ("rows", _N),
-        ("cells", _P),
-        ("x", _P),
-        ("alive", _P),
-        ("tape", _P),
-        ("tape_number", _N),
-        ("tape_room", _N),
-        ("tape_used", _N),
-        ("cells_at", _N),
-        ("records", _P),
-        ("recorded_from", _N),
-        ("turns", _P * 2),
-        ("turns_room", _N * 2),
-        ("turn", _I),
-        ("space", _P),
-        ("space_room", _N),
-        ("step", _N),
-        ("stop", _N),
-        ("failed", _I),
-        ("tapes", _P),
-        ("into_x", _P),
-        ("into_rows", _N),
-        ("into_turns", _P * 2),
-        ("into_room", _N * 2),
-        ("learns_kernels", _I),
-        ("further", _I),
-        ("fixed", _I),
-    )
-
-
-def fits(rule: Rule, values: Tensor, network_dtype: torch.dtype | None) -> bool:
-    """Whether compiled code knows the rule's update network and the arithmetic asked for."""
-    half = network_dtype == torch.bfloat16 and values.dtype == torch.float32
-    same = all(parameter.dtype == values.dtype and parameter.device == values.device for parameter in rule.parameters())
-    once = sum(kernel is None for kernel in rule.kernels()) <= 1
-    return once and same and (network_dtype is None or half) and linear_layers(rule) is not None
+def unfit(rule: Rule, values: Tensor) -> str:
+    """Why compiled code can't run the rule's update network in the arithmetic asked for, or ""."""
+    if linear_layers(rule) is None:
+        return "has an update network of its own, which nobody compiled"
+    if sum(kernel is None for kernel in rule.kernels()) > 1:
+        return "sees itself more than once"
+    if any(parameter.dtype != values.dtype or parameter.device != values.device for parameter in rule.parameters()):
+        return "has parameters of another dtype or device than the state"
+    return unknown_arithmetic(values)
 
 
 @dataclass
@@ -90,11 +47,11 @@ class NativePart(Part):
     def __post_init__(self) -> None:
         code, rule, rows = self.rows.code, self.rule, self.rows
         at = code.part_new()
-        if not at or code.part_bytes() != ctypes.sizeof(_Part):
+        if not at:
             raise MemoryError("no memory for the work space of a rollout")
         weakref.finalize(self, code.part_free, at)
         self.at = at
-        self.c = c = _Part.from_address(at)
+        self.c = c = Mirror.from_address(at)
         c.lattice, c.sight, c.alpha = rows.lattice, rows.sight, rule.alpha
         c.sight.wide = -(-rows.kinds * rule.channels // rows.lanes) * rows.lanes
         c.factor, c.threshold, c.learns_kernels = rule.step_size, rule.threshold, rule.learns_kernels
@@ -148,7 +105,8 @@ class NativePart(Part):
         c.step, c.stop, c.rows = steps.start, steps.stop, len(store.cells)
         c.cells, c.x, c.alive = store.cells.data_ptr(), store.x.data_ptr(), store.alive.data_ptr()
         c.tape = c.records = None
-        self.records = torch.zeros(len(steps) if keep else 0, RECORD, dtype=torch.int64)
+        numbers = self.rows.code.record_bytes() // 8
+        self.records = torch.zeros(len(steps) if keep else 0, numbers, dtype=torch.int64)
         self.tapes: list[Tensor] = []
         self.tape_begun = -1
 

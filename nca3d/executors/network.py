@@ -11,10 +11,38 @@ from nca3d.rules.conv import ConvRule
 ROWS = 4096
 """Rows at once: their hidden activations stay in the processor's cache, and a product of so many rows is at its full rate."""
 
+ABREAST = 16
+"""Rows that matrix products take side by side at most: how many are left over must not decide how they are computed."""
+
+
+def abreast(rows: Tensor) -> Tensor:
+    """The same rows, the last one again until their number is a multiple of `ABREAST`.
+
+    Libraries compute what is left over at the end of a matrix by other instructions, in another order: without this, a cell's
+    bits would depend on how many cells anywhere fire beside it (law 3).
+    """
+    return torch.cat([rows, rows[-1:].expand(-len(rows) % ABREAST)])
+
 
 def trained(rule: Rule) -> list[nn.Parameter]:
     """The parameters that ask for a gradient, in the order in which executors hand them to autograd."""
     return [parameter for parameter in rule.parameters() if parameter.requires_grad]
+
+
+def network_dtype(values: Tensor) -> torch.dtype | None:
+    """What autocast asks of update networks beside such states, if anything."""
+    device = values.device.type
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
+
+
+def unknown_arithmetic(values: Tensor) -> str:
+    """Why compiled code doesn't know the arithmetic that is asked for, or ""."""
+    asked = network_dtype(values)
+    if asked is None or (asked == torch.bfloat16 and values.dtype == torch.float32):
+        return ""
+    return f"is to answer in {asked} with a state in {values.dtype}, where compiled code knows bfloat16 with float32".replace(
+        "torch.", ""
+    )
 
 
 class Network:

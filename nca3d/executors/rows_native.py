@@ -1,95 +1,20 @@
-"""Rows of living cells in compiled code: calls `rows.c`, which `compiled.py` builds for the processor at hand."""
+"""Rows of living cells in compiled code: calls `rows.c`, as `native_code.py` has it."""
 
 from __future__ import annotations
 
 import ctypes
 import weakref
-from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from nca3d.executors.compiled import build
+from nca3d.executors.native_code import Fire, Sight, library
 from nca3d.executors.store import Marks, Rows, Store
 from nca3d.fire import Draw
 from nca3d.lattice import PADDINGS, Size
 from nca3d.rules.cell import Rule
 from nca3d.rules.kernels import sobel
-
-REALS = {torch.float32: "float", torch.float64: "double"}
-_P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
-_SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {
-    "lattice_new": (_P, (_I, _I, _I, _I, _I)),
-    "lanes": (_I, ()),
-    "lattice_free": (None, (_P,)),
-    "map_set": (None, (_P, _P, _N)),
-    "map_clear": (None, (_P, _P, _N)),
-    "fire_rows": (_N, (_P, _P, _P, _P, _N, _P)),
-    "perceive": (None, (_P, _N)),
-    "unperceive": (None, (_P, _N)),
-    "unperceive_taps": (None, (_P, _N)),
-    "add_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
-    "take_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
-    "carry_back": (None, (_P, _P, _P, _N, _N)),
-    "mark": (_I, (_P, _P, _P, _P, _P, _N, _N, _D, _P)),
-    "ring": (_N, (_P, _P, _P, _P, _P, _N, _P, _N)),
-    "ring_keeps": (None, (_P, _P, _P, _P, _N, _N, _N, _N, _D, _D, _P)),
-    "next_rows": (_N, (_P, _P, _P, _P, _N, _I)),
-    "grow": (None, (_P, _P, _P, _P, _P, _P, _N, _N, _I, _P, _P, _P, _P)),
-    "layers_new": (_P, (_I, _P, _P, _P, _I)),
-    "layers_clear": (None, (_P,)),
-    "layers_collect": (None, (_P, _I, _P, _P)),
-    "part_new": (_P, ()),
-    "part_free": (None, (_P,)),
-    "part_bytes": (_N, ()),
-    "parts_forward": (_I, (_P, _I, _I)),
-    "parts_backward": (_I, (_P, _I, _I)),
-}
-
-
-class Fire(ctypes.Structure):
-    """`Fire` of rows.h."""
-
-    _fields_ = (("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P))
-
-
-class Sight(ctypes.Structure):
-    """`Sight` of rows.h."""
-
-    _fields_ = (
-        ("lattice", _P),
-        ("cells", _P),
-        ("rows", _P),
-        ("x", _P),
-        ("taps", _P),
-        ("place", _P),
-        ("seen", _P),
-        ("into_taps", _P),
-        ("kernels", _N),
-        ("wide", _N),
-        ("channels", _N),
-        ("stride", _N),
-        ("gradient", _I),
-    )
-
-
-def available(like: Tensor) -> bool:
-    """Whether states like this can be run by compiled code on this machine."""
-    return like.device.type == "cpu" and like.dtype in REALS and library(REALS[like.dtype]) is not None
-
-
-@lru_cache
-def library(real: str, narrow: bool = False) -> ctypes.CDLL | None:
-    """The compiled code for "float" or "double"; None where it can't be built. narrow: see `build`."""
-    path = build(real, narrow)
-    if path is None:
-        return None
-    code = ctypes.CDLL(str(path))
-    for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(code, name)
-        function.restype, function.argtypes = result, arguments
-    return code
 
 
 class NativeRows(Rows):
@@ -98,7 +23,7 @@ class NativeRows(Rows):
     index = torch.int32
 
     def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
-        code = library(REALS[like.dtype])
+        code = library(like.dtype)
         assert code is not None
         self.code, self.lanes = code, code.lanes()
         super().__init__(rule, batch, size, like)

@@ -53,14 +53,14 @@ class Report(dict[str, Any]):
                 return value
         raise KeyError(name)
 
-    def put(self, path: str | Sequence[str], values: list[Any]) -> None:
+    def put(self, path: str | Sequence[str], values: Sequence[float | None]) -> None:
         """Enter a figure, nested along a path: the mean of its values over those bodies or questions that have one."""
         *outer, last = (path,) if isinstance(path, str) else path
         place: dict[str, Any] = self
         for part in outer:
             place = place.setdefault(part, {})
         name = ".".join([*outer, last])
-        place[last], self.spread[name], self.intervals[name] = mean(values), values, _interval(name, values)
+        place[last], self.spread[name], self.intervals[name] = mean(values), list(values), _interval(name, values)
 
     def rows(self) -> list[tuple[str, object]]:
         """(name, value) with nested names joined by dots: `heal_iou.sphere`."""

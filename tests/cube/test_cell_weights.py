@@ -13,6 +13,7 @@ import nca3d
 from nca3d.cube.executor import native as cells_native
 from nca3d.cube.executor import steps as cells_steps
 from nca3d.cube.weights import MODES
+from nca3d.executors import choose
 from nca3d.executors.cores import use_cores
 from nca3d.fire import fire_mask
 from nca3d.rules.inputs import Told
@@ -20,7 +21,7 @@ from nca3d.rules.inputs import Told
 SIZE = (3, 2, 4)
 
 pytestmark = pytest.mark.skipif(
-    cells_native.library("float") is None or cells_native.library("double") is None, reason="needs compiled code"
+    cells_native.library(torch.float32) is None or cells_native.library(torch.float64) is None, reason="needs compiled code"
 )
 
 
@@ -60,12 +61,6 @@ def worst(found, wanted):
     return max(float((a - b).abs().max() / b.abs().max().clamp_min(1e-30)) for a, b in zip(found, wanted, strict=True))
 
 
-def in_torch(monkeypatch, compute):
-    with monkeypatch.context() as patched:
-        patched.setattr(cells_native, "fits", lambda *_: False)
-        return compute()
-
-
 @pytest.fixture
 def small_blocks(monkeypatch):
     for name, value in {"FEWEST": 5, "NEAR_BYTES": 1, "MADE_BYTES": 1 << 19}.items():
@@ -75,21 +70,21 @@ def small_blocks(monkeypatch):
 def asked(made, batch):
     """Three steps of a rule, with many small blocks: a function that gives their outcome."""
     state, told, fires = given_to(made, batch)
-    assert cells_native.fits(made, made.to_rows(state), None)
-    return lambda half=False: outcome(
-        made, lambda: nca3d.rollout(made, state, 3, fire_masks=fires, inputs=told), state, told, half
+    options = {"fire_masks": fires, "inputs": told}
+    return lambda executor="compiled", half=False: outcome(
+        made, lambda: nca3d.rollout(made, state, 3, executor=executor, **options), state, told, half
     )
 
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("batch", [3, 37])
-def test_compiled_is_torch(mode, batch, monkeypatch, small_blocks):
+def test_compiled_is_torch(mode, batch, small_blocks):
     """Tight in float64; in float32 within 1e-5, or as near to float64 as torch itself where a sum nearly cancels."""
     made, exact = shaken(mode, types=2), asked(shaken(mode, types=2, dtype=torch.float64), batch)
-    truth = in_torch(monkeypatch, exact)
+    truth = exact("dense")
     assert worst(exact(), truth) < 1e-11
     compute = asked(made, batch)
-    ours, theirs = compute(), in_torch(monkeypatch, compute)
+    ours, theirs = compute(), compute("dense")
     for a, b, true in zip(ours, theirs, truth, strict=True):
         assert worst([a.double()], [true]) < max(1e-5, 2 * worst([b.double()], [true]))
 
@@ -114,12 +109,13 @@ def test_any_sizes(size, widths, batch, mixing, preset, mode):
         preset=preset,
     )
     state, told, fires = given_to(made, batch, steps=2)
-    assert cells_native.fits(made, made.to_rows(state), None)
 
     def as_written():
         return made(made(state, fires[0], told), fires[1], told)
 
-    found = outcome(made, lambda: nca3d.rollout(made, state, 2, fire_masks=fires, inputs=told), state, told)
+    found = outcome(
+        made, lambda: nca3d.rollout(made, state, 2, fire_masks=fires, inputs=told, executor="compiled"), state, told
+    )
     # Of two or three features a norm leaves next to nothing: differences of nearly equal numbers, even in float64.
     assert worst(found, outcome(made, as_written, state, told)) < (1e-10 if widths[0] > 3 else 1e-5)
 
@@ -130,15 +126,15 @@ def test_the_number_of_threads_changes_no_bit(mode, half):
     compute, found = asked(shaken(mode), 19), []
     for count in (1, 2, 5):
         with use_cores(count):
-            found.append(compute(half))
+            found.append(compute(half=half))
     for other in found[1:]:
         assert all(torch.equal(a, b) for a, b in zip(other, found[0], strict=True))
 
 
 @pytest.mark.parametrize("mode", ["per_cell", "low_rank"])
-def test_in_bfloat16_it_is_as_near_as_torch_is(mode, monkeypatch):
+def test_in_bfloat16_it_is_as_near_as_torch_is(mode):
     compute = asked(shaken(mode), 33)
-    exact, ours, theirs = compute(), compute(half=True), in_torch(monkeypatch, lambda: compute(half=True))
+    exact, ours, theirs = compute(), compute(half=True), compute("dense", half=True)
     assert all(part.dtype == torch.float32 for part in ours)
     for a, b, plain in zip(ours, theirs, exact, strict=True):
         scale = plain.square().mean().sqrt() + 1e-30
@@ -168,6 +164,23 @@ def test_samples_do_not_know_each_other():
     torch.testing.assert_close(alone, whole[some])
 
 
+@pytest.mark.parametrize("mode", ["per_cell", "shared"])
+@pytest.mark.parametrize("half", [False, True])
+@torch.no_grad()
+def test_a_sample_does_not_know_how_many_there_are(mode, half):
+    """Law 6 to the bit: in vectors of either width, in full ones and in those that are left over, alone or in any crowd."""
+    made = shaken(mode, features=21, memory=10, external=3, widened=30)
+    state, told, fires = given_to(made, 67)
+
+    def answers(count):
+        part = Told(*(part[:count] for part in told))
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            return nca3d.rollout(made, state[:count], 3, fire_masks=fires[:, :count], inputs=part)
+
+    whole = answers(67)
+    assert all(torch.equal(answers(count), whole[:count]) for count in (*range(1, 20), 31, 32, 33, 64, 65))
+
+
 def test_what_is_given_back_is_the_gradient_itself(monkeypatch):
     """A gradient as large as all weights is there once: autograd takes it over without a copy."""
     made, places = shaken(), []
@@ -182,13 +195,13 @@ def test_what_is_given_back_is_the_gradient_itself(monkeypatch):
     assert [weight.grad.data_ptr() for weight in made.cells.own.values()] == places
 
 
-def test_weights_that_rest_get_nothing(monkeypatch):
+def test_weights_that_rest_get_nothing():
     made = shaken("shared")
     made.cells.requires_grad_(False)
     state, _, _ = given_to(made, 5)
-    nca3d.rollout(made, state, 2).square().sum().backward()
+    nca3d.rollout(made, state, 2, executor="compiled").square().sum().backward()
     found, state.grad = state.grad, None
-    in_torch(monkeypatch, lambda: nca3d.rollout(made, state, 2).square().sum().backward())
+    nca3d.rollout(made, state, 2, executor="dense").square().sum().backward()
     torch.testing.assert_close(found, state.grad, rtol=1e-4, atol=1e-5 * float(found.abs().max()))
     assert all(weight.grad is None for weight in made.cells.own.values())
 
@@ -198,13 +211,27 @@ def test_what_compiled_code_does_not_know():
         def cell(self, *args):
             return super().cell(*args)
 
-    rows = torch.zeros(24, 2, 48)
-    assert cells_native.fits(shaken(), rows, None) and cells_native.fits(shaken(), rows, torch.bfloat16)
-    assert not cells_native.fits(Own(SIZE), rows, None)
-    assert not cells_native.fits(shaken(dropout=0.1).train(), rows, None)
-    assert not cells_native.fits(shaken(), rows, torch.float16)
-    assert not cells_native.fits(shaken(), rows.double(), None)
-    assert not cells_native.fits(shaken(), rows[:, :0], None)
+    state = torch.zeros(2, 48, *SIZE)
+    assert choose(shaken(), state) == "compiled"
+    with torch.autocast("cpu", torch.bfloat16):
+        assert choose(shaken(), state) == "compiled"
+    refused = {
+        "Own, which has a cell of its own": (Own(SIZE), state),
+        "drops out in training": (shaken(dropout=0.1).train(), state),
+        "weights of another dtype": (shaken(), state.double()),
+        "in bfloat16, where compiled code knows": (shaken(dtype=torch.bfloat16), state.bfloat16()),
+    }
+    for why, (made, asked_of) in refused.items():
+        assert choose(made, asked_of) == "dense"
+        with pytest.raises(ValueError, match=rf"executor: found 'compiled' for .*{why}.*; allowed 'auto', 'dense'"):
+            nca3d.rollout(made, asked_of, 1, executor="compiled")
+    with torch.autocast("cpu", torch.float16):
+        assert choose(shaken(), state) == "dense"
+        with pytest.raises(ValueError, match="is to answer in float16"):
+            nca3d.rollout(shaken(), state, 1, executor="compiled")
+    assert choose(shaken(), state[:0]) == "dense"
+    with torch.no_grad():
+        assert nca3d.rollout(shaken(), state[:0], 1, executor="compiled").shape == state[:0].shape
 
 
 @pytest.mark.slow

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nca3d.cube import GMLPRule
+from nca3d.cube.executor import native
 from nca3d.executors import exact
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
@@ -39,7 +40,14 @@ CUBE_CASES: dict[str, Callable[[], GMLPRule]] = {
 }
 cubes = pytest.mark.parametrize("name", CUBE_CASES)
 #: Events are about cells that are dead, and a cube has none.
-executors = pytest.mark.parametrize("executor", [name for name in exact() if not name.startswith("event")])
+executors = pytest.mark.parametrize(
+    "executor",
+    [
+        name
+        for name in exact()
+        if not name.startswith("event") and not (name == "compiled" and native.library(torch.float32) is None)
+    ],
+)
 seeds = st.integers(0, 2**32 - 1)
 
 
@@ -229,5 +237,6 @@ def test_bf16_network_keeps_a_float32_state(executor):
         lean = rollout(rule, state, 3, executor=executor)
     (into,) = torch.autograd.grad(lean.sum(), state)
     assert lean.dtype == into.dtype == torch.float32
-    assert not torch.equal(lean, plain)
+    if executor != "compiled" or native.library(torch.float32).gmlp_rounds():  # not every processor has products in bfloat16
+        assert not torch.equal(lean, plain)
     assert (lean - plain).abs().max() < 0.05 * plain.abs().max()

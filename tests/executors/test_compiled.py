@@ -1,78 +1,74 @@
-"""Compiled steps are built once, for this machine, and done without where they can't be built."""
+"""The executor `compiled`: whom it refuses, in one line, and that `dense` has nothing to do with it."""
 
 from __future__ import annotations
 
-import warnings
+from unittest.mock import patch
 
 import pytest
+import torch
+from rule_cases import SIZE, OwnNetwork, SixNeighbours, body, lively
 
-from nca3d.executors import compiled
+import nca3d
+from nca3d.executors import choose, event, native_code
+from nca3d.rules import ConvRule
 
-
-@pytest.fixture(autouse=True)
-def compiled_steps_wanted(monkeypatch):
-    monkeypatch.delenv("NCA3D_NATIVE", raising=False)
-
-
-needs_compiler = pytest.mark.skipif(compiled.compiler_found() is None, reason="needs a C compiler")
+pytestmark = pytest.mark.skipif(not native_code.available(torch.zeros(1)), reason="speaks of compiled steps")
 
 
-@needs_compiler
-@pytest.mark.parametrize("real", ["float", "double"])
-def test_built_once_and_found_again(real, tmp_path, monkeypatch):
-    monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "new" / "folder"))
-    first = compiled.build(real)
-    assert first is not None and first.parent == tmp_path / "new" / "folder"
-    made = first.stat().st_mtime_ns
-    assert compiled.build(real) == first
-    assert first.stat().st_mtime_ns == made
-    assert [path.name for path in first.parent.iterdir()] == [first.name]
+class SpatialNorm(ConvRule):
+    def perceive(self, state):
+        return super().perceive(state) / 2
 
 
-@needs_compiler
-def test_compiles_without_a_warning(tmp_path, monkeypatch):
-    monkeypatch.setenv("NCA3D_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, "-Wall", "-Wextra", "-Werror"))
-    assert compiled.build("float") is not None
-    assert compiled.build("float", narrow=True) is not None
-    assert compiled.build("double") is not None
+REFUSED = {
+    "ConvRule, which has no alive mask": lambda: (ConvRule(8, (8,), alive_threshold=None), torch.float32),
+    "SpatialNorm, which has a step of its own": lambda: (SpatialNorm(8, (8,)), torch.float32),
+    "OwnNetwork, which has an update network of its own": lambda: (OwnNetwork(), torch.float32),
+    "SixNeighbours, which sees itself more than once": lambda: (SixNeighbours(channels=8, hidden=(24,)), torch.float32),
+    "ConvRule, which has parameters of another dtype": lambda: (ConvRule(8, (8,)), torch.float64),
+    "ConvRule, which is in float16, where compiled code knows float, double": lambda: (ConvRule(8, (8,)).half(), torch.float16),
+}
 
 
-@needs_compiler
-@pytest.mark.parametrize("flags", ["-mno-avx512f -mno-avx2", "-mno-avx512bf16"])
-def test_other_processors_compile_too(flags, tmp_path, monkeypatch):
-    if "avx512_bf16" not in " ".join(compiled.Path("/proc/cpuinfo").read_text().split()):
-        pytest.skip("another kind of processor")
-    monkeypatch.setenv("NCA3D_CACHE", str(tmp_path))
-    monkeypatch.setattr(compiled, "FLAGS", (*compiled.FLAGS, *flags.split(), "-Wall", "-Wextra", "-Werror"))
-    assert compiled.build("float") is not None
+def refusal(rule, state):
+    with pytest.raises(ValueError) as caught:
+        nca3d.rollout(rule, state, 1, executor="compiled")
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith("executor: found 'compiled' for ") and line.endswith("; allowed 'auto', 'dense'")
+    assert choose(rule, state) != "compiled"
+    return line
 
 
-@pytest.mark.parametrize(
-    ("compiler", "says"),
-    [("#!/bin/sh\necho broken >&2; exit 1\n", "failed: broken"), (None, "there is no C compiler")],
-)
-def test_what_is_missing_is_said_once_and_done_without(compiler, says, tmp_path, monkeypatch):
-    monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.delenv("CC", raising=False)
-    if compiler:
-        (tmp_path / "cc").write_text(compiler)
-        (tmp_path / "cc").chmod(0o755)
-    with pytest.warns(RuntimeWarning, match=says):
-        assert compiled.build("float") is None
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_it_does_not_know_is_one_line(why):
+    rule, dtype = REFUSED[why]()
+    assert why in refusal(rule, torch.zeros(1, rule.channels, *SIZE, dtype=dtype))
 
 
-def test_a_cache_that_cannot_be_written(tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "file"))
-    if compiled.compiler_found():
-        with pytest.warns(RuntimeWarning, match="can't be written"):
-            assert compiled.build("float") is None
+def test_what_depends_on_the_machine_and_on_the_moment_is_told_too():
+    rule = lively("gradient")
+    state = body(rule)
+    with patch.object(native_code, "library", return_value=None):
+        assert "nothing can be built here" in refusal(rule, state)
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert "is to answer in float16 with a state in float32" in refusal(rule, state)
+    with patch.object(event, "MOST_CELLS", 100):
+        assert "2**31 cells" in refusal(rule, state)
 
 
-def test_it_can_be_switched_off(monkeypatch):
-    monkeypatch.setenv("NCA3D_NATIVE", "0")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert compiled.build("float") is None
+def test_dense_is_torch_everywhere():
+    """Without a line of compiled code, whatever could be had of it."""
+    rule = lively("gradient")
+    with patch.object(native_code, "library", side_effect=AssertionError):
+        nca3d.rollout(rule, body(rule), 2, executor="dense").sum().backward()
+
+
+@pytest.mark.parametrize("form", [lambda state: state, nca3d.compact])
+@torch.no_grad()
+def test_the_answer_has_the_form_of_the_question(form):
+    rule = lively("gradient")
+    state = body(rule)
+    found = nca3d.rollout(rule, form(state), 3, executor="compiled")
+    wanted = nca3d.rollout(rule, state, 3, executor="dense")
+    torch.testing.assert_close(nca3d.dense(found) if isinstance(found, nca3d.Compact) else found, wanted)
+    assert nca3d.rollout(rule, state[:0], 3, executor="compiled").shape == (0, 8, *SIZE)

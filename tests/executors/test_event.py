@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rule_cases import SIZE, body, lively
 
 import nca3d
-from nca3d.executors import Memory, choose, event, event_steps, native_part, rows_native, use_cores
+from nca3d.executors import Memory, choose, event, event_steps, native_code, native_part, use_cores
 from nca3d.fire import Draw, fire_mask
 from nca3d.rules import ConvRule
 
@@ -21,7 +21,7 @@ GIVEN = fire_mask(3, range(4), [0, 1, 2], SIZE, 0.5)
 
 
 events = pytest.mark.parametrize("executor", ["event", "event, in torch", "event, step by step"])
-needs_compiled = pytest.mark.skipif(not rows_native.available(torch.zeros(1)), reason="speaks of compiled steps")
+needs_compiled = pytest.mark.skipif(not native_code.available(torch.zeros(1)), reason="speaks of compiled steps")
 
 
 def gradients(rule, state, steps=6, executor="event", **options):
@@ -257,7 +257,7 @@ def test_draws_out_of_range_are_refused_by_every_executor(executor, wrong):
 def test_auto_is_a_pure_function_of_rule_and_state():
     rule, state = lively("gradient"), body(lively("gradient"), share=0.9)
     assert choose(rule, nca3d.compact(state)) == "event"
-    with patch.object(event.rows_native, "available", return_value=False):
+    with patch.object(native_code, "library", return_value=None):
         assert choose(rule, state) == "dense"
         assert choose(rule, nca3d.seed_state(rule, (24, 24, 24))) == "event"
     assert torch.equal(nca3d.rollout(rule, state, 4), nca3d.rollout(rule, state, 4, executor=choose(rule, state)))

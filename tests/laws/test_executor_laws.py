@@ -6,14 +6,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rule_cases import RULE_CASES, SIZE, body, lively
+from rule_cases import SIZE, body, executors, lively, rules_and_executors
 
-from nca3d.executors import exact
 from nca3d.fire import fire_mask
 from nca3d.rollout import Trajectory, rollout, seed_state
-
-rules = pytest.mark.parametrize("name", RULE_CASES)
-executors = pytest.mark.parametrize("executor", exact())
 
 
 def as_written(rule, state, steps, random_seed):
@@ -36,8 +32,7 @@ def assert_close(found, wanted, tolerance):
         assert (a - b).abs().max() <= tolerance * b.abs().max().clamp_min(1e-30)
 
 
-@rules
-@executors
+@rules_and_executors
 @settings(max_examples=8)
 @given(random_seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.02, 0.3, 1.0]))
 def test_states_and_gradients_agree(name, executor, random_seed, share):
@@ -50,8 +45,7 @@ def test_states_and_gradients_agree(name, executor, random_seed, share):
     assert_close([found, *into], [wanted, *expected], 1e-11)
 
 
-@rules
-@executors
+@rules_and_executors
 def test_agreement_in_float32_over_16_steps(name, executor):
     """Law 5: within 1e-5 of max|·|."""
     rule = lively(name)
@@ -75,8 +69,7 @@ def test_a_dying_body_agrees(executor, random_seed):
         torch.testing.assert_close(found, wanted, rtol=0, atol=1e-5 * max(1e-30, float(wanted.abs().max())))
 
 
-@rules
-@executors
+@rules_and_executors
 @pytest.mark.parametrize("memory", ["recompute", 3, 100])
 def test_memory_changes_nothing(name, executor, memory):
     """Law 8: checkpointed gradients equal the plain ones, bit for bit."""
@@ -107,8 +100,7 @@ def test_recomputation_keeps_less(executor):
     assert kept(4) < kept("keep") / 3
 
 
-@rules
-@executors
+@rules_and_executors
 def test_a_frozen_rule_passes_gradients_to_the_state(name, executor):
     """Partly frozen, wholly frozen: what is still asked for is as before."""
     rule = lively(name)

@@ -16,7 +16,9 @@ def run(asked: Asked, rule: GMLPRule) -> Evaluated:
     from nca3d.cube.saved import taught_of_run
 
     if asked.executor == "event":
-        raise InputError("--executor", "executor", "event: a cube's cells are never dead", "auto, dense, graph, event-approx")
+        raise InputError(
+            "--executor", "executor", "event: a cube's cells are never dead", "auto, dense, compiled, graph, event-approx"
+        )
     if asked.samples is not None:
         raise InputError("--samples", "number", f"{asked.samples}: a cube is asked questions", "bodies alone")
     taught = taught_of_run(asked.ref.name)

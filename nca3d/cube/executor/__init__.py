@@ -1,9 +1,9 @@
 """How cells with own weights are run: `cells.py` (torch), `native.py` and `steps.py` (compiled), `graph.py` (messages),
 `approx.py` (cells that rest)."""
 
-from nca3d.cube.executor import cells, graph
+from nca3d.cube.executor import cells, graph, native, steps
 from nca3d.executors.steppers import Stepper
 
-STEPPER = Stepper({"dense": cells.run, "graph": graph.run}, cells.step_bytes)
+STEPPER = Stepper({"dense": cells.run, "compiled": steps.run, "graph": graph.run}, cells.step_bytes, native.unfit)
 
 __all__ = ["STEPPER"]

@@ -1,5 +1,5 @@
-"""Steps of cells that have weights of their own (`GMLPRule`): in compiled code where it knows the rule (`cells_steps.py`), else
-here, by batched products over some cells at a time.
+"""Steps of cells that have weights of their own (`GMLPRule`), in torch: batched products over some cells at a time. `steps.py`
+does the same in compiled code.
 
 All steps of a segment are one operation of the graph. It keeps the states between them and nothing else: the backward pass
 computes each block of cells again (Chen et al. 2016) and adds what it finds to one gradient for each weight.
@@ -7,7 +7,7 @@ computes each block of cells again (Chen et al. 2016) and adds what it finds to 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,6 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nca3d.cube.cell import GMLPRule, from_rows, with_outside
-from nca3d.cube.executor import native as cells_native
-from nca3d.cube.executor import steps as cells_steps
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
@@ -34,6 +32,10 @@ def step_bytes(rule: Rule, state: Tensor) -> int:
     return state.numel() * state.element_size()
 
 
+SomeSteps = Callable[[GMLPRule, Clock, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
+"""(rule, clock, fire (T, B, cells), rows (cells, B, F + M), front, outside) -> the rows after T steps that are alike."""
+
+
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     """Several steps.
 
@@ -46,6 +48,11 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     Returns:
         The last state, (B, D, H, W, C).
     """
+    return through(_in_torch, rule, state, fire, clock)
+
+
+def through(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
+    """The same by some way to run steps: all at once where they are alike, else one by one."""
     cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
     assert isinstance(cube, GMLPRule)
     rows = cube.to_rows(state.movedim(-1, 1))
@@ -55,26 +62,23 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     for first in range(0, len(fire), alike):
         outside = cube.fed(cube.shown(rows, told), told) if cube.coarse is not None or told.external is not None else None
         moment = clock._replace(step=clock.step + first)
-        after = _some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
+        after = some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
         rows = after if cube.is_even else torch.where(cube.beats(moment.step, rows.device), after, rows)
     return from_rows(rows, cube.size).movedim(1, -1).contiguous()
 
 
-def _some_steps(
-    rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None
-) -> Tensor:
-    """rows (cells, B, F + M) after the steps of fire (T, B, cells), in compiled code or not."""
-    device, own = rows.device.type, list(rule.cells.own.values())
-    dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-    # Under no_grad nothing is kept, though weights may be trained: `needs_input_grad` does not know that.
-    asked = [part for part in (rows, front, outside, *own) if part is not None]
-    keep = torch.is_grad_enabled() and any(part.requires_grad for part in asked)
-    if cells_native.fits(rule, rows, dtype):
-        return cells_steps.Steps.apply(rule, dtype is not None, keep, fire, rows, front, outside, *own)
+def is_asked(rule: GMLPRule, *parts: Tensor | None) -> bool:
+    """Whether a gradient may be asked for: under no_grad it may not, though weights are trained."""
+    asked = [*(part for part in parts if part is not None), *rule.cells.own.values()]
+    return torch.is_grad_enabled() and any(part.requires_grad for part in asked)
+
+
+def _in_torch(rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None) -> Tensor:
+    keep = is_asked(rule, rows, front, outside)
     rows = rows.contiguous()
     outside = rows.new_zeros(*rows.shape[:2], rule.external) if outside is None else outside
     firing = fire.transpose(1, 2)[..., None].contiguous()
-    return _Steps.apply(rule, clock, keep, firing, rows, front, outside, *own)
+    return _Steps.apply(rule, clock, keep, firing, rows, front, outside, *rule.cells.own.values())
 
 
 class _Steps(torch.autograd.Function):

@@ -1,4 +1,4 @@
-"""Cells that have weights of their own in compiled code: calls `gmlp.c`, which `compiled.py` builds.
+"""Cells that have weights of their own in compiled code: what lies in `cube/native`, and how it is called.
 
 There states are (chunks, cells, channels, samples of a chunk), flat, here called columns: samples are the lanes of vectors.
 """
@@ -8,15 +8,28 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.executor.lent import lend
+from nca3d.cube.executor.buffers import allocate
 from nca3d.executors.cores import cores
-from nca3d.executors.rows_native import REALS, library
+from nca3d.executors.library import Code, Signatures, load, unavailable
+from nca3d.executors.native_code import FOLDER as SHARED
+from nca3d.executors.network import unknown_arithmetic
+from nca3d.rules.cell import Rule
+from nca3d.rules.inputs import Fed
+from nca3d.sparse import Compact
+
+FOLDER = Path(__file__).parents[1] / "native"
+OWN = ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c", "gmlp.h", "smooth.h")
+CODE = Code(
+    "gmlp",
+    (*(FOLDER / name for name in OWN), *(SHARED / name for name in ("rows.h", "fields.h", "product.h", "half.h"))),
+)
 
 _P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 
@@ -51,8 +64,8 @@ FEW = 8
 """Samples that fill half of the largest registers: so many or less are run in vectors of half their size."""
 
 
-class _Cube(ctypes.Structure):
-    """`Cube` of gmlp.h, field by field."""
+class Cube(ctypes.Structure):
+    """`Cube` of gmlp.h."""
 
     _fields_ = (
         ("cells", _N),
@@ -88,33 +101,37 @@ class _Cube(ctypes.Structure):
     )
 
 
-def fits(rule: GMLPRule, rows: Tensor, dtype: torch.dtype | None) -> bool:
-    """Whether compiled code knows the rule and the arithmetic asked for, on this machine."""
+SIGNATURES: Signatures = {
+    "gmlp_forward": (_I, (_P, _I)),
+    "gmlp_backward": (_I, (_P, _I)),
+    "gmlp_turn": (None, (_P, _N, _N, _P)),
+    "gmlp_huge_pages": (None, (_P, _N)),
+    "gmlp_chunk": (_N, ()),
+    "gmlp_lanes": (_N, ()),
+    "gmlp_rounds": (_N, ()),
+}
+
+
+def unfit(rule: Rule, state: Tensor | Compact) -> str:
+    """Why compiled code can't run the rule in the arithmetic asked for, on this machine, or ""."""
+    cube, values = rule.rule if isinstance(rule, Fed) else rule, state.values if isinstance(state, Compact) else state
+    assert isinstance(cube, GMLPRule)
     parts = ("cell", "_mixed", "_remember", "moved", "seen", "shown")
-    written = all(getattr(type(rule), name) is getattr(GMLPRule, name) for name in parts)
-    same = all(weight.dtype == rows.dtype and weight.device == rows.device for weight in rule.cells.own.values())
-    half = dtype == torch.bfloat16 and rows.dtype == torch.float32
-    known = written and same and (dtype is None or half) and not (rule.training and rule.dropout) and rows.numel() > 0
-    return known and rows.device.type == "cpu" and rows.dtype in REALS and _code(rows.dtype) is not None
+    if any(getattr(type(cube), name) is not getattr(GMLPRule, name) for name in parts):
+        return "has a cell of its own, which nobody compiled"
+    if any(weight.dtype != values.dtype or weight.device != values.device for weight in cube.cells.own.values()):
+        return "has weights of another dtype or device than the state"
+    if cube.training and cube.dropout:
+        return "drops out in training"
+    if not state.shape[0]:
+        return "is asked by nobody: the batch is empty"
+    return unavailable(values, library) or unknown_arithmetic(values)
 
 
 @lru_cache
-def _code(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
-    code = library(REALS[dtype], narrow)
-    if code is None:
-        return None
-    for name, result, arguments in (
-        ("gmlp_forward", _I, (_P, _I)),
-        ("gmlp_backward", _I, (_P, _I)),
-        ("gmlp_turn", None, (_P, _N, _N, _P)),
-        ("gmlp_huge_pages", None, (_P, _N)),
-        ("gmlp_chunk", _N, ()),
-        ("gmlp_bytes", _N, ()),
-    ):
-        function = getattr(code, name)
-        function.restype, function.argtypes = result, arguments
-    assert code.gmlp_bytes() == ctypes.sizeof(_Cube)
-    return code
+def library(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
+    """The compiled code for float32 or float64; None where it can't be built. narrow: see `build`."""
+    return load(CODE, SIGNATURES, {"cube_fields": Cube}, dtype, narrow)
 
 
 class Step:
@@ -135,10 +152,10 @@ class Step:
         depth, height, width = rule.size
         table = rule.neighbours.to(torch.int32).contiguous()
         self.kept: list[Any] = [table]
-        self.code = _code(rows.dtype)
-        if rows.shape[1] <= FEW and not half and self.code is not None and self.code.lanes() == 2 * FEW:
-            self.code = _code(rows.dtype, narrow=True) or self.code
-        self.c = _Cube(
+        self.code = library(rows.dtype)
+        if rows.shape[1] <= FEW and not half and self.code is not None and self.code.gmlp_lanes() == 2 * FEW:
+            self.code = library(rows.dtype, narrow=True) or self.code
+        self.c = Cube(
             cells=rule.cells.cells,
             batch=rows.shape[1],
             features=rule.features,
@@ -182,14 +199,14 @@ class Step:
 
 def fresh(count: int, dtype: torch.dtype) -> Tensor:
     """(count,) numbers, not written yet."""
-    code = _code(dtype)
+    code = library(dtype)
     assert code is not None
-    return lend(count, dtype, lambda made: code.gmlp_huge_pages(made.data_ptr(), made.nbytes))
+    return allocate(count, dtype, lambda made: code.gmlp_huge_pages(made.data_ptr(), made.nbytes))
 
 
 def columns(rows: Tensor) -> Tensor:
     """(cells, B, N) -> flat (chunks, cells, N, samples)."""
-    code = _code(rows.dtype)
+    code = library(rows.dtype)
     assert code is not None
     samples = rows.transpose(0, 1).contiguous()
     batch, wide = len(samples), samples[0].numel()
@@ -202,7 +219,7 @@ def columns(rows: Tensor) -> Tensor:
 
 def rows_of(turned: Tensor, shape: Sequence[int]) -> Tensor:
     """Back to (cells, B, N) of this shape."""
-    code = _code(turned.dtype)
+    code = library(turned.dtype)
     assert code is not None
     cells, batch, numbers = shape
     samples, wide, size = fresh(turned.numel(), turned.dtype).view(batch, cells, numbers), cells * numbers, code.gmlp_chunk()

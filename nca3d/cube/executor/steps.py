@@ -14,7 +14,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nca3d.cube.cell import GMLPRule
+from nca3d.cube.executor.cells import is_asked, through
 from nca3d.cube.executor.native import Step, address, columns, fresh, rows_of
+from nca3d.executors.every_cell import Clock
+from nca3d.rules.cell import Rule
 
 FEWEST = 64
 """Cells of a block, if there are so many: threads wait for each other at its end."""
@@ -24,7 +27,17 @@ MADE_BYTES = 8 << 20
 """About what the weights of a block may take where they are made for it: sums of low rank, mixtures of types."""
 
 
-class Steps(torch.autograd.Function):
+def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
+    """As `cells.run`."""
+    return through(_compiled, rule, state, fire, clock)
+
+
+def _compiled(rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None) -> Tensor:
+    half, keep = torch.is_autocast_enabled(rows.device.type), is_asked(rule, rows, front, outside)
+    return _Steps.apply(rule, half, keep, fire, rows, front, outside, *rule.cells.own.values())
+
+
+class _Steps(torch.autograd.Function):
     """rows (cells, B, F + M) after the steps of fire (T, B, cells); front (H·W, B, F), outside (cells, B, E)."""
 
     @staticmethod
@@ -67,7 +80,7 @@ class Steps(torch.autograd.Function):
     def backward(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
         """The adjoint, last step first."""
         with torch.autocast("cpu", enabled=False):  # who asks may be inside one, and compiled code does not read halves
-            return Steps._adjoint(ctx, into_after)
+            return _Steps._adjoint(ctx, into_after)
 
     @staticmethod
     def _adjoint(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:

@@ -42,7 +42,7 @@ static int is_still(const Cube *c, int64_t cell) {
 
 static void backward_still(const Cube *c, int64_t cell, REAL *const *into) {
     const int64_t size = SIDES * c->features * c->batch;
-    memset(c->near + (cell - c->from) * size, 0, size * sizeof(REAL));
+    memset(c->near + (cell - c->start) * size, 0, size * sizeof(REAL));
     if (!c->learns || !c->assign) return;
     for (int s = 0; s < SLOTS; s++)
         if (into[s]) memset(into[s], 0, slot_size(c, s) * sizeof(REAL));
@@ -64,7 +64,7 @@ static void backward_cell(const Cube *c, Work *k, int64_t cell, int64_t next, RE
         APART
         for (int64_t i = 0; i < size; i++) k->into_own[i] += own[i];
         put(k, k->into_own, channels, (REAL *)at(k, c->into_x, channels, cell), 1);
-        put(k, k->into_seen, SIDES * f, c->near + ((cell - c->from) * c->batch + start) * SIDES * f, 0);
+        put(k, k->into_seen, SIDES * f, c->near + ((cell - c->start) * c->batch + start) * SIDES * f, 0);
         if (c->into_face && cell < c->front) put(k, own, f, c->into_face + (start * c->front + cell * n) * f, 1);
         if (c->into_outside) put(k, own + size, c->external, (REAL *)at(k, c->into_outside, c->external, cell), 1);
     }
@@ -75,7 +75,7 @@ static void backward_cell(const Cube *c, Work *k, int64_t cell, int64_t next, RE
 static void collect(const Cube *c, int64_t cell) {
     const int64_t f = c->features, channels = f + c->memory;
     for (int side = 0; side < SIDES; side++) {
-        const int64_t from = c->neighbours[cell * SIDES + side] - c->from;
+        const int64_t from = c->neighbours[cell * SIDES + side] - c->start;
         if (from < 0 || from >= c->count) continue;
         for (int64_t start = 0; start < c->batch; start += CHUNK) {
             const int64_t n = c->batch - start < CHUNK ? c->batch - start : CHUNK;
@@ -119,7 +119,7 @@ static void *serve(void *given) {
         }
         for (int64_t cell = from; cell < to; cell++) {
             own.assign = q->groups ? cell == from : c->assign;
-            q->work(&own, k, c->from + cell, next < q->stop ? c->from + next : -1, into);
+            q->work(&own, k, c->start + cell, next < q->stop ? c->start + next : -1, into);
         }
     }
     free(k);
@@ -164,7 +164,7 @@ int gmlp_backward(const Cube *c, int32_t threads) {
     int failed = run(&queue, threads);
     if (queue.groups && !failed) add_groups(c, queue.groups);
     free(queue.groups);
-    const int64_t low = c->from - c->reach, high = c->from + c->count + c->reach;
+    const int64_t low = c->start - c->reach, high = c->start + c->count + c->reach;
     Queue back = {.cube = c, .next = low < 0 ? 0 : low, .stop = high > c->cells ? c->cells : high};
     return failed || run(&back, threads);
 }
@@ -174,7 +174,20 @@ void gmlp_turn(const REAL *from, int64_t rows, int64_t columns, REAL *to) { turn
 
 int64_t gmlp_chunk(void) { return CHUNK; }
 
-int64_t gmlp_bytes(void) { return sizeof(Cube); }
+int64_t gmlp_lanes(void) { return LANES; }
+
+const Field *cube_fields(void) {
+    static const Field all[] = {
+        FIELD(Cube, cells), FIELD(Cube, batch), FIELD(Cube, features), FIELD(Cube, memory), FIELD(Cube, external),
+        FIELD(Cube, widened), FIELD(Cube, front), FIELD(Cube, start), FIELD(Cube, count), FIELD(Cube, reach),
+        FIELD(Cube, mixing), FIELD(Cube, leaky), FIELD(Cube, half), FIELD(Cube, shared), FIELD(Cube, assign),
+        FIELD(Cube, learns), FIELD(Cube, step_size), FIELD(Cube, neighbours), FIELD(Cube, weights), FIELD(Cube, into_weights),
+        FIELD(Cube, fire), FIELD(Cube, x), FIELD(Cube, face), FIELD(Cube, outside), FIELD(Cube, after),
+        FIELD(Cube, into_after), FIELD(Cube, into_x), FIELD(Cube, into_face), FIELD(Cube, into_outside), FIELD(Cube, near),
+        END_OF(Cube),
+    };
+    return all;
+}
 
 /* Fresh memory of this size that is about to be written from front to back: a fault for each 2 MB instead of each 4 KB. */
 void gmlp_huge_pages(char *at, int64_t bytes) {

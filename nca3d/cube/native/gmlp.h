@@ -1,4 +1,4 @@
-/* gMLP cells with weights of their own (nca3d/rules/gmlp.py): what the gmlp files share.
+/* gMLP cells with weights of their own (nca3d/cube/cell.py): what the gmlp files share.
  *
  * Samples are the lanes of vectors: everything of some samples of one cell is (numbers, samples), so that products take weights as
  * they lie, (inputs, outputs), broadcast one by one, and no width of the rule leaves a remainder.
@@ -25,7 +25,7 @@ enum { OF_NORMS = 2 * LINEARS, OF_GATE = OF_NORMS + 2 * NORMS, SLOTS = OF_GATE +
 typedef struct {
     int64_t cells, batch, features, memory, external, widened;
     int64_t front;                             /* cells of the front face */
-    int64_t from, count, reach;                /* the block; how far in this order a neighbour may be */
+    int64_t start, count, reach;               /* the block; how far in this order a neighbour may be */
     int32_t mixing, leaky, half, shared, assign; /* shared: one set of weights; assign: their gradient is written, not added to */
     int32_t learns;                            /* whether weights are asked for a gradient */
     double step_size;

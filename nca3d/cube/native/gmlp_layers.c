@@ -126,6 +126,9 @@ void linear_backward(Work *k, int which, const REAL *x, const REAL *into, REAL *
     multiply(&p, l->in, wide);
 }
 
+/* Whether products of rounded numbers are those of this processor; else bfloat16 is not slower, and not coarser either. */
+int64_t gmlp_rounds(void) { return HAS_HALF; }
+
 /* The weights once more, rounded, as the products of this pass need them. Layers of odd widths are not rounded. */
 void linear_halve(Linear *l, uint32_t **room, int forward, int backward) {
     l->down = l->along = NULL;

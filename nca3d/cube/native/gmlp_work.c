@@ -84,7 +84,7 @@ Work *work_new(const Cube *c) {
 void cell_begin(Work *k, int64_t cell, int64_t next, REAL *const *into, int backward) {
     const Cube *c = k->cube;
     const REAL *w[SLOTS];
-    for (int s = 0; s < SLOTS; s++) w[s] = c->weights[s] + (c->shared ? 0 : (cell - c->from) * slot_size(c, s));
+    for (int s = 0; s < SLOTS; s++) w[s] = c->weights[s] + (c->shared ? 0 : (cell - c->start) * slot_size(c, s));
     uint32_t *pairs = k->pairs;
     for (int l = 0; l < (c->mixing ? LINEARS : LOOK); l++) {
         Linear *to = &k->linears[l];

@@ -12,9 +12,27 @@
 
 #ifdef FLOATS
 #include "half.h"
+#define KIND(name) name##ps
 #else
 #define HAS_HALF 0
+#define KIND(name) name##pd
 #endif
+
+/* a · b + c, rounded once, by name: compilers that fuse it in tiles of many rows leave it in two where a lone row waits for each sum
+ * (GCC for AMD), and a row's bits would depend on how many rows stand beside it. Elsewhere the plain words make shorter loops. */
+#if defined(__AVX512F__) || defined(__FMA__)
+#include <immintrin.h>
+#endif
+static inline __attribute__((always_inline)) vec fused(REAL a, vec b, vec c) {
+    const vec all = a - (vec){0};
+#if VECTOR == 64
+    return KIND(_mm512_fmadd_)(all, b, c);
+#elif defined(__FMA__)
+    return KIND(_mm256_fmadd_)(all, b, c);
+#else
+    return all * b + c;
+#endif
+}
 
 /* to[i][j] = from[i][j] + Σ_k a(i, k) · b[k][j], with a(i, k) at a[i · down + k · along]; from may be `to`, or one row for all. */
 typedef struct {
@@ -33,7 +51,8 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         vec right[2];
         for (int v = 0; v < vectors; v++) right[v] = load(b + v * LANES);
         for (int r = 0; r < rows; r++)
-            for (int v = 0; v < vectors; v++) sum[r][v] += a[r * p->down] * right[v];
+            for (int v = 0; v < vectors; v++)
+                sum[r][v] = rows > 1 ? sum[r][v] + a[r * p->down] * right[v] : fused(a[r * p->down], right[v], sum[r][v]);
     }
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++) *(vec *)(p->to + (i + r) * p->wide + j + v * LANES) = sum[r][v];
@@ -45,6 +64,7 @@ static void multiply(const Product *p, int64_t rows, int64_t columns) {
         int64_t i = 0;
         for (; i + TILE <= rows; i += TILE) two ? tile(TILE, 2, p, i, j) : tile(TILE, 1, p, i, j);
         for (; i + 4 <= rows; i += 4) two ? tile(4, 2, p, i, j) : tile(4, 1, p, i, j);
+        for (; i + 2 <= rows; i += 2) two ? tile(2, 2, p, i, j) : tile(2, 1, p, i, j);
         for (; i < rows; i++) two ? tile(1, 2, p, i, j) : tile(1, 1, p, i, j);
     }
 }

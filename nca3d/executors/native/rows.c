@@ -10,6 +10,21 @@
 
 #include <sys/mman.h>
 
+const Field *fire_fields(void) {
+    static const Field all[] = {FIELD(Fire, mask), FIELD(Fire, seed), FIELD(Fire, step), FIELD(Fire, below), FIELD(Fire, ids),
+                                END_OF(Fire)};
+    return all;
+}
+
+const Field *sight_fields(void) {
+    static const Field all[] = {
+        FIELD(Sight, lattice), FIELD(Sight, cells), FIELD(Sight, rows), FIELD(Sight, x), FIELD(Sight, taps), FIELD(Sight, place),
+        FIELD(Sight, seen), FIELD(Sight, into_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
+        FIELD(Sight, stride), FIELD(Sight, gradient), END_OF(Sight),
+    };
+    return all;
+}
+
 /* ---- the lattice ---------------------------------------------------------------------------------------------------------- */
 
 Lattice *lattice_new(int32_t batch, int32_t depth, int32_t height, int32_t width, int32_t padding) {
@@ -197,7 +212,7 @@ void perceive(const Sight *s, int64_t n) {
     Walk walk = AT_NO_LINE;
     for (int64_t i = 0; i < n; i++) {
         int32_t rows[27];
-        neighbours(s->l, &walk, s->rows ? s->cells[s->rows[i]] : s->cells[i], rows);
+        neighbours(s->lattice, &walk, s->rows ? s->cells[s->rows[i]] : s->cells[i], rows);
         REAL *seen = s->seen + i * wide;
         int64_t k = 0;
         if (s->gradient) perceive_gradient(s, rows, seen), k = 3;
@@ -254,7 +269,7 @@ void unperceive(const Sight *s, int64_t n) {
     Walk walk = AT_NO_LINE;
     for (int64_t i = 0; i < n; i++) {
         int32_t rows[27];
-        neighbours(s->l, &walk, s->cells[s->rows[i]], rows);
+        neighbours(s->lattice, &walk, s->cells[s->rows[i]], rows);
         const REAL *seen = s->seen + i * wide;
         int64_t k = 0;
         if (s->gradient) unperceive_gradient(s, rows, seen), k = 3;
@@ -272,7 +287,7 @@ void unperceive_taps(const Sight *s, int64_t n) {
     Walk walk = AT_NO_LINE;
     for (int64_t i = 0; i < n; i++) {
         int32_t rows[27];
-        neighbours(s->l, &walk, s->cells[s->rows[i]], rows);
+        neighbours(s->lattice, &walk, s->cells[s->rows[i]], rows);
         for (int64_t k = 0; k < s->kernels; k++)
             for (int64_t c = 0; c < s->channels; c += LANES) {
                 const vec into = load_part(s->seen + i * wide + s->place[k] * s->channels + c, s->channels - c);

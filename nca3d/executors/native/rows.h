@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fields.h"
+
 #ifndef REAL
 #define REAL float
 #endif
@@ -47,7 +49,7 @@ typedef struct {
 
 /* What is seen of what, and where it goes. */
 typedef struct {
-    const Lattice *l;
+    const Lattice *lattice;
     const int32_t *cells, *rows; /* the cell of each row; the rows asked for, or NULL: `cells` itself is asked for */
     REAL *x;                     /* states, or what flows back into them */
     const REAL *taps;            /* (K, 27, stride) */

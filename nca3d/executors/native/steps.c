@@ -15,7 +15,7 @@ typedef struct {
 } Record;
 
 typedef struct {
-    Lattice *l; /* the caller's */
+    Lattice *lattice; /* the caller's */
     Layers *net;
     Sight sight; /* taps, places, sizes; what is looked at is filled in here */
     Fire fire;
@@ -59,7 +59,21 @@ void part_free(Part *p) {
     layers_free(p->net), free(p);
 }
 
-int64_t part_bytes(void) { return sizeof(Part); }
+const Field *part_fields(void) {
+    static const Field all[] = {
+        FIELD(Part, lattice), FIELD(Part, net), FIELD(Part, sight), FIELD(Part, fire), FIELD(Part, masks), FIELD(Part, mask_step),
+        FIELD(Part, first_step), FIELD(Part, alpha), FIELD(Part, factor), FIELD(Part, threshold), FIELD(Part, rows),
+        FIELD(Part, cells), FIELD(Part, x), FIELD(Part, alive), FIELD(Part, tape), FIELD(Part, tape_number),
+        FIELD(Part, tape_room), FIELD(Part, tape_used), FIELD(Part, cells_at), FIELD(Part, records), FIELD(Part, recorded_from),
+        FIELD(Part, turns), FIELD(Part, turns_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
+        FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, into_x),
+        FIELD(Part, into_rows), FIELD(Part, into_turns), FIELD(Part, into_room), FIELD(Part, learns_kernels),
+        FIELD(Part, further), FIELD(Part, fixed), END_OF(Part),
+    };
+    return all;
+}
+
+int64_t record_bytes(void) { return sizeof(Record); }
 
 static int room(void **at, int64_t *have, int64_t need) {
     if (need <= *have) return 1;
@@ -92,7 +106,7 @@ static char *on_tape(Part *p, int64_t bytes) {
 /* One block of rows: what they see -> the network's answer. */
 static REAL *answer(Part *p, const int32_t *cells, const int32_t *rows, const REAL *x, int64_t n, int whole) {
     Sight s = p->sight;
-    s.l = p->l, s.cells = cells, s.rows = rows, s.x = (REAL *)x, s.seen = p->net->values[0];
+    s.lattice = p->lattice, s.cells = cells, s.rows = rows, s.x = (REAL *)x, s.seen = p->net->values[0];
     perceive(&s, n);
     return layers_forward(p->net, n, whole);
 }
@@ -107,12 +121,12 @@ static uint8_t *kept_by_ring(Part *p, const uint8_t *near, int64_t open, uint8_t
     const int64_t stride = p->sight.stride;
     int32_t *cells = malloc(27 * open * sizeof *cells);
     if (!cells) return p->failed = 1, NULL;
-    const int64_t count = ring(p->l, &p->fire, p->cells, p->alive, near, p->rows, cells, 27 * open);
+    const int64_t count = ring(p->lattice, &p->fire, p->cells, p->alive, near, p->rows, cells, 27 * open);
     memset(kept, 0, p->rows);
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t n = count - i < BLOCK ? count - i : BLOCK;
         const REAL *change = answer(p, cells + i, NULL, p->x, n, 1);
-        ring_keeps(p->l, cells + i, p->x, change, n, p->alpha, stride, stride, p->factor, p->threshold, kept);
+        ring_keeps(p->lattice, cells + i, p->x, change, n, p->alpha, stride, stride, p->factor, p->threshold, kept);
     }
     free(cells);
     return count ? kept : NULL;
@@ -129,7 +143,7 @@ static int forward(Part *p) {
     int32_t *became = (int32_t *)(space += aligned(n));
 
     set_fire(p, p->step);
-    const int64_t count = fire_rows(p->l, &p->fire, p->cells, p->alive, n, fired);
+    const int64_t count = fire_rows(p->lattice, &p->fire, p->cells, p->alive, n, fired);
     memcpy(y, p->x, n * row);
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t some = count - i < BLOCK ? count - i : BLOCK;
@@ -137,12 +151,12 @@ static int forward(Part *p) {
         add_rows(y, fired + i, change, some, p->sight.channels, stride, stride, p->factor);
     }
     int64_t counts[2];
-    if (mark(p->l, p->cells, y + p->alpha, p->alive, near, n, stride, p->threshold, counts)) return p->failed = 1;
+    if (mark(p->lattice, p->cells, y + p->alpha, p->alive, near, n, stride, p->threshold, counts)) return p->failed = 1;
     const int same = (int)counts[0];
     uint8_t *holds = !same && counts[1] ? kept_by_ring(p, near, counts[1], kept) : NULL;
     if (p->failed) return 1;
 
-    const int64_t after = same ? n : next_rows(p->l, p->alive, near, holds, n, p->fixed);
+    const int64_t after = same ? n : next_rows(p->lattice, p->alive, near, holds, n, p->fixed);
     const int64_t needed = aligned(after * row) + aligned(after) + (same && p->tape ? 0 : aligned(after * 4)) +
                            (p->tape ? aligned(count * 4) + (same ? 0 : aligned(n * 4)) : 0);
     REAL *x;
@@ -167,7 +181,7 @@ static int forward(Part *p) {
     if (same)
         memcpy(x, y, n * row), memcpy(alive, near, n);
     else
-        grow(p->l, p->cells, y, p->alive, near, holds, n, stride, p->fixed, cells, x, alive, became);
+        grow(p->lattice, p->cells, y, p->alive, near, holds, n, stride, p->fixed, cells, x, alive, became);
     p->rows = after, p->cells = cells, p->x = x, p->alive = alive, p->step++;
     return 1;
 }
@@ -184,9 +198,9 @@ static void run_forward(Part *p) {
         p->cells = memcpy(on_tape(p, n * 4), p->cells, n * 4);
         p->alive = memcpy(on_tape(p, n), p->alive, n);
     }
-    map_set(p->l, p->cells, p->rows);
+    map_set(p->lattice, p->cells, p->rows);
     while (p->step < p->stop && !p->failed && forward(p)) {}
-    map_clear(p->l, p->cells, p->rows);
+    map_clear(p->lattice, p->cells, p->rows);
 }
 
 /* Backward through the step of `record`: p->into_x of the rows after it -> of the rows before it. */
@@ -214,19 +228,19 @@ static void backward(Part *p, const Record *record, int further) {
     }
     REAL *into = p->space;
     take_rows(p->into_x, fired, into, record->fired, stride, stride, stride, p->factor);
-    map_set(p->l, cells, n);
+    map_set(p->lattice, cells, n);
     for (int64_t i = 0; i < record->fired; i += BLOCK) {
         const int64_t some = record->fired - i < BLOCK ? record->fired - i : BLOCK;
         answer(p, cells, fired + i, x, some, 0);
         memcpy(p->net->into[p->net->layers], into + i * stride, some * stride * sizeof(REAL));
         Sight s = p->sight;
-        s.l = p->l, s.cells = cells, s.rows = fired + i, s.seen = layers_backward(p->net, some);
+        s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.seen = layers_backward(p->net, some);
         s.x = (REAL *)x;
         if (p->learns_kernels) unperceive_taps(&s, some);
         s.x = p->into_x;
         if (further) unperceive(&s, some);
     }
-    map_clear(p->l, cells, n);
+    map_clear(p->lattice, cells, n);
 }
 
 static void run_backward(Part *p) {

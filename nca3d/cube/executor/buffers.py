@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 
 LARGE = 1 << 20
-"""Bytes from which a tensor is lent: what is smaller does not go back to the system when it is freed."""
+"""Bytes from which memory is kept: what is smaller does not go back to the system when it is freed."""
 KEPT = 1 << 30
 """Bytes of free memory that are kept at most; beyond it the oldest goes back."""
 
 _free: list[Tensor] = []
-_lending = threading.Lock()
+_lock = threading.Lock()
 
 
-def lend(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) -> Tensor:
-    """(count,) numbers, not written yet; their memory is lent again when nobody holds the tensor any more.
+def allocate(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) -> Tensor:
+    """(count,) numbers, not written yet; their memory is used again when nobody holds the tensor any more.
 
     Args:
         count: of numbers.
@@ -29,7 +29,7 @@ def lend(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) -> T
     """
     if count * dtype.itemsize < LARGE:
         return torch.empty(count, dtype=dtype)
-    with _lending:
+    with _lock:
         piece = _found(count, dtype)
     if piece is None:
         piece = torch.empty(count, dtype=dtype)
@@ -42,7 +42,7 @@ def lend(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) -> T
 
 def give_back() -> None:
     """Free memory goes back to the system."""
-    with _lending:
+    with _lock:
         _free.clear()
 
 

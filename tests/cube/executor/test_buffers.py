@@ -1,4 +1,4 @@
-"""Memory that is lent again, and never to two at once."""
+"""Memory that is used again, and never by two at once."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nca3d.cube.executor import lent
+from nca3d.cube.executor import buffers
 
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    monkeypatch.setattr(lent, "LARGE", 0)
-    monkeypatch.setattr(lent, "_free", [])
+    monkeypatch.setattr(buffers, "LARGE", 0)
+    monkeypatch.setattr(buffers, "_free", [])
 
 
-def lend(count: int, dtype: torch.dtype = torch.float32, prepare=lambda made: None) -> torch.Tensor:
-    return lent.lend(count, dtype, prepare)
+def allocate(count: int, dtype: torch.dtype = torch.float32, prepare=lambda made: None) -> torch.Tensor:
+    return buffers.allocate(count, dtype, prepare)
 
 
-def test_what_is_freed_is_lent_again_and_prepared_once():
+def test_what_is_freed_is_used_again_and_prepared_once():
     prepared = []
-    first = lend(64, prepare=lambda made: prepared.append(made.data_ptr()))
+    first = allocate(64, prepare=lambda made: prepared.append(made.data_ptr()))
     place = first.data_ptr()
     del first
     gc.collect()
-    assert lend(64, prepare=lambda made: prepared.append(made.data_ptr())).data_ptr() == place
+    assert allocate(64, prepare=lambda made: prepared.append(made.data_ptr())).data_ptr() == place
     assert prepared == [place]
-    assert lend(64, torch.float64).data_ptr() != place
+    assert allocate(64, torch.float64).data_ptr() != place
 
 
 def test_a_view_or_a_graph_holds_it_too():
-    first = lend(8)
+    first = allocate(8)
     view, place = first[2:].view(2, 3), first.data_ptr()
     weight = torch.ones(8, requires_grad=True)
     kept = (weight * first.fill_(2)).sum()
     del first
-    assert lend(8).data_ptr() != place
+    assert allocate(8).data_ptr() != place
     del view
-    other = lend(8)
+    other = allocate(8)
     assert other.data_ptr() != place
     kept.backward()
     assert torch.equal(weight.grad, torch.full((8,), 2.0))
 
 
 def test_no_more_is_kept_than_allowed(monkeypatch):
-    monkeypatch.setattr(lent, "KEPT", 4 * 100)
-    held = [lend(50) for _ in range(6)]
+    monkeypatch.setattr(buffers, "KEPT", 4 * 100)
+    held = [allocate(50) for _ in range(6)]
     del held
     gc.collect()
-    _last = lend(7)
-    assert sum(piece.nbytes for piece in lent._free) <= 4 * 100
+    _last = allocate(7)
+    assert sum(piece.nbytes for piece in buffers._free) <= 4 * 100
 
 
 @given(st.lists(st.tuples(st.sampled_from([3, 5, 9]), st.booleans()), max_size=40))
-def test_any_order_of_lending_and_freeing_keeps_tensors_apart(moves):
+def test_any_order_of_allocating_and_freeing_keeps_tensors_apart(moves):
     held: list[tuple[int, torch.Tensor]] = []
     for number, (count, free) in enumerate(moves):
         if free and held:
             held.pop(number % len(held))
-        held.append((number, lend(count).fill_(number)))
+        held.append((number, allocate(count).fill_(number)))
         assert all((tensor == value).all() for value, tensor in held)
