@@ -30,10 +30,10 @@ from nca3d.training.optim import build_optimizer
 
 SIZE = (11, 15, 15)
 CELLS = SIZE[0] * SIZE[1] * SIZE[2]
+# Of a cell and sample in one forward pass: its matrices, entry by entry.
 MULTIPLY_ADDS = 28_352
-"""Of a cell and sample in one forward pass: its matrices, entry by entry."""
+# Forward, forward again in the backward pass, and two products backward.
 PRODUCTS = 4
-"""Forward, forward again in the backward pass, and two products backward."""
 
 Rows = Iterator[tuple[str, str]]
 

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import nca3d
 
+# Iterations whose losses are averaged: one batch says little.
 LAST = 10
-"""Iterations whose losses are averaged: one batch says little."""
 
 FEWER = {
     "bf16": {"precision": "bf16"},

@@ -25,8 +25,8 @@ from nca3d.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Bytes of a sealed record that are read: no more, whatever lies there.
 LARGEST_RECORD = 16_000_000
-"""Bytes of a sealed record that are read: no more, whatever lies there."""
 _PLAIN = re.compile(r"([a-z]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _numbers = itertools.count()
 

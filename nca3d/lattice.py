@@ -14,16 +14,16 @@ from nca3d.errors import ArgumentError
 
 Size = tuple[int, int, int]
 
+# The place of each axis in (D, H, W).
 AXES = {"x": 2, "y": 1, "z": 0}
-"""The place of each axis in (D, H, W)."""
 
 PADDINGS = ("zeros", "replicate", "circular")
 
+# Offsets (d, h, w) of the neighbours of a cell: 6 that share a face, or all 26 that touch it.
 NEIGHBOURHOODS: dict[str, tuple[tuple[int, int, int], ...]] = {
     "von_neumann": ((-1, 0, 0), (1, 0, 0), (0, -1, 0), (0, 1, 0), (0, 0, -1), (0, 0, 1)),
     "moore": tuple((d, h, w) for d, h, w in product((-1, 0, 1), repeat=3) if d or h or w),
 }
-"""Offsets (d, h, w) of the neighbours of a cell: 6 that share a face, or all 26 that touch it."""
 
 
 def as_size(size: object, least: int = 1) -> Size:

@@ -11,8 +11,8 @@ from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
 
+# How states look that are no body, by their visible kind: (state, rule, scale) -> RGBA.
 PICTURES = Registry("picture")
-"""How states look that are no body, by their visible kind: (state, rule, scale) -> RGBA."""
 
 
 def occupied(state: Tensor, visible: int, kind: str) -> Tensor:

@@ -20,6 +20,7 @@ from pathlib import Path
 from nca3d.cube.questions import FOLDER, Pair, read_questions
 
 HEADINGS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
+# The n-th turns by n · 45 degrees, clockwise.
 TURNS = (
     "do not turn",
     "turn half-right",
@@ -30,12 +31,11 @@ TURNS = (
     "turn left",
     "turn half-left",
 )
-"""The n-th turns by n · 45 degrees, clockwise."""
 OBJECTS = ("lamp", "kite", "key", "drum", "rope", "bell", "coin", "book", "flag", "shell", "mirror", "basket")
 NUMBERS = ("one", "two", "three", "four", "five", "six", "seven", "eight")
 COLOURS = ("red", "blue", "green", "yellow", "white", "black", "grey", "pink")
+# Places of the small lattice along each axis, counted from one.
 AXES = {"layer": 3, "row": 4, "column": 4}
-"""Places of the small lattice along each axis, counted from one."""
 
 Combination = tuple[str, ...]
 Say = Callable[..., str]

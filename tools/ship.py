@@ -22,8 +22,8 @@ from nca3d.reports.report import Report
 from nca3d.versions import versions
 
 ZOO = Path(nca3d.__file__).with_name("zoo")
+# Fields of a config that speak of the place where it was trained, not of the experiment.
 HERE = ("out", "init", "device", "threads", "report", "plugins")
-"""Fields of a config that speak of the place where it was trained, not of the experiment."""
 
 
 def ship(run: str, name: str, standard: str = "", note: str = "") -> None:

@@ -12,12 +12,12 @@ from nca3d.bench.results import Row
 from nca3d.bench.settings import Setting
 
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
+# Living cells: these shares of a lattice of this side.
 SIDE = 64
-"""Living cells: these shares of a lattice of this side."""
 
 SIDES = (32, 48, 64, 96, 128)
+# Volume: a body of so many living cells (5 % of 32³) in lattices of these sides.
 BODY = 1638
-"""Volume: a body of so many living cells (5 % of 32³) in lattices of these sides."""
 
 BATCH, STEPS = 1, 8
 

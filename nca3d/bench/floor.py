@@ -23,14 +23,14 @@ from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
 from nca3d.rules import Rule
 
+# Rows and columns of the matrices: large enough that setting up counts for nothing, three of them within a shared cache.
 SIDE = 1024
-"""Rows and columns of the matrices: large enough that setting up counts for nothing, three of them within a shared cache."""
 
+# Living cells of a sample that more or less one cell of its body may make.
 STEP = 10
-"""Living cells of a sample that more or less one cell of its body may make."""
 
+# Bytes of the copy that measures bandwidth: more than any cache.
 COPIED = 256 << 20
-"""Bytes of the copy that measures bandwidth: more than any cache."""
 
 
 @dataclass(frozen=True)

@@ -11,18 +11,18 @@ from nca3d.bench.settings import Setting
 from nca3d.rules import ConvRule, Rule
 from nca3d.sparse import Compact
 
+# A ball becomes rough by this many plane waves of this height, in cells, with wavelengths of 4 to 12 cells.
 WAVES, WAVE_HEIGHT = 12, 0.4
-"""A ball becomes rough by this many plane waves of this height, in cells, with wavelengths of 4 to 12 cells."""
 
+# Standard deviation of the last layer: the rim stirs as that of a trained body at rest (one living cell in a thousand changes
+# sides in a step), and the number of living cells stays within a few per cent.
 LAST_LAYER = 1e-2
-"""Standard deviation of the last layer: the rim stirs as that of a trained body at rest (one living cell in a thousand changes
-sides in a step), and the number of living cells stays within a few per cent."""
 
+# Lattice and living share of the body on which a rule's alpha is balanced.
 REST = ((12, 12, 12), 0.4)
-"""Lattice and living share of the body on which a rule's alpha is balanced."""
 
+# By how much the living share may change from start to end, relative, before a measurement is not what its name says.
 DRIFT = 0.1
-"""By how much the living share may change from start to end, relative, before a measurement is not what its name says."""
 
 
 def make_rule(setting: Setting) -> ConvRule:

@@ -19,20 +19,20 @@ from nca3d.bench.results import Row, with_ratios
 from nca3d.bench.settings import Setting
 from nca3d.training.memory import free_memory
 
+# Seconds of a forward cell update before anything is measured, for the bar's time left; the rest take `GUESS` or, if
+# peers, `PEER_GUESS`.
 GUESSES = {TEXTBOOK: 1e-6, "graph": 4e-6, "dense": 0.4e-6, "compiled": 0.2e-6}
-"""Seconds of a forward cell update before anything is measured, for the bar's time left; the rest take `GUESS` or, if
-peers, `PEER_GUESS`."""
 
 GUESS, PEER_GUESS = 0.05e-6, 9e-6
 
+# Seconds that the repetitions of one contender may take; once each is timed anyway.
 PATIENCE = 60.0
-"""Seconds that the repetitions of one contender may take; once each is timed anyway."""
 
+# Seconds of a training iteration above which both kinds of peak memory are read off one run.
 SLOW = 10.0
-"""Seconds of a training iteration above which both kinds of peak memory are read off one run."""
 
+# How many times the computed memory must be free before a contender that keeps everything is started.
 ROOM = 1.3
-"""How many times the computed memory must be free before a contender that keeps everything is started."""
 
 
 @dataclass(frozen=True)

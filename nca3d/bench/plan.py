@@ -26,16 +26,16 @@ from nca3d.bench.results import megabytes
 from nca3d.bench.settings import Setting
 from nca3d.executors import BUDGET, choose
 
+# How long one rollout of the largest probe may take.
 PROBE_SECONDS = 1.5
-"""How long one rollout of the largest probe may take."""
 
+# Living cells of the smallest probe, if the setting has so many: fewer would not be dealt out to threads.
 PILOT_CELLS = 5000
-"""Living cells of the smallest probe, if the setting has so many: fewer would not be dealt out to threads."""
 
 REPEATS = 3
 
+# Cells of a probe's side, where the setting has so many.
 LEAST_SIDE = 5
-"""Cells of a probe's side, where the setting has so many."""
 
 
 @dataclass(frozen=True)

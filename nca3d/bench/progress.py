@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 from tqdm.auto import tqdm
 
+# Seconds between two drawings of the bar.
 REDRAWN = 0.2
-"""Seconds between two drawings of the bar."""
 
 
 class Progress:

@@ -67,8 +67,8 @@ _ALL = (
 
 SETTINGS = {setting.name: setting for setting in _ALL}
 
+# One word for several settings.
 GROUPS = {"all": ("cube", "body32", "body64", "sparse64", "sparse128"), "quick": ("quick-cube", "quick-body")}
-"""One word for several settings."""
 
 
 def find(names: Iterable[str]) -> list[Setting]:

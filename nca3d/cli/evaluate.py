@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from nca3d.reports.report import Report
     from nca3d.rules.cell import Rule
 
+# The figures, and what writes them into a folder with pictures and a page, whose path it returns.
 Evaluated = tuple["Report", Callable[[Path], Path]]
-"""The figures, and what writes them into a folder with pictures and a page, whose path it returns."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from nca3d.rules.cell import Rule
     from nca3d.targets import Target
 
+# Steps to grow in, where no card says.
 HORIZON = 64
-"""Steps to grow in, where no card says."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -17,8 +17,8 @@ from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import write_whole
 from nca3d.registry import provided
 
+# The fields by the table of a file in which they stand; "" = at its top.
 TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.found() for name, late in provided("table").items()}}
-"""The fields by the table of a file in which they stand; "" = at its top."""
 
 
 def _specs() -> dict[str, Spec]:

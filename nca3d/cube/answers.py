@@ -19,12 +19,12 @@ from nca3d.fire import check_seed
 if TYPE_CHECKING:
     from nca3d.cube.cell import GMLPRule
 
+# Questions that are asked at the same time.
 AT_ONCE = 64
-"""Questions that are asked at the same time."""
+# Steps that a cube may think.
 LONGEST = 10_000
-"""Steps that a cube may think."""
+# Cosines are rounded to multiples of this: which answer is nearer must not depend on how a product was summed up.
 EQUAL = 1e-6
-"""Cosines are rounded to multiples of this: which answer is nearer must not depend on how a product was summed up."""
 
 # Asking ---------------------------------------------------------------------------------------------------------------
 

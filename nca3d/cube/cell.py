@@ -30,10 +30,10 @@ from nca3d.lattice import NEIGHBOURHOODS, Size, as_size
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Told
 
+# The cell and its six neighbours: what the published cell's spatial gate runs over.
 POSITIONS = 7
-"""The cell and its six neighbours: what the published cell's spatial gate runs over."""
+# How much the raw input, the weighted neighbours and the layer in front add.
 AROUND, WEIGHTED, ACROSS = 0.1, 0.1, 0.05
-"""How much the raw input, the weighted neighbours and the layer in front add."""
 LEAKY = "preset 'cube' is leaky, and exempt by name from laws 1 and 2: its cells move towards what they say"
 
 

@@ -29,11 +29,11 @@ from nca3d.reports.report import Report
 from nca3d.reports.values import mean, wilson
 from nca3d.rollout import rollout
 
+# Questions whose answers are asked for a gradient.
 LEARNERS = 8
-"""Questions whose answers are asked for a gradient."""
 
+# Questions that the report shows with what the cube said.
 EXAMPLES = 8
-"""Questions that the report shows with what the cube said."""
 
 
 @dataclass(frozen=True)

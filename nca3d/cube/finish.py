@@ -24,11 +24,11 @@ if TYPE_CHECKING:  # training imports this file at the end of a run, not the oth
     from nca3d.training.loop import Run
     from nca3d.training.trainer import Trainer
 
+# Of the curve of samples a second over the batch size.
 BATCHES = (1, 8, 32, 128)
-"""Of the curve of samples a second over the batch size."""
 
+# How often a step is timed; the faster counts, since other work on the machine only ever slows it down.
 TIMES = 2
-"""How often a step is timed; the faster counts, since other work on the machine only ever slows it down."""
 
 
 def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:

@@ -11,8 +11,8 @@ from nca3d.losses.terms import declared
 
 DEFAULT_TERMS = {"surface": 0.3, "internal": 0.01, "dialogue": 1.0, "reconstruction": 0.1}
 
+# Of the choice: a difference of so much in cosine makes an answer e times as likely.
 TEMPERATURE = 0.1
-"""Of the choice: a difference of so much in cosine makes an answer e times as likely."""
 
 
 @declared(kinds=("signal",))

@@ -17,12 +17,12 @@ from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import sha256
 
 FOLDER = Path(__file__).parent / "sets"
+# Characters of a question or an answer.
 LONGEST = 4096
-"""Characters of a question or an answer."""
+# Bytes of a file.
 LARGEST = 256_000_000
-"""Bytes of a file."""
+# Lines of errors that are shown.
 SHOWN = 10
-"""Lines of errors that are shown."""
 KEYS = ("question", "answer", "split", "kind")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 

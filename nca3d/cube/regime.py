@@ -12,8 +12,8 @@ from nca3d.registry import Late
 if TYPE_CHECKING:
     from nca3d.config import Config
 
+# Of a gMLP cell, by default.
 CHANNELS = 48
-"""Of a gMLP cell, by default."""
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+# Of the penalty, as shares of the mean square of the inputs; the best is found by leaving each question out in turn.
 STRENGTHS = tuple(10.0**power for power in range(-6, 4))
-"""Of the penalty, as shares of the mean square of the inputs; the best is found by leaving each question out in turn."""
 
 
 class Ridge(NamedTuple):

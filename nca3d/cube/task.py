@@ -34,11 +34,11 @@ def _alike(embedded: Tensor) -> bool:
     return bool(spread <= ALIKE * embedded.square().mean())
 
 
+# Wrong answers that the right one is compared with, at most, besides those of the batch.
 RIVALS = 1024
-"""Wrong answers that the right one is compared with, at most, besides those of the batch."""
 
+# Questions of the validation split that are asked now and then.
 ASKED_NOW = 128
-"""Questions of the validation split that are asked now and then."""
 
 
 class Answering:

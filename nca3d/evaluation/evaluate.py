@@ -23,14 +23,14 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, dense
 from nca3d.targets import Target
 
+# How rules are evaluated that grow no body, by their visible kind: they take what `evaluate` does, but for `samples`.
 EVALUATIONS = Registry("evaluation")
-"""How rules are evaluated that grow no body, by their visible kind: they take what `evaluate` does, but for `samples`."""
 
+# Numbers of the trials of each study: other numbers are other fire masks and wounds.
 GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
-"""Numbers of the trials of each study: other numbers are other fire masks and wounds."""
 
+# Severity up to which a wound counts as small: what every regenerating body should heal.
 SMALL = 0.25
-"""Severity up to which a wound counts as small: what every regenerating body should heal."""
 
 
 def evaluate(

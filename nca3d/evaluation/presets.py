@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from nca3d.evaluation.wounds import Wound
 
+# The three wounds of every preset, with the fraction of the body that they destroy: `heal_iou.<damage>` is about them.
 QUICK_WOUNDS = {"half_space": 0.5, "sphere": 0.2, "random_cells": 0.25}
-"""The three wounds of every preset, with the fraction of the body that they destroy: `heal_iou.<damage>` is about them."""
 
 STUDIES = ("regeneration", "robustness", "emergence")
 

@@ -24,14 +24,14 @@ from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+# The trial whose fire masks pictures show: one that no figure uses.
 SEED = 1000
-"""The trial whose fire masks pictures show: one that no figure uses."""
 
+# About so many pictures of one life, unless another number of steps between them is asked for.
 FRAMES = 60
-"""About so many pictures of one life, unless another number of steps between them is asked for."""
 
+# About so many of growth, and of each healing, on a page.
 PAGE_FRAMES = 24
-"""About so many of growth, and of each healing, on a page."""
 
 
 @dataclass(frozen=True)

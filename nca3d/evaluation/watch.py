@@ -17,8 +17,8 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
 
+# Bytes of recorded states that are held before they are looked at.
 AT_ONCE = 64 << 20
-"""Bytes of recorded states that are held before they are looked at."""
 
 
 @dataclass(frozen=True)

@@ -25,8 +25,8 @@ EXECUTORS["compiled"] = compiled.run
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
 
+# Without compiled code, events pay off below this share of living cells.
 SPARSE = 0.25
-"""Without compiled code, events pay off below this share of living cells."""
 
 
 def exact() -> list[str]:

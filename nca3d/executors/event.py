@@ -38,14 +38,14 @@ from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense, gather
 
+# Steps from one look at the memory budget to the next: bodies grow on the way.
 PLANNED = 16
-"""Steps from one look at the memory budget to the next: bodies grow on the way."""
 
+# Cells of a batch must be fewer: they are counted in 32 bits.
 MOST_CELLS = 1 << 31
-"""Cells of a batch must be fewer: they are counted in 32 bits."""
 
+# Rows times steps that are worth a part of their own, some ten milliseconds of work, and how many parts there are at most.
 PART, MOST_PARTS = 16_384, 32
-"""Rows times steps that are worth a part of their own, some ten milliseconds of work, and how many parts there are at most."""
 
 
 def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:

@@ -14,8 +14,8 @@ from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 
+# Fire masks are drawn for as many steps at once as fit here: few large draws are faster than many small ones.
 MASK_BYTES = 64 << 20
-"""Fire masks are drawn for as many steps at once as fit here: few large draws are faster than many small ones."""
 
 
 class Clock(NamedTuple):
@@ -28,8 +28,8 @@ class Clock(NamedTuple):
 
 AT_FIRST = Clock()
 
+# (rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps.
 Steps = Callable[[Rule, Tensor, Tensor, Clock], Tensor]
-"""(rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps."""
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:

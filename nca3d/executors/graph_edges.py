@@ -11,8 +11,8 @@ from torch import Tensor
 from nca3d.errors import ArgumentError
 from nca3d.lattice import NEIGHBOURHOODS, Size
 
+# The offset of the edge from a cell to itself: it carries the kernel's centre.
 CENTRE = (0, 0, 0)
-"""The offset of the edge from a cell to itself: it carries the kernel's centre."""
 
 
 class LatticeGraph(NamedTuple):

@@ -23,8 +23,8 @@ from torch import Tensor
 
 from nca3d.files import cache_folder, write_whole
 
+# The numbers that code is built for.
 REALS = {torch.float32: "float", torch.float64: "double"}
-"""The numbers that code is built for."""
 
 FLAGS = (
     "-std=gnu11",
@@ -39,8 +39,8 @@ FLAGS = (
     "-pthread",
 )
 
+# What is called: by name the type of the result, and those of the arguments.
 Signatures = Mapping[str, tuple[object, tuple[object, ...]]]
-"""What is called: by name the type of the result, and those of the arguments."""
 
 
 @dataclass(frozen=True)

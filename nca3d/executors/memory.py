@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 from nca3d.errors import ArgumentError
 
+# Bytes that memory="auto" keeps for one rollout before it recomputes instead.
 BUDGET = 2 << 30
-"""Bytes that memory="auto" keeps for one rollout before it recomputes instead."""
 
 
+# The activity_threshold of approximate executors, where none is given.
 THRESHOLD = 1e-3
-"""The activity_threshold of approximate executors, where none is given."""
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule
 
+# Rows at once: their hidden activations stay in the processor's cache, and a product of so many rows is at its full rate.
 ROWS = 4096
-"""Rows at once: their hidden activations stay in the processor's cache, and a product of so many rows is at its full rate."""
 
+# Rows that matrix products take side by side at most: how many are left over must not decide how they are computed.
 ABREAST = 16
-"""Rows that matrix products take side by side at most: how many are left over must not decide how they are computed."""
 
 
 def abreast(rows: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from nca3d.fire import Draw
 from nca3d.lattice import Size
 from nca3d.rules.cell import Rule
 
+# Row 0 stands for every dead cell, row 1 for what lies beyond a border of zeros; cells begin at row 2.
 DEAD, OUTSIDE, FIRST = 0, 1, 2
-"""Row 0 stands for every dead cell, row 1 for what lies beyond a border of zeros; cells begin at row 2."""
 
 
 @dataclass
@@ -55,10 +55,10 @@ class Rows(ABC):
         like: a tensor with the dtype and device of the states.
     """
 
+    # Of cells and rows.
     index: torch.dtype
-    """Of cells and rows."""
+    # Rows of states are padded to a multiple of so many channels.
     lanes: int
-    """Rows of states are padded to a multiple of so many channels."""
 
     def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
         self.rule, self.batch, self.size = rule, batch, size

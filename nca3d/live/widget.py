@@ -16,8 +16,8 @@ from nca3d.live.page import about_page, script
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+# Seconds of stepping for one picture: the notebook must stay quick.
 LONGEST = 0.1
-"""Seconds of stepping for one picture: the notebook must stay quick."""
 
 
 class LiveWidget(anywidget.AnyWidget):

@@ -27,8 +27,8 @@ LOSSES = Losses("loss")
 for _term in (rgba, classes, occupancy, overflow, rest, still):
     LOSSES[_term.__name__] = _term
 
+# The terms of a config that names none, by the target's kind.
 DEFAULT_TERMS = Registry("default losses")
-"""The terms of a config that names none, by the target's kind."""
 DEFAULT_TERMS["rgb"] = {"rgba": 1.0, "occupancy": 0.2, "overflow": 0.1}
 DEFAULT_TERMS["classes"] = {"classes": 1.0, "overflow": 0.1}
 

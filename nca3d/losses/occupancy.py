@@ -9,8 +9,8 @@ from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+# Alpha is free below the first outside the body and above the second inside: a cell counts as there above 0.1.
 OUTSIDE, INSIDE = 0.05, 0.3
-"""Alpha is free below the first outside the body and above the second inside: a cell counts as there above 0.1."""
 
 
 @declared(kinds=("rgb", "classes"))

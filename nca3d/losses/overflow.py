@@ -8,8 +8,8 @@ from nca3d.losses.terms import declared
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+# Hidden values up to here are free: the seed's are 1, and a trained body's seldom reach 3.
 LIMIT = 3.0
-"""Hidden values up to here are free: the seed's are 1, and a trained body's seldom reach 3."""
 
 
 @declared(kinds=("rgb", "classes"))

@@ -10,8 +10,8 @@ from nca3d.metrics import iou
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+# IoU at the first moment from which a body is asked to be still: one that grows or heals has to move.
 GROWN = 0.75
-"""IoU at the first moment from which a body is asked to be still: one that grows or heals has to move."""
 
 
 @declared(moments=2, kinds=("rgb", "classes"))

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 from nca3d.errors import ArgumentError
 from nca3d.registry import Registry
 
+# What a target can be of.
 KINDS = ("rgb", "classes", "signal")
-"""What a target can be of."""
 
 Term = TypeVar("Term", bound=Callable[..., Any])
 

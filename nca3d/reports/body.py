@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nca3d.reports.report import Report
 
+# The figures that a comparison draws, where at least one report has them.
 HEADLINES = (
     "grow_iou",
     "grow_colour_error",
@@ -31,14 +32,13 @@ HEADLINES = (
     "regeneration.recovered_half_space",
     "emergence.lyapunov",
 )
-"""The figures that a comparison draws, where at least one report has them."""
 
+# What is drawn of pattern and diversity over training, by panel.
 LOGGED = {
     "of the bodies at hand": ("pattern_morans_i", "pattern_compressibility"),
     "bits": ("pattern_spatial_entropy", "pattern_neighbour_information"),
     "of the pool": ("pool_distance_mean", "pool_distance_nearest"),
 }
-"""What is drawn of pattern and diversity over training, by panel."""
 
 FOOTER = (
     "IoU is the overlap of a body with its target: cells occupied in both, divided by cells occupied in either (occupied: "

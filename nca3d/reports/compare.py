@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
     from nca3d.reports.report import Report
 
+# How reports are told, by what they speak of in the plural; a wing brings its own.
 KINDS = Registry("report")
-"""How reports are told, by what they speak of in the plural; a wing brings its own."""
 KINDS["bodies"] = BODIES
 
+# Letters that fit above a panel.
 TITLE = 30
-"""Letters that fit above a panel."""
 
+# Parts of the names of figures that a table of many reports leaves out.
 UNSEEN = ("pool_diversity", "recovered_each")
-"""Parts of the names of figures that a table of many reports leaves out."""
 
 
 def kind_of(report: Report) -> Kind:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+# Share of its quality at the horizon that a body must keep in the worst step of every window.
 HELD = 0.95
-"""Share of its quality at the horizon that a body must keep in the worst step of every window."""
 
+# Share of its quality before the wound at which a body counts as whole again.
 WHOLE = 0.95
-"""Share of its quality before the wound at which a body counts as whole again."""
 
+# What each figure of emergence means, with its range and its paper.
 EXPLANATIONS = {
     "morans_i": "likeness of neighbouring cells' looks, −1 .. 1 (Moran 1950)",
     "spatial_entropy": "bits of the body's 2×2×2 blocks, 0 .. 8 (Shannon 1948; Batty 1974)",
@@ -21,4 +22,3 @@ EXPLANATIONS = {
     "specialisation": "share of the hidden state's variance that lies between cells, 0 .. 1 (η², Fisher 1925)",
     "behaviours": "effective number of independent ways in which cells differ (participation ratio of their PCA)",
 }
-"""What each figure of emergence means, with its range and its paper."""

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from nca3d.reports.report import Report
 
 TEMPLATE = "report_template.html"
+# What a report says about itself that has a place of its own on the page.
 OF_THE_RUN = ("title", "config", "versions", "files")
-"""What a report says about itself that has a place of its own on the page."""
 
 
 class Measure(NamedTuple):

@@ -11,11 +11,11 @@ from nca3d.errors import InputError
 from nca3d.files import write_whole
 from nca3d.reports.values import bootstrap, flat, mean, measured, shown, strict, wilson
 
+# Of a report's JSON: 1 = figures at the top level, of an evaluation and of a training run alike; without a number: older.
 SCHEMA = 1
-"""Of a report's JSON: 1 = figures at the top level, of an evaluation and of a training run alike; without a number: older."""
 
+# How the names of figures end that are shares of questions, each right or wrong: they have Wilson intervals.
 SHARES = ("top1", "top5")
-"""How the names of figures end that are shares of questions, each right or wrong: they have Wilson intervals."""
 
 
 class Report(dict[str, Any]):

@@ -7,8 +7,8 @@ import statistics
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+# How often the values are drawn anew for a bootstrap interval.
 RESAMPLES = 2000
-"""How often the values are drawn anew for a bootstrap interval."""
 
 
 def flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:

@@ -31,12 +31,12 @@ def laplacian() -> Tensor:
 
 _GRADIENT = (None, *(sobel(axis) for axis in "xyz"))
 
+# Fixed perceptions: kernels (3, 3, 3) in order; None is the identity.
 PERCEPTIONS: dict[str, tuple[Tensor | None, ...]] = {
     "gradient": _GRADIENT,
     "gradient+laplacian": (*_GRADIENT, laplacian()),
     "isotropic": (None, laplacian()),
 }
-"""Fixed perceptions: kernels (3, 3, 3) in order; None is the identity."""
 
+# How many kernels each channel learns under perception "learned".
 LEARNED_KERNELS = 3
-"""How many kernels each channel learns under perception "learned"."""

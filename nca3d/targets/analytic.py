@@ -10,6 +10,7 @@ from nca3d.targets.palette import colormap, hue
 from nca3d.targets.sculpt import Paint, Shape, Solid, ball, carve, chain
 from nca3d.targets.target import Size
 
+# Strokes on a square of 7 x 7 points: pairs of digits are x and height, a dash draws, a space lifts the pen.
 LETTERS = {
     "A": "00-36-60 13-53",
     "B": "00-06-46-55-54-43-03 43-52-51-40-00",
@@ -48,7 +49,6 @@ LETTERS = {
     "8": "33-05-26-46-65-33-01-20-40-61-33",
     "9": "10-40-62-64-46-26-04-23-63",
 }
-"""Strokes on a square of 7 x 7 points: pairs of digits are x and height, a dash draws, a space lifts the pen."""
 
 
 def sphere(size: Size, *, margin: int = 1) -> np.ndarray:

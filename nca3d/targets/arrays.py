@@ -16,8 +16,8 @@ from nca3d.targets.target import OCCUPIED_ALPHA, Size, Target
 if TYPE_CHECKING:
     import torch
 
+# Visible channels of a "classes" target, the empty one included.
 MAX_CLASSES = 64
-"""Visible channels of a "classes" target, the empty one included."""
 LAYOUTS = "(D, H, W, 4) straight RGBA, uint8 or float 0..1, or (D, H, W) integer or bool labels with 0 empty"
 
 

@@ -16,6 +16,7 @@ from nca3d.targets.target import Size, Target
 from nca3d.targets.volumes import from_volume
 from nca3d.targets.voxelise import Mesh
 
+# Labels 1 to 15 of the frog and their colours; those above are a handful of stray voxels.
 TISSUES = {
     "blood": "#c8323c",
     "brain": "#f29fc0",
@@ -33,7 +34,6 @@ TISSUES = {
     "spleen": "#7c4fb0",
     "stomach": "#6fb35a",
 }
-"""Labels 1 to 15 of the frog and their colours; those above are a handful of stray voxels."""
 
 
 def _examples(name: str) -> Any:

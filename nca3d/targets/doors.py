@@ -26,18 +26,18 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+# Name -> builder(size, **options) that returns straight RGBA (D, H, W, 4), labels (D, H, W) or a `Target`.
 TARGETS = Registry("target")
-"""Name -> builder(size, **options) that returns straight RGBA (D, H, W, 4), labels (D, H, W) or a `Target`."""
 
 for _body in (axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus, frog, ant, channels):
     TARGETS.register(_body.__name__)(_body)
 
+# File suffix -> reader(path, size, **options).
 READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
     **dict.fromkeys((".vti", ".nii", ".nii.gz"), read_volume),
 }
-"""File suffix -> reader(path, size, **options)."""
 
 
 def catalogue() -> dict[str, str]:

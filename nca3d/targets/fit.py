@@ -11,8 +11,8 @@ from nca3d.errors import InputError
 from nca3d.targets.target import Size
 
 Spacing = tuple[float, float, float]
+# For each array axis D, H, W of the lattice: (array axis of the source, sign).
 Axes = tuple[tuple[int, int], ...]
-"""For each array axis D, H, W of the lattice: (array axis of the source, sign)."""
 
 
 def parse_orientation(text: object, where: object) -> Axes:

@@ -13,14 +13,14 @@ from nca3d.targets.fit import parse_orientation
 from nca3d.targets.palette import COLORMAPS, parse_color
 from nca3d.targets.target import Size
 
+# 256 x 256 x 256: a lattice beyond it needs more memory than a rule could be trained in.
 MAX_CELLS = 1 << 24
-"""256 x 256 x 256: a lattice beyond it needs more memory than a rule could be trained in."""
 
+# A target of a gibibyte fills more cells than any lattice here: a larger file is a mistake or a bomb.
 MAX_BYTES = 1 << 30
-"""A target of a gibibyte fills more cells than any lattice here: a larger file is a mistake or a bomb."""
 
+# What to do where a package is missing that meshes and volumes need.
 VIZ = "the extra: pip install 'nca3d[viz]'"
-"""What to do where a package is missing that meshes and volumes need."""
 
 
 def check_size(size: object, where: object) -> Size:
@@ -50,6 +50,7 @@ def _names(value: Any) -> bool:
     return value is None or (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value))
 
 
+# Option name -> (is it good, what is allowed); options that only one target knows are checked by that target.
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "margin": (lambda v: _whole(v) and v >= 0, "a whole number of cells, 0 or more"),
     "fit": (
@@ -61,7 +62,6 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "colormap": (lambda v: isinstance(v, str) and v in COLORMAPS, ", ".join(sorted(COLORMAPS))),
     "names": (_names, "a list of class names, the first of them for empty cells"),
 }
-"""Option name -> (is it good, what is allowed); options that only one target knows are checked by that target."""
 
 
 def check_options(builder: Callable[..., Any], options: dict[str, Any], where: object) -> None:

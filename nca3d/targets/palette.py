@@ -9,6 +9,7 @@ import numpy as np
 
 from nca3d.errors import InputError, nearest
 
+# Each map by its colours from low to high.
 COLORMAPS: dict[str, str] = {
     "sunset": "2b1a5a 6a1f7a b8326e ea5f56 fb9a4b ffdf8a",
     "reef": "10316b 0f6fa5 17a8a8 7ccf86 f5e663",
@@ -19,7 +20,6 @@ COLORMAPS: dict[str, str] = {
     "grey": "303030 e8e8e8",
     "rainbow": "6b3fd4 2f7de1 19b7a0 7ac943 ffd23f ff8c42 e8384f",
 }
-"""Each map by its colours from low to high."""
 
 DISTINCT = (
     "f26d6d 4c9be8 f7c948 6fcf7c b07ce8 ff9f59 42c6c0 e870b4 9c7a5b 5565d6 "

@@ -15,8 +15,8 @@ from nca3d.targets.options import MAX_BYTES, VIZ
 from nca3d.targets.target import Size, Target
 from nca3d.targets.voxelise import Mesh
 
+# Files with y up and linear colours, by their specification (glTF 2.0, sections 3.4 and 3.9.2).
 GLTF = (".glb", ".gltf")
-"""Files with y up and linear colours, by their specification (glTF 2.0, sections 3.4 and 3.9.2)."""
 
 
 def read_mesh(

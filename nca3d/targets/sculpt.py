@@ -11,8 +11,8 @@ from nca3d.targets.target import Size
 
 Point = tuple[float, float, float]
 Colour = tuple[float, float, float]
+# One colour, or a function from points (N, 3) to colours (N, 3).
 Paint = Colour | Callable[[np.ndarray], np.ndarray]
-"""One colour, or a function from points (N, 3) to colours (N, 3)."""
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int, int]
 
+# A cell counts as occupied when its alpha is above this, in a target and in a grown body alike.
 OCCUPIED_ALPHA = 0.1
-"""A cell counts as occupied when its alpha is above this, in a target and in a grown body alike."""
 
 
 @dataclass(frozen=True, eq=False)

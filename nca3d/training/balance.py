@@ -7,11 +7,11 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+# Of the running means whose ratio says how fast a term falls: about the last twenty iterations.
 MEMORY = 0.95
-"""Of the running means whose ratio says how fast a term falls: about the last twenty iterations."""
 
+# How much more a term counts that falls more slowly than others: e to the power of this for a difference of 1 in the ratio.
 SHARPNESS = 3.0
-"""How much more a term counts that falls more slowly than others: e to the power of this for a difference of 1 in the ratio."""
 
 
 class Balance(nn.Module):

@@ -24,8 +24,8 @@ from nca3d.targets import Target, from_array, load
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note
 
+# Bodies whose pattern is measured.
 MEASURED = 4
-"""Bodies whose pattern is measured."""
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ from nca3d.training.run_folder import RunFolder
 from nca3d.training.step import Outcome
 from nca3d.training.trainer import Trainer
 
+# States of the pool whose distances are measured.
 POOLED = 16
-"""States of the pool whose distances are measured."""
 
+# The pool's figures that are logged, of `pools.diversity.summary`.
 DIVERSITY = ("distance_mean", "distance_nearest", "effective_states", "participation_ratio", "dead_share", "living_cells_mean")
-"""The pool's figures that are logged, of `pools.diversity.summary`."""
 
+# Those that mean nothing where no cell is ever dead.
 OF_LIVING = ("dead_share", "living_cells_mean")
-"""Those that mean nothing where no cell is ever dead."""
 
 
 class Log:

@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from nca3d.config import Config
 from nca3d.errors import InputError
 
+# From here on Adam runs in one pass over the weights: rounded differently, several times faster, without temporaries.
 MANY_WEIGHTS = 1_000_000
-"""From here on Adam runs in one pass over the weights: rounded differently, several times faster, without temporaries."""
 
+# Option of a group of parameters: its learning rate, in multiples of the run's.
 PACE = "pace"
-"""Option of a group of parameters: its learning rate, in multiples of the run's."""
 
+# Numbers that an 8-bit optimizer works on at once; whole blocks of 256.
 SLICE = 1 << 18
-"""Numbers that an 8-bit optimizer works on at once; whole blocks of 256."""
 
 
 def build_optimizer(

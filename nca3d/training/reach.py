@@ -8,8 +8,8 @@ from torch import Tensor
 from nca3d.lattice import centre, dilate
 from nca3d.targets import Target
 
+# The share of a body's cells from which a note is due.
 WORTH_SAYING = 0.01
-"""The share of a body's cells from which a note is due."""
 
 
 def steps_to_reach(body: Tensor) -> Tensor:

@@ -18,15 +18,15 @@ from nca3d.training.balance import Balance
 from nca3d.training.optim import gradients_finite, treat_gradients
 from nca3d.training.task import Task
 
+# Steps from one state that a loss of several looks at to the next.
 REST_STEPS = 8
-"""Steps from one state that a loss of several looks at to the next."""
 
 
+# Iterations from one ageing to the next: long ageings now and then cost less than short ones each time, and reach as far.
 AGEING_EVERY = 5
-"""Iterations from one ageing to the next: long ageings now and then cost less than short ones each time, and reach as far."""
 
+# Ageing counts its steps from here, so that its fire masks are not those of the training rollout.
 AGEING_STEP = 1 << 30
-"""Ageing counts its steps from here, so that its fire masks are not those of the training rollout."""
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import torch
 from nca3d.config import Config
 from nca3d.executors import use_cores
 
+# Cells of a batch below which one thread is the best choice for torch's operations.
 SMALL = 32_768
-"""Cells of a batch below which one thread is the best choice for torch's operations."""
 
 
 def choose_threads(config: Config) -> int:

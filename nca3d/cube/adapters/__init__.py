@@ -5,7 +5,7 @@ from __future__ import annotations
 from nca3d.cube.adapters.adapter import Adapter
 from nca3d.registry import Registry
 
+# Name -> class (embedding, pixels, generator).
 ADAPTERS = Registry("adapter")
-"""Name -> class (embedding, pixels, generator)."""
 
 __all__ = ["ADAPTERS", "Adapter"]

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from nca3d.errors import ArgumentError, InputError
 
 LEARNING_RATE = 3e-4
+# Share of their mean square by which embeddings may vary and still be the same.
 ALIKE = 1e-12
-"""Share of their mean square by which embeddings may vary and still be the same."""
+# Weight of the wish that every pixel has size 1: a cell must not be told numbers of quite another size than its neighbour.
 EVEN = 0.1
-"""Weight of the wish that every pixel has size 1: a cell must not be told numbers of quite another size than its neighbour."""
 
 
 class Adapter(nn.Module, ABC):
@@ -32,8 +32,8 @@ class Adapter(nn.Module, ABC):
         ValueError: a size below 1.
     """
 
+    # Embeddings in one step of a fit.
     batch = 128
-    """Embeddings in one step of a fit."""
 
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
         super().__init__()

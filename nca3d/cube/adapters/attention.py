@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from nca3d.cube.adapters.adapter import Adapter
 from nca3d.cube.adapters.linear import draw_pair, set_pair
 
+# Numbers of an embedding in one piece.
 PIECE = 64
-"""Numbers of an embedding in one piece."""
 WIDTH, HEADS = 32, 4
 
 

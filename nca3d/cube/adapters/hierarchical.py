@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from nca3d.cube.adapters.adapter import Adapter, components, orthonormal
 from nca3d.cube.adapters.linear import FLOOR
 
+# Each level has blocks of 3 × 3 of the next finer one: 15 × 15, 5 × 5, 2 × 2.
 BLOCK = 3
-"""Each level has blocks of 3 × 3 of the next finer one: 15 × 15, 5 × 5, 2 × 2."""
 
 
 class HierarchicalAdapter(Adapter):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from nca3d.cube.adapters.adapter import Adapter, components, orthonormal
 
+# Components are brought to one size, but those below this part of the largest are not blown up any further.
 FLOOR = 0.1
-"""Components are brought to one size, but those below this part of the largest are not blown up any further."""
 
 
 class LinearAdapter(Adapter):

@@ -16,8 +16,8 @@ from nca3d.cli.checks import wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
 from nca3d.errors import Collected, InputError
 
+# Seconds that a request in progress may still take when the server is stopped.
 FAREWELL = 10
-"""Seconds that a request in progress may still take when the server is stopped."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

@@ -10,8 +10,8 @@ from nca3d.cube.export.record import is_surface_folder
 from nca3d.errors import InputError
 from nca3d.load import RuleRef
 
+# In the run folder.
 DEFAULT = Path("surface")
-"""In the run folder."""
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:

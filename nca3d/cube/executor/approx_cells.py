@@ -23,15 +23,15 @@ from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Fed, Told
 
+# Cells of a block: fewer where their weights must be copied together, so that the copies stay in the cache (measured: larger
+# ones take up to five times as long a cell).
 CELLS_COPIED, CELLS_AS_THEY_LIE = 64, 256
-"""Cells of a block: fewer where their weights must be copied together, so that the copies stay in the cache (measured: larger
-ones take up to five times as long a cell)."""
 
+# Pairs whose inputs are gathered at once, for the same reason.
 PAIRS_AT_ONCE = 4096
-"""Pairs whose inputs are gathered at once, for the same reason."""
 
+# Cells that nearly fill a slice are computed as they lie, holes and all, without a copy, up to so many places a pair.
 HOLES = 1.25
-"""Cells that nearly fill a slice are computed as they lie, holes and all, without a copy, up to so many places a pair."""
 
 
 class RestingCells:

@@ -10,10 +10,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+# Bytes from which memory is kept: what is smaller does not go back to the system when it is freed.
 LARGE = 1 << 20
-"""Bytes from which memory is kept: what is smaller does not go back to the system when it is freed."""
+# Bytes of free memory that are kept at most; beyond it the oldest goes back.
 KEPT = 1 << 30
-"""Bytes of free memory that are kept at most; beyond it the oldest goes back."""
 
 _free: list[Tensor] = []
 _lock = threading.Lock()

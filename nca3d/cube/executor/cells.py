@@ -20,11 +20,11 @@ from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Fed, Told
 
+# Changes a rollout's random_seed into that of its dropout.
 DROPOUT = 0x5EED
-"""Changes a rollout's random_seed into that of its dropout."""
 
+# About what the activations of one block may take: they should stay in the processor's cache.
 BLOCK_BYTES = 24 << 20
-"""About what the activations of one block may take: they should stay in the processor's cache."""
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
@@ -32,8 +32,8 @@ def step_bytes(rule: Rule, state: Tensor) -> int:
     return state.numel() * state.element_size()
 
 
+# (rule, clock, fire (T, B, cells), rows (cells, B, F + M), front, outside) -> the rows after T steps that are alike.
 SomeSteps = Callable[[GMLPRule, Clock, Tensor, Tensor, Tensor | None, Tensor | None], Tensor]
-"""(rule, clock, fire (T, B, cells), rows (cells, B, F + M), front, outside) -> the rows after T steps that are alike."""
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:

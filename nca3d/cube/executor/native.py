@@ -51,17 +51,17 @@ LINEARS = (
     "weigh",
     "across",
 )
+# A cell's weights in the order of gmlp.h.
 SLOTS = (
     *(f"{name}{part}" for name in LINEARS for part in ("", "_bias")),
     *(f"{name}_{part}" for name in ("seen", "gate", "last") for part in ("scale", "shift")),
     "positions",
     "positions_bias",
 )
-"""A cell's weights in the order of gmlp.h."""
 
 
+# Samples that fill half of the largest registers: so many or less are run in vectors of half their size.
 FEW = 8
-"""Samples that fill half of the largest registers: so many or less are run in vectors of half their size."""
 
 
 class Cube(ctypes.Structure):

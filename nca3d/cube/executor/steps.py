@@ -19,12 +19,12 @@ from nca3d.cube.executor.native import Step, address, columns, fresh, rows_of
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
 
+# Cells of a block, if there are so many: threads wait for each other at its end.
 FEWEST = 64
-"""Cells of a block, if there are so many: threads wait for each other at its end."""
+# About what a block's gradients may take on their way to its neighbours.
 NEAR_BYTES = 8 << 20
-"""About what a block's gradients may take on their way to its neighbours."""
+# About what the weights of a block may take where they are made for it: sums of low rank, mixtures of types.
 MADE_BYTES = 8 << 20
-"""About what the weights of a block may take where they are made for it: sums of low rank, mixtures of types."""
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:

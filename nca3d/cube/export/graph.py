@@ -22,10 +22,10 @@ from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.record import WEIGHTS
 from nca3d.rules.inputs import Told
 
+# The first with a GELU of its own.
 OPSET = 20
-"""The first with a GELU of its own."""
+# Numbers of a constant that is computed ahead, at most.
 FOLDED = 64
-"""Numbers of a constant that is computed ahead, at most."""
 
 
 class _Ask(nn.Module):

@@ -18,8 +18,8 @@ from nca3d.files import sealed, whole_folder
 if TYPE_CHECKING:
     from nca3d.cube.ask import Cube
 
+# How far ONNX Runtime may be from PyTorch over a whole thinking, of the largest number said.
 FURTHEST = 1e-4
-"""How far ONNX Runtime may be from PyTorch over a whole thinking, of the largest number said."""
 
 
 class Written(NamedTuple):

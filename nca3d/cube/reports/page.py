@@ -12,8 +12,8 @@ from nca3d.reports.page import Kind, Measure, Section, Words
 from nca3d.reports.report import Report
 from nca3d.reports.values import flat, shown
 
+# What a comparison draws: of all damage a quarter of the cells, which every preset destroys.
 HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
-"""What a comparison draws: of all damage a quarter of the cells, which every preset destroys."""
 
 FOOTER = (
     "Top-1: the share of questions to which the right answer is, by cosine, nearer than any other to what the back face "

@@ -27,8 +27,8 @@ PAPER_AT, PERCENTILE = 0.05, 99  # strengths are shown up to the next multiple o
 ONE_KIND = "not drawn: all questions are of one kind, so there is none that a cell could mind more than others"
 MOST_KINDS = 8  # that have a colour
 MOST_TICKS = 8  # of layers, on an axis that is two inches high
+# What is drawn of answers over training, by panel.
 LOGGED = {"top-1 (share answered right)": ("top1", "validation_top1"), "cosine": ("cosine", "validation_cosine")}
-"""What is drawn of answers over training, by panel."""
 
 
 def cube_figures(report: Report) -> dict[str, Figure]:

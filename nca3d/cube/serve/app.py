@@ -20,8 +20,8 @@ from nca3d.cube.answers import Askable, Reply
 from nca3d.cube.serve.limits import Buckets, Limits, TooLarge, read_body
 from nca3d.errors import InputError
 
+# Answers to one question, at most.
 MOST = 100
-"""Answers to one question, at most."""
 GUARDED = {
     # one file, which may load nothing and send only to where it came from
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; connect-src 'self'; "

@@ -8,10 +8,10 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
+# Bytes of one character in JSON, at most: two escapes such as \ud83d.
 LETTER = 12
-"""Bytes of one character in JSON, at most: two escapes such as \\ud83d."""
+# How many times the largest body is still read and thrown away: who is cut off while sending sees no answer.
 DRAINED = 8
-"""How many times the largest body is still read and thrown away: who is cut off while sending sees no answer."""
 CLIENTS = 10_000
 
 

@@ -21,10 +21,10 @@ from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
 from nca3d.files import cache_folder, read_file, sha256, write_whole
 
+# Bytes of a sha256.
 DIGEST = 32
-"""Bytes of a sha256."""
+# Texts that are kept at once: what was embedded before a stop is not lost.
 CHUNK = 1024
-"""Texts that are kept at once: what was embedded before a stop is not lost."""
 
 
 def embeddings_of(teacher: Teacher, texts: Sequence[str], cache: Path | None, progress: bool = False) -> Tensor:

@@ -12,8 +12,8 @@ from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
 from nca3d.files import read_file, write_whole
 
+# What the file's metadata call it.
 KIND = "embeddings"
-"""What the file's metadata call it."""
 
 
 class Embeddings(NamedTuple):

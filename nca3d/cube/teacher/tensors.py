@@ -12,8 +12,8 @@ from nca3d.files import load_tensors
 if TYPE_CHECKING:
     from torch import Tensor
 
+# Tensors of a safetensors file begin at a multiple of so many bytes.
 ALIGNED = 8
-"""Tensors of a safetensors file begin at a multiple of so many bytes."""
 
 
 def header(path: Path) -> dict[str, str] | None:

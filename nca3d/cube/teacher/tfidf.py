@@ -23,8 +23,8 @@ from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
 from nca3d.files import read_file, sha256, write_whole
 
+# north-east is one word.
 WORD = re.compile(r"[\w-]+")
-"""north-east is one word."""
 MOST_WORDS = 50_000
 TENSORS = "teacher.safetensors"
 BATCH = 1024

@@ -22,8 +22,8 @@ from nca3d.cube.teacher.teacher import Teacher, write_card
 from nca3d.errors import InputError
 
 BATCH = 16
+# Weights that a folder may lack: they have no part in hidden states.
 HARMLESS = ("pooler", "position_ids", "rotary_emb.inv_freq")
-"""Weights that a folder may lack: they have no part in hidden states."""
 
 
 class TransformerTeacher(Teacher):

@@ -23,12 +23,12 @@ from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 
 Status = Literal["holds", "broken", "not asked"]
+# Rounding allowed where the same sum may be taken in another order, as a fraction of the largest value.
 TOLERANCE = 1e-5
-"""Rounding allowed where the same sum may be taken in another order, as a fraction of the largest value."""
 
 
+# The lattice of the trials of a rule that fits any.
 SIZE: Size = (9, 10, 11)
-"""The lattice of the trials of a rule that fits any."""
 
 
 @dataclass(frozen=True)

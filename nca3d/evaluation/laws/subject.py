@@ -16,8 +16,8 @@ from nca3d.fire import evaluation_seed, fire_mask
 from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
 
+# What a module is held to that declares none: 3×3×3 kernels, then an alive mask that looks at updated neighbours.
 ASSUMED_REACH = 2
-"""What a module is held to that declares none: 3×3×3 kernels, then an alive mask that looks at updated neighbours."""
 
 
 class Fault(Exception):

@@ -13,11 +13,11 @@ from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from pools import pattern
 
+# A wave stands clear when its power is so many times the median of the spectrum, times the log of its length.
 CLEAR = 10.0
-"""A wave stands clear when its power is so many times the median of the spectrum, times the log of its length."""
 
+# A wave with an amplitude below this share of the series' size is left to the rounding of float32.
 SLIGHT = 1e-4
-"""A wave with an amplitude below this share of the series' size is left to the rounding of float32."""
 
 
 @torch.no_grad()

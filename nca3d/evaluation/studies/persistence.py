@@ -15,17 +15,17 @@ from nca3d.evaluation.studies.dynamics import period
 from nca3d.evaluation.watch import Watch
 from nca3d.reports.marks import HELD
 
+# Quality below which there was no body that could be held, or hurt.
 GROWN = 0.5
-"""Quality below which there was no body that could be held, or hurt."""
 
+# Steps of one window.
 WINDOW = 100
-"""Steps of one window."""
 
+# A body has blown up when its largest value reaches the first times that at the horizon, or its volume the second times.
 LARGEST, SWOLLEN = 10.0, 3.0
-"""A body has blown up when its largest value reaches the first times that at the horizon, or its volume the second times."""
 
+# How often a wave must come back within a hold to be called one.
 SLOWEST = 8
-"""How often a wave must come back within a hold to be called one."""
 
 
 def persistence(seen: Watch) -> dict[str, list[Any]]:

@@ -24,11 +24,11 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 from nca3d.targets import Target
 
+# Steps after the horizon at which a body under the condition is judged.
 HOLD = 200
-"""Steps after the horizon at which a body under the condition is judged."""
 
+# Standard deviation of the noise on every channel of a living cell, and the steps between two such blows.
 NOISE, NOISE_EVERY = 0.02, 4
-"""Standard deviation of the noise on every channel of a living cell, and the steps between two such blows."""
 
 
 @dataclass(frozen=True)
