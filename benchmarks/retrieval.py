@@ -26,6 +26,7 @@ from nca3d.cube.losses import TEMPERATURE
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.saved import taught_of_run
 from nca3d.fire import evaluation_seed
+from nca3d.load import CONFIG, run_folder
 from nca3d.reports.values import bootstrap
 
 BATCH = 32
@@ -83,7 +84,7 @@ def main() -> None:
         goals, asked = rule.goal(taught.answers), rule.surface.asked(taught.asked)
     splits = {split: taught.of(split) for split in ("test", "compose") if len(taught.of(split))}
     weights = args.weights or sum(p.numel() for p in rule.parameters())
-    config = nca3d.Config.load(args.run / "config.toml")
+    config = nca3d.Config.load(run_folder(args.run) / CONFIG)
     epochs = args.epochs or math.ceil(config.iterations * config.batch / len(taught.of("train")))
 
     def judged(answer, among: Tensor = goals) -> dict[str, Judged]:

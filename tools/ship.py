@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 
 import nca3d
 from nca3d import checkpoint
-from nca3d.config import Config
 from nca3d.evaluation.evaluate import evaluate, summary
+from nca3d.load import RuleRef
 from nca3d.reports.report import Report
 from nca3d.versions import versions
 
@@ -35,11 +35,10 @@ def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
         standard: the report.json of a standard evaluation that was made already; empty = make it now, "-" = go without.
         note: how the run differs from its config, such as legs that were resumed with other fields.
     """
-    folder = Path(run)
-    saved = checkpoint.load(folder)
-    rule = nca3d.load(folder)
-    config = Config.load(folder / "config.toml")
-    target = nca3d.targets.load(config.target, size=config.size, **config.target_options)
+    ref = RuleRef(run)
+    saved, rule, config = checkpoint.load(run), ref.rule(), ref.config
+    assert config is not None, "checkpoints without their run say nothing of how they came about"
+    target = ref.target(rule)
     quick = evaluate(rule, target, "quick", progress=True)
     card = {
         "rule": saved.scalars["rule"],

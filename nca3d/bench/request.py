@@ -11,7 +11,7 @@ from typing import Any
 
 from nca3d.bench import settings
 from nca3d.bench.settings import GROUPS, Setting
-from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.errors import Collected, InputError, nearest
 
 WHERE = "nca3d bench"
 DEVICES = ("auto", "cpu", "cuda")
@@ -68,32 +68,24 @@ class Request:
         Raises:
             InputErrors: everything that is wrong with them, one line each.
         """
-        wrong: list[InputError] = []
+        with Collected() as wrong:
 
-        def number(flag: str, text: str | None, low: int, high: int) -> Any:
-            if text is None:
-                return None
-            try:
-                value = int(text)
-            except ValueError:
-                value = low - 1
-            if not low <= value <= high:
-                wrong.append(InputError(WHERE, flag, repr(text), f"a whole number from {low} to {high}"))
-            return value
+            def number(flag: str, text: str | None, low: int, high: int) -> Any:
+                if text is None:
+                    return None
+                try:
+                    value = int(text)
+                except ValueError:
+                    value = low - 1
+                wrong.add(not low <= value <= high, WHERE, flag, repr(text), f"a whole number from {low} to {high}")
+                return value
 
-        chosen: list[Setting] = []
-        try:
-            chosen = settings.find(args.settings or (() if args.plan else ("all",)))
-        except InputErrors as errors:
-            wrong += errors.errors
-        if args.device not in DEVICES:
+            chosen = wrong.of(settings.find, args.settings or (() if args.plan else ("all",))) or []
             hint = nearest(args.device, DEVICES)
-            wrong.append(InputError(WHERE, "--device", repr(args.device), f"{', '.join(DEVICES)}{hint}"))
-        threads, repeats = number("--threads", args.threads, 1, 1024), number("--repeats", args.repeats, 1, 1000)
-        wrong += _wrong_files(args)
-        plan = _plan(args, number, wrong)
-        if wrong:
-            raise InputErrors(wrong)
+            wrong.add(args.device not in DEVICES, WHERE, "--device", repr(args.device), f"{', '.join(DEVICES)}{hint}")
+            threads, repeats = number("--threads", args.threads, 1, 1024), number("--repeats", args.repeats, 1, 1000)
+            wrong += _wrong_files(args)
+            plan = _plan(args, number, wrong)
         curves = args.curves or args.plot is not None
         return cls(
             chosen,
@@ -119,19 +111,16 @@ def _wrong_files(args: argparse.Namespace) -> Iterator[InputError]:
         yield InputError(WHERE, "--save", args.save, "a folder, which may be new")
 
 
-def _plan(args: argparse.Namespace, number: Any, wrong: list[InputError]) -> Setting | None:
+def _plan(args: argparse.Namespace, number: Any, wrong: Collected) -> Setting | None:
     """The setting that --plan asks about; what belongs to it without it, or is missing, is wrong."""
     given = {name: getattr(args, name) for name in ("steps", "batch", "living", "channels", "hidden")}
     if args.plan is None:
         for name, value in given.items():
-            if value is not None:
-                wrong.append(InputError(WHERE, f"--{name}", "no --plan", "it together with --plan D H W"))
+            wrong.add(value is not None, WHERE, f"--{name}", "no --plan", "it together with --plan D H W")
         return None
-    if args.settings:
-        wrong.append(InputError(WHERE, "SETTING", " ".join(args.settings), "none together with --plan"))
+    wrong.add(bool(args.settings), WHERE, "SETTING", " ".join(args.settings), "none together with --plan")
     for name in ("steps", "batch"):
-        if given[name] is None:
-            wrong.append(InputError(WHERE, f"--{name}", "nothing", "a whole number, together with --plan"))
+        wrong.add(given[name] is None, WHERE, f"--{name}", "nothing", "a whole number, together with --plan")
     size = tuple(number("--plan", side, 3, 4096) for side in args.plan)
     steps, batch = number("--steps", args.steps, 1, 1_000_000), number("--batch", args.batch, 1, 1_000_000)
     channels = number("--channels", args.channels or "16", 5, 4096)
@@ -140,6 +129,5 @@ def _plan(args: argparse.Namespace, number: Any, wrong: list[InputError]) -> Set
         living = float(args.living or "0.1")
     except ValueError:
         living = math.nan
-    if not 0 < living <= 1:
-        wrong.append(InputError(WHERE, "--living", repr(args.living), "a number above 0 up to 1"))
+    wrong.add(not 0 < living <= 1, WHERE, "--living", repr(args.living), "a number above 0 up to 1")
     return None if wrong else Setting("plan", size, batch, steps, living, channels, hidden)

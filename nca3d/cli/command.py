@@ -8,9 +8,12 @@ Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 stopped by a signal
 
 from __future__ import annotations
 
+import ast
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
 
 import nca3d
 from nca3d.cli.parser import Parser
@@ -59,7 +62,7 @@ def run(argv: list[str]) -> int:
         raise InputError("nca3d", "command", repr(name), f"{', '.join(VERBS)}{nearest(name, VERBS)}")
     group = overview.add_subparsers(title="commands", metavar="COMMAND")
     for verb, place in VERBS.items():
-        group.add_parser(verb, help=(place.found().__doc__ or "").split("\n")[0])
+        group.add_parser(verb, help=_help_line(place.place))
     overview.parse_args(argv or [name])
     return 0
 
@@ -70,6 +73,13 @@ def parser_of(verb: str) -> Parser:
     parser = Parser(prog=f"nca3d {verb}", description=module.__doc__)
     module.add_flags(parser)
     return parser
+
+
+def _help_line(module: str) -> str:
+    """The first line of a module's docstring, read from its file: a list of verbs needs none of them."""
+    spec = find_spec(module)
+    text = Path(spec.origin).read_text(encoding="utf-8") if spec and spec.origin else ""
+    return (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
 
 
 def _complain(error: object, code: int) -> int:

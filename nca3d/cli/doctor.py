@@ -81,7 +81,7 @@ def _compiled() -> str:
 
 
 def _opengl() -> str:
-    from visualize.probe import opengl_trouble
+    from visualize.render import opengl_trouble
 
     trouble = opengl_trouble()
     return f"{trouble}; pictures are ray-marched" if trouble else "works"
