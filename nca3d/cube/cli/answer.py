@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nca3d.cli.checks import SEEDS, wrong_file, wrong_numbers
+from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
 from nca3d.errors import Collected, InputError
 from nca3d.files import write_whole
-from nca3d.load import RuleRef
+from nca3d.load import CONFIG, run_folder
 
 if TYPE_CHECKING:
     from nca3d.cube.answers import Askable, Reply
@@ -66,10 +67,9 @@ def check_cube(name: str) -> None:
     if is_surface_folder(name):
         read_record(name)
         return
-    config = RuleRef(name).config
-    if config is None or config.kind.table != "cube":
-        found = repr(config.regime) if config else "a rule without a run"
-        raise InputError(name, "regime", found, "answering: a run of nca3d train that is asked, or its export")
+    config = Config.load(run_folder(name) / CONFIG)
+    if config.kind.table != "cube":
+        raise InputError(name, "regime", repr(config.regime), "answering: a run of nca3d train that is asked, or its export")
 
 
 def open_cube(name: str) -> Askable:
