@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from nca3d.errors import ArgumentError
 from nca3d.executors import event
 from nca3d.executors.every_cell import EveryCell
 from nca3d.executors.memory import Memory
@@ -28,7 +29,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     why, own = unfit(rule, state), stepper_of(rule)
     if why:
         kind = type(getattr(rule, "rule", rule)).__name__
-        raise ValueError(f"executor: found 'compiled' for {kind}, which {why}; allowed 'auto', 'dense'")
+        raise ArgumentError("executor", f"'compiled' for {kind}, which {why}", "'auto', 'dense'")
     steps = EveryCell(own.runs["compiled"], own.step_bytes) if own else event.run_every_cell
     return steps(rule, state, draw, start, stop, memory)
 

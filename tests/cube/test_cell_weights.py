@@ -223,7 +223,7 @@ def test_what_compiled_code_does_not_know():
     }
     for why, (made, asked_of) in refused.items():
         assert choose(made, asked_of) == "dense"
-        with pytest.raises(ValueError, match=rf"executor: found 'compiled' for .*{why}.*; allowed 'auto', 'dense'"):
+        with pytest.raises(ValueError, match=rf"executor: found 'compiled' for .*{why}.*, allowed 'auto', 'dense'"):
             nca3d.rollout(made, asked_of, 1, executor="compiled")
     with torch.autocast("cpu", torch.float16):
         assert choose(shaken(), state) == "dense"

@@ -34,7 +34,7 @@ def refusal(rule, state):
     with pytest.raises(ValueError) as caught:
         nca3d.rollout(rule, state, 1, executor="compiled")
     (line,) = str(caught.value).splitlines()
-    assert line.startswith("executor: found 'compiled' for ") and line.endswith("; allowed 'auto', 'dense'")
+    assert line.startswith("executor: found 'compiled' for ") and line.endswith(", allowed 'auto', 'dense'")
     assert choose(rule, state) != "compiled"
     return line
 
