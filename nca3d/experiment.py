@@ -103,6 +103,10 @@ def train(
     if resume is not None and (target is not None or rule is not None):
         what = "target" if target is not None else "rule"
         raise InputError("train", what, "one beside resume", f"none: the {what} of a resumed run lies in its folder")
+    if not isinstance(config, Config | None):
+        raise InputError("train", "config", f"a {type(config).__name__}", "a Config: Config(…), or Config.load(FILE)")
+    if not isinstance(rule, Rule | None):
+        raise InputError("train", "rule", f"a {type(rule).__name__}", "a Rule: nca3d.load(…) reads one")
     if config is None:
         config = Config() if resume is None else Config.load(Path(resume) / "config.toml")
     changes = {"iterations": iterations, "report": report}

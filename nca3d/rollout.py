@@ -212,6 +212,10 @@ def _check(
     inputs: Tensor | Told | None,
     record_every: int | None,
 ) -> None:
+    if not isinstance(rule, Rule):
+        raise ArgumentError("rule", f"a {type(rule).__name__}", "a Rule: nca3d.load(…) reads one")
+    if not isinstance(state, Tensor | Compact):
+        raise ArgumentError("state", f"a {type(state).__name__}", "a Tensor or a Compact: torch.from_numpy(…) makes one")
     values, shape = (state.values, state.shape) if isinstance(state, Compact) else (state, tuple(state.shape))
     if len(shape) != 5 or shape[1] != rule.channels:
         raise ArgumentError("state", f"shape {shape}", f"(B, {rule.channels}, D, H, W)")

@@ -43,6 +43,7 @@ def find_peer(name: str, python: str | None) -> dict[str, list[str]]:
     worker = FOLDER / f"{name}_worker.py"
     command = [python or sys.executable, str(worker)]
     try:
+        os.stat(worker)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         trouble = (done.stderr.strip().splitlines() or ["an error"])[-1] if done.returncode else None
     except OSError as error:
@@ -50,7 +51,7 @@ def find_peer(name: str, python: str | None) -> dict[str, list[str]]:
     if trouble and python is not None:
         clone = f"the flag where nca3d comes from a clone (pip install -e .): a wheel has no benchmarks/{worker.name}"
         allowed = f"a Python in which benchmarks/{worker.name} runs" if worker.is_file() else clone
-        raise InputError("nca3d bench", f"--{name}", f"{python}: {trouble}", allowed)
+        raise InputError("nca3d bench", f"--{name}", f"{python}: {worker.name}: {trouble}", allowed)
     return {} if trouble else {name: command}
 
 

@@ -22,8 +22,8 @@ def wrong_numbers(args: argparse.Namespace, **ranges: tuple[float, float | None]
     for name, (low, high) in ranges.items():
         value = getattr(args, name)
         if value is not None and not (low <= value and (high is None or value <= high)):
-            between = " .. " if isinstance(low, int) else " to "
-            yield InputError(flag_of(name), "number", value, f"{low} or more" if high is None else f"{low}{between}{high}")
+            between, highest = " .. " if isinstance(low, int) else " to ", "2**32 - 1" if high == SEEDS[1] else high
+            yield InputError(flag_of(name), "number", value, f"{low} or more" if high is None else f"{low}{between}{highest}")
 
 
 def wrong_file(flag: str, file: Path | None, *, may: str = "") -> Iterator[InputError]:

@@ -48,7 +48,7 @@ class Answering:
         InputError: questions or a teacher that can't be used, a loss term that does not fit.
     """
 
-    headline = "top1"
+    headline, subject = "top1", ""
     pooled = True
     curriculum = 0.0  # before its signal has crossed, a cube has nothing to say
     ageing = 0

@@ -142,6 +142,8 @@ def tell(
     generator = torch.Generator().manual_seed(evaluation_seed(random_seed, SEED + 1))
     state, now = (start.last, start.steps[-1]) if start else (seed_state(rule, target.size), 0)
     for cut in cuts:
+        if not isinstance(cut, Cut):
+            raise InputError("tell", "cuts", repr(cut), "nca3d.Cut(step, damage), one or more")
         if not now <= cut.step <= steps:
             raise InputError("--damage", "step", cut.step, f"{now} .. {steps}, the last step")
     life = _Life(rule, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial, wraps
 from typing import Any, TypeVar
 
 from nca3d.errors import ArgumentError
@@ -25,6 +26,8 @@ def declared(moments: int = 1, kinds: Iterable[str] = KINDS) -> Callable[[Term],
         raise ArgumentError("loss", f"moments {moments}, kinds {kinds}", f"1 or more, some of {', '.join(KINDS)}")
 
     def declare(term: Term) -> Term:
+        if hasattr(term, "kinds"):  # one that says something of itself already goes on saying it under its own name
+            term = wraps(term)(partial(term))  # type: ignore[assignment]
         term.moments, term.kinds = moments, kinds  # type: ignore[attr-defined]
         return term
 
@@ -35,11 +38,13 @@ class Losses(Registry):
     """Loss terms by name: `@LOSSES.register("smooth", moments=2, kinds=("rgb",))` adds one's own."""
 
     def register(  # type: ignore[override]
-        self, name: str, *, moments: int = 1, kinds: Iterable[str] = KINDS
+        self, name: str, *, moments: int | None = None, kinds: Iterable[str] | None = None
     ) -> Callable[[Term], Term]:
-        """As `Registry.register`; moments, kinds: see `declared`."""
+        """As `Registry.register`; moments, kinds: see `declared`, None = what the term says of itself."""
         enter = super().register(name)
-        return lambda term: enter(declared(moments, kinds)(term))
+        if moments is None and kinds is None:
+            return enter
+        return lambda term: enter(declared(1 if moments is None else moments, KINDS if kinds is None else kinds)(term))
 
     def fitting(self, kind: str) -> list[str]:
         """The names of the terms for targets of one kind."""

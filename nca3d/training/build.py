@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 from nca3d.config import Config
-from nca3d.errors import ArgumentError, InputError
+from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 
 if TYPE_CHECKING:
     from nca3d.training.task import Task
+
+# Arguments of rules that other fields of a config decide.
+FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
 
 
 def build_rule(config: Config, **options: Any) -> Rule:
@@ -25,10 +28,14 @@ def build_rule(config: Config, **options: Any) -> Rule:
     Raises:
         InputError: options that the rule does not take, or an `init` rule of other shapes.
     """
-    for name in ("size", "embedding", "generator", "fire_rate", "step_size"):
-        if name in config.rule_options:
-            raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
     make = RULES.find(config.rule)
+    names = arguments_of(make)
+    for name in config.rule_options:
+        if name in FOLLOWING:
+            raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
+        if names is not None and name not in names:
+            allowed = f"{', '.join(sorted(names - FOLLOWING))}{nearest(name, names - FOLLOWING)}"
+            raise InputError("config", "rule_options", repr(name), allowed)
     options = {
         **options,
         "fire_rate": config.fire_rate,
@@ -50,13 +57,16 @@ def build_rule(config: Config, **options: Any) -> Rule:
     return rule
 
 
+def arguments_of(make: Callable[..., Any]) -> set[str] | None:
+    """The names of what a constructor takes; None = anything."""
+    parameters = inspect.signature(make).parameters.values()
+    return None if any(entry.kind is entry.VAR_KEYWORD for entry in parameters) else {entry.name for entry in parameters}
+
+
 def asked_for(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Of some options those that a constructor asks for: a rule of one's own needs no arguments that mean nothing to it."""
-    parameters = inspect.signature(make).parameters.values()
-    if any(entry.kind is entry.VAR_KEYWORD for entry in parameters):
-        return dict(options)
-    names = {entry.name for entry in parameters}
-    return {name: value for name, value in options.items() if name in names}
+    names = arguments_of(make)
+    return {name: value for name, value in options.items() if names is None or name in names}
 
 
 def taken(rule: Rule, task: Task) -> Rule:

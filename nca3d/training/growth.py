@@ -49,6 +49,10 @@ class OwnBody:
         Raises:
             InputError: not such an array, or a target of another lattice than the config's.
         """
+        if isinstance(body, str | Path):
+            raise InputError(
+                "train", "target", repr(body), "an array or a Target; a name stands in the config: Config(target=…)"
+            )
         if not isinstance(body, Target):
             voxels, options = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body), dict(config.target_options)
             return cls(voxels, options, from_array(voxels, config.size, **options))
@@ -89,6 +93,7 @@ class Growth:
     def __init__(self, config: Config, given: Target | OwnBody | None = None) -> None:
         self.config, self.own = config, given if isinstance(given, OwnBody) else None
         self.target = given.target if isinstance(given, OwnBody) else given or body_of(config)
+        self.subject = self.own.target.name if self.own else ""
         self.weights = terms_of(config.losses, self.target.kind)
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
         self.curriculum, self.ageing = config.curriculum, config.ageing if self.pooled else 0

@@ -66,9 +66,10 @@ def train(
     config = config.anchored()
     run_plugins(config.plugins)
     trainer = Trainer.begin(config, given, rule)
-    if said := trainer.task.note(trainer.rule):
-        print(said, file=sys.stderr)
-    with open_run_folder(config, resume) as folder, StopSignal() as stop, threads(config):
+    for said in (trainer.task.note(trainer.rule), _without_gradient(config)):
+        if said:
+            print(said, file=sys.stderr)
+    with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if resume is not None:
             saved = checkpoint.load(folder.path)
             trainer.restore(saved)
@@ -106,6 +107,13 @@ def train(
         if finish is not None:
             run.report = finish(run, trainer)
     return run
+
+
+def _without_gradient(config: Config) -> str:
+    if "approx" not in config.executor:
+        return ""
+    with_gradient = "executor auto runs training's rollouts; the one that was asked for runs those without gradient"
+    return f"executor {config.executor} has no gradient: {with_gradient}"
 
 
 def _stretched(config: Config, saved: checkpoint.Checkpoint) -> str | None:

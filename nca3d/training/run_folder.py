@@ -83,15 +83,16 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None) -> Iterator[RunFolder]:
+def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None, subject: str = "") -> Iterator[RunFolder]:
     """The run folder, locked for as long as the context lasts: a new one, or that of the run to resume.
 
-    A new one gets its `config.toml` at once; a resumed one with `cut_metrics`, once its checkpoint has proved to fit.
+    A new one is called after its `subject` ("" = what the config names), unless the config says `out`, and gets its
+    `config.toml` at once; a resumed one with `cut_metrics`, once its checkpoint has proved to fit.
 
     Raises:
         InputError: not empty, not writable, a file, held by another run, nothing to resume; nothing was written.
     """
-    path, made = (_resumed(Path(resume)), []) if resume is not None else _new(config)
+    path, made = (_resumed(Path(resume)), []) if resume is not None else _new(config, subject)
     try:
         with locked(path / LOCK):
             folder = RunFolder(path, config)
@@ -138,13 +139,13 @@ def _resumed(path: Path) -> Path:
     return path
 
 
-def _new(config: Config) -> tuple[Path, list[Path]]:
+def _new(config: Config, subject: str) -> tuple[Path, list[Path]]:
     """The new run folder, and the folders that had to be made for it, innermost first."""
     if config.out:
         path = Path(config.out)
         _refuse_unusable(path)
         return path, _made(path, exist_ok=True)
-    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(config.kind.subject(config)).stem).strip("-.") or "run"
+    stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject or config.kind.subject(config)).stem).strip("-.") or "run"
     for number in itertools.count(1):
         path = Path("runs") / f"{stem[:64]}-{number}"
         if not os.path.lexists(path):

@@ -18,7 +18,8 @@ class Task(Protocol):
 
     Made of a config, and of what it names where that has been read already (a `Target`, questions): `Growth(config, given)`.
 
-    weights: of the loss terms, by name. headline: the metric that the progress bar shows. pooled: whether evolved states come
+    weights: of the loss terms, by name. headline: the metric that the progress bar shows. subject: what
+    the run folder is called after; "" = what the config names. pooled: whether evolved states come
     back (else each iteration begins with the seed). damaging: whether some are damaged on the way. curriculum: the share of the
     iterations over which the range of steps grows to its full length. ageing: how many steps pooled states may run on without
     gradient, now and then. fixed: the entries of the card that a resumed run must find as they were, with
@@ -28,6 +29,7 @@ class Task(Protocol):
     config: Config
     weights: dict[str, float]
     headline: str
+    subject: str
     pooled: bool
     damaging: bool
     curriculum: float

@@ -16,7 +16,7 @@ def test_numbers() -> None:
     assert [str(error) for error in found] == [
         "--steps: number: found 0, allowed 1 or more",
         "--fps: number: found nan, allowed 0.1 to 60",
-        "--random-seed: number: found 4294967296, allowed 0 .. 4294967295",
+        "--random-seed: number: found 4294967296, allowed 0 .. 2**32 - 1",
     ]
 
 

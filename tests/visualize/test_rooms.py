@@ -11,7 +11,7 @@ from pathlib import Path
 import visualize
 
 ROOT = Path(visualize.__file__).parent
-SHARED = {"arguments", "clock", "fields", "files", "frames"}
+SHARED = {"arguments", "clock", "errors", "fields", "files", "frames"}
 #: What a room may import beside itself and what all share.
 MAY = {"": set(), "render": set(), "charts": set(), "film": {"render", "charts"}, "formats": {"render"}, "viewer": set()}
 
