@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.config.shipped import one_line
+from nca3d.config.shipped import moved, one_line
 from nca3d.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -256,7 +256,10 @@ def _from_checkpoint(path: Path) -> Rule:
     from nca3d import checkpoint
 
     saved = checkpoint.load(path)
-    return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], saved.scalars["card"])
+    card = saved.scalars["card"]
+    if isinstance(card.get("target"), str):
+        card["target"] = moved(card["target"], saved.path.parents[1])
+    return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card)
 
 
 def _build(where: object, described: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> Rule:

@@ -29,16 +29,15 @@ from typing import NoReturn, TypeVar
 import torch
 from torch import Tensor
 
-from pools import geodesic
+from pools import geodesic, places
 from pools.errors import ArgumentError
+from pools.places import Vector
 
 Severity = float | Sequence[float] | Tensor
 Size = Sequence[int]
-Vector = Sequence[float] | Tensor
 
 ALIVE_THRESHOLD = 0.1  # alpha above which a cell belongs to the body
 DAMAGES: dict[str, Callable[..., Tensor]] = {}
-AXES = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
 _JITTER = 1e-6  # cells; breaks the lattice's ties without moving a surface
 _F = TypeVar("_F", bound=Callable[..., Tensor])
 
@@ -68,7 +67,7 @@ def sphere(
 ) -> Tensor:
     """A ball around a point in the body, or around `center` (d,h,w)."""
     bodies, g = _start(size, n, body, generator)
-    distance = _offsets(bodies, _centers(bodies, center, g)).square().sum(dim=1).sqrt()
+    distance = places.offsets(bodies, places.centers(bodies, center, g)).square().sum(dim=1).sqrt()
     return carve(distance, severity=severity, body=bodies, generator=g)
 
 
@@ -84,8 +83,8 @@ def box(
 ) -> Tensor:
     """A box along the axes around a point in the body, or around `center` (d,h,w); sides within a factor 2."""
     bodies, g = _start(size, n, body, generator)
-    sides = 0.5 + 0.5 * _uniform((n, 3, 1, 1, 1), g, bodies.device)
-    reach = (_offsets(bodies, _centers(bodies, center, g)).abs() / sides).amax(dim=1)
+    sides = 0.5 + 0.5 * places.uniform((n, 3, 1, 1, 1), g, bodies.device)
+    reach = (places.offsets(bodies, places.centers(bodies, center, g)).abs() / sides).amax(dim=1)
     return carve(reach, severity=severity, body=bodies, generator=g)
 
 
@@ -101,8 +100,8 @@ def cube(
 ) -> Tensor:
     """A cube along the axes around the body's centre of mass, or around `center` (d,h,w): the same wound for every sample."""
     bodies, g = _start(size, n, body, generator)
-    centers = _middles(bodies) if center is None else _centers(bodies, center, g)
-    return carve(_offsets(bodies, centers).abs().amax(dim=1), severity=severity, body=bodies, generator=g)
+    centers = places.middles(bodies) if center is None else places.centers(bodies, center, g)
+    return carve(places.offsets(bodies, centers).abs().amax(dim=1), severity=severity, body=bodies, generator=g)
 
 
 @register("limb")
@@ -111,9 +110,9 @@ def limb(
 ) -> Tensor:
     """The end of a limb: cells in order of their way inside the body from a tip of it, so that the belly beside it stays."""
     bodies, g = _start(size, n, body, generator)
-    straight = _offsets(bodies, _middles(bodies)).square().sum(dim=1)
+    straight = places.offsets(bodies, places.middles(bodies)).square().sum(dim=1)
     innermost = straight.masked_fill(~bodies, torch.inf).flatten(1).argmin(dim=1)
-    tip = _random_cell(geodesic.tips(geodesic.distances(bodies, innermost)).flatten(1), g)
+    tip = places.random_cell(geodesic.tips(geodesic.distances(bodies, innermost)).flatten(1), g)
     return carve(geodesic.order(bodies, tip), severity=severity, body=bodies, generator=g)
 
 
@@ -130,7 +129,7 @@ def half_space(
     """Everything beyond a plane: what lies furthest along `direction` goes ("+x" … "-z" or (x,y,z); default random)."""
     bodies, g = _start(size, n, body, generator)
     origin = torch.zeros(n, 3, dtype=torch.float64, device=bodies.device)
-    along = (_offsets(bodies, origin) * _directions(direction, bodies, g)).sum(dim=1)
+    along = (places.offsets(bodies, origin) * places.directions(direction, bodies, g)).sum(dim=1)
     return carve(-along, severity=severity, body=bodies, generator=g)
 
 
@@ -147,8 +146,10 @@ def slab(
 ) -> Tensor:
     """A slice between two planes across `direction`, through a point in the body or through `center` (d,h,w)."""
     bodies, g = _start(size, n, body, generator)
-    offsets = _offsets(bodies, _centers(bodies, center, g))
-    return carve((offsets * _directions(direction, bodies, g)).sum(dim=1).abs(), severity=severity, body=bodies, generator=g)
+    offsets = places.offsets(bodies, places.centers(bodies, center, g))
+    return carve(
+        (offsets * places.directions(direction, bodies, g)).sum(dim=1).abs(), severity=severity, body=bodies, generator=g
+    )
 
 
 @register("shell")
@@ -164,10 +165,10 @@ def shell(
 ) -> Tensor:
     """A hollow ball: around a point in the body and through a second one, or `center` (d,h,w) and `radius` in cells."""
     bodies, g = _start(size, n, body, generator)
-    centers = _centers(bodies, center, g)
+    centers = places.centers(bodies, center, g)
     # Through a second cell of the body, because a shell of any radius may miss a thin body.
-    radii = (_centers(bodies, None, g) - centers).norm(dim=1) if radius is None else centers.new_full((n,), radius)
-    distance = _offsets(bodies, centers).square().sum(dim=1).sqrt()
+    radii = (places.centers(bodies, None, g) - centers).norm(dim=1) if radius is None else centers.new_full((n,), radius)
+    distance = places.offsets(bodies, centers).square().sum(dim=1).sqrt()
     return carve((distance - radii.view(n, 1, 1, 1)).abs(), severity=severity, body=bodies, generator=g)
 
 
@@ -177,7 +178,7 @@ def random_cells(
 ) -> Tensor:
     """Single cells, wherever they are."""
     bodies, g = _start(size, n, body, generator)
-    return carve(_uniform(tuple(bodies.shape), g, bodies.device), severity=severity, body=bodies, generator=g)
+    return carve(places.uniform(tuple(bodies.shape), g, bodies.device), severity=severity, body=bodies, generator=g)
 
 
 def carve(field: Tensor, *, severity: Severity, body: Tensor | None = None, generator: torch.Generator | None = None) -> Tensor:
@@ -200,7 +201,7 @@ def carve(field: Tensor, *, severity: Severity, body: Tensor | None = None, gene
     cells = inside.sum(dim=1)
     count = (_severities(severity, n).to(field.device) * cells).round().long().minimum(cells - 1).clamp(min=0)
 
-    field = (field.double() + _JITTER * _uniform(tuple(field.shape), g, field.device)).flatten(1)
+    field = (field.double() + _JITTER * places.uniform(tuple(field.shape), g, field.device)).flatten(1)
     # Only as many cells as the largest wound are sorted; the count is exact even if the jitter left a tie.
     first = field.masked_fill(~inside, torch.inf).topk(max(1, int(count.max())), dim=1, largest=False, sorted=True)
     chosen = torch.arange(first.values.shape[1], device=field.device) < count[:, None]
@@ -229,7 +230,7 @@ def compose(*masks: Tensor, body: Tensor | None = None, generator: torch.Generat
     bodies, g = _start(shapes[0][2:], len(union), body.to(union.device), generator)
     inside = bodies.flatten(1)
     lost = inside.any(dim=1) & ~(inside & ~union.flatten(1)).any(dim=1)
-    spared = torch.zeros_like(inside).scatter_(1, _random_cell(inside, g)[:, None], lost[:, None])
+    spared = torch.zeros_like(inside).scatter_(1, places.random_cell(inside, g)[:, None], lost[:, None])
     return union & ~spared.view_as(union)
 
 
@@ -277,7 +278,7 @@ def draw(
     damages, (low, high) = _named(names), _range(severity)
     bodies, g = _start(size, n, body, generator)
     which = torch.randint(len(damages), (n,), generator=g, device=g.device).to(bodies.device)
-    amount = low + (high - low) * _uniform((n,), g, bodies.device)
+    amount = low + (high - low) * places.uniform((n,), g, bodies.device)
     mask = torch.zeros(n, 1, *size, dtype=torch.bool, device=bodies.device)
     for number, damage in enumerate(damages):
         rows = (which == number).nonzero().flatten()
@@ -340,66 +341,6 @@ def _named(names: str | Sequence[str]) -> list[Callable[..., Tensor]]:
             near = difflib.get_close_matches(str(name), DAMAGES, n=1)
             _refuse("name", repr(name), ", ".join(DAMAGES) + (f"; did you mean {near[0]!r}?" if near else ""))
     return [DAMAGES[name] for name in listed]
-
-
-def _uniform(shape: Sequence[int], g: torch.Generator, device: torch.device) -> Tensor:
-    """Even in 0..1, drawn where the generator lives: the same masks whatever device the states are on."""
-    return torch.rand(tuple(shape), generator=g, dtype=torch.float64, device=g.device).to(device)
-
-
-def _random_cell(inside: Tensor, g: torch.Generator) -> Tensor:
-    """(n,) index of a random True of each row of (n,cells); the last cell where a row has none."""
-    so_far = inside.cumsum(dim=1)
-    pick = (_uniform((len(inside),), g, inside.device) * so_far[:, -1]).floor().long() + 1
-    return torch.searchsorted(so_far, pick[:, None]).flatten().clamp(max=inside.shape[1] - 1)
-
-
-def _centers(bodies: Tensor, center: Vector | None, g: torch.Generator) -> Tensor:
-    """(n,3) points (d,h,w): anywhere within a random cell of each body, so that no two samples share one."""
-    n, (_, height, width) = len(bodies), bodies.shape[1:]
-    if center is not None:
-        return _vectors("center", center, n).to(bodies.device)
-    cell = _random_cell(bodies.flatten(1), g)
-    middle = torch.stack([cell // (height * width), cell // width % height, cell % width], dim=1)
-    return middle + _uniform((n, 3), g, bodies.device) - 0.5
-
-
-def _middles(bodies: Tensor) -> Tensor:
-    """(n,3) centres of mass (d,h,w); the corner (0,0,0) where there is no body."""
-    offsets = _offsets(bodies, torch.zeros(len(bodies), 3, dtype=torch.float64, device=bodies.device))
-    inside = bodies[:, None]
-    return (offsets * inside).sum(dim=(2, 3, 4)) / inside.sum(dim=(2, 3, 4)).clamp(min=1)
-
-
-def _directions(direction: str | Vector | None, bodies: Tensor, g: torch.Generator) -> Tensor:
-    """(n,3,1,1,1) unit vectors in (d,h,w) order, given or random on the sphere."""
-    n = len(bodies)
-    if direction is None:
-        # A normalised Gaussian is even on the sphere; a normalised cube would favour the corners.
-        vectors = torch.randn(n, 3, generator=g, dtype=torch.float64, device=g.device)
-    elif isinstance(direction, str):
-        if len(direction) != 2 or direction[0] not in "+-" or direction[1] not in AXES:
-            _refuse("direction", repr(direction), "+x, -x, +y, -y, +z, -z or (x,y,z)")
-        vectors = _vectors("direction", AXES[direction[1]], n) * (1.0 if direction[0] == "+" else -1.0)
-    else:
-        vectors = _vectors("direction", direction, n)
-    length = vectors.norm(dim=1, keepdim=True)
-    if not bool((length > 0).all()):
-        _refuse("direction", "a vector of length 0", "(x,y,z), not all 0")
-    return (vectors / length).flip(1).to(bodies.device).view(n, 3, 1, 1, 1)
-
-
-def _vectors(field: str, values: Vector, n: int) -> Tensor:
-    found = torch.as_tensor(values, dtype=torch.float64)
-    if tuple(found.shape) not in ((3,), (n, 3)) or not bool(found.isfinite().all()):
-        _refuse(field, found.tolist(), f"3 finite numbers or ({n},3)")
-    return found.expand(n, 3)
-
-
-def _offsets(bodies: Tensor, origin: Tensor) -> Tensor:
-    """(n,3,D,H,W) from each sample's origin to every cell, in cells, (d,h,w) order."""
-    axes = [torch.arange(side, dtype=torch.float64, device=bodies.device) for side in bodies.shape[1:]]
-    return torch.stack(torch.meshgrid(*axes, indexing="ij")) - origin.view(-1, 3, 1, 1, 1)
 
 
 def _refuse(field: str, found: object, allowed: str) -> NoReturn:

@@ -138,8 +138,39 @@ def test_a_target_from_an_array(how):
     assert again.target().kind == ("rgb" if how == "rgb" else "classes")
     if how == "target":
         assert again.target().names == body.names and np.allclose(again.target().palette, body.palette)
-    longer = nca3d.train(resume=run.folder, iterations=3, progress=False)
-    assert longer.folder == run.folder and longer.metrics is not None
+    assert run.folder.name == {"array": "array-1", "target": "array-1", "rgb": "heart-1"}[how]
+    grown, moved = again.target().occupied, run.folder.rename(run.folder.with_name("moved"))
+    assert (nca3d.load(moved).target().occupied == grown).all()
+    longer = nca3d.train(resume=moved, iterations=3, progress=False)
+    assert longer.folder == moved and longer.metrics is not None
+
+
+def test_what_is_no_body_config_rule_or_state_is_told():
+    state = nca3d.seed_state(nca3d.ConvRule(8, hidden=(4,)), SIZE)
+    for call, words in {
+        lambda: nca3d.train(SHORT, target="axolotl"): r"target: found 'axolotl', allowed an array or a Target; a name stands",
+        lambda: nca3d.train("quick"): "config: found a str, allowed a Config",
+        lambda: nca3d.train(SHORT, rule="zoo:frog"): "rule: found a str, allowed a Rule",
+        lambda: nca3d.train(SHORT.replace(rule_options={"visibel": True})): "found 'visibel', allowed .*did you mean",
+        lambda: nca3d.train(SHORT.replace(executor="event-approx")): "executor: found 'event-approx' for ConvRule",
+        lambda: nca3d.rollout("zoo:frog", state, 1): "rule: found a str, allowed a Rule",
+        lambda: nca3d.rollout(nca3d.ConvRule(8), state.numpy(), 1): "state: found a ndarray, allowed a Tensor",
+        lambda: nca3d.tell(
+            nca3d.load("zoo:cross"), nca3d.load("zoo:cross").target(), 9, cuts=["9:sphere"]
+        ): "cuts: found '9:sphere', allowed nca3d.Cut",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            call()
+    assert not list(Path().iterdir())
+
+
+def test_a_loss_under_a_second_name_leaves_the_first_as_it_is():
+    from nca3d.losses import LOSSES, rgba
+
+    LOSSES.register("rgba_everywhere", kinds=("rgb", "classes"))(rgba)
+    LOSSES.register("rgba_again")(rgba)
+    fitting = LOSSES.fitting("classes")
+    assert "rgba_everywhere" in fitting and not {"rgba", "rgba_again"} & set(fitting)
 
 
 def test_damage_of_ones_own():

@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace) -> None:
         raise InputError("nca3d export", "file", "nothing", wanted)
     from visualize.formats import writable
 
-    asked = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("files", file, FILES) for file in args.files)]
+    asked = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("FILE", file, FILES) for file in args.files)]
     seen: set[Path] = set()
     for flag, file, suffixes in asked:
         if file is None:

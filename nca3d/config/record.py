@@ -39,7 +39,8 @@ FIELDS: dict[str, Spec] = _specs()
 class Config(Body, Shared):
     """Everything that decides a run. Lists become tuples; every value is checked when the record is made.
 
-    Fields of other wings are attributes too. A field that the regime doesn't use is refused, unless it has its default.
+    Fields of other wings are attributes too. A field that the regime doesn't use is refused, unless it has its default
+    (a whole record can be given); a file may not even name it.
 
     Raises:
         InputErrors: all the fields that are wrong, one line each.
@@ -48,7 +49,7 @@ class Config(Body, Shared):
     if not TYPE_CHECKING:  # the checker sees the fields of `Shared` and `Body`
 
         def __init__(self, **values: Any) -> None:
-            for name, value in _checked(values, "Config").items():
+            for name, value in _checked(values, "Config", defaults_stand=True).items():
                 object.__setattr__(self, name, value)
 
     def __repr__(self) -> str:
@@ -203,6 +204,7 @@ def _checked(
     places: Mapping[str, str] | None = None,
     forgiven: Collection[Any] = (),
     errors: Iterable[InputError] = (),
+    defaults_stand: bool = False,
 ) -> dict[str, Any]:
     """All fields converted to their declared types; every error is collected before any is raised."""
     places, errors, values = places or {}, list(errors), {}
@@ -222,9 +224,10 @@ def _checked(
     regime = whole["regime"]
     for name in () if "regime" in wrong else list(values):
         spec = FIELDS[name]
-        if spec.table in ("", REGIMES[regime].table) or values[name] == spec.default:
+        if spec.table in ("", REGIMES[regime].table):
             continue
-        if name not in forgiven:
+        needless = (defaults_stand or name in places) and values[name] == spec.default
+        if name not in forgiven and not needless:
             users = ", ".join(other for other in REGIMES if REGIMES[other].table == spec.table)
             errors.append(InputError(places.get(name, where), name, shown(values[name]), f"it where regime is one of {users}"))
         whole[name] = _default(spec)

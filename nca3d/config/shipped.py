@@ -47,7 +47,17 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(where, f"line {line}", f"byte 0x{data[error.start]:02x}", "a TOML file in UTF-8") from None
-    return _parsed(text, where), where
+    table = _parsed(text, where)
+    for fields in (table, table.get("body")):
+        if isinstance(fields, dict) and isinstance(target := fields.get("target"), str):
+            fields["target"] = moved(target, file.parent)
+    return table, where
+
+
+def moved(file: str, folder: Path) -> str:
+    """The path of a file that a run keeps beside its config: where the run was moved, it lies there still."""
+    beside, gone = folder.absolute() / Path(file).name, Path(file).is_absolute() and not Path(file).exists()
+    return str(beside) if gone and beside.is_file() else file
 
 
 def one_line(text: str) -> str:

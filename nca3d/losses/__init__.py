@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.errors import InputError
+from nca3d.errors import InputError, nearest
 from nca3d.losses.classes import classes
 from nca3d.losses.occupancy import occupancy
 from nca3d.losses.overflow import overflow
 from nca3d.losses.rest import rest
 from nca3d.losses.rgba import rgba
 from nca3d.losses.still import still
-from nca3d.losses.terms import Losses, declared, kinds_of
+from nca3d.losses.terms import Losses, declared
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 
@@ -40,9 +40,10 @@ def terms_of(weights: Mapping[str, float], kind: str) -> dict[str, float]:
         InputError: a term that nobody registered, or one that does not fit the target's kind.
     """
     chosen = {name: weight for name, weight in (weights or DEFAULT_TERMS[kind]).items() if weight}
+    fitting = LOSSES.fitting(kind)
     for name in chosen:
-        if kind not in kinds_of(LOSSES.find(name, "config", "losses")):
-            known = ", ".join(LOSSES.fitting(kind))
+        if name not in fitting:
+            known = f"{', '.join(fitting)}{nearest(name, fitting)}"
             raise InputError("config", "losses", repr(name), f"terms for a target of kind {kind!r}: {known}")
     return chosen
 

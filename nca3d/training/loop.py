@@ -20,6 +20,7 @@ from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.log import Log
 from nca3d.training.run_folder import open_run_folder
+from nca3d.training.step import note_executor
 from nca3d.training.stop import StopSignal
 from nca3d.training.threads import threads
 from nca3d.training.trainer import Trainer
@@ -66,7 +67,7 @@ def train(
     config = config.anchored()
     run_plugins(config.plugins)
     trainer = Trainer.begin(config, given, rule)
-    for said in (trainer.task.note(trainer.rule), _without_gradient(config)):
+    for said in (trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
         if said:
             print(said, file=sys.stderr)
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
@@ -107,13 +108,6 @@ def train(
         if finish is not None:
             run.report = finish(run, trainer)
     return run
-
-
-def _without_gradient(config: Config) -> str:
-    if "approx" not in config.executor:
-        return ""
-    with_gradient = "executor auto runs training's rollouts; the one that was asked for runs those without gradient"
-    return f"executor {config.executor} has no gradient: {with_gradient}"
 
 
 def _stretched(config: Config, saved: checkpoint.Checkpoint) -> str | None:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 import pools
 from nca3d.config import Config
+from nca3d.errors import ArgumentError, InputError
 from nca3d.fire import training_seed
 from nca3d.losses import LOSSES, evaluate_terms
 from nca3d.rollout import rollout
@@ -108,6 +109,23 @@ def grow_older(config: Config, iteration: int, task: Task, rule: Rule, ready: po
             activity_threshold=config.activity_threshold,
         ).to(states)
     return states, steps * older
+
+
+def note_executor(config: Config, task: Task, rule: Rule) -> str:
+    """What it means for training that an executor is approximate; "" where it is exact.
+
+    Raises:
+        InputError: one that can't run this rule.
+    """
+    if "approx" not in config.executor:
+        return ""
+    try:
+        with torch.no_grad():
+            rollout(rule, task.seed(rule), 1, executor=config.executor)
+    except ArgumentError as error:
+        raise InputError("config", "executor", error.found, error.allowed) from None
+    with_gradient = "executor auto runs training's rollouts; the one that was asked for runs those without gradient"
+    return f"executor {config.executor} has no gradient: {with_gradient}"
 
 
 def train_step(

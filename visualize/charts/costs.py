@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
+from visualize.charts.figure import COLOURS, INK, QUIET, heading, literal, new_figure, quiet
 from visualize.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -57,18 +57,7 @@ def costs(panels: Sequence[Sequence[Panel]], *, title: str | None = None, baseli
             _draw(axes, panel, looks)
     handles = {line.get_label(): line for axes in figure.axes for line in axes.lines}
     shown = [name for name in names if name in handles]
-    figure.legend(
-        [handles[name] for name in shown],
-        shown,
-        loc="outside upper left",
-        ncols=min(6, max(1, len(shown))),
-        frameon=False,
-        fontsize=10,
-        labelcolor=INK,
-        title=title,
-        title_fontsize=12,
-        alignment="left",
-    )
+    heading(figure, [handles[name] for name in shown], title, min(6, len(shown)), fontsize=10)
     literal(figure)
     return figure
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from visualize.arguments import as_whole, said
 from visualize.charts.costs import MARKERS
-from visualize.charts.figure import COLOURS, INK, literal, new_figure, quiet
+from visualize.charts.figure import COLOURS, INK, heading, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, shown
 from visualize.errors import ArgumentError
 
@@ -143,16 +143,12 @@ def _key(figure: Figure, states: list[str], levels: Mapping[str, float], title: 
     empty = Line2D([], [], linestyle="none", label=" ")
     pairs = list(zip_longest(first, second, fillvalue=empty)) if second else [(sign,) for sign in first]
     if pairs or title:
-        figure.legend(
-            handles=[sign for pair in pairs for sign in pair],
-            loc="outside upper left",
-            ncols=max(len(pairs), 1),
-            frameon=False,
+        heading(
+            figure,
+            [sign for pair in pairs for sign in pair],
+            title,
+            len(pairs),
             fontsize=9.5,
-            labelcolor=INK,
-            title=title,
-            title_fontsize=12,
-            alignment="left",
             columnspacing=1.6,
             handlelength=2.2,
         )

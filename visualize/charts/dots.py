@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visualize.charts.costs import MARKERS
-from visualize.charts.figure import COLOURS, FAINT, INK, QUIET, literal, new_figure, quiet
+from visualize.charts.figure import COLOURS, FAINT, INK, QUIET, heading, literal, new_figure, quiet
 from visualize.charts.measured import NOT_MEASURED, mark_missing, number, numbers, shown, zoomed
 from visualize.errors import ArgumentError
 
@@ -50,8 +50,8 @@ def bars(
     groups = groups or {}
     headings = sorted({groups.get(name, ""): None for name in known}, key=bool)
     lines: list[tuple[str, str]] = []  # (heading, "") above the conditions of a group
-    for heading in headings:
-        lines += [(heading, "")] * bool(heading) + [(heading, name) for name in known if groups.get(name, "") == heading]
+    for group in headings:
+        lines += [(group, "")] * bool(group) + [(group, name) for name in known if groups.get(name, "") == group]
     figure = new_figure(WIDTH, 0.27 * max(len(lines), 3) + 1.0)
     axes = figure.subplots()
     _rows(axes, len(lines), [*known.values(), *np.ravel(list(spans.values())), number(reference, "bars: reference")])
@@ -67,10 +67,10 @@ def bars(
             color=INK,
             fontsize=9,
         )
-    for place, (heading, name) in enumerate(lines):
+    for place, (group, name) in enumerate(lines):
         if name:
-            _dot(axes, place, known[name], spans[name], GROUP_COLOURS[headings.index(heading) % len(GROUP_COLOURS)], "o", name)
-    axes.set_yticks(range(len(lines)), [name or heading for heading, name in lines])
+            _dot(axes, place, known[name], spans[name], GROUP_COLOURS[headings.index(group) % len(GROUP_COLOURS)], "o", name)
+    axes.set_yticks(range(len(lines)), [name or group for group, name in lines])
     for tick, (_, name) in zip(axes.get_yticklabels(), lines, strict=True):
         tick.set(color=INK, fontweight="normal" if name else "bold")
     if not known:
@@ -119,18 +119,7 @@ def compare(
         mark_missing(grid[0], alone=True)
     handles = [_sign(place, run) for place, run in enumerate(rows)]
     if handles or title:
-        figure.legend(
-            handles=handles,
-            loc="outside upper left",
-            ncols=_abreast(list(rows)),
-            frameon=False,
-            fontsize=10,
-            labelcolor=INK,
-            title=title,
-            title_fontsize=12,
-            alignment="left",
-            columnspacing=1.6,
-        )
+        heading(figure, handles, title, _abreast(list(rows)), fontsize=10, columnspacing=1.6)
     literal(figure)
     return figure
 

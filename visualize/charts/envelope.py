@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
+from visualize.charts.figure import COLOURS, INK, QUIET, heading, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, over_bodies, zoomed
 from visualize.errors import ArgumentError
 
@@ -65,22 +65,9 @@ def envelope(
     axes.set_ylim(*zoomed(every.min(), every.max()) if len(every) else (0, 1))
     axes.margins(x=0.01)
     _mark(axes, marks or {})
-    handles, words = axes.get_legend_handles_labels()
+    handles, _ = axes.get_legend_handles_labels()
     if handles or title:
-        figure.legend(
-            handles,
-            words,
-            loc="outside upper left",
-            ncols=max(len(handles), 1),
-            frameon=False,
-            fontsize=9,
-            labelcolor=INK,
-            title=title,
-            title_fontsize=12,
-            alignment="left",
-            columnspacing=1.4,
-            handlelength=1.8,
-        )
+        heading(figure, handles, title, len(handles), fontsize=9, columnspacing=1.4, handlelength=1.8)
     literal(figure)
     return figure
 

@@ -6,8 +6,9 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Sequence
 
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.cm import ScalarMappable
     from matplotlib.figure import Figure
@@ -71,6 +72,21 @@ def literal(drawn: Figure | Axes, but: Collection[Text] = ()) -> None:
     for text in drawn.findobj(Text):
         if isinstance(text, Text) and id(text) not in kept:
             text.set_parse_math(False)
+
+
+def heading(figure: Figure, signs: Sequence[Artist], title: str | None, columns: int, **look: Any) -> None:
+    """A title and, in a legend of so many columns below it, the signs of what is drawn: above all panels, to the left."""
+    figure.legend(
+        handles=signs,
+        loc="outside upper left",
+        ncols=max(columns, 1),
+        frameon=False,
+        labelcolor=INK,
+        title=title,
+        title_fontsize=12,
+        alignment="left",
+        **look,
+    )
 
 
 def quiet(axes: Axes) -> None:

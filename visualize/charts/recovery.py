@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from visualize.arguments import as_whole
-from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure, quiet
+from visualize.charts.figure import COLOURS, INK, QUIET, heading, literal, new_figure, quiet
 from visualize.charts.measured import MOST_ZOOM, Numbers, mark_missing, numbers, over_bodies
 from visualize.errors import ArgumentError
 
@@ -149,16 +149,4 @@ def _key(
         signs.append(Line2D([], [], label=f"goal {goal:g}", **GOAL_STYLE))
     if horizon and checked:
         signs.append(Line2D([], [], label=f"1, 2 horizons ({horizon:,g}, {2 * horizon:,g} steps)", **HORIZON_STYLE))
-    figure.legend(
-        handles=signs,
-        loc="outside upper left",
-        ncols=max(len(signs), 1),
-        frameon=False,
-        fontsize=9,
-        labelcolor=INK,
-        title=title,
-        title_fontsize=12,
-        alignment="left",
-        columnspacing=1.4,
-        handlelength=1.8,
-    )
+    heading(figure, signs, title, len(signs), fontsize=9, columnspacing=1.4, handlelength=1.8)

@@ -9,7 +9,7 @@ import numpy as np
 
 from visualize.arguments import said
 from visualize.charts.costs import MARKERS
-from visualize.charts.figure import COLOURS, FAINT, INK, literal, new_figure, quiet
+from visualize.charts.figure import COLOURS, FAINT, INK, heading, literal, new_figure, quiet
 from visualize.charts.measured import mark_missing, number, shown
 from visualize.errors import ArgumentError
 
@@ -141,16 +141,4 @@ def _key(figure: Figure, names: Sequence[str], reference: float | None, referenc
         words = f"{reference_name} {shown(float(reference))}"
         signs.append(Line2D([], [], color=INK, linewidth=0.9, linestyle=(0, (5, 3)), label=words))
     if signs or title:
-        figure.legend(
-            handles=signs,
-            loc="outside upper left",
-            ncols=max(len(signs), 1),
-            frameon=False,
-            fontsize=10,
-            labelcolor=INK,
-            title=title,
-            title_fontsize=12,
-            alignment="left",
-            columnspacing=1.6,
-            handlelength=1.6,
-        )
+        heading(figure, signs, title, len(signs), fontsize=10, columnspacing=1.6, handlelength=1.6)
