@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config.shipped import moved, one_line
 from nca3d.errors import InputError, nearest
+from nca3d.registry import provided
 
 if TYPE_CHECKING:
     from torch import nn
@@ -160,6 +161,8 @@ class RuleRef:
         from nca3d.targets import load as load_target
 
         card = rule.card
+        if rule.visible_kind in provided("evaluation"):
+            raise InputError(self.name, "rule", f"one that shows a {rule.visible_kind} and grows no body", "a rule that grows one")
         name, size = self._target or card.get("target"), self._size or card.get("size")
         if name is None or size is None:
             missing = "--target" if name is None else "--size"
