@@ -162,7 +162,8 @@ class RuleRef:
 
         card = rule.card
         if rule.visible_kind in provided("evaluation"):
-            raise InputError(self.name, "rule", f"one that shows a {rule.visible_kind} and grows no body", "a rule that grows one")
+            found = f"one that shows a {rule.visible_kind} and grows no body"
+            raise InputError(self.name, "rule", found, "a rule that grows one")
         name, size = self._target or card.get("target"), self._size or card.get("size")
         if name is None or size is None:
             missing = "--target" if name is None else "--size"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from resuming import cut_short, everything
 
 import nca3d
 from nca3d.cube.answers import judge, say
@@ -67,13 +68,6 @@ def config(questions, tmp_path, monkeypatch):
     )
 
 
-def everything(run) -> dict[str, torch.Tensor]:
-    from nca3d import checkpoint
-
-    saved = checkpoint.load(run.folder)
-    return {f"{group}/{name}": t for group, tensors in saved.groups.items() for name, t in tensors.items()}
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -87,12 +81,7 @@ def test_a_resumed_cube_is_the_same_cube(config, tmp_path, changes):
     """Law 11: weights, pool, balance and order of questions."""
     straight = nca3d.train(config.replace(**changes), progress=False)
     half = config.replace(**changes, out=str(tmp_path / "half"))
-    trainer = Trainer.begin(half)
-    (tmp_path / "half").mkdir()
-    half.save(tmp_path / "half" / "config.toml")
-    for _ in range(3):
-        trainer.step()
-    trainer.save(tmp_path / "half")
+    cut_short(half, 3)
     resumed = nca3d.train(half, resume=tmp_path / "half", progress=False)
     one, two = everything(straight), everything(resumed)
     assert one.keys() == two.keys()

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from resuming import cut_short, everything
 
 import nca3d
 import pools
@@ -47,12 +48,6 @@ def tiny(folder: Path, **changes) -> nca3d.Config:
     return TINY.replace(out=str(folder), **changes)
 
 
-def everything(run) -> dict[str, torch.Tensor]:
-    """All tensors of a run's newest checkpoint."""
-    saved = checkpoint.load(run.folder)
-    return {f"{group}/{name}": tensor for group, tensors in saved.groups.items() for name, tensor in tensors.items()}
-
-
 @pytest.mark.parametrize(
     "changes",
     [
@@ -71,12 +66,7 @@ def test_a_resumed_run_is_the_same_run(tmp_path, changes):
         pytest.importorskip("bitsandbytes")
     straight = nca3d.train(tiny(tmp_path / "straight", **changes), progress=False)
     half = tiny(tmp_path / "half", **changes)
-    trainer = Trainer.begin(half)  # the first half of the same schedule, as a signal would cut it
-    (tmp_path / "half").mkdir()
-    half.save(tmp_path / "half" / "config.toml")
-    for _ in range(6):
-        trainer.step()
-    trainer.save(tmp_path / "half")
+    cut_short(half, 6)
     resumed = nca3d.train(half, resume=tmp_path / "half", progress=False)
 
     one, two = everything(straight), everything(resumed)

@@ -9,11 +9,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from one_line import told
 
 from nca3d.cube import Embeddings, Pair, Questions, Teacher, embeddings_of, read_embeddings, write_embeddings
 from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
 from nca3d.cube.teacher.tensors import pack, unpack
-from nca3d.errors import InputError
 from nca3d.files import sha256
 
 
@@ -29,14 +29,6 @@ class Letters(Teacher):
 
     def save(self, folder: str | Path) -> None:
         raise NotImplementedError
-
-
-def told(call) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    (line,) = str(caught.value).splitlines()
-    assert ": found " in line and ", allowed " in line
-    return line
 
 
 def files(folder: Path) -> list[Path]:

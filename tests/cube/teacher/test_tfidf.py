@@ -12,10 +12,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from one_line import told
 
 from nca3d.cube import Teacher, load_saved_teacher, load_teacher, read_questions
 from nca3d.cube.teacher.tfidf import words
-from nca3d.errors import InputError
 
 pytest.importorskip("sklearn")
 TEXTS = [pair.question for pair in read_questions("lattice").of("train")][:300]
@@ -24,14 +24,6 @@ TEXTS = [pair.question for pair in read_questions("lattice").of("train")][:300]
 @pytest.fixture(scope="module")
 def teacher() -> Teacher:
     return load_teacher("tfidf", fit_on=TEXTS, width=40)
-
-
-def told(call) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    (line,) = str(caught.value).splitlines()
-    assert ": found " in line and ", allowed " in line
-    return line
 
 
 def test_the_numbers_are_those_of_scikit_learn(teacher):

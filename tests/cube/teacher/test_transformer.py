@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from one_line import told
 from safetensors.torch import load_file, save_file
 
 from nca3d.cube import load_saved_teacher, load_teacher, shape_of
@@ -95,14 +96,6 @@ def test_another_model_at_the_path_is_refused(changed, tmp_path):
 
 
 # ---- what is wrong with a folder -------------------------------------------------------------------------------------
-
-
-def told(call) -> str:
-    with pytest.raises(InputError) as caught:
-        call()
-    (line,) = str(caught.value).splitlines()
-    assert ": found " in line and ", allowed " in line
-    return line
 
 
 @pytest.mark.parametrize("layer", [4, -5, 99])

@@ -1,0 +1,28 @@
+"""Law 11 is asked of bodies and of cubes alike: a run that is cut short, and all that a checkpoint holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from nca3d import checkpoint
+from nca3d.config import Config
+from nca3d.training.loop import Run
+from nca3d.training.trainer import Trainer
+
+
+def everything(run: Run) -> dict[str, torch.Tensor]:
+    """All tensors of a run's newest checkpoint."""
+    saved = checkpoint.load(run.folder)
+    return {f"{group}/{name}": tensor for group, tensors in saved.groups.items() for name, tensor in tensors.items()}
+
+
+def cut_short(config: Config, iterations: int) -> None:
+    """The first iterations of a run, as a signal would have cut it, in the folder that its config names."""
+    trainer, folder = Trainer.begin(config), Path(config.out)
+    folder.mkdir()
+    config.save(folder / "config.toml")
+    for _ in range(iterations):
+        trainer.step()
+    trainer.save(folder)
