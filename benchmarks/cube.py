@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import nca3d
+from nca3d.bench.memory import status_bytes
 from nca3d.config import Config
 from nca3d.cube.cell import neighbour_table
 from nca3d.cube.weights import MODES
@@ -38,15 +39,13 @@ PRODUCTS = 4
 Rows = Iterator[tuple[str, str]]
 
 
-def cube(weights: str = "per_cell") -> nca3d.GMLPRule:
-    return nca3d.GMLPRule(SIZE, preset="cube", weights=weights, generator=torch.Generator().manual_seed(0))
-
-
 class Trained:
     """A cube in training: `step` asks it questions, and it learns."""
 
     def __init__(self, optimizer: str = "adam", half: bool = False, weights: str = "per_cell") -> None:
-        self.rule, self.half = cube(weights), half
+        generator = torch.Generator().manual_seed(0)
+        self.rule = nca3d.GMLPRule(SIZE, preset="cube", weights=weights, generator=generator)
+        self.half = half
         self.optimizer = build_optimizer(Config(optimizer=optimizer), list(self.rule.parameters()))
 
     def learn(self, batch: int, steps: int = 1) -> None:
@@ -176,12 +175,6 @@ MEMORY = {
 }
 
 
-def status(field: str) -> float:
-    """A line of /proc/self/status in MB (10⁶ bytes)."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(field)) * 1024 / 1e6
-
-
 def memory(batch: int = 8) -> Rows:
     for name, options in MEMORY.items():
         command = [sys.executable, __file__, "--worker", json.dumps([options, batch])]
@@ -200,11 +193,11 @@ def worker(options: dict, batch: int) -> None:
     torch.set_num_threads(2)
     if options.get("optimizer") == "adamw8bit":
         import bitsandbytes  # noqa: F401
-    before = status("VmRSS")
+    before = status_bytes("VmRSS")
     made = Trained(**options)
     for _ in range(4):
         made.step(batch)
-    print(status("VmHWM") - before)
+    print((status_bytes("VmHWM") - before) / 1e6)
 
 
 def leaks(steps: int = 1000) -> Rows:
@@ -213,11 +206,11 @@ def leaks(steps: int = 1000) -> Rows:
         optimizer = torch.optim.Adam(rule.parameters())
         for number in range(steps + 100):
             if number == 100:
-                before = status("VmRSS")
+                before = status_bytes("VmRSS")
             nca3d.rollout(rule, rule.rest(2), 1, inputs=rule.ask(torch.randn(2, 16))).square().mean().backward()
             optimizer.step()
             optimizer.zero_grad()
-        grown = (status("VmRSS") - before) * 1e6 / 1024
+        grown = (status_bytes("VmRSS") - before) / 1024
         yield f"{steps} training steps in a row, 4×4×4, {mode}", f"{grown:.0f} KiB more resident, {grown / steps:.2f} a step"
 
 

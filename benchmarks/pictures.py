@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -67,20 +68,24 @@ def gyroid() -> np.ndarray:
     return frames
 
 
+def animated(frames: np.ndarray, file: Path, **options: Any) -> float:
+    """Seconds that a film takes."""
+    start = time.perf_counter()
+    visualize.animate(frames, file, orbit=90, **options)
+    return time.perf_counter() - start
+
+
 def films(folder: Path) -> Iterator[tuple[str, float, str]]:
     frames, steps = life("mushroom")
     for suffix in ("mp4", "gif", "webp"):
-        start = time.perf_counter()
-        file = visualize.animate(frames, folder / f"film.{suffix}", steps=steps, orbit=90)
-        yield f"film 15×15×11 voxels, {suffix}", time.perf_counter() - start, f"s, {file.stat().st_size / 1024:.0f} KiB"
+        file = folder / f"film.{suffix}"
+        took = animated(frames, file, steps=steps)
+        yield f"film 15×15×11 voxels, {suffix}", took, f"s, {file.stat().st_size / 1024:.0f} KiB"
     for style in ("surface", "activity"):
-        start = time.perf_counter()
-        visualize.animate(frames, folder / "film.mp4", style=style, orbit=90)
-        yield f"film 15×15×11 {style}, mp4", time.perf_counter() - start, "s"
+        yield f"film 15×15×11 {style}, mp4", animated(frames, folder / "film.mp4", style=style), "s"
     large = gyroid()
-    start = time.perf_counter()
-    visualize.animate(large, folder / "film.mp4", style="surface", orbit=90)
-    yield f"film 64³ surface, mp4, {int(large[-1, ..., 3].sum())} cells", time.perf_counter() - start, "s"
+    took = animated(large, folder / "film.mp4", style="surface")
+    yield f"film 64³ surface, mp4, {int(large[-1, ..., 3].sum())} cells", took, "s"
     yield "page of a film, 15×15×11", movie(frames, folder / "a.html", steps=steps).stat().st_size / 1000, "KB"
     yield "page of a film, 32³ (toucan)", movie(life("toucan")[0], folder / "b.html").stat().st_size / 1000, "KB"
     yield "page of a film, 64³ (gyroid)", movie(large, folder / "c.html").stat().st_size / 1000, "KB"

@@ -100,24 +100,22 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         raise InputError(place, "checkpoint", found, "a run folder or one of its checkpoints/step-NNNNNN")
     if (place / MANIFEST).exists() or _STEP.fullmatch(place.name):
         return _read(place)
-    skipped: list[tuple[Path, str]] = []
-    errors: list[InputError] = []
+    bad: list[tuple[Path, InputError]] = []
     for candidate in _newest_first(place / "checkpoints" if (place / "checkpoints").is_dir() else place):
         try:
             if candidate.is_symlink():
                 raise InputError(candidate, "folder", "a link", "a folder of this run, or its path given outright")
             good = _read(candidate)
         except InputError as error:
-            skipped.append((candidate, str(error)))
-            errors.append(error)
+            bad.append((candidate, error))
             continue
-        for _, reason in skipped:
+        for _, reason in bad:
             print(f"skipped {reason}", file=sys.stderr)
-        if skipped:
+        if bad:
             print(f"using {candidate}", file=sys.stderr)
-        return replace(good, skipped=tuple(skipped))
-    if skipped:
-        raise InputErrors(errors)
+        return replace(good, skipped=tuple((path, str(reason)) for path, reason in bad))
+    if bad:
+        raise InputErrors(error for _, error in bad)
     raise InputError(place, "checkpoint", "none", "a run folder with checkpoints/step-NNNNNN in it")
 
 

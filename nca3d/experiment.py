@@ -145,6 +145,14 @@ def evaluate(
         ref = RuleRef(rule)
         rule, run = ref.rule(), ref.folder
     rule = rule.rule if isinstance(rule, Run) else rule
-    options = {"horizon": horizon, "samples": samples, "random_seed": random_seed, "executor": executor, "progress": progress}
     wanted = run if target is None and rule.visible_kind in EVALUATIONS else target
-    return evaluate_rule(rule, wanted, preset, **options)  # type: ignore[arg-type]
+    return evaluate_rule(
+        rule,
+        wanted,
+        preset,
+        horizon=horizon,
+        samples=samples,
+        random_seed=random_seed,
+        executor=executor,
+        progress=progress,
+    )

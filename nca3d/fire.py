@@ -47,21 +47,6 @@ def _rotate(x: Tensor, bits: int) -> Tensor:
     return (x << bits) | _shift_right(x, 32 - bits)
 
 
-def _scramble(words: Tensor) -> Tensor:
-    return _rotate(words * _signed(_C1), 15) * _signed(_C2)
-
-
-def _absorb(h: Tensor, scrambled: Tensor) -> Tensor:
-    return _rotate(h ^ scrambled, 13) * 5 + _signed(_N)
-
-
-def _finish(h: Tensor) -> Tensor:
-    h = h ^ 12  # the length of the message in bytes
-    h = (h ^ _shift_right(h, 16)) * _signed(_F1)
-    h = (h ^ _shift_right(h, 13)) * _signed(_F2)
-    return h ^ _shift_right(h, 16)
-
-
 def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) -> Tensor:
     """The 32-bit draws of cells, as int32 with the bits of the unsigned number.
 
@@ -71,8 +56,13 @@ def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) ->
     """
     h = torch.full((), _signed(random_seed), dtype=torch.int32, device=cells.device)
     for words in (steps, sample_ids, cells):  # broadcasting keeps the outer words small: only `cells` costs
-        h = _absorb(h, _scramble(words.to(device=cells.device, dtype=torch.int32)))
-    return _finish(h)
+        k = words.to(device=cells.device, dtype=torch.int32) * _signed(_C1)
+        k = _rotate(k, 15) * _signed(_C2)
+        h = _rotate(h ^ k, 13) * 5 + _signed(_N)
+    h = h ^ 12  # the length of the message in bytes
+    h = (h ^ _shift_right(h, 16)) * _signed(_F1)
+    h = (h ^ _shift_right(h, 13)) * _signed(_F2)
+    return h ^ _shift_right(h, 16)
 
 
 def fire_mask(

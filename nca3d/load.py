@@ -203,16 +203,18 @@ def from_file(text: str) -> nn.Module:
     """
     from torch import nn
 
-    def makes(thing: object) -> bool:  # defined there, not imported
-        return callable(thing) and getattr(thing, "__module__", None) == "<run_path>"
-
     file, name = _split(text)
     try:
         there = runpy.run_path(file)
     except Exception as error:
         raise InputError(file, "file", f"{type(error).__name__}: {error}", "a Python file that runs") from error
     if name not in there:
-        own = [known for known, thing in there.items() if isinstance(thing, nn.Module) or makes(thing)]
+        own = [
+            known
+            for known, thing in there.items()
+            if isinstance(thing, nn.Module)
+            or (callable(thing) and getattr(thing, "__module__", None) == "<run_path>")  # defined there, not imported
+        ]
         raise InputError(file, "name", repr(name), (", ".join(own) or "a name that the file defines") + nearest(name, own))
     thing = there[name]
     if callable(thing) and not isinstance(thing, nn.Module):

@@ -147,8 +147,7 @@ def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None, scale:
     """
     values = state.detach().float().cpu()
     if rule.visible_kind in PICTURES:
-        picture: np.ndarray = PICTURES[rule.visible_kind](values, rule, scale)
-        return picture
+        return PICTURES[rule.visible_kind](values, rule, scale)
     alpha = values[:, rule.alpha].numpy()
     there = np.isfinite(alpha) & occupied(values, rule.visible, rule.visible_kind).numpy()
     if rule.visible_kind == "classes":

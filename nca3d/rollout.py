@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
 import numpy as np
@@ -71,7 +72,8 @@ def seed_state(
     if size is None:
         raise ArgumentError("size", None, "(D, H, W): this rule has no card that says it")
     depth, height, width = as_size(tuple(size))
-    device = device if device is not None else _device(rule)
+    if device is None:
+        device = next((tensor.device for tensor in (*rule.parameters(), *rule.buffers())), torch.device("cpu"))
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
     own = rule.card.get("start") if (depth, height, width) == tuple(rule.card.get("size") or ()) else None
     start = tuple(own or centre((depth, height, width)))
@@ -187,21 +189,14 @@ def rollout(
     plan = Memory.of(memory, memory_budget)
 
     recorded: list[Any] = [state]
-    done = 0
-    for stop in _stops(steps, record_every):
-        state = run(rule, state, draw, done, stop, plan)
+    stops = sorted({*range(0, steps, record_every or max(1, steps)), steps})
+    for start, stop in pairwise(stops):
+        state = run(rule, state, draw, start, stop, plan)
         recorded.append(state)
-        done = stop
     if record_every is None:
         return state
-    numbers = torch.tensor([first_step, *(first_step + stop for stop in _stops(steps, record_every))])
+    numbers = torch.tensor([first_step + stop for stop in stops])
     return Trajectory(recorded, numbers) if isinstance(state, Compact) else Trajectory(torch.stack(recorded), numbers)
-
-
-def _stops(steps: int, record_every: int | None) -> list[int]:
-    if record_every is None or steps == 0:
-        return [steps] if steps else []
-    return sorted({*range(record_every, steps + 1, record_every), steps})
 
 
 def _check(
@@ -241,7 +236,3 @@ def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Told | No
         if part is not None and tuple(part.shape) != wanted:
             allowed = str(wanted) if wanted else f"None: {type(rule).__name__} takes nothing from outside"
             raise ArgumentError(name, f"shape {tuple(part.shape)}", allowed)
-
-
-def _device(rule: Rule) -> torch.device:
-    return next((tensor.device for tensor in (*rule.parameters(), *rule.buffers())), torch.device("cpu"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -34,12 +35,12 @@ class Compact:
     size: Size
 
     def __post_init__(self) -> None:
-        depth, height, width = as_size(self.size)
+        volume = math.prod(as_size(self.size))
         if self.values.ndim != 2 or self.cells.shape != self.values.shape[:1] or self.cells.dtype != torch.int64:
             found = f"{tuple(self.values.shape)} and {self.cells.dtype} {tuple(self.cells.shape)}"
             raise ArgumentError("compact", f"values and cells {found}", "(N, C) and int64 (N,)")
         if len(self.cells):
-            end = self.batch * depth * height * width
+            end = self.batch * volume
             low, high = int(self.cells[0]), int(self.cells[-1])
             if low < 0 or high >= end or not bool((self.cells[1:] > self.cells[:-1]).all()):
                 raise ArgumentError("compact", f"cells from {low} to {high}", f"rising ones in 0 .. {end - 1}")
@@ -79,14 +80,12 @@ def compact(state: Tensor, background: float = 0.0) -> Compact:
 
 def dense(state: Compact, background: float = 0.0) -> Tensor:
     """(B, C, D, H, W) with the listed cells in their places and `background` everywhere else."""
-    out: Tensor = _Scatter.apply(state.values, state.cells, state.shape, background)
-    return out
+    return _Scatter.apply(state.values, state.cells, state.shape, background)
 
 
 def gather(state: Tensor, cells: Tensor) -> Compact:
     """The states of these cells (flat indices, rising), zero or not."""
-    values = _Gather.apply(state, cells)
-    return Compact(values, cells, len(state), as_size(state.shape[2:]))
+    return Compact(_Gather.apply(state, cells), cells, len(state), as_size(state.shape[2:]))
 
 
 class _Gather(torch.autograd.Function):
@@ -118,26 +117,23 @@ class _Scatter(torch.autograd.Function):
         return _read(gradient, cells), None, None, None
 
 
-def _by_sample(cells: Tensor, shape: tuple[int, ...]) -> list[tuple[int, Tensor]]:
-    """(sample, its cells within it) for samples in order."""
-    volume = shape[2] * shape[3] * shape[4]
+def _by_sample(cells: Tensor, shape: tuple[int, ...]) -> list[tuple[slice, Tensor]]:
+    """For each sample in order its rows, and their cells within it."""
+    volume = math.prod(shape[2:])
     bounds = torch.searchsorted(cells, torch.arange(shape[0] + 1, device=cells.device) * volume).tolist()
-    return [(b, cells[bounds[b] : bounds[b + 1]] - b * volume) for b in range(shape[0])]
+    rows = [slice(first, last) for first, last in pairwise(bounds)]
+    return [(own, cells[own] - b * volume) for b, own in enumerate(rows)]
 
 
 def _read(state: Tensor, cells: Tensor) -> Tensor:
     values = state.new_empty(len(cells), state.shape[1])
-    done = 0
-    for b, where in _by_sample(cells, tuple(state.shape)):
-        values[done : done + len(where)] = state[b].flatten(1).index_select(1, where).t()
-        done += len(where)
+    for sample, (rows, where) in zip(state, _by_sample(cells, tuple(state.shape)), strict=True):
+        values[rows] = sample.flatten(1).index_select(1, where).t()
     return values
 
 
 def _write(values: Tensor, cells: Tensor, shape: tuple[int, ...], background: float) -> Tensor:
     state = values.new_full(shape, background) if background else values.new_zeros(shape)
-    done = 0
-    for b, where in _by_sample(cells, shape):
-        state[b].flatten(1).index_copy_(1, where, values[done : done + len(where)].t())
-        done += len(where)
+    for sample, (rows, where) in zip(state, _by_sample(cells, shape), strict=True):
+        sample.flatten(1).index_copy_(1, where, values[rows].t())
     return state

@@ -65,11 +65,12 @@ MOVES = (
 
 def generate() -> list[Pair]:
     """All pairs, in the order of the file."""
+    differences = ((larger, smaller, colour) for smaller, larger in combinations(NUMBERS[:5], 2) for colour in COLOURS)
     return [
         *_kind("compass", product(HEADINGS, TURNS, OBJECTS), COMPASS, heading, held_out=160, test=80, validation=48),
         *_kind("lattice", _moves(), MOVES, neighbour, held_out=38, test=38, validation=28),
-        *_kind("arithmetic", _sums(4), SUMS, total, held_out=24, test=24, validation=18),
-        *_kind("arithmetic", _differences(5), DIFFERENCES, rest, held_out=14, test=14, validation=10),
+        *_kind("arithmetic", product(NUMBERS[:4], NUMBERS[:4], COLOURS), SUMS, total, held_out=24, test=24, validation=18),
+        *_kind("arithmetic", differences, DIFFERENCES, rest, held_out=14, test=14, validation=10),
         *(Pair(pair.question, pair.answer, pair.split, "dialogue") for pair in read_questions("dialogue").pairs),
     ]
 
@@ -106,14 +107,6 @@ def neighbour(layer: str, row: str, column: str, move: str) -> str:
 
 def _cells(count: int, colour: str) -> str:
     return f"{NUMBERS[count - 1].capitalize()} {colour} cell{'s' if count > 1 else ''}."
-
-
-def _sums(most: int) -> Iterator[Combination]:
-    return product(NUMBERS[:most], NUMBERS[:most], COLOURS)
-
-
-def _differences(most: int) -> Iterator[Combination]:
-    return ((b, a, colour) for a, b in combinations(NUMBERS[:most], 2) for colour in COLOURS)
 
 
 def _moves() -> Iterator[Combination]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
+import numpy as np
 import torch
 
 import nca3d
@@ -15,13 +15,12 @@ from nca3d.reports.values import shown
 def row(name: str) -> str:
     """One rule's line: what it grows, and what its card says of it."""
     rule = nca3d.load(f"zoo:{name}")
-    card: dict[str, Any] = rule.card
-    target = nca3d.targets.load(card["target"], size=card["size"], **card["target_options"])
+    card = rule.card
     found = {**card["figures"], **card["standard"]}
     healed = found.get("regeneration", {})
     cells = [
         f"`zoo:{name}`",
-        f"{int(target.occupied.sum()):,} of {' × '.join(map(str, card['size']))}",
+        f"{int(rule.target().occupied.sum()):,} of {' × '.join(map(str, card['size']))}",
         card["regime"],
         shown(found["grow_iou"]),
         f"{found['steps_held']:,} of {found['steps_tried']:,}",
@@ -49,14 +48,10 @@ def draw(path: str, side: int = 300) -> None:
         card = rule.card
         if card["regime"] == "growing":
             continue
-        target = nca3d.targets.load(card["target"], size=card["size"], **card["target_options"])
-        grown = nca3d.rollout(rule, nca3d.seed_state(rule, card["size"]), 2 * card["horizon"], random_seed=1 << 31)
-        picture = visualize.volume(nca3d.to_rgba(grown, rule, target.palette)[0], size=(2 * side, 2 * side))
+        grown = nca3d.rollout(rule, nca3d.seed_state(rule), 2 * card["horizon"], random_seed=1 << 31)
+        picture = visualize.volume(nca3d.to_rgba(grown, rule, rule.target().palette)[0], size=(2 * side, 2 * side))
         pictures.append(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
-    sheet = Image.new("RGB", (side * len(pictures), side), "white")
-    for number, picture in enumerate(pictures):
-        sheet.paste(picture, (side * number, 0))
-    sheet.save(path, quality=90)
+    Image.fromarray(np.hstack(pictures)).save(path, quality=90)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 import torch
 
 from nca3d.bench import curves
-from nca3d.bench.contenders import TEXTBOOK, contenders
+from nca3d.bench.contenders import contenders
 from nca3d.bench.floor import Floor, measure_floor
 from nca3d.bench.machine import describe, file_stem, header, threads
 from nca3d.bench.measure import Means, announce, measure_setting
@@ -19,8 +18,10 @@ from nca3d.bench.peers import find_peer
 from nca3d.bench.progress import Progress
 from nca3d.bench.request import WHERE, Request
 from nca3d.bench.results import Row, table
+from nca3d.bench.settings import TEXTBOOK
 from nca3d.errors import InputError
 from nca3d.executors import exact
+from nca3d.executors.cores import torch_threads
 
 
 def run(request: Request) -> None:
@@ -34,23 +35,13 @@ def run(request: Request) -> None:
         raise InputError(WHERE, "--device", "'cuda'", "cpu: torch sees no CUDA device")
     cuda = request.device == "cuda" or (request.device == "auto" and torch.cuda.is_available())
     device = torch.device("cuda" if cuda else "cpu")
-    with _threads(request.threads):
+    with torch_threads(request.threads):
         if request.plan is not None:
             from nca3d.bench.plan import plan
 
             print(plan(request.plan, device).words())
         else:
             _measure(request, device)
-
-
-@contextlib.contextmanager
-def _threads(count: int | None) -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(count or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _measure(request: Request, device: torch.device) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,14 +11,11 @@ import torch
 from torch import Tensor
 
 from nca3d.bench.inputs import living_share, loss, make_rule, make_state
-from nca3d.bench.settings import Setting
+from nca3d.bench.settings import TEXTBOOK, Setting, refuse_unknown
 from nca3d.bench.textbook import Textbook
-from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.executors import EXECUTORS, exact
 from nca3d.rollout import rollout
 from nca3d.sparse import Compact, compact, dense
-
-TEXTBOOK = "textbook"
 
 SLOW = (TEXTBOOK, "graph")
 
@@ -58,14 +54,7 @@ def contenders(setting: Setting, executors: Sequence[str] | None = None, peers: 
     Raises:
         InputErrors: unknown executors, one line each.
     """
-    known = [*EXECUTORS, "auto"]
-    wrong = [
-        InputError("nca3d bench", "--executors", repr(name), f"{', '.join(known)}{nearest(name, known)}")
-        for name in executors or ()
-        if name not in known
-    ]
-    if wrong:
-        raise InputErrors(wrong)
+    refuse_unknown("--executors", executors or (), [*EXECUTORS, "auto"])
     torch_names = [TEXTBOOK, *dict.fromkeys(exact() if executors is None else executors)]
     plain = [Contender(name) for name in torch_names]
     compact = [Contender(name, compact=True) for name in torch_names if name == "event" and setting.living < 0.5]
@@ -128,8 +117,7 @@ class TorchRunner:
         """Nothing to give back."""
 
     def _rollout(self, steps: int, random_seed: int) -> Any:
-        lean = torch.autocast(self.device.type, dtype=torch.bfloat16) if self.contender.bf16 else contextlib.nullcontext()
-        with lean:
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.contender.bf16):
             if self.textbook is not None:
                 assert isinstance(self.state, Tensor), "the textbook knows no compact states"
                 return self.textbook.rollout(self.state, steps)
@@ -137,9 +125,7 @@ class TorchRunner:
             return rollout(self.rule, self.state, steps, random_seed=random_seed, executor=name, memory_budget=budget)
 
     def _drop_gradients(self) -> None:
-        for module in (self.rule, self.textbook):
-            if module is not None:
-                module.zero_grad(set_to_none=True)
+        (self.textbook or self.rule).zero_grad(set_to_none=True)
 
     def _wait(self) -> None:
         if self.device.type == "cuda":

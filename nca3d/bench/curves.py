@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from nca3d.bench.contenders import TEXTBOOK, Contender
+from nca3d.bench.contenders import Contender
 from nca3d.bench.measure import PATIENCE, Means, announce, measure_setting
 from nca3d.bench.results import Row
-from nca3d.bench.settings import Setting
+from nca3d.bench.settings import TEXTBOOK, Setting
 
 SHARES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
 # Living cells: these shares of a lattice of this side.

@@ -8,7 +8,7 @@ took, over the machine's measured matrix rate.
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +19,7 @@ from torch import Tensor
 from nca3d.bench.inputs import DRIFT, living_share
 from nca3d.bench.settings import Setting
 from nca3d.errors import RunError
+from nca3d.executors.cores import torch_threads
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
 from nca3d.rules import Rule
@@ -61,16 +62,12 @@ class Work:
 
 def measure_floor(device: torch.device, threads: int | None = None, repeats: int = 12) -> Floor:
     """Best of several, with `threads` threads (None = as many as there are now)."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
+    with torch_threads(threads):
         float32, bf16 = (_matrix_rate(device, dtype, repeats) for dtype in (torch.float32, torch.bfloat16))
         source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
         target = torch.ones_like(source)
         copied = 2 * COPIED / _best(lambda: target.copy_(source), device, repeats)
         return Floor(torch.get_num_threads(), float32, bf16, copied)
-    finally:
-        torch.set_num_threads(before)
 
 
 def _matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
@@ -80,14 +77,12 @@ def _matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int) -> floa
 
 
 def _best(call: Callable[[], object], device: torch.device, repeats: int) -> float:
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
+    def run() -> None:
         call()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds[1:])
+
+    return min(timeit.repeat(run, number=1, repeat=repeats + 1)[1:])
 
 
 def operations(setting: Setting, fired: int) -> float:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field
 
 import torch
 
-from nca3d.bench.contenders import TEXTBOOK, Contender, TorchRunner
+from nca3d.bench.contenders import Contender, TorchRunner
 from nca3d.bench.floor import Floor, Work, measure_work, operations
 from nca3d.bench.inputs import make_rule, make_state
 from nca3d.bench.memory import Peak, peak_memory
 from nca3d.bench.peers import Peer
 from nca3d.bench.progress import Progress
 from nca3d.bench.results import Row, with_ratios
-from nca3d.bench.settings import Setting
+from nca3d.bench.settings import TEXTBOOK, Setting
 from nca3d.training.memory import free_memory
 
 # Seconds of a forward cell update before anything is measured, for the bar's time left; the rest take `GUESS` or, if

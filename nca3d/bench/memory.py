@@ -116,26 +116,23 @@ def allocated_bytes(run: Callable[[], object]) -> int:
 def resident_bytes(run: Callable[[], object]) -> int | None:
     """How far the resident memory rose above what it was; None where the kernel does not say."""
     gc.collect()
-    _give_back()
+    # Free memory that the C library keeps for later is handed back, or the run would reuse it unseen.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from what is held now
     except OSError:
         return None
-    before = _status("VmRSS")
+    before = status_bytes("VmRSS")
     run()
-    return _status("VmHWM") - before
+    return status_bytes("VmHWM") - before
 
 
-def _status(field: str) -> int:
+def status_bytes(field: str) -> int:
+    """What /proc/self/status says of this process's memory, such as VmRSS or VmHWM."""
     (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field + ":")]
     return int(line.split()[1]) * 1024
-
-
-def _give_back() -> None:
-    """Free memory that the C library keeps for later is handed back, or the run would reuse it unseen."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 if __name__ == "__main__":

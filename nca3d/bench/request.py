@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nca3d.bench import settings
 from nca3d.bench.settings import GROUPS, Setting
-from nca3d.errors import Collected, InputError, nearest
+from nca3d.errors import Collected, nearest
 
 WHERE = "nca3d bench"
 DEVICES = ("auto", "cpu", "cuda")
@@ -84,9 +83,13 @@ class Request:
             hint = nearest(args.device, DEVICES)
             wrong.add(args.device not in DEVICES, WHERE, "--device", repr(args.device), f"{', '.join(DEVICES)}{hint}")
             threads, repeats = number("--threads", args.threads, 1, 1024), number("--repeats", args.repeats, 1, 1000)
-            wrong += _wrong_files(args)
+            for flag, file, suffix in (("--json", args.json, ""), ("--plot", args.plot, ".png")):
+                if file is not None:
+                    bad = not file.parent.is_dir() or file.is_dir() or (suffix != "" and file.suffix != suffix)
+                    wrong.add(bad, WHERE, flag, file, f"a {suffix or 'file'} name in a folder that exists")
+            taken = args.save is not None and args.save.exists() and not args.save.is_dir()
+            wrong.add(taken, WHERE, "--save", args.save, "a folder, which may be new")
             plan = _plan(args, number, wrong)
-        curves = args.curves or args.plot is not None
         return cls(
             chosen,
             args.executors,
@@ -95,20 +98,12 @@ class Request:
             args.device,
             not args.no_memory,
             args.cax,
-            curves,
+            args.curves or args.plot is not None,
             args.json,
             args.plot,
             args.save,
             plan,
         )
-
-
-def _wrong_files(args: argparse.Namespace) -> Iterator[InputError]:
-    for flag, file, suffix in (("--json", args.json, ""), ("--plot", args.plot, ".png")):
-        if file is not None and (not file.parent.is_dir() or file.is_dir() or (suffix and file.suffix != suffix)):
-            yield InputError(WHERE, flag, file, f"a {suffix or 'file'} name in a folder that exists")
-    if args.save is not None and args.save.exists() and not args.save.is_dir():
-        yield InputError(WHERE, "--save", args.save, "a folder, which may be new")
 
 
 def _plan(args: argparse.Namespace, number: Any, wrong: Collected) -> Setting | None:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-TEXTBOOK = "textbook"
+from nca3d.bench.settings import TEXTBOOK
 
 
 @dataclass(frozen=True)

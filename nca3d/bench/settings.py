@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.errors import Collected, nearest
+
+# The contender that all others are compared with.
+TEXTBOOK = "textbook"
 
 
 @dataclass(frozen=True)
@@ -71,20 +74,23 @@ SETTINGS = {setting.name: setting for setting in _ALL}
 GROUPS = {"all": ("cube", "body32", "body64", "sparse64", "sparse128"), "quick": ("quick-cube", "quick-body")}
 
 
-def find(names: Iterable[str]) -> list[Setting]:
+def find(names: Sequence[str]) -> list[Setting]:
     """The settings of these names and groups, each once, in the order given.
 
     Raises:
         InputErrors: unknown names, one line each.
     """
-    found: dict[str, Setting] = {}
-    wrong = []
-    for name in names:
-        if name not in SETTINGS and name not in GROUPS:
-            known = [*GROUPS, *SETTINGS]
-            wrong.append(InputError("nca3d bench", "SETTING", repr(name), f"{', '.join(known)}{nearest(name, known)}"))
-            continue
-        found |= {each: SETTINGS[each] for each in GROUPS.get(name, (name,))}
-    if wrong:
-        raise InputErrors(wrong)
+    refuse_unknown("SETTING", names, [*GROUPS, *SETTINGS])
+    found = {each: SETTINGS[each] for name in names for each in GROUPS.get(name, (name,))}
     return list(found.values())
+
+
+def refuse_unknown(flag: str, names: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse names that nothing has.
+
+    Raises:
+        InputErrors: unknown names, one line each.
+    """
+    with Collected() as wrong:
+        for name in names:
+            wrong.add(name not in known, "nca3d bench", flag, repr(name), f"{', '.join(known)}{nearest(name, known)}")

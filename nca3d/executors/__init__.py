@@ -12,9 +12,8 @@ from torch import Tensor
 
 from nca3d.executors import compiled, dense, event, graph, native_code
 from nca3d.executors.cores import use_cores
-from nca3d.executors.every_cell import EveryCell
+from nca3d.executors.every_cell import EveryCell, stepper_of
 from nca3d.executors.memory import BUDGET, THRESHOLD, Memory
-from nca3d.executors.steppers import stepper_of
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact

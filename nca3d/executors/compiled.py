@@ -10,9 +10,8 @@ from torch import Tensor
 
 from nca3d.errors import ArgumentError
 from nca3d.executors import event
-from nca3d.executors.every_cell import EveryCell
+from nca3d.executors.every_cell import EveryCell, stepper_of
 from nca3d.executors.memory import Memory
-from nca3d.executors.steppers import stepper_of
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact

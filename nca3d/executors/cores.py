@@ -30,15 +30,21 @@ def use_cores(count: int) -> Iterator[None]:
 
 
 @contextmanager
+def torch_threads(count: int | None) -> Iterator[None]:
+    """torch's own operations inside run on so many threads; None = on as many as before."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
 def torch_on_one() -> Iterator[None]:
     """torch's own operations inside run on the calling core alone, compiled steps on as many as before."""
-    threads = torch.get_num_threads()
-    if threads == 1:  # nothing to give back: another thread may be inside already
+    if torch.get_num_threads() == 1:  # nothing to give back: another thread may be inside already
         yield
         return
-    with use_cores(cores()):
-        torch.set_num_threads(1)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(threads)
+    with use_cores(cores()), torch_threads(1):
+        yield

@@ -12,7 +12,6 @@ here a step keeps what its firing cells saw, and computes the network's hidden l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -22,9 +21,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv3d_weight
 
 from nca3d.executors import every_cell
-from nca3d.executors.every_cell import AT_FIRST, Clock
-from nca3d.executors.network import abreast, network_dtype, trained
-from nca3d.executors.steppers import stepper_of
+from nca3d.executors.every_cell import AT_FIRST, Clock, stepper_of
+from nca3d.executors.network import abreast, answer, gradients, network_dtype, trained, with_kernels
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 
@@ -43,8 +41,11 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
     """
     if own := stepper_of(rule):
         return own.runs["dense"](rule, state, fire, clock)
-    if rule.has_own_step():
-        return _as_written(rule, state, fire)
+    if rule.has_own_step():  # as it is written, whatever it is, with autograd's own backward pass
+        state = state.movedim(-1, 1)
+        for fire_now in fire:
+            state = rule(state, fire_now[:, None])
+        return state.movedim(1, -1).contiguous()
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
         state, pre = _Step.apply(rule, state, pre, fire_now, *trained(rule))
@@ -55,14 +56,6 @@ def step_bytes(rule: Rule, state: Tensor) -> int:
     """What one step keeps for its backward pass, in bytes."""
     own = stepper_of(rule)
     return own.step_bytes(rule, state) if own else every_cell.step_bytes(rule, state)
-
-
-def _as_written(rule: Rule, state: Tensor, fire: Tensor) -> Tensor:
-    """The rule's own step, whatever it is, with autograd's own backward pass."""
-    state = state.movedim(-1, 1)
-    for fire_now in fire:
-        state = rule(state, fire_now[:, None])
-    return state.movedim(1, -1).contiguous()
 
 
 def alive_mask(rule: Rule, state: Tensor) -> Tensor:
@@ -103,31 +96,19 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
-        parameters = trained(rule)
         into_state = _where(alive, gradient.contiguous(), 0.0)
 
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
             delta = _delta(rule, perception, ctx.network_dtype)[: len(rows)]
         into_delta = into_state.view(-1, rule.channels).index_select(0, rows)
-        into_seen, *into_parameters = _gradients([delta], [into_delta], [perception, *parameters])
+        into_seen, *into_parameters = gradients([delta], [into_delta], [perception, *trained(rule)])
         into_seen = into_seen[: len(rows)]
 
         _unperceive(rule, rows, into_seen, into_state)
         if state is not None:
-            with torch.enable_grad():
-                kernels = [kernel for kernel in rule.kernels() if kernel is not None]
-            into_kernels = _into_kernels(rule, state, rows, into_seen)
-            learned = [pair for pair in zip(kernels, into_kernels, strict=True) if pair[0].requires_grad]
-            if learned:
-                through_kernels = _gradients([k for k, _ in learned], [into for _, into in learned], parameters)
-                into_parameters = [a + b for a, b in zip(into_parameters, through_kernels, strict=True)]
+            into_parameters = with_kernels(rule, into_parameters, _into_kernels(rule, state, rows, into_seen))
         return None, into_state, None, None, *into_parameters
-
-
-def _gradients(outputs: list[Tensor], into_outputs: list[Tensor], inputs: Sequence[Tensor]) -> list[Tensor]:
-    """Zeros where an output does not depend on an input: the optimizer must not tell a step's shape from a missing gradient."""
-    return list(torch.autograd.grad(outputs, inputs, into_outputs, allow_unused=True, materialize_grads=True))
 
 
 def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
@@ -205,9 +186,7 @@ def _at(seen: list[Tensor], rows: Tensor) -> Tensor:
 
 def _delta(rule: Rule, perception: Tensor, network_dtype: torch.dtype | None) -> Tensor:
     """The change of the cells that saw `perception`. The network may compute in fewer bits; the state keeps its own."""
-    with torch.autocast(perception.device.type, dtype=network_dtype, enabled=network_dtype is not None):
-        answer = rule.update(perception)
-    return rule.step_size * answer.to(perception.dtype)
+    return rule.step_size * answer(rule, perception, network_dtype)
 
 
 def _near_ring(

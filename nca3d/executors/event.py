@@ -15,8 +15,9 @@ steps and their gradient, `native_part.py` the same in compiled code; this file 
 from __future__ import annotations
 
 import math
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -60,10 +61,16 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     Raises:
         ValueError: a rule that this executor can't run exactly; the line names what can.
     """
-    refuse(rule, state)
+    why = unfit(rule)
+    if why:
+        others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
+        raise ArgumentError("executor", f"'event' for {type(rule).__name__}, which {why}", others)
+    if _cells(state) >= MOST_CELLS:
+        raise ArgumentError("state", tuple(state.shape), "fewer than 2**31 cells in all")
     if not state.shape[0]:
         return state
-    with _few_threads(rule, state):
+    # Beside compiled steps torch has only short work to do, for which a second thread is not worth waking.
+    with nullcontext() if not_compiled(rule, state) else torch_on_one():
         if isinstance(state, Compact):
             return _run(rule, state, draw, start, stop, memory)
         asked = torch.is_grad_enabled() and state.requires_grad
@@ -90,11 +97,6 @@ def not_compiled(rule: Rule, state: Tensor | Compact) -> str:
     return why or native_part.unfit(rule, values)
 
 
-def _few_threads(rule: Rule, state: Tensor | Compact) -> AbstractContextManager[None]:
-    """Beside compiled steps torch has only short work to do, for which a second thread is not worth waking."""
-    return nullcontext() if not_compiled(rule, state) else torch_on_one()
-
-
 def _cells(state: Tensor | Compact) -> int:
     batch, _, *sides = state.shape
     return batch * math.prod(sides)
@@ -109,16 +111,6 @@ def unfit(rule: Rule) -> str:
     if rule.dead_value > rule.alive_threshold:
         return "has dead cells that count as alive (dead_value above alive_threshold)"
     return ""
-
-
-def refuse(rule: Rule, state: Tensor | Compact) -> None:
-    """Raises ValueError for what can't be run exactly."""
-    why = unfit(rule)
-    if why:
-        others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
-        raise ArgumentError("executor", f"'event' for {type(rule).__name__}, which {why}", others)
-    if _cells(state) >= MOST_CELLS:
-        raise ArgumentError("state", tuple(state.shape), "fewer than 2**31 cells in all")
 
 
 def _seen(rule: Rule, state: Tensor) -> Compact:
@@ -191,11 +183,8 @@ def _close(parts: list[Part], xs: list[Tensor], state: Compact) -> Compact:
     """The rows as cells. Rows that hold nothing are left out, unless a gradient may reach what they did on the way."""
     rule, volume = parts[0].rule, math.prod(state.size)
     values = torch.cat([x[FIRST:, : rule.channels] for x in xs])
-    cells, first = [], 0
-    for part in parts:
-        cells.append(part.store.cells[FIRST:].long() + first * volume)
-        first += part.rows.batch
-    where = torch.cat(cells)
+    firsts = accumulate((part.rows.batch for part in parts), initial=0)
+    where = torch.cat([p.store.cells[FIRST:].long() + first * volume for p, first in zip(parts, firsts, strict=False)])
     if not values.requires_grad:
         there = (values != rule.dead_value).any(1)
         values, where = values[there], where[there]

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.executors.network import ROWS, Network, abreast, trained
+from nca3d.executors.network import ROWS, Network, abreast, trained, with_kernels
 from nca3d.executors.store import Rows, Store
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
@@ -176,16 +176,8 @@ def _unstep(part: Part, store: Store, fired: Tensor, became: Tensor | None, afte
 
 def _collected(part: Part) -> list[Tensor]:
     """What flowed into each trained parameter of this part's samples."""
-    gradients, rule = part.collected(), part.rule
+    into, rule = part.collected(), part.rule
     if not rule.learns_kernels:
-        return gradients
-    with torch.enable_grad():
-        kernels = [kernel for kernel in rule.kernels() if kernel is not None]
-        wide = [kernel.expand(rule.channels, 3, 3, 3) for kernel in kernels]
-    into = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.into_taps]
-    pairs = [(kernel, given) for kernel, given in zip(wide, into, strict=True) if kernel.requires_grad]
-    if not pairs:
-        return gradients
-    outputs, into_outputs = zip(*pairs, strict=True)
-    through = torch.autograd.grad(outputs, trained(rule), into_outputs, allow_unused=True, materialize_grads=True)
-    return [a + b for a, b in zip(gradients, through, strict=True)]
+        return into
+    into_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.into_taps]
+    return with_kernels(rule, into, into_kernels)

@@ -1,8 +1,12 @@
-"""Makes an executor of a function that runs some steps of every cell of the lattice: dense states in, dense states out."""
+"""Makes an executor of a function that runs some steps of every cell of the lattice: dense states in, dense states out.
+
+A rule with a step of its own brings such functions along: it names its stepper.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from nca3d.executors.memory import Memory
 from nca3d.fire import Draw
+from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 
@@ -30,6 +35,29 @@ AT_FIRST = Clock()
 
 # (rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps.
 Steps = Callable[[Rule, Tensor, Tensor, Clock], Tensor]
+
+
+@dataclass(frozen=True)
+class Stepper:
+    """The step of one kind of rule.
+
+    Args:
+        runs: by executor, the function that runs some steps of every cell (`Steps`).
+        step_bytes: what one step keeps for its backward pass, in bytes.
+        not_compiled: why the run "compiled" can't be had for a rule and a state, or "".
+    """
+
+    runs: Mapping[str, Steps]
+    step_bytes: Callable[[Rule, Tensor], int]
+    not_compiled: Callable[[Rule, Tensor | Compact], str] = lambda rule, state: "has a step of its own that nobody compiled"
+
+
+STEPPERS = Registry("stepper")
+
+
+def stepper_of(rule: Rule) -> Stepper | None:
+    """The rule's own; None for rules that any executor can run."""
+    return STEPPERS.find(rule.stepper) if rule.stepper else None
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:

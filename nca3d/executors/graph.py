@@ -19,9 +19,8 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import ArgumentError, InputError
-from nca3d.executors.every_cell import AT_FIRST, Clock
+from nca3d.executors.every_cell import AT_FIRST, Clock, stepper_of
 from nca3d.executors.graph_edges import lattice_graph, mesh_graph
-from nca3d.executors.steppers import stepper_of
 from nca3d.lattice import as_size
 from nca3d.rules.cell import Rule
 

@@ -41,17 +41,15 @@ class NativePart(Part):
 
     rows: NativeRows
     fixed: bool = False
-    c: Any = field(init=False)
     alive_with: list[Any] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         code, rule, rows = self.rows.code, self.rule, self.rows
-        at = code.part_new()
-        if not at:
+        self.at = code.part_new()
+        if not self.at:
             raise MemoryError("no memory for the work space of a rollout")
-        weakref.finalize(self, code.part_free, at)
-        self.at = at
-        self.c = c = Mirror.from_address(at)
+        weakref.finalize(self, code.part_free, self.at)
+        self.c = c = Mirror.from_address(self.at)
         c.lattice, c.sight, c.alpha = rows.lattice, rows.sight, rule.alpha
         c.sight.wide = -(-rows.kinds * rule.channels // rows.lanes) * rows.lanes
         c.factor, c.threshold, c.learns_kernels = rule.step_size, rule.threshold, rule.learns_kernels
@@ -124,10 +122,7 @@ class NativePart(Part):
         tape = torch.empty(room, dtype=torch.uint8)
         self.tapes.append(tape)
         c.tape, c.tape_room, c.tape_used, c.tape_number = tape.data_ptr(), room, 0, len(self.tapes) - 1
-        c.records, c.recorded_from = self.records.data_ptr(), self._first()
-
-    def _first(self) -> int:
-        return self.c.stop - len(self.records)
+        c.records, c.recorded_from = self.records.data_ptr(), c.stop - len(self.records)
 
     def _finish(self, keep: bool) -> list[Tensor | None]:
         """Copies the last store out of the tape or buffer that it lies in."""

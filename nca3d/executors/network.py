@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -45,6 +47,29 @@ def unknown_arithmetic(values: Tensor) -> str:
     )
 
 
+def gradients(outputs: Sequence[Tensor], into_outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Zeros where an output does not depend on an input: the optimizer must not tell a step's shape from a missing gradient."""
+    return torch.autograd.grad(outputs, inputs, into_outputs, allow_unused=True, materialize_grads=True)
+
+
+def with_kernels(rule: Rule, into: list[Tensor], into_kernels: Sequence[Tensor]) -> list[Tensor]:
+    """What flows into each trained parameter: what is given, and what flows through the kernels, each (C, 3, 3, 3), into it."""
+    with torch.enable_grad():
+        kernels = [kernel.expand(rule.channels, 3, 3, 3) for kernel in rule.kernels() if kernel is not None]
+    learned = [pair for pair in zip(kernels, into_kernels, strict=True) if pair[0].requires_grad]
+    if not learned:
+        return into
+    through = gradients([kernel for kernel, _ in learned], [given for _, given in learned], trained(rule))
+    return [a + b for a, b in zip(into, through, strict=True)]
+
+
+def answer(rule: Rule, seen: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """What the cells that saw (n, K·C) propose, in the dtype of `seen`; the network computes in `dtype`, if there is one."""
+    with torch.autocast(seen.device.type, dtype=dtype, enabled=dtype is not None):
+        proposed = rule.update(seen)
+    return proposed.to(seen.dtype)
+
+
 class Network:
     """Any network, through autograd. `gradients` sums what flows into the trained parameters over calls of `backward`."""
 
@@ -60,24 +85,17 @@ class Network:
     @torch.no_grad()
     def forward(self, seen: Tensor) -> Tensor:
         """(n, K·C) -> (n, C), in the dtype of `seen`; valid until the next call."""
-        return self._update(seen)
+        return answer(self.rule, seen, self.dtype)
 
     def backward(self, seen: Tensor, into_change: Tensor) -> Tensor:
         """What flows into `seen`, (n, K·C), given what flows into the change, (n, C); valid until the next call."""
         with torch.enable_grad():
             seen = seen.detach().requires_grad_()
-            change = self._update(seen)
-        into_seen, *into = torch.autograd.grad(
-            change, [seen, *self.parameters], into_change, allow_unused=True, materialize_grads=True
-        )
+            change = answer(self.rule, seen, self.dtype)
+        into_seen, *into = gradients([change], [into_change], [seen, *self.parameters])
         for total, part in zip(self.gradients, into, strict=True):
             total += part
         return into_seen
-
-    def _update(self, seen: Tensor) -> Tensor:
-        with torch.autocast(seen.device.type, dtype=self.dtype, enabled=self.dtype is not None):
-            answer = self.rule.update(seen)
-        return answer.to(seen.dtype)
 
 
 def linear_layers(rule: Rule) -> list[nn.Linear] | None:

@@ -43,10 +43,8 @@ class NativeRows(Rows):
             stride=self.stride,
             gradient=self._sees_gradient(),
         )
-        self.sight_at = ctypes.addressof(self.sight)
         self.seen = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
         self.fire = Fire()
-        self.fire_at = ctypes.addressof(self.fire)
         self.fire_keeps: tuple[Any, ...] = ()
 
     def _sees_gradient(self) -> bool:
@@ -63,9 +61,13 @@ class NativeRows(Rows):
 
     def fired(self, store: Store, draw: Draw, step: int) -> Tensor:
         rows = torch.empty(len(store.cells), dtype=torch.int32)
-        fire = self._fire(draw, step)
         count = self.code.fire_rows(
-            self.lattice, fire, store.cells.data_ptr(), store.alive.data_ptr(), len(store.cells), rows.data_ptr()
+            self.lattice,
+            self._fire(draw, step),
+            store.cells.data_ptr(),
+            store.alive.data_ptr(),
+            len(store.cells),
+            rows.data_ptr(),
         )
         return rows[:count]
 
@@ -80,41 +82,37 @@ class NativeRows(Rows):
             self.fire_keeps = (*self.fire_keeps[:2], mask)
             self.fire.mask = mask.data_ptr()
         self.fire.step = (draw.first_step + step) % (1 << 32)
-        return self.fire_at
+        return ctypes.addressof(self.fire)
 
     def _look(self, cells: Tensor, rows: Tensor | None, x: Tensor, seen: Tensor) -> int:
         sight = self.sight
         sight.cells, sight.rows = cells.data_ptr(), None if rows is None else rows.data_ptr()
         sight.x, sight.seen = x.data_ptr(), seen.data_ptr()
-        return self.sight_at
-
-    def _seen(self, n: int) -> Tensor:
-        if len(self.seen) < n:
-            self.seen = torch.empty(n + n // 4, self.seen.shape[1], dtype=self.dtype)
-        return self.seen[:n]
+        return ctypes.addressof(self.sight)
 
     def perceive(self, store: Store, rows: Tensor) -> Tensor:
-        seen = self._seen(len(rows))
-        self.code.perceive(self._look(store.cells, rows, store.x, seen), len(rows))
-        return self._copies(seen)
+        return self._perceive(store.x, store.cells, rows, len(rows))
 
     def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
-        seen = self._seen(len(cells))
-        self.code.perceive(self._look(cells, None, store.x, seen), len(cells))
-        return self._copies(seen)
+        return self._perceive(store.x, cells, None, len(cells))
 
-    def _copies(self, seen: Tensor) -> Tensor:
-        """A rule may name the identity more than once; compiled code fills in the first."""
-        for place in self.own[1:]:
-            width = self.rule.channels
-            seen[:, place * width : (place + 1) * width] = seen[:, self.own[0] * width : (self.own[0] + 1) * width]
+    def _perceive(self, x: Tensor, cells: Tensor, rows: Tensor | None, n: int) -> Tensor:
+        if len(self.seen) < n:
+            self.seen = torch.empty(n + n // 4, self.seen.shape[1], dtype=self.dtype)
+        seen = self.seen[:n]
+        self.code.perceive(self._look(cells, rows, x, seen), n)
+        for place in self.own[1:]:  # a rule may name the identity more than once; compiled code fills in the first
+            self._kind(seen, place).copy_(self._kind(seen, self.own[0]))
         return seen
+
+    def _kind(self, seen: Tensor, place: int) -> Tensor:
+        """The columns of one kernel."""
+        return seen.narrow(1, place * self.rule.channels, self.rule.channels)
 
     def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
         into_seen = into_seen.contiguous()
-        width = self.rule.channels
         for place in self.own[1:]:
-            into_seen[:, self.own[0] * width : (self.own[0] + 1) * width] += into_seen[:, place * width : (place + 1) * width]
+            self._kind(into_seen, self.own[0]).add_(self._kind(into_seen, place))
         self.code.unperceive(self._look(store.cells, rows, into_x, into_seen), len(rows))
 
     def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
@@ -157,10 +155,9 @@ class NativeRows(Rows):
 
     def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
         cells = torch.empty(27 * marks.open_fates, dtype=torch.int32)
-        fire = self._fire(draw, step)
         count = self.code.ring(
             self.lattice,
-            fire,
+            self._fire(draw, step),
             store.cells.data_ptr(),
             store.alive.data_ptr(),
             marks.near.data_ptr(),

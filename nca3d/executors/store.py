@@ -64,16 +64,14 @@ class Rows(ABC):
         self.rule, self.batch, self.size = rule, batch, size
         self.dtype, self.device = like.dtype, like.device
         self.stride = -(-rule.channels // self.lanes) * self.lanes
-        kernels = [None if kernel is None else kernel.detach() for kernel in rule.kernels()]
+        kernels = rule.kernels()
         self.kinds = len(kernels)
         self.own = [place for place, kernel in enumerate(kernels) if kernel is None]
         self.places = [place for place, kernel in enumerate(kernels) if kernel is not None]
         self.taps = like.new_zeros(len(self.places), 27, self.stride)
         """(K, 27, stride): what each kernel but the identity weighs each neighbour with."""
-        for tap, place in zip(self.taps, self.places, strict=True):
-            kernel = kernels[place]
-            assert kernel is not None
-            tap[:, : rule.channels] = kernel.expand(rule.channels, 3, 3, 3).reshape(rule.channels, 27).t()
+        for tap, kernel in zip(self.taps, (kernel for kernel in kernels if kernel is not None), strict=True):
+            tap[:, : rule.channels] = kernel.detach().expand(rule.channels, 3, 3, 3).reshape(rule.channels, 27).t()
 
         self.into_taps = torch.zeros_like(self.taps)
         """What flows into them, summed over calls of `unperceive_taps`."""

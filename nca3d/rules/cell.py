@@ -23,8 +23,6 @@ from nca3d.lattice import PADDINGS, Size, dilate
 if TYPE_CHECKING:
     from nca3d.targets import Target
 
-PADDING_MODES = {"zeros": "constant", "replicate": "replicate", "circular": "circular"}
-
 
 class Rule(nn.Module, ABC):
     """One cell: `kernels()` say what it sees, `update()` what it does; executors do the gathering.
@@ -44,7 +42,7 @@ class Rule(nn.Module, ABC):
     dead_value: float = 0.0
     #: How far a change of one cell can reach in a step: the support grows by 1, but `post` looks at updated neighbours.
     reach: int = 2
-    #: The name of the stepper that a rule with a step of its own brings along (`executors/steppers.py`); "" = any executor's.
+    #: The name of the stepper that a rule with a step of its own brings along (`executors/every_cell.py`); "" = any executor's.
     stepper: str = ""
     #: The lattice (D, H, W) that the rule belongs to; None = it fits any.
     size: Size | None = None
@@ -141,7 +139,7 @@ class Rule(nn.Module, ABC):
 
     def pad(self, state: Tensor) -> Tensor:
         """One layer of cells around the lattice, (B, C, D, H, W) -> (B, C, D+2, H+2, W+2)."""
-        return F.pad(state, (1,) * 6, mode=PADDING_MODES[self.padding])
+        return F.pad(state, (1,) * 6, mode="constant" if self.padding == "zeros" else self.padding)
 
     def perceive(self, state: Tensor) -> Tensor:
         """Everything that every cell sees, (B, C, D, H, W) -> (B, K·C, D, H, W), kernel by kernel."""

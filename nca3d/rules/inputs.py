@@ -40,8 +40,7 @@ class Fed(Rule):
 
     def forward(self, state: Tensor, fire: Tensor, step: int = 0) -> Tensor:
         """One step of the rule with the inputs."""
-        after: Tensor = self.rule(state, fire, self.told, step)
-        return after
+        return self.rule(state, fire, self.told, step)
 
     def kernels(self) -> list[Tensor | None]:
         """The rule's."""

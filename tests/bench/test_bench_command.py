@@ -90,7 +90,7 @@ def test_the_file_name_says_when_and_where():
 
 def test_threads_are_given_back(quick_floor):
     before = torch.get_num_threads()
-    with command._threads(before + 1):
+    with command.torch_threads(before + 1):
         assert torch.get_num_threads() == before + 1
     assert torch.get_num_threads() == before
 

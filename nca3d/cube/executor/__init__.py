@@ -2,7 +2,7 @@
 `approx.py` (cells that rest)."""
 
 from nca3d.cube.executor import cells, graph, native, steps
-from nca3d.executors.steppers import Stepper
+from nca3d.executors.every_cell import Stepper
 
 STEPPER = Stepper({"dense": cells.run, "compiled": steps.run, "graph": graph.run}, cells.step_bytes, native.unfit)
 
