@@ -109,8 +109,10 @@ def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> Any:
     from visualize import Panel, costs
 
     resident = any(row.resident for points in along.values() for row in points)
-    kinds = {"training": ("time of a training iteration", "seconds", 1.0)}
-    kinds["resident" if resident else "allocated"] = ("peak memory above the inputs", "MB", 1e6)
+    kinds = {
+        "training": ("time of a training iteration", "seconds", 1.0),
+        "resident" if resident else "allocated": ("peak memory above the inputs", "MB", 1e6),
+    }
     side = curves.SIDE
     ticks = {
         "living": {share * side**3: f"{100 * share:g} %" for share in curves.SHARES},
@@ -120,14 +122,14 @@ def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> Any:
         "living": ("living_cells", f"living cells, of {side}³ = {side**3:,}"),
         "volume": ("volume", f"cells of the lattice, {curves.BODY:,} of them alive"),
     }
-    panels = []
-    for of, (what, unit, scale) in kinds.items():
-        row = []
-        for name, points in along.items():
-            field, label = x[name]
-            lines = {who: (xs, [y / scale for y in ys]) for who, (xs, ys) in curves.lines(points, field, of).items()}
-            against = name if name == "volume" else "living cells"
-            row.append(Panel(f"{what}, against {against}", label, unit, lines, ticks[name]))
-        panels.append(row)
+
+    def panel(of: str, name: str) -> Panel:
+        (what, unit, scale), (field, label) = kinds[of], x[name]
+        found = curves.lines(along[name], field, of)
+        lines = {who: (xs, [y / scale for y in ys]) for who, (xs, ys) in found.items()}
+        against = name if name == "volume" else "living cells"
+        return Panel(f"{what}, against {against}", label, unit, lines, ticks[name])
+
+    panels = [[panel(of, name) for name in along] for of in kinds]
     title = f"batch {curves.BATCH}, {curves.STEPS} steps · {machine['device']}, {threads(machine)}"
     return costs(panels, title=title, baseline=TEXTBOOK)

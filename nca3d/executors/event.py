@@ -80,13 +80,11 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
 
 def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
     """The same steps in compiled code, but every cell of the lattice has a row and keeps it."""
-    if isinstance(state, Compact):
-        whole = run_every_cell(rule, dense(state, rule.dead_value), draw, start, stop, memory)
-        assert isinstance(whole, Tensor)
-        return compact(whole, rule.dead_value)
+    whole = dense(state, rule.dead_value) if isinstance(state, Compact) else state
     with torch_on_one():
-        cells = gather(state, torch.arange(state[:, 0].numel(), device=state.device))
-        return dense(_run(rule, cells, draw, start, stop, memory, fixed=True), rule.dead_value)
+        cells = gather(whole, torch.arange(_cells(state), device=whole.device))
+        last = dense(_run(rule, cells, draw, start, stop, memory, fixed=True), rule.dead_value)
+    return compact(last, rule.dead_value) if isinstance(state, Compact) else last
 
 
 def not_compiled(rule: Rule, state: Tensor | Compact) -> str:

@@ -76,16 +76,12 @@ class EveryCell:
         self, rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
     ) -> Tensor | Compact:
         """Steps start .. stop−1 of a dense or compact state; the answer has the same form."""
-        if isinstance(state, Compact):
-            return compact(self._run(rule, dense(state, rule.dead_value), draw, start, stop, memory), rule.dead_value)
-        return self._run(rule, state, draw, start, stop, memory)
-
-    def _run(self, rule: Rule, state: Tensor, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor:
-        trained = state.requires_grad or any(p.requires_grad for p in rule.parameters())
+        whole = dense(state, rule.dead_value) if isinstance(state, Compact) else state
+        trained = whole.requires_grad or any(p.requires_grad for p in rule.parameters())
         segment = None
         if torch.is_grad_enabled() and trained:
-            segment = memory.segment(stop - start, self.step_bytes(rule, state))
-        cells = state.movedim(1, -1).contiguous()
+            segment = memory.segment(stop - start, self.step_bytes(rule, whole))
+        cells = whole.movedim(1, -1).contiguous()
         # Masks are drawn outside what is recomputed, so that both passes see the same ones.
         at_once = max(1, MASK_BYTES // max(1, 8 * cells[..., 0].numel()))
         while start < stop:
@@ -96,4 +92,5 @@ class EveryCell:
             else:
                 cells = checkpoint(self.run, rule, cells, fire, clock, use_reentrant=False, preserve_rng_state=False)
             start = end
-        return cells.movedim(-1, 1)
+        last = cells.movedim(-1, 1)
+        return compact(last, rule.dead_value) if isinstance(state, Compact) else last

@@ -15,8 +15,7 @@ from torch import Tensor
 from nca3d.cube.cell import GMLPRule
 from nca3d.errors import ArgumentError
 from nca3d.executors.every_cell import Clock
-from nca3d.executors.graph import messages
-from nca3d.executors.graph_edges import lattice_graph
+from nca3d.executors.graph import lattice_graph, messages
 from nca3d.lattice import NEIGHBOURHOODS, Size
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Fed, Told
