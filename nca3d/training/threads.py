@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from nca3d.config import Config
-from nca3d.executors import use_cores
+from nca3d.executors.cores import torch_threads, use_cores
 
 # Cells of a batch below which one thread is the best choice for torch's operations.
 SMALL = 32_768
@@ -29,10 +29,5 @@ def choose_threads(config: Config) -> int:
 @contextlib.contextmanager
 def threads(config: Config) -> Iterator[None]:
     """Computes with `choose_threads(config)` threads, and gives back as many as there were: a notebook goes on as before."""
-    before = torch.get_num_threads()
-    with use_cores(config.threads or before):
-        torch.set_num_threads(choose_threads(config))
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)
+    with use_cores(config.threads or torch.get_num_threads()), torch_threads(choose_threads(config)):
+        yield
