@@ -1,4 +1,4 @@
-"""What we ask of a trajectory, one question per file. May import `registry`, `rules`, `rollout` and `targets`.
+"""What we ask of a trajectory, one question a term. May import `registry`, `rules`, `rollout` and `targets`.
 
 A loss term is a function `term(moments, target, rule) -> (B,)` of the last states of a rollout; a config weighs terms by name:
 `[losses] rgba = 1.0  overflow = 0.1`. One line adds one's own: `@LOSSES.register("mine", moments=2, kinds=("rgb",))`.
@@ -13,12 +13,7 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError
-from nca3d.losses.classes import classes
-from nca3d.losses.occupancy import occupancy
-from nca3d.losses.overflow import overflow
-from nca3d.losses.rest import rest
-from nca3d.losses.rgba import rgba
-from nca3d.losses.still import still
+from nca3d.losses.body import classes, occupancy, overflow, rest, rgba, still
 from nca3d.losses.terms import Losses, declared, kinds_of
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
