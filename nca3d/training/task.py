@@ -42,56 +42,42 @@ class Task(Protocol):
         Raises:
             InputError: it shows something else than is wanted.
         """
-        ...
 
     def build_rule(self) -> Rule:
         """A fresh rule; its weights follow from the config's random_seed."""
-        ...
 
     def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
         """Of parameters with a learning rate of their own, that in multiples of the config's."""
-        ...
 
     def card(self) -> dict[str, Any]:
         """What a loaded rule should know of its training."""
-        ...
 
     def seed(self, rule: Rule) -> Tensor:
         """(1, C, D, H, W), the state that everything begins with."""
-        ...
 
     def worth(self, rule: Rule, states: Tensor) -> Tensor:
         """How bad pooled states (B, C, D, H, W) are, (B,): the worst goes back to the seed."""
-        ...
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
         """bool (B, D, H, W), the cells that damage may destroy."""
-        ...
 
     def draw(self, iteration: int) -> Any:
         """What is wanted in this iteration: handed to the methods below and to loss terms."""
-        ...
 
     def part(self, wanted: Any, ids: Tensor) -> Any:
         """Of a batch, these samples alone."""
-        ...
 
     def inputs(self, rule: Rule, wanted: Any) -> Told | None:
         """What is said to the cells in every step."""
-        ...
 
     def figures(self, rule: Rule, states: Tensor, wanted: Any) -> dict[str, float]:
         """Metrics of an iteration's last states."""
-        ...
 
     def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
         """Metrics that are asked now and then; the log has their means."""
-        ...
 
     def note(self, rule: Rule) -> str:
         """What to tell before training; "" for nothing."""
-        ...
 
     def keep(self, folder: Path) -> dict[str, Any]:
         """Write into the run folder what the trained rule needs besides its weights; fields of the config that this changes."""
-        ...
