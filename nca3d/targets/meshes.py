@@ -45,9 +45,7 @@ def from_mesh(
     origin = (low + high) / 2 - np.array(room[::-1]) * cell / 2
     placed, skin = _on_cells(Mesh((mesh.corners - origin) / cell, mesh.colours), room)
     touched, painted = surface(skin, room)
-    share = np.zeros(room, np.float32)
-    if fill:
-        share = coverage(placed, room, int(np.clip(128 // max(room), 2, 6)))
+    share = coverage(placed, room, int(np.clip(128 // max(room), 2, 6))) if fill else np.zeros(room, np.float32)
     solid = share >= threshold - 1e-6
     gaps = open_edges(mesh.corners) if fill and not quiet else 0
     occupied = solid | thin_parts(touched > 0, solid, share)
