@@ -1,4 +1,4 @@
-"""What we ask of a trajectory: `body.py` of a body. May import `registry`, `rules`, `rollout` and `targets`.
+"""What we ask of a trajectory, one question a term. May import `registry`, `rules`, `rollout` and `targets`.
 
 A loss term is a function `term(moments, target, rule) -> (B,)` of the last states of a rollout; a config weighs terms by name:
 `[losses] rgba = 1.0  overflow = 0.1`. One line adds one's own: `@LOSSES.register("mine", moments=2, kinds=("rgb",))`.

@@ -1,4 +1,4 @@
-"""What is asked of a body: does it look like the target, is each cell there or not, do values stay in range, does it rest?"""
+"""What is asked of a body, one question a function: the loss terms of the regimes that grow a target."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from nca3d.targets import Target
 
 # Alpha is free below the first outside the body and above the second inside: a cell counts as there above 0.1.
 OUTSIDE, INSIDE = 0.05, 0.3
+
 # Hidden values up to here are free: the seed's are 1, and a trained body's seldom reach 3.
 LIMIT = 3.0
+
 # IoU at the first moment from which a body is asked to be still: one that grows or heals has to move.
 GROWN = 0.75
 
 
+# Does the body look like the target? Squared error of premultiplied colours and alpha.
 @declared(kinds=("rgb",))
 def rgba(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared error over red, green, blue and alpha, summed over the lattice, per cell of the body and channel.
@@ -38,6 +41,7 @@ def rgba(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     return error.sum(dim=(1, 2, 3, 4)) / (_cells(target) * shown.shape[1])
 
 
+# Is each cell of the right kind? Cross-entropy of class logits, soft IoU of each class, and alpha where there is a body.
 @declared(kinds=("classes",))
 def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Cross-entropy over the cells near the body + (1 − soft IoU) averaged over classes + squared error of alpha.
@@ -59,9 +63,10 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     logits, alpha = states[:, : rule.visible], states[:, rule.alpha]
     truth, occupied = values[:-1], target.occupied.to(states.device)
 
+    cells = _cells(target)
     counted = occupied | (states.detach()[:, rule.alpha] > rule.threshold)
     entropy = F.cross_entropy(logits, truth.argmax(0).expand(len(states), *occupied.shape), reduction="none")
-    entropy = torch.where(counted, entropy, 0.0).sum(dim=(1, 2, 3)) / _cells(target)
+    entropy = torch.where(counted, entropy, 0.0).sum(dim=(1, 2, 3)) / cells
 
     # A cell belongs to a class as far as it is there at all.
     share = logits.softmax(dim=1)[:, 1:] * alpha.clamp(0, 1)[:, None]
@@ -70,10 +75,11 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     present = truth[1:].sum(dim=(1, 2, 3)) > 0
     overlap = (both / either.clamp_min(1e-6))[:, present].mean(dim=1)
 
-    there = (alpha - values[-1]).square().sum(dim=(1, 2, 3)) / _cells(target)
+    there = (alpha - values[-1]).square().sum(dim=(1, 2, 3)) / cells
     return entropy + (1 - overlap) + there
 
 
+# Is each cell clearly there or clearly not? What is on the wrong side of the threshold that says so is charged.
 @declared(kinds=("rgb", "classes"))
 def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Distance of alpha to its free range, outside the body and inside, per cell of the body.
@@ -95,6 +101,7 @@ def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     return wrong.sum(dim=(1, 2, 3)) / _cells(target)
 
 
+# Do the values stay in range? What lies beyond ±limit is charged, so that hidden channels don't run away.
 @declared(kinds=("rgb", "classes"))
 def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Distance of hidden values to the interval −3..3, per cell of the body and channel.
@@ -114,6 +121,7 @@ def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     return excess.sum(dim=(1, 2, 3, 4)) / (_cells(target) * max(1, hidden.shape[1]))
 
 
+# Does the body come to rest? The change of what is shown between the moments that training looks at.
 @declared(moments=2, kinds=("rgb", "classes"))
 def rest(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared change of the visible channels and alpha from the first moment to the last, per cell of the body.
@@ -131,6 +139,7 @@ def rest(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     return change.sum(dim=(1, 2, 3, 4)) / (_cells(target) * shown.shape[2])
 
 
+# Does a grown body come to rest in all its channels? What a body does unseen, it drifts by.
 @declared(moments=2, kinds=("rgb", "classes"))
 def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Squared change of every channel, hidden ones too, from the first moment to the last, per cell of the body.
@@ -152,4 +161,5 @@ def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
 
 
 def _cells(target: Target) -> int:
+    """Of the body; 1 where it has none, to divide by."""
     return max(1, int(target.occupied.sum()))

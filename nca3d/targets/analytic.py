@@ -7,7 +7,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.options import is_number
 from nca3d.targets.palette import colormap, hue
-from nca3d.targets.sculpt import Paint, Shape, Solid, ball, carve, chain
+from nca3d.targets.sculpt import Shape, Solid, ball, carve, chain
 from nca3d.targets.target import Size
 
 # Strokes on a square of 7 x 7 points: pairs of digits are x and height, a dash draws, a space lifts the pen.
@@ -133,19 +133,16 @@ def letter(size: Size, *, margin: int = 1, text: str = "R") -> np.ndarray:
     """Letter drawn with a thick pen, facing low y (option text: one to six of A-Z and 0-9, on a shared bar)."""
     if not isinstance(text, str) or not 1 <= len(text) <= 6 or not set(text.upper()) <= set(LETTERS):
         raise InputError("target 'letter'", "text", repr(text), "one to six of A-Z and 0-9")
+
+    def paint(points: np.ndarray) -> np.ndarray:
+        return colormap("rainbow", np.clip(points[:, 0] / (9 * len(text)) * 0.6 + points[:, 2] / 20, 0, 1))
+
     parts: list[Shape] = []
     for index, sign in enumerate(text.upper()):
         left = index * 9.0
         for stroke in LETTERS[sign].split():
             points = [(left + int(p[0]), 0.0, 1.2 * int(p[1])) for p in stroke.split("-")]
-            parts += chain(_dawn(9.0 * len(text)), points, [0.8] * len(points), (1.0, 1.4, 1.0), least=0.75)
+            parts += chain(paint, points, [0.8] * len(points), (1.0, 1.4, 1.0), least=0.75)
     if len(text) > 1:  # one cell grows one piece: separate letters need something to stand on
         parts += chain((0.30, 0.24, 0.42), [(-0.5, 0, -1.4), (left + 6.5, 0, -1.4)], [0.9, 0.9], (1.0, 1.4, 1.0), least=0.7)
     return carve(parts, size, margin)
-
-
-def _dawn(width: float) -> Paint:
-    def paint(points: np.ndarray) -> np.ndarray:
-        return colormap("rainbow", np.clip(points[:, 0] / width * 0.6 + points[:, 2] / 20, 0, 1))
-
-    return paint

@@ -149,8 +149,6 @@ def from_labels(
     if not kept:
         raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
     classes = len(kept) + 1
-    if classes > MAX_CLASSES:
-        raise InputError(where, "labels", f"{len(kept)} different labels", f"at most {MAX_CLASSES - 1} besides 0")
     if names is None or isinstance(names, Mapping):
         known = names or {}
         names = ("empty", *(known.get(label, str(label)) for label in kept))

@@ -31,9 +31,7 @@ def parse_orientation(text: object, where: object) -> Axes:
 
 def source_size(size: Size, axes: Axes) -> Size:
     """The size before turning that gives `size` after it."""
-    before = [0, 0, 0]
-    for count, (axis, _) in zip(size, axes, strict=True):
-        before[axis] = count
+    before = {axis: count for count, (axis, _) in zip(size, axes, strict=True)}
     return before[0], before[1], before[2]
 
 

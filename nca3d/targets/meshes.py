@@ -42,11 +42,10 @@ def from_mesh(
     _check_mesh(mesh.corners, where)
     low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
     cell = float(((high - low) / np.array(room[::-1])).max())
-    placed, skin = _on_cells(mesh.placed((low + high) / 2 - np.array(room[::-1]) * cell / 2, cell), room)
+    origin = (low + high) / 2 - np.array(room[::-1]) * cell / 2
+    placed, skin = _on_cells(Mesh((mesh.corners - origin) / cell, mesh.colours), room)
     touched, painted = surface(skin, room)
-    share = np.zeros(room, np.float32)
-    if fill:
-        share = coverage(placed, room, int(np.clip(128 // max(room), 2, 6)))
+    share = coverage(placed, room, int(np.clip(128 // max(room), 2, 6))) if fill else np.zeros(room, np.float32)
     solid = share >= threshold - 1e-6
     gaps = open_edges(mesh.corners) if fill and not quiet else 0
     occupied = solid | thin_parts(touched > 0, solid, share)
@@ -88,8 +87,6 @@ def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:
 
 
 def _check_mesh(corners: np.ndarray, where: object) -> None:
-    if len(corners) == 0:
-        raise InputError(where, "faces", "none", "a mesh with at least one triangle")
     if len(corners) > MAX_FACES:
         raise InputError(where, "faces", f"{len(corners):,}", f"at most {MAX_FACES:,}")
     bad = ~np.isfinite(corners).all(-1)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nca3d.errors import InputError, InputErrors, nearest
+from nca3d.errors import Collected, InputError, nearest
 from nca3d.targets.fit import parse_orientation
 from nca3d.targets.palette import COLORMAPS, parse_color
 from nca3d.targets.target import Size
@@ -73,17 +73,12 @@ def check_options(builder: Callable[..., Any], options: dict[str, Any], where: o
     parameters = list(inspect.signature(builder).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | {"orientation"}
-    errors: list[InputError] = []
-    for name, value in options.items():
-        if name not in known and not takes_any:
-            errors.append(InputError(where, "option", repr(name), f"{', '.join(sorted(known))}{nearest(name, known)}"))
-            continue
-        try:
-            _check_value(name, value, where)
-        except InputError as error:
-            errors.append(error)
-    if errors:
-        raise errors[0] if len(errors) == 1 else InputErrors(errors)
+    with Collected() as errors:
+        for name, value in options.items():
+            if name in known or takes_any:
+                errors.of(_check_value, name, value, where)
+            else:
+                errors.add(True, where, "option", repr(name), f"{', '.join(sorted(known))}{nearest(name, known)}")
 
 
 def _check_value(name: str, value: Any, where: object) -> None:

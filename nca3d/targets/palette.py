@@ -48,9 +48,8 @@ def distinct(count: int) -> np.ndarray:
     """A palette (count, 3) for classes; row 0 (empty) is black."""
     codes = DISTINCT.split()
     rows = [(0.0, 0.0, 0.0)] + [_rgb(code) for code in codes[: max(count - 1, 0)]]
-    for extra in range(count - len(rows)):
-        # The golden angle never comes back to a hue that it has used.
-        rows.append(colorsys.hsv_to_rgb((0.13 + 0.618034 * extra) % 1, 0.6, 0.85))
+    # The golden angle never comes back to a hue that it has used.
+    rows += [colorsys.hsv_to_rgb((0.13 + 0.618034 * extra) % 1, 0.6, 0.85) for extra in range(count - len(rows))]
     return np.array(rows[:count], np.float64)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import warnings
 from pathlib import Path
@@ -47,8 +48,7 @@ def read_mesh(
     Raises:
         InputError: unreadable, empty, flat, not finite, or a header that promises more than the file holds.
     """
-    promised = _check_header(path)
-    mesh = _load(path, promised)
+    mesh = _load(path, promised=_check_header(path))
     if path.suffix.lower() in GLTF:
         mesh = mesh.upright()
     return from_mesh(mesh, size, path, path.stem, margin=margin, fill=fill, threshold=threshold, colormap=colormap, color=color)
@@ -176,12 +176,7 @@ def _gltf_colours(visual: Any, count: int) -> np.ndarray | None:
         if corners is not None:
             corners = np.asarray(corners)
             found.append(corners if corners.dtype.kind == "f" else corners / np.iinfo(corners.dtype).max)
-    if not found:
-        return None
-    product = np.ones((count, 3))
-    for colours in found:
-        product = product * np.clip(colours[:, :3], 0, 1)
-    return product
+    return math.prod((np.clip(colours[:, :3], 0, 1) for colours in found), start=np.ones((count, 3))) if found else None
 
 
 def _to_display(linear: np.ndarray) -> np.ndarray:

@@ -75,10 +75,7 @@ def read_volume(
     Raises:
         InputError: unreadable, truncated, too large, not finite, or nothing in it.
     """
-    if path.suffix.lower() == ".vti":
-        volume = _read_vti(path, key)
-    else:
-        volume = _read_nifti(path)
+    volume = _read_vti(path, key) if path.suffix.lower() == ".vti" else _read_nifti(path)
     return from_volume(
         volume,
         size,

@@ -139,8 +139,6 @@ def _paint(parts: Sequence[Shape], owner: np.ndarray, axes: list[np.ndarray], fi
     rgba = np.zeros((filled.size, 4), np.float32)
     for i, part in enumerate(parts):
         mine = index == i
-        if not mine.any():
-            continue
         count = np.bincount(cell[mine], minlength=filled.size)
         colour = part.paint(points[mine]) if callable(part.paint) else np.broadcast_to(part.paint, (int(mine.sum()), 3))
         total = np.stack([np.bincount(cell[mine], colour[:, c], filled.size) for c in range(3)], -1)

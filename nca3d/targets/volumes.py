@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,8 +16,7 @@ from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.target import Size, Target
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(NamedTuple):
     """What a file holds.
 
     Attributes:

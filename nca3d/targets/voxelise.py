@@ -19,10 +19,6 @@ class Mesh:
     corners: np.ndarray
     colours: np.ndarray | None = None
 
-    def placed(self, low: np.ndarray, cell: float) -> Mesh:
-        """The same in cells, with `low` at 0."""
-        return Mesh((self.corners - low) / cell, self.colours)
-
     def upright(self) -> Mesh:
         """The same with z up, for a mesh with y up: (x, y, z) become (x, -z, y)."""
         return Mesh(self.corners[..., [0, 2, 1]] * (1, -1, 1), self.colours)

@@ -48,8 +48,6 @@ class Balance(nn.Module):
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
         """The balanced sum of weighted terms, each (B,) -> (B,)."""
         stacked = torch.stack([terms[name] for name in self.names])
-        if self.how == "fixed":
-            return stacked.sum(dim=0)
         factors = self.factors().to(stacked)
         summed = (factors[:, None] * stacked).sum(dim=0)
         return summed if self.log_variance is None else summed + self.log_variance.sum().to(stacked)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,9 +13,6 @@ from nca3d.config import Config
 from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
-
-if TYPE_CHECKING:
-    from nca3d.training.task import Task
 
 # Arguments of rules that other fields of a config decide.
 FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
@@ -42,8 +38,10 @@ def build_rule(config: Config, **options: Any) -> Rule:
         "step_size": config.step_size,
         "generator": torch.Generator().manual_seed(config.random_seed),
     }
+    # A rule of one's own needs no arguments that mean nothing to it.
+    asked = {name: value for name, value in options.items() if names is None or name in names}
     try:
-        rule: Rule = make(**{**asked_for(make, options), **config.rule_options})
+        rule: Rule = make(**{**asked, **config.rule_options})
     except ArgumentError as error:
         raise InputError("config", f"rule_options: {error.field}", error.found, error.allowed) from error
     except (TypeError, ValueError) as error:
@@ -61,22 +59,6 @@ def arguments_of(make: Callable[..., Any]) -> set[str] | None:
     """The names of what a constructor takes; None = anything."""
     parameters = inspect.signature(make).parameters.values()
     return None if any(entry.kind is entry.VAR_KEYWORD for entry in parameters) else {entry.name for entry in parameters}
-
-
-def asked_for(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Of some options those that a constructor asks for: a rule of one's own needs no arguments that mean nothing to it."""
-    names = arguments_of(make)
-    return {name: value for name, value in options.items() if names is None or name in names}
-
-
-def taken(rule: Rule, task: Task) -> Rule:
-    """A copy of a rule of the caller's, to be trained: all its weights learn.
-
-    Raises:
-        InputError: one that shows something else than the task wants.
-    """
-    task.check_rule(rule)
-    return copy.deepcopy(rule).requires_grad_(True).train()
 
 
 def name_of(rule: Rule, asked: str) -> str:

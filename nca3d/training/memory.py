@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import resource
 from pathlib import Path
 
 from nca3d.config import Config
@@ -27,14 +26,6 @@ def check_memory(config: Config) -> None:
             f"{list(config.size)} with pool_size = {slots} and batch = {config.batch}: at least {needed / 2**30:.1f} GiB",
             f"what fits in the {free / 2**30:.1f} GiB that are free: a smaller size, pool_size or batch",
         )
-
-
-def resident_memory() -> int:
-    """Bytes of this process that are in memory now; 0 where there is no such figure."""
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
-    except (OSError, ValueError, IndexError):
-        return 0
 
 
 def free_memory() -> int:

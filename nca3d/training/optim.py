@@ -108,10 +108,8 @@ def gradients_finite(parameters: Iterable[nn.Parameter]) -> bool:
 
 def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:
     """ "normalise": each variable's gradient to length 1 (Mordvintsev et al. 2020), "clip": all together to at most 1."""
-    trained = [p for p in parameters if p.grad is not None]
     if config.gradient == "normalise":
-        for parameter in trained:
-            assert parameter.grad is not None
-            parameter.grad /= parameter.grad.norm() + 1e-8
+        for grad in [p.grad for p in parameters if p.grad is not None]:
+            grad.div_(grad.norm() + 1e-8)
     elif config.gradient == "clip":
-        nn.utils.clip_grad_norm_(trained, 1.0)
+        nn.utils.clip_grad_norm_(list(parameters), 1.0)

@@ -19,18 +19,12 @@ _WHERE = "checkpoint: optimizer"
 
 def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The state as tensors named "<parameter>.<key>" or "group<n>.<key>", and as scalars that JSON can hold."""
-    tensors: dict[str, Tensor] = {}
-    groups: list[dict[str, Any]] = []
-    states: list[dict[str, Any]] = []
-    for number, group in enumerate(optimizer.param_groups):
-        options = {key: value for key, value in group.items() if key != "params"}
-        tensors |= {f"group{number}.{key}": value for key, value in options.items() if isinstance(value, Tensor)}
-        groups.append({key: value for key, value in options.items() if not isinstance(value, Tensor)})
-    for index, parameter in enumerate(_parameters(optimizer)):
-        state = optimizer.state.get(parameter, {})
-        tensors |= {f"{index}.{key}": value for key, value in state.items() if isinstance(value, Tensor)}
-        states.append({key: value for key, value in state.items() if not isinstance(value, Tensor)})
-    return tensors, {"type": _type(optimizer), "shapes": _shapes(optimizer), "groups": groups, "states": states}
+    groups = [{key: value for key, value in group.items() if key != "params"} for group in optimizer.param_groups]
+    states = [optimizer.state.get(parameter, {}) for parameter in _parameters(optimizer)]
+    places = _places(groups, states).items()
+    tensors = {f"{place}.{key}": value for place, entry in places for key, value in entry.items() if isinstance(value, Tensor)}
+    scalars = {"type": _type(optimizer), "shapes": _shapes(optimizer), "groups": _plain(groups), "states": _plain(states)}
+    return tensors, scalars
 
 
 def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
@@ -39,16 +33,16 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
     Raises:
         InputError: the state of another type of optimizer, or for other shapes; the optimizer is untouched.
     """
-    _require("type", scalars.get("type"), _type(optimizer))
-    _require("shapes", scalars.get("shapes"), _shapes(optimizer))
+    for key, wanted in (("type", _type(optimizer)), ("shapes", _shapes(optimizer))):
+        if scalars.get(key) != wanted:
+            raise InputError(_WHERE, key, scalars.get(key), f"{wanted}, as the optimizer of this config has")
     for key, length in (("groups", len(optimizer.param_groups)), ("states", len(_parameters(optimizer)))):
         found = scalars.get(key)
         if not isinstance(found, list) or len(found) != length or not all(isinstance(entry, dict) for entry in found):
             raise InputError(_WHERE, key, found, f"a list of {length} tables")
     states: list[dict[str, Any]] = [dict(state) for state in scalars["states"]]
     groups: list[dict[str, Any]] = [dict(group) for group in scalars["groups"]]
-    places = {str(index): state for index, state in enumerate(states)}
-    places |= {f"group{number}": group for number, group in enumerate(groups)}
+    places = _places(groups, states)
     for name, tensor in tensors.items():
         place, _, key = name.partition(".")
         if place not in places or not key:
@@ -71,6 +65,16 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
                 optimizer.state[parameter] = state
 
 
+def _places(groups: list[dict[str, Any]], states: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The tables of groups and parameters by the first half of their tensors' names."""
+    named = {f"group{number}": group for number, group in enumerate(groups)}
+    return named | {str(index): state for index, state in enumerate(states)}
+
+
+def _plain(tables: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in table.items() if not isinstance(value, Tensor)} for table in tables]
+
+
 def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
@@ -81,8 +85,3 @@ def _shapes(optimizer: torch.optim.Optimizer) -> list[list[list[int]]]:
 
 def _type(optimizer: torch.optim.Optimizer) -> str:
     return f"{type(optimizer).__module__.split('.')[0]}.{type(optimizer).__name__}"
-
-
-def _require(field: str, found: Any, wanted: Any) -> None:
-    if found != wanted:
-        raise InputError(_WHERE, field, found, f"{wanted}, as the optimizer of this config has")

@@ -149,7 +149,8 @@ def train_step(
     ends, totals, named = [], [], dict.fromkeys(task.weights, 0.0)
     for ids in torch.arange(config.batch).chunk(config.accumulate):
         part = task.part(wanted, ids)
-        with autocast(config, device):
+        # bf16 is for the update network alone: the state stays float32 (the executor sees to that).
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
             inputs = task.inputs(rule, part)
             moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, looks, inputs)
         terms = evaluate_terms(task.weights, moments, part, rule)
@@ -213,11 +214,6 @@ def run_moments(
             states = states.detach()
         done = stop
     return torch.stack(moments)
-
-
-def autocast(config: Config, device: torch.device) -> torch.autocast:
-    """bf16 for the update network where the config asks for it; the state stays float32 (the executor sees to that)."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
 def _fault(rule: Rule, states: Tensor, loss: Tensor) -> str:

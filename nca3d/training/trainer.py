@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,12 @@ from torch import Tensor
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config
-from nca3d.errors import InputError, InputErrors
+from nca3d.errors import Collected, InputError
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.training.balance import Balance
-from nca3d.training.build import checked_shapes, choose_device, name_of, taken
+from nca3d.training.build import checked_shapes, choose_device, name_of
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import PACE, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
@@ -60,12 +59,19 @@ class Trainer:
         Raises:
             InputError: a name that nobody registered, a target that can't be used, a device that is not there.
         """
-        _require_known(config, rule=RULES, losses=LOSSES, damages=pools.damage.DAMAGES)
+        with Collected() as errors:
+            for name, known in (("rule", RULES), ("losses", LOSSES), ("damages", pools.damage.DAMAGES)):
+                errors.of(config.require_known, name, known)
         device = choose_device(config)
         check_memory(config)
         task: Task = config.kind.task.found()(config, given)
 
-        rule = (task.build_rule() if rule is None else taken(rule, task)).to(device)
+        if rule is None:
+            rule = task.build_rule()
+        else:
+            task.check_rule(rule)
+            rule = copy.deepcopy(rule).requires_grad_(True).train()
+        rule = rule.to(device)
         rule.card = task.card()
         balance = Balance(config.balance, list(task.weights)).to(device)
         seeds = task.seed(rule).expand(config.pool_size if task.pooled else 1, -1, -1, -1, -1)
@@ -159,15 +165,3 @@ class Trainer:
             raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
-
-
-def _require_known(config: Config, **registries: Iterable[str]) -> None:
-    """All names that nobody registered, at once."""
-    errors: list[InputError] = []
-    for name, known in registries.items():
-        try:
-            config.require_known(name, known)
-        except InputErrors as found:
-            errors += found.errors
-    if errors:
-        raise InputErrors(errors)
