@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,8 +68,9 @@ def evaluate(
         InputError: an unknown preset, a horizon or number of samples that can't be.
     """
     if rule.visible_kind in EVALUATIONS:
-        own: Callable[..., Report] = EVALUATIONS[rule.visible_kind]
-        return own(rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress)
+        return EVALUATIONS[rule.visible_kind](
+            rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress
+        )
     body = rule.target() if target is None else target
     assert isinstance(body, Target) and isinstance(preset, str | Preset), "a body is asked by a Preset"
     asked = _asked(preset, samples)

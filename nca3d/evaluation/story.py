@@ -54,9 +54,7 @@ class Cut:
         parts = text.split(":")
         if not 2 <= len(parts) <= 4 or not parts[0].isdecimal():
             raise InputError("--damage", "script", repr(text), form)
-        step, name, severity, direction = (*parts, "0.5", "")[:4] if len(parts) < 4 else parts
-        if len(parts) == 3:
-            direction = ""
+        step, name, severity, direction = (*parts, *("0.5", "")[len(parts) - 2 :])
         known = pools.damage.DAMAGES
         if name not in known:
             raise InputError("--damage", "name", repr(name), ", ".join(known) + nearest(name, known))

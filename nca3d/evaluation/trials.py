@@ -8,13 +8,16 @@ from typing import Any
 
 import torch
 
-from nca3d.evaluation.watch import Watch, look, watch
+from nca3d.evaluation.watch import Watch, look
 from nca3d.evaluation.wounds import Wound, hurt
 from nca3d.fire import evaluation_seed
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 from nca3d.targets import Target
+
+# Bytes of recorded states that are held before they are looked at.
+AT_ONCE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -64,19 +67,31 @@ class Trials:
         self.report(steps)
         return state
 
-    def watch(self, state: Compact, steps: int, trial: int, *, first_step: int = 0, every: int = 1) -> tuple[Compact, Watch]:
-        """So many steps, each looked at, or every few."""
-        return watch(
-            self.rule,
-            state,
-            self.target,
-            steps,
-            random_seed=self.seed(trial),
-            first_step=first_step,
-            executor=self.executor,
-            every=every,
-            report=self.report,
-        )
+    @torch.no_grad()
+    def watch(self, state: Compact, steps: int, trial: int, *, every: int = 1) -> tuple[Compact, Watch]:
+        """So many steps, with a look at the first state, after every `every` steps, and at the last.
+
+        Returns:
+            The last state and the looks.
+        """
+        seen, done = self.look(state), 0
+        while done < steps:
+            room = AT_ONCE // max(1, state.values.numel() * state.values.element_size())
+            part = int(min(steps - done, every * max(1, min(room, 50))))
+            some = rollout(
+                self.rule,
+                state,
+                part,
+                random_seed=self.seed(trial),
+                first_step=done,
+                executor=self.executor,
+                record_every=every,
+            )
+            state = some.states[-1]
+            seen = seen.then(look(some.states[1:], some.steps[1:].tolist(), self.target))
+            done += part
+            self.report(part)
+        return state, seen
 
     def hurt(self, bodies: Compact, wound: Wound, trial: int) -> Compact:
         """The bodies with the wound, each its own draw of it."""

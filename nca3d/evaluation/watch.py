@@ -5,20 +5,14 @@ Only figures are kept, a few numbers for each step and body, so that 10,000 step
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 from nca3d.metrics import straight
-from nca3d.rollout import rollout
-from nca3d.rules.cell import Rule
-from nca3d.sparse import Compact, compact
+from nca3d.sparse import Compact
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
-
-# Bytes of recorded states that are held before they are looked at.
-AT_ONCE = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -91,42 +85,3 @@ def look(states: list[Compact], steps: list[int], target: Target) -> Watch:
 
 def _count(which: Tensor, owner: Tensor, length: int) -> Tensor:
     return torch.bincount(owner[which], minlength=length).float()
-
-
-@torch.no_grad()
-def watch(
-    rule: Rule,
-    state: Tensor | Compact,
-    target: Target,
-    steps: int,
-    *,
-    random_seed: int,
-    first_step: int = 0,
-    executor: str = "auto",
-    every: int = 1,
-    report: Callable[[int], object] = lambda steps: None,
-) -> tuple[Compact, Watch]:
-    """Run `steps` steps and look at the first state, after every `every` steps, and at the last.
-
-    Args:
-        rule, state, random_seed, first_step, executor: as in `rollout`.
-        target: the body that the state is compared with.
-        report: is told how many steps were done since it was last told.
-
-    Returns:
-        The last state, compact, and the looks.
-    """
-    cells = compact(state, rule.dead_value) if isinstance(state, Tensor) else state
-    seen = look([cells], [first_step], target)
-    done = 0
-    while done < steps:
-        room = AT_ONCE // max(1, cells.values.numel() * cells.values.element_size())
-        part = int(min(steps - done, every * max(1, min(room, 50))))
-        some = rollout(
-            rule, cells, part, random_seed=random_seed, first_step=first_step + done, executor=executor, record_every=every
-        )
-        cells = some.states[-1]
-        seen = seen.then(look(some.states[1:], some.steps[1:].tolist(), target))
-        done += part
-        report(part)
-    return cells, seen
