@@ -44,14 +44,12 @@ class Report(dict[str, Any]):
         super().__init__(figures or {})
         self.spread: dict[str, list[Any]] = dict(spread or {})
         self.series, self.about = dict(series or {}), dict(about or {})
-        known = {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else intervals
-        self.intervals: dict[str, Any] = dict(known)
+        self.intervals: dict[str, Any] = (
+            {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else dict(intervals)
+        )
 
     def __missing__(self, name: str) -> Any:
-        for dotted, value in flat(self):
-            if dotted == name:
-                return value
-        raise KeyError(name)
+        return dict(flat(self))[name]
 
     def put(self, path: str | Sequence[str], values: Sequence[float | None]) -> None:
         """Enter a figure, nested along a path: the mean of its values over those bodies or questions that have one."""

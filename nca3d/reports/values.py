@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 # How often the values are drawn anew for a bootstrap interval.
 RESAMPLES = 2000
@@ -34,7 +34,7 @@ def plain(name: str) -> str:
     return name.replace("_", " ")
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeGuard[float]:
     """Whether a figure is a number that can be drawn: neither missing nor a yes or no."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
