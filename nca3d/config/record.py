@@ -126,8 +126,7 @@ class Config(Body, Shared):
         asked = [value] if isinstance(value, str) else list(value)
         unknown = [word for word in asked if word not in known]
         if unknown:
-            allowed = ", ".join(known)
-            raise InputErrors(InputError(where, name, repr(word), allowed + nearest(word, known)) for word in unknown)
+            raise InputErrors(InputError(where, name, repr(word), ", ".join(known) + nearest(word, known)) for word in unknown)
 
     def anchored(self) -> Config:
         """A copy whose relative paths are absolute, so that a run can be gone on with and evaluated from any folder."""

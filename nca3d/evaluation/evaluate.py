@@ -150,8 +150,7 @@ class _Findings:
         """The wounds of every preset, right at the horizon."""
         curves = self.series.setdefault("recovery", {})
         for trial, (damage, severity) in enumerate(QUICK_WOUNDS.items(), start=WOUNDS):
-            wound = Wound(damage, severity)
-            _, healing = regeneration.heal(self.trials, grown, wound, trial, late_steps=self.asked.late_steps)
+            healing = regeneration.heal(self.trials, grown, Wound(damage, severity), trial, late_steps=self.asked.late_steps)[1]
             self.put(("heal_iou", damage), healing.seen.quality[-1].tolist())
             self.put(("hurt_iou", damage), healing.seen.quality[0].tolist())
             self.put(("recovered", damage), healing.recovered)
@@ -161,16 +160,14 @@ class _Findings:
     def regeneration(self, grown: Compact) -> None:
         """The whole grid of wounds, repeated injury, and controls that must not pass."""
         asked, curves = self.asked, self.series.setdefault("recovery", {})
-        rows, small, half = [], [], []
-        for healing in regeneration.grid(self.trials, grown, asked.wounds, asked.moments, asked.late_steps, GRID):
-            wound = healing.wound
-            rows.append(healing.row())
+        healings = list(regeneration.grid(self.trials, grown, asked.wounds, asked.moments, asked.late_steps, GRID))
+        for healing in healings:
             self.put(("regeneration", "recovered_each", healing.name), healing.recovered)
             if healing.moment == asked.moments[0]:
                 curves[healing.name] = _curve(healing)
-            small += [healing.recovered] if wound.severity <= SMALL else []
-            half += [healing.recovered] if (wound.damage, wound.severity) == ("half_space", 0.5) else []
-        self.series["grid"] = rows
+        self.series["grid"] = [healing.row() for healing in healings]
+        small = [healing.recovered for healing in healings if healing.wound.severity <= SMALL]
+        half = [of.recovered for of in healings if (of.wound.damage, of.wound.severity) == ("half_space", 0.5)]
         self.put(("regeneration", "recovered_small"), _by_body(small))
         self.put(("regeneration", "recovered_half_space"), _by_body(half))
         again = regeneration.repeated_injury(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
