@@ -179,7 +179,7 @@ class _Findings:
         """Rules that can't heal, on the same grown bodies and wounds: what they recover is what the yardstick lets through."""
         seed = self.trials.seed(CONTROL)
         for name, rule in (
-            ("untrained", robustness.still(self.trials.rule)),
+            ("untrained", robustness.changed(self.trials.rule, step_size=0.0)),  # a fresh rule does nothing
             ("shuffled", robustness.shuffled(self.trials.rule, seed)),
         ):
             of = self.trials.of(rule)

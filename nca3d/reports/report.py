@@ -111,11 +111,11 @@ class Report(dict[str, Any]):
     def to_html(self, path: str | Path | None = None) -> str:
         """One self-contained page with its plots; written to `path` too if given, whole or not at all."""
         from nca3d.reports.compare import kind_of
-        from nca3d.reports.folder import url_of
+        from nca3d.reports.folder import data_url, png_of
         from nca3d.reports.page import render_page
 
         report, kind = self.strict(), kind_of(self)
-        pictures = {name: url_of(figure) for name, figure in kind.figures(report).items()}
+        pictures = {name: data_url(png_of(figure)) for name, figure in kind.figures(report).items()}
         page = render_page(report, kind.words(report, pictures), pictures)
         if path is not None:
             write_whole(Path(path), page.encode())

@@ -153,11 +153,6 @@ def shuffled(rule: Rule, random_seed: int) -> Rule:
     return other
 
 
-def still(rule: Rule) -> Rule:
-    """The same rule as it was before training in what it does: nothing (its step size is 0)."""
-    return changed(rule, step_size=0.0)
-
-
 @torch.no_grad()
 def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
     """So many cells of the grown body follow foreign weights (shuffled ones) from then on; the others don't know.
