@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.checks import wrong_folder
+from nca3d.cli.flags import wrong_folder
 from nca3d.errors import Collected
 from nca3d.load import ZOO, load, zoo
 

@@ -29,16 +29,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, or inject."""
-    if not args.inject:
-        return examine()
-    from nca3d.cli.faults import inject
+    """Inject a fault, or print what this machine offers; then 0 always, since all of it is optional."""
+    if args.inject:
+        from nca3d.cli.faults import inject
 
-    return inject(args.inject)
-
-
-def examine() -> int:
-    """Print what this machine offers; 0 always, since all of it is optional."""
+        return inject(args.inject)
     import torch
 
     cuda = torch.cuda.get_device_name() if torch.cuda.is_available() else "none"

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.checks import wrong_file, wrong_folder, wrong_numbers
-from nca3d.cli.flags import add_rule, read_flags, rule_of
+from nca3d.cli.flags import add_rule, read_flags, rule_of, wrong_file, wrong_folder, wrong_numbers
 from nca3d.errors import Collected
 from nca3d.load import RuleRef
 from nca3d.registry import provided

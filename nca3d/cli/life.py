@@ -6,8 +6,7 @@ import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from nca3d.cli.checks import SEEDS, wrong_numbers
-from nca3d.cli.flags import add_rule, read_flags, rule_of
+from nca3d.cli.flags import SEEDS, add_rule, read_flags, rule_of, wrong_numbers
 from nca3d.errors import Collected
 from nca3d.load import RuleRef
 

@@ -45,9 +45,11 @@ class Parser(argparse.ArgumentParser):
                 hint = nearest(flag, self._option_string_actions)
                 errors.append(InputError(self.prog, flag, "an unknown flag", f"a flag of {self.prog} --help{hint}"))
             errors.add(bool(extra and not unknown), self.prog, "arguments", " ".join(extra), f"fewer, see {self.prog} --help")
-            for action in places:
-                if action.nargs in COUNTS and getattr(args, action.dest) is None:
-                    errors.append(InputError(self.prog, str(action.metavar), "nothing", COUNTS[action.nargs]))
+            errors += [
+                InputError(self.prog, str(action.metavar), "nothing", COUNTS[action.nargs])
+                for action in places
+                if action.nargs in COUNTS and getattr(args, action.dest) is None
+            ]
         return args
 
     def error(self, message: str) -> NoReturn:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.cli import life
-from nca3d.cli.checks import wrong_numbers
+from nca3d.cli.flags import wrong_numbers
 from nca3d.cli.life import Showing, horizon_of
 from nca3d.errors import Collected
 from nca3d.load import RuleRef

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from nca3d.cli.checks import wrong_file
-from nca3d.cli.flags import add_fields, read_flags
+from nca3d.cli.flags import add_fields, read_flags, wrong_file
 from nca3d.config import Config
 from nca3d.errors import Collected
 

@@ -49,8 +49,7 @@ class Config(Body, Shared):
     if not TYPE_CHECKING:  # the checker sees the fields of `Shared` and `Body`
 
         def __init__(self, **values: Any) -> None:
-            for name, value in _checked(values, "Config", defaults_stand=True).items():
-                object.__setattr__(self, name, value)
+            vars(self).update(_checked(values, "Config", defaults_stand=True))  # a frozen record refuses to be set one by one
 
     def __repr__(self) -> str:
         own = (f"{name}={value!r}" for name, value in self._values().items() if value != FIELDS[name].default)
@@ -128,29 +127,24 @@ class Config(Body, Shared):
         asked = [value] if isinstance(value, str) else list(value)
         unknown = [word for word in asked if word not in known]
         if unknown:
-            allowed = ", ".join(known)
-            raise InputErrors(InputError(where, name, repr(word), allowed + nearest(word, known)) for word in unknown)
+            raise InputErrors(InputError(where, name, repr(word), ", ".join(known) + nearest(word, known)) for word in unknown)
 
     def anchored(self) -> Config:
         """A copy whose relative paths are absolute, so that a run can be gone on with and evaluated from any folder."""
 
-        def absolute(name: str, kind: str) -> str:
-            there = Path(name).is_dir() if kind == "folder" else bool(Path(name).suffix) and Path(name).is_file()
-            return str(Path(name).absolute()) if name and there else name
+        def absolute(value: Any, kind: str) -> Any:
+            if isinstance(value, tuple):
+                return tuple(absolute(entry, kind) for entry in value)
+            there = Path(value).is_dir() if kind == "folder" else bool(Path(value).suffix) and Path(value).is_file()
+            return str(Path(value).absolute()) if value and there else value
 
-        changes: dict[str, Any] = {}
-        for name, spec in FIELDS.items():
-            value = getattr(self, name)
-            if spec.path:
-                one = isinstance(value, str)
-                changes[name] = absolute(value, spec.path) if one else tuple(absolute(entry, spec.path) for entry in value)
+        changes = {name: absolute(getattr(self, name), spec.path) for name, spec in FIELDS.items() if spec.path}
         return self.replace(**{name: value for name, value in changes.items() if value != getattr(self, name)})
 
     @property
     def kind(self) -> Regime:
         """What the regime asks."""
-        found: Regime = REGIMES.find(self.regime)
-        return found
+        return REGIMES.find(self.regime)
 
     @property
     def steps_range(self) -> tuple[int, int]:
@@ -193,8 +187,7 @@ def _made(
     values: Mapping[Any, Any], forgiven: Collection[Any], errors: list[InputError], where: str, places: Mapping[str, str]
 ) -> Config:
     config = object.__new__(Config)
-    for name, value in _checked(values, where, places, forgiven, errors).items():
-        object.__setattr__(config, name, value)
+    vars(config).update(_checked(values, where, places, forgiven, errors))
     return config
 
 

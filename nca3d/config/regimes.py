@@ -77,5 +77,7 @@ class Regime:
 
 
 REGIMES = Registry("regime")
-for _regime in (Regime("growing", pooled=False), Regime("persistent"), Regime("regenerating", damaging=True)):
-    REGIMES[_regime.name] = _regime
+REGIMES.update(
+    (regime.name, regime)
+    for regime in (Regime("growing", pooled=False), Regime("persistent"), Regime("regenerating", damaging=True))
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -68,8 +68,9 @@ def evaluate(
         InputError: an unknown preset, a horizon or number of samples that can't be.
     """
     if rule.visible_kind in EVALUATIONS:
-        own: Callable[..., Report] = EVALUATIONS[rule.visible_kind]
-        return own(rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress)
+        return EVALUATIONS[rule.visible_kind](
+            rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress
+        )
     body = rule.target() if target is None else target
     assert isinstance(body, Target) and isinstance(preset, str | Preset), "a body is asked by a Preset"
     asked = _asked(preset, samples)
@@ -149,8 +150,7 @@ class _Findings:
         """The wounds of every preset, right at the horizon."""
         curves = self.series.setdefault("recovery", {})
         for trial, (damage, severity) in enumerate(QUICK_WOUNDS.items(), start=WOUNDS):
-            wound = Wound(damage, severity)
-            _, healing = regeneration.heal(self.trials, grown, wound, trial, late_steps=self.asked.late_steps)
+            healing = regeneration.heal(self.trials, grown, Wound(damage, severity), trial, late_steps=self.asked.late_steps)[1]
             self.put(("heal_iou", damage), healing.seen.quality[-1].tolist())
             self.put(("hurt_iou", damage), healing.seen.quality[0].tolist())
             self.put(("recovered", damage), healing.recovered)
@@ -160,16 +160,14 @@ class _Findings:
     def regeneration(self, grown: Compact) -> None:
         """The whole grid of wounds, repeated injury, and controls that must not pass."""
         asked, curves = self.asked, self.series.setdefault("recovery", {})
-        rows, small, half = [], [], []
-        for healing in regeneration.grid(self.trials, grown, asked.wounds, asked.moments, asked.late_steps, GRID):
-            wound = healing.wound
-            rows.append(healing.row())
+        healings = list(regeneration.grid(self.trials, grown, asked.wounds, asked.moments, asked.late_steps, GRID))
+        for healing in healings:
             self.put(("regeneration", "recovered_each", healing.name), healing.recovered)
             if healing.moment == asked.moments[0]:
                 curves[healing.name] = _curve(healing)
-            small += [healing.recovered] if wound.severity <= SMALL else []
-            half += [healing.recovered] if (wound.damage, wound.severity) == ("half_space", 0.5) else []
-        self.series["grid"] = rows
+        self.series["grid"] = [healing.row() for healing in healings]
+        small = [healing.recovered for healing in healings if healing.wound.severity <= SMALL]
+        half = [of.recovered for of in healings if (of.wound.damage, of.wound.severity) == ("half_space", 0.5)]
         self.put(("regeneration", "recovered_small"), _by_body(small))
         self.put(("regeneration", "recovered_half_space"), _by_body(half))
         again = regeneration.repeated_injury(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
@@ -181,7 +179,7 @@ class _Findings:
         """Rules that can't heal, on the same grown bodies and wounds: what they recover is what the yardstick lets through."""
         seed = self.trials.seed(CONTROL)
         for name, rule in (
-            ("untrained", robustness.still(self.trials.rule)),
+            ("untrained", robustness.changed(self.trials.rule, step_size=0.0)),  # a fresh rule does nothing
             ("shuffled", robustness.shuffled(self.trials.rule, seed)),
         ):
             of = self.trials.of(rule)

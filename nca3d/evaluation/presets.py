@@ -40,10 +40,12 @@ class Preset:
 def grid(severities: tuple[float, ...], halves: tuple[float, ...] = (0.5,)) -> tuple[Wound, ...]:
     """Every kind of damage at every severity, the six half-spaces at theirs, and scattered cells up to one half."""
     kinds = ("half_space", "slab", "cube", "sphere", "shell", "limb", "random_cells")
-    wounds = [Wound(kind, severity) for kind in kinds for severity in severities]
-    wounds += [Wound("random_cells", 0.5)]
     cuts = [sign + axis for axis in "xyz" for sign in "+-"]
-    return (*wounds, *(Wound("half_space", severity, {"direction": cut}) for severity in halves for cut in cuts))
+    return (
+        *(Wound(kind, severity) for kind in kinds for severity in severities),
+        Wound("random_cells", 0.5),
+        *(Wound("half_space", severity, {"direction": cut}) for severity in halves for cut in cuts),
+    )
 
 
 PRESETS = {

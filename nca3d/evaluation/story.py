@@ -54,9 +54,7 @@ class Cut:
         parts = text.split(":")
         if not 2 <= len(parts) <= 4 or not parts[0].isdecimal():
             raise InputError("--damage", "script", repr(text), form)
-        step, name, severity, direction = (*parts, "0.5", "")[:4] if len(parts) < 4 else parts
-        if len(parts) == 3:
-            direction = ""
+        step, name, severity, direction = (*parts, *("0.5", "")[len(parts) - 2 :])
         known = pools.damage.DAMAGES
         if name not in known:
             raise InputError("--damage", "name", repr(name), ", ".join(known) + nearest(name, known))
@@ -146,19 +144,21 @@ def tell(
             raise InputError("tell", "cuts", repr(cut), "nca3d.Cut(step, damage), one or more")
         if not now <= cut.step <= steps:
             raise InputError("--damage", "step", cut.step, f"{now} .. {steps}, the last step")
-    life = _Life(rule, target)
-    life.keep(state, now)
+    shots = [_shot(rule, target, state, now)]
+    marks: dict[int, str] = {}
     stops = sorted({*range(now + every, steps + 1, every), steps, *(cut.step for cut in cuts)})
     for stop in tqdm(stops, desc="life", unit="frame", disable=not progress):
         if stop > now:
             state = rollout(rule, state, stop - now, random_seed=seed, first_step=now, executor=executor)
             now = stop
-            life.keep(state, now)
+            shots.append(_shot(rule, target, state, now))
         for cut in (cut for cut in cuts if cut.step == stop):
             state = hurt(rule, state, cut.wound, generator)
-            life.keep(state, now, cut.words)
-    labels = np.concatenate(life.labels) if life.labels else None
-    return Story(np.concatenate(life.frames), life.steps, life.marks, labels, state)
+            marks[len(shots)] = cut.words
+            shots.append(_shot(rule, target, state, now))
+    frames, labels, moments = zip(*shots, strict=True)
+    classes = np.concatenate(labels) if rule.visible_kind == "classes" else None
+    return Story(np.concatenate(frames), list(moments), marks, classes, state)
 
 
 def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> Filmed:
@@ -175,22 +175,11 @@ def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> Film
     return Filmed((grown.frames, grown.steps), heal, timelines, target.rgba())
 
 
-class _Life:
-    """What is kept of a life on the way."""
-
-    def __init__(self, rule: Rule, target: Target) -> None:
-        self.rule, self.target = rule, target
-        self.frames: list[np.ndarray] = []
-        self.labels: list[np.ndarray] = []
-        self.steps: list[int] = []
-        self.marks: dict[int, str] = {}
-
-    def keep(self, state: Tensor, step: int, mark: str | None = None) -> None:
-        if mark is not None:
-            self.marks[len(self.frames)] = mark
-        self.frames.append(to_rgba(state, self.rule, self.target.palette))
-        self.steps.append(step)
-        if self.rule.visible_kind == "classes":
-            there = occupied(state, self.rule.visible, "classes")
-            labels = torch.where(there, state[:, : self.rule.visible].argmax(dim=1), 0)
-            self.labels.append(labels.cpu().numpy().astype(np.int16))
+def _shot(rule: Rule, target: Target, state: Tensor, step: int) -> tuple[np.ndarray, np.ndarray | None, int]:
+    """A picture of a state, the classes of its cells if it has any, and its step."""
+    picture = to_rgba(state, rule, target.palette)
+    if rule.visible_kind != "classes":
+        return picture, None, step
+    there = occupied(state, rule.visible, "classes")
+    labels = torch.where(there, state[:, : rule.visible].argmax(dim=1), 0)
+    return picture, labels.cpu().numpy().astype(np.int16), step

@@ -61,13 +61,10 @@ class Creature:
         Raises:
             InputError: another kind of wound.
         """
-        body = self._body()
+        body = occupied(self.state, self.rule.visible, self.rule.visible_kind)[0].cpu()
         inside = self._inside(wound, body)
         self.state = torch.where(inside.to(self.state.device), self.rule.dead_value, self.state)
         return int((body & inside).sum())
-
-    def _body(self) -> Tensor:
-        return occupied(self.state, self.rule.visible, self.rule.visible_kind)[0].cpu()
 
     def _inside(self, wound: Mapping[str, Any], body: Tensor) -> Tensor:
         z, y, x = (axis.float() for axis in torch.meshgrid(*(torch.arange(side) for side in self.size), indexing="ij"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from io import BytesIO
 from typing import Any
 
 import anywidget
@@ -13,6 +12,7 @@ import traitlets
 from nca3d.lattice import Size
 from nca3d.live.creature import Creature
 from nca3d.live.page import about_page, script
+from nca3d.reports.folder import png_of_pixels
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
@@ -78,12 +78,8 @@ class LiveWidget(anywidget.AnyWidget):
         if found is None:
             return None
         bundle, metadata = found if isinstance(found, tuple) else (found, {})
-        from PIL import Image
-
         from visualize import volume
 
         low, high = self.about.get("box", ([0, 0, 0], self.creature.size[::-1]))
         box = np.array(low, np.float32), np.array(high, np.float32)
-        stream = BytesIO()
-        Image.fromarray(volume(self.creature.rgba(), box=box)).save(stream, format="PNG")
-        return {**bundle, "image/png": stream.getvalue()}, metadata
+        return {**bundle, "image/png": png_of_pixels(volume(self.creature.rgba(), box=box))}, metadata

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.reports import life
 from nca3d.reports.folder import write_folder
-from nca3d.reports.marks import EXPLANATIONS, HELD, WHOLE
 from nca3d.reports.page import Kind, Measure, Section, Words
-from nca3d.reports.values import is_number, plain, shown
+from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, is_number, plain, shown
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -89,11 +89,6 @@ def data_url(content: bytes, suffix: str = ".png") -> str:
     return f"data:{KINDS_OF_FILES[suffix]};base64,{base64.b64encode(content).decode()}"
 
 
-def url_of(figure: Figure) -> str:
-    """A Figure as a data URL."""
-    return data_url(png_of(figure))
-
-
 def _say(what: str, progress: bool) -> None:
     if progress:
         print(f"report: {what}", file=sys.stderr, flush=True)

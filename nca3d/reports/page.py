@@ -94,7 +94,9 @@ def render_page(report: Report, words: Words, pictures: Mapping[str, str], *, he
         facts="\n".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(report)),
         sections="\n".join(section.html(pictures) for section in words.sections),
         figures=_table(rows),
-        config=_details("Config", f"<pre>{escape(config_toml.strip())}</pre>") if config_toml else "",
+        config=f"<details><summary>Config</summary>\n<pre>{escape(config_toml.strip())}</pre>\n</details>"
+        if config_toml
+        else "",
         versions=_table(about | report.about.get("versions", {})),
         footer=escape(words.footer),
     )
@@ -107,7 +109,6 @@ def _measure(measure: Measure) -> str:
             f'<div class="measure short"><div class="row"><b>{escape(measure.name)}</b><span class="value">—</span></div>'
             f'<div class="note">{escape(measure.note)} · <span class="verdict">not measured</span></div></div>'
         )
-    assert value is not None
     reached = value >= measure.goal
     verdict = f"goal {measure.goal:.2f} {'reached' if reached else 'missed'}"
     return (
@@ -171,10 +172,6 @@ def _shown(value: Any) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _details(summary: str, inner: str) -> str:
-    return f"<details><summary>{summary}</summary>\n{inner}\n</details>"
 
 
 def _sure(interval: Any) -> str:

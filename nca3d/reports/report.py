@@ -44,14 +44,12 @@ class Report(dict[str, Any]):
         super().__init__(figures or {})
         self.spread: dict[str, list[Any]] = dict(spread or {})
         self.series, self.about = dict(series or {}), dict(about or {})
-        known = {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else intervals
-        self.intervals: dict[str, Any] = dict(known)
+        self.intervals: dict[str, Any] = (
+            {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else dict(intervals)
+        )
 
     def __missing__(self, name: str) -> Any:
-        for dotted, value in flat(self):
-            if dotted == name:
-                return value
-        raise KeyError(name)
+        return dict(flat(self))[name]
 
     def put(self, path: str | Sequence[str], values: Sequence[float | None]) -> None:
         """Enter a figure, nested along a path: the mean of its values over those bodies or questions that have one."""
@@ -113,11 +111,11 @@ class Report(dict[str, Any]):
     def to_html(self, path: str | Path | None = None) -> str:
         """One self-contained page with its plots; written to `path` too if given, whole or not at all."""
         from nca3d.reports.compare import kind_of
-        from nca3d.reports.folder import url_of
+        from nca3d.reports.folder import data_url, png_of
         from nca3d.reports.page import render_page
 
         report, kind = self.strict(), kind_of(self)
-        pictures = {name: url_of(figure) for name, figure in kind.figures(report).items()}
+        pictures = {name: data_url(png_of(figure)) for name, figure in kind.figures(report).items()}
         page = render_page(report, kind.words(report, pictures), pictures)
         if path is not None:
             write_whole(Path(path), page.encode())

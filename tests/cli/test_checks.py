@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nca3d.cli.checks import SEEDS, wrong_file, wrong_folder, wrong_numbers
+from nca3d.cli.flags import SEEDS, wrong_file, wrong_folder, wrong_numbers
 
 
 def test_numbers() -> None:

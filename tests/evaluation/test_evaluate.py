@@ -15,8 +15,7 @@ from nca3d.evaluation.presets import grid
 from nca3d.evaluation.story import film
 from nca3d.evaluation.studies import persistence
 from nca3d.evaluation.studies.regeneration import Healing
-from nca3d.evaluation.trials import Trials
-from nca3d.evaluation.watch import Watch
+from nca3d.evaluation.trials import Trials, Watch
 from nca3d.evaluation.wounds import hurt
 from nca3d.reports.body import write_body
 from nca3d.reports.compare import compare

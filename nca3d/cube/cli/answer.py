@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.checks import SEEDS, wrong_file, wrong_numbers
+from nca3d.cli.flags import SEEDS, wrong_file, wrong_numbers
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable

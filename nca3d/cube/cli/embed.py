@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from nca3d.cli.checks import wrong_file, wrong_folder
+from nca3d.cli.flags import wrong_file, wrong_folder
 from nca3d.cube.questions import Questions, read_questions, shipped
 from nca3d.cube.teacher.named import POOLS, Named, find_teacher
 from nca3d.cube.teacher.tensors import header

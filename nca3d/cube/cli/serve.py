@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import Any, NoReturn
 
-from nca3d.cli.checks import wrong_numbers
+from nca3d.cli.flags import wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
 from nca3d.errors import Collected, InputError
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -52,8 +52,6 @@ class _NotAsked(Exception):
 
 Finding = tuple[bool, str, float]
 Law = Callable[[Subject, int], Finding]
-LAWS: dict[str, Law] = {}
-_L = TypeVar("_L", bound=Law)
 
 
 def check_laws(
@@ -100,15 +98,6 @@ def _ask(name: str, law: Law, subject: Subject, trials: int) -> Verdict:
         return Verdict(name, "broken", str(fault) + subject.note)
 
 
-def _law(name: str) -> Callable[[_L], _L]:
-    def enter(law: _L) -> _L:
-        LAWS[name] = law
-        return law
-
-    return enter
-
-
-@_law("vacuum")
 def _vacuum(subject: Subject, trials: int) -> Finding:
     """Law 2: where nothing is, nothing comes."""
     if not subject.alive_mask:
@@ -118,7 +107,6 @@ def _vacuum(subject: Subject, trials: int) -> Finding:
     return worst == 0, "an empty lattice " + (f"holds {worst:.3g} after 5 steps" if worst else "stays empty"), worst
 
 
-@_law("light cone")
 def _light_cone(subject: Subject, trials: int) -> Finding:
     """Law 2: what one cell starts stays in its cone. Compared with the empty lattice, so that each law has its own fault."""
     away, growth = subject.away(centre(subject.size)), subject.growth
@@ -140,7 +128,6 @@ def _light_cone(subject: Subject, trials: int) -> Finding:
     return not broken, (broken or fine) + subject.assumed, worst
 
 
-@_law("locality")
 def _locality(subject: Subject, trials: int) -> Finding:
     """Law 3: one cell changes, and beyond the reach not one bit does. No tolerance: both steps are the same sums."""
     worst, broken = 0.0, ""
@@ -161,7 +148,6 @@ def _locality(subject: Subject, trials: int) -> Finding:
     return not broken, (broken or f"nothing changes more than {subject.reach} away") + subject.assumed, worst
 
 
-@_law("batch")
 def _batch(subject: Subject, trials: int) -> Finding:
     """Law 6: a sample goes its way whoever its neighbours in the batch are."""
     worst = 0.0
@@ -174,7 +160,6 @@ def _batch(subject: Subject, trials: int) -> Finding:
     return worst <= TOLERANCE, f"other samples in the batch change a sample by {worst:.3g} of its largest value", worst
 
 
-@_law("translation")
 def _translation(subject: Subject, trials: int) -> Finding:
     """Law 7: a shifted state gives the shifted result; around the edge for rules that can, well inside it for others."""
     subject, said = _without_own_draws(subject)
@@ -201,7 +186,6 @@ def _translation(subject: Subject, trials: int) -> Finding:
     return worst <= TOLERANCE, f"a shift {where} changes {worst:.3g} of the largest value{said}", worst
 
 
-@_law("mirror")
 def _mirror(subject: Subject, trials: int) -> Finding:
     """Law 7: mirrored state and mirrored kernels give the mirrored result; who claims to be isotropic mirrors as it is."""
     subject, said = _without_own_draws(subject)
@@ -231,7 +215,6 @@ def _mirror(subject: Subject, trials: int) -> Finding:
     return worst <= TOLERANCE, detail + how + said, worst
 
 
-@_law("finite")
 def _finite(subject: Subject, trials: int) -> Finding:
     """Random bodies stay finite; `Subject.walk` refuses all else."""
     steps, worst = 16, 0.0
@@ -240,7 +223,6 @@ def _finite(subject: Subject, trials: int) -> Finding:
     return True, f"{steps} steps of random bodies stay finite, below {worst:.3g}", worst
 
 
-@_law("executors")
 def _executors(subject: Subject, trials: int) -> Finding:
     """Law 5: what `nca3d.rollout` chooses for this rule agrees with the step as it is written."""
     if not isinstance(subject.module, Rule):
@@ -277,4 +259,13 @@ def _relative(one: Tensor, other: Tensor) -> float:
     return _gap(one, other) / max(float(one.abs().max()), float(other.abs().max()), 1e-30)
 
 
-__all__ = ["LAWS", "Status", "Verdict", "check_laws"]
+LAWS: dict[str, Law] = {
+    "vacuum": _vacuum,
+    "light cone": _light_cone,
+    "locality": _locality,
+    "batch": _batch,
+    "translation": _translation,
+    "mirror": _mirror,
+    "finite": _finite,
+    "executors": _executors,
+}

@@ -155,7 +155,7 @@ def lyapunov(
     generator = torch.Generator().manual_seed(random_seed)
     noise = torch.randn(one.shape, generator=generator, dtype=torch.float64).to(one.device)
     difference = torch.where(cells, noise, 0.0)
-    size = _norm(difference)
+    size = difference.flatten(1).norm(dim=1)
     wanted = distance * cells.flatten(1).sum(dim=1).double().sqrt()
     difference = difference * _scale(wanted / size.clamp_min(1e-300))
     growth, whole = torch.zeros(len(states), dtype=torch.float64), size > 0
@@ -165,17 +165,13 @@ def lyapunov(
         run = {"random_seed": random_seed, "first_step": done, "sample_ids": sample_ids, "executor": executor}
         one, other = (rollout(exact, state, part, **run) for state in (one, one + difference))  # type: ignore[arg-type]
         difference = other - one
-        size = _norm(difference)
+        size = difference.flatten(1).norm(dim=1)
         whole &= (size > 0) & size.isfinite()
         ratio = torch.where(whole, size / wanted.clamp_min(1e-300), 1.0)
         growth += ratio.log().cpu()
         difference = difference.nan_to_num(0.0, 0.0, 0.0) * _scale(1 / ratio)
         done += part
     return [float(value) / steps if fine else None for value, fine in zip(growth, whole.tolist(), strict=True)]
-
-
-def _norm(difference: Tensor) -> Tensor:
-    return difference.flatten(1).norm(dim=1)
 
 
 def _scale(factor: Tensor) -> Tensor:

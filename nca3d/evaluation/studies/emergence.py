@@ -10,7 +10,7 @@ from torch import Tensor
 
 from nca3d.errors import ArgumentError
 from nca3d.evaluation.studies.dynamics import lyapunov, moving
-from nca3d.reports.marks import EXPLANATIONS
+from nca3d.reports.values import EXPLANATIONS
 from nca3d.rules.cell import Rule
 from pools import pattern
 

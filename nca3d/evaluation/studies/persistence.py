@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from nca3d.evaluation.studies.dynamics import period
-from nca3d.evaluation.watch import Watch
-from nca3d.reports.marks import HELD
+from nca3d.evaluation.trials import Watch
+from nca3d.reports.values import HELD
 
 # Quality below which there was no body that could be held, or hurt.
 GROWN = 0.5

@@ -10,11 +10,9 @@ from typing import Any
 import torch
 
 from nca3d.evaluation.studies.persistence import GROWN
-from nca3d.evaluation.trials import Trials
-from nca3d.evaluation.watch import Watch
+from nca3d.evaluation.trials import Trials, Watch
 from nca3d.evaluation.wounds import Wound
-from nca3d.reports.marks import WHOLE
-from nca3d.reports.values import mean
+from nca3d.reports.values import WHOLE, mean
 from nca3d.sparse import Compact
 
 

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.wounds import Wound
@@ -30,6 +29,9 @@ HOLD = 200
 # Standard deviation of the noise on every channel of a living cell, and the steps between two such blows.
 NOISE, NOISE_EVERY = 0.02, 4
 
+# The largest |value| that a foreign cell may show its neighbours.
+LOUDEST = 10.0
+
 
 @dataclass(frozen=True)
 class Condition:
@@ -43,12 +45,12 @@ class Condition:
 def conditions(rule: Rule) -> list[Condition]:
     """All conditions that make sense for a rule, the unchanged one first."""
     rates = [rate for rate in (0.25, 0.75, 1.0) if abs(rate - rule.fire_rate) > 1e-9]
-    found = [Condition("unchanged", "", lambda t, n: held(t, n))]
-    found += [Condition(f"fire rate {rate:g}", "time", _with(fire_rate=rate)) for rate in rates]
-    found += [Condition(f"step size × {factor:g}", "time", _with(step_size=factor * rule.step_size)) for factor in (0.5, 1.5)]
-    found += [Condition(f"lattice × {factor:g}", "space", _in_room(factor)) for factor in (1.5, 2.0)]
-    found += [Condition(f"padding {kind}", "space", _with(padding=kind)) for kind in PADDINGS if kind != rule.padding]
-    found += [
+    return [
+        Condition("unchanged", "", held),
+        *(Condition(f"fire rate {rate:g}", "time", _with(fire_rate=rate)) for rate in rates),
+        *(Condition(f"step size × {factor:g}", "time", _with(step_size=factor * rule.step_size)) for factor in (0.5, 1.5)),
+        *(Condition(f"lattice × {factor:g}", "space", _in_room(factor)) for factor in (1.5, 2.0)),
+        *(Condition(f"padding {kind}", "space", _with(padding=kind)) for kind in PADDINGS if kind != rule.padding),
         Condition("second seed close by", "space", second_seed),
         Condition("bf16", "noise", in_bf16),
         Condition(f"noise {NOISE:g} on the state", "noise", noisy),
@@ -56,7 +58,6 @@ def conditions(rule: Rule) -> list[Condition]:
         Condition("1 % foreign cells", "takeover", lambda t, n: taken_over(t, n, 0.01)),
         Condition("10 % foreign cells", "takeover", lambda t, n: taken_over(t, n, 0.10)),
     ]
-    return found
 
 
 def changed(rule: Rule, **attributes: Any) -> Rule:
@@ -152,11 +153,6 @@ def shuffled(rule: Rule, random_seed: int) -> Rule:
     return other
 
 
-def still(rule: Rule) -> Rule:
-    """The same rule as it was before training in what it does: nothing (its step size is 0)."""
-    return changed(rule, step_size=0.0)
-
-
 @torch.no_grad()
 def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
     """So many cells of the grown body follow foreign weights (shuffled ones) from then on; the others don't know.
@@ -174,11 +170,7 @@ def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
             rollout(one, state, 1, random_seed=trials.seed(trial), first_step=step, executor=trials.executor)
             for one in (rule, foreign)
         )
-        state = torch.where(mask, bounded(other), own)
+        # Foreign cells may shout, not break the arithmetic.
+        state = torch.where(mask, other.nan_to_num(0.0).clamp(-LOUDEST, LOUDEST), own)
     trials.report(HOLD)
     return iou(state, trials.target).tolist()
-
-
-def bounded(state: Tensor, limit: float = 10.0) -> Tensor:
-    """Foreign cells may shout, not break the arithmetic: values within ±limit, and no NaN."""
-    return state.nan_to_num(0.0).clamp(-limit, limit)
