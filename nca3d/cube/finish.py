@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
@@ -37,8 +37,7 @@ def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     Returns:
         What `evaluate_cube` measured, with iterations, seconds of training and of an epoch.
     """
-    config, rule, task = trainer.config, run.rule, trainer.task
-    assert isinstance(rule, GMLPRule) and isinstance(task, Answering)
+    config, rule, task = trainer.config, cast(GMLPRule, run.rule), cast(Answering, trainer.task)
     taught = task.taught
     report = evaluate_cube(rule, taught, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
     rule.card = {**rule.card, "figures": figures_of(report)}
