@@ -16,7 +16,7 @@ from nca3d.cube.answers import Askable, Reply, check_questions, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.folder import SurfaceCube
 from nca3d.cube.export.record import is_surface_folder
-from nca3d.cube.saved import saved_teacher
+from nca3d.cube.lesson import saved_teacher
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.errors import InputError
 from nca3d.load import RuleRef

@@ -17,10 +17,9 @@ from nca3d.cube.answers import Judged, judge, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
 from nca3d.cube.hurt import hurt, lesions
-from nca3d.cube.lesson import Lesson, Taught, evenly
+from nca3d.cube.lesson import Lesson, Taught, evenly, taught_of_run
 from nca3d.cube.losses import dialogue
 from nca3d.cube.ridge import Ridge, fit_ridge
-from nca3d.cube.saved import taught_of_run
 from nca3d.cube.specialisation import specialisation
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation.wounds import Wound

@@ -13,12 +13,11 @@ from nca3d.config import Config
 from nca3d.cube.adapters.adapter import ALIKE
 from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.fields import CubeFields
-from nca3d.cube.lesson import Lesson, Taught
+from nca3d.cube.lesson import Lesson, Taught, keep_teacher
 from nca3d.cube.questions import Questions, read_questions
+from nca3d.cube.regime import CubeFields
 from nca3d.cube.ridge import fit_ridge
-from nca3d.cube.saved import keep_teacher
-from nca3d.cube.teacher.cache import embeddings_folder
+from nca3d.cube.teacher.embeddings import embeddings_folder
 from nca3d.cube.teacher.teachers import load_teacher
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, training_seed

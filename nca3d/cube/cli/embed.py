@@ -43,8 +43,7 @@ def run(args: argparse.Namespace) -> None:
     """
     questions, named, out = _checked(args)
     start = time.perf_counter()
-    from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
-    from nca3d.cube.teacher.embeddings import Embeddings, write_embeddings
+    from nca3d.cube.teacher.embeddings import Embeddings, count_embeddings_of, embeddings_folder, write_embeddings
     from nca3d.cube.teacher.teachers import load_teacher
 
     train = questions.of("train")

@@ -7,7 +7,7 @@ computes each block of cells again (Chen et al. 2016) and adds what it finds to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -107,7 +107,7 @@ class _Steps(torch.autograd.Function):
                 seen = rule.seen(padded, outside, cells)
                 here = None if kept is None else kept[cells]
                 after[cells] = _block(
-                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], here, _part(rule, own, cells)
+                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], here, rule.cells.part(cells, own)
                 )
             states = [*states, after] if keep else [after]
         if keep:
@@ -134,7 +134,7 @@ class _Steps(torch.autograd.Function):
                 if not into_after[cells].any():  # an answer is read at one face: at first nothing flows back to the others
                     continue
                 with torch.enable_grad():
-                    part = {name: tensor.detach().requires_grad_() for name, tensor in _part(rule, own, cells).items()}
+                    part = {name: tensor.detach().requires_grad_() for name, tensor in rule.cells.part(cells, own).items()}
                     here = rows[cells].detach().requires_grad_()
                     seen = rule.seen(padded, outside, cells).requires_grad_()
                     left = None if kept is None else kept[cells]
@@ -175,13 +175,6 @@ def _shown(rule: GMLPRule, rows: Tensor, front: Tensor | None) -> Tensor:
     if front is not None:
         padded[: len(front)] += front
     return padded
-
-
-def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
-    return {
-        name: tensor[cells] if rule.cells.is_each_cells(name) else tensor
-        for name, tensor in zip(rule.cells.own, own, strict=True)
-    }
 
 
 def _block(

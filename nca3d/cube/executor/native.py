@@ -206,27 +206,25 @@ def fresh(count: int, dtype: torch.dtype) -> Tensor:
 
 def columns(rows: Tensor) -> Tensor:
     """(cells, B, N) -> flat (chunks, cells, N, samples)."""
-    code = library(rows.dtype)
-    assert code is not None
-    samples = rows.transpose(0, 1).contiguous()
-    batch, wide = len(samples), samples[0].numel()
-    turned, size = fresh(samples.numel(), rows.dtype), code.gmlp_chunk()
-    for start in range(0, batch, size):
-        some = min(size, batch - start)
-        code.gmlp_turn(samples[start].data_ptr(), some, wide, turned[start * wide :].data_ptr())
-    return turned
+    return _turned(rows.transpose(0, 1).reshape(-1), rows.shape[1])
 
 
 def rows_of(turned: Tensor, shape: Sequence[int]) -> Tensor:
     """Back to (cells, B, N) of this shape."""
-    code = library(turned.dtype)
-    assert code is not None
     cells, batch, numbers = shape
-    samples, wide, size = fresh(turned.numel(), turned.dtype).view(batch, cells, numbers), cells * numbers, code.gmlp_chunk()
+    return _turned(turned, batch, back=True).view(batch, cells, numbers).transpose(0, 1)
+
+
+def _turned(flat: Tensor, batch: int, back: bool = False) -> Tensor:
+    """Flat (B, N) -> flat (chunks, N, samples), or back."""
+    code = library(flat.dtype)
+    assert code is not None
+    turned, wide, size = fresh(len(flat), flat.dtype), len(flat) // batch, code.gmlp_chunk()
     for start in range(0, batch, size):
         some = min(size, batch - start)
-        code.gmlp_turn(turned[start * wide :].data_ptr(), wide, some, samples[start].data_ptr())
-    return samples.transpose(0, 1)
+        sides = (wide, some) if back else (some, wide)
+        code.gmlp_turn(flat[start * wide :].data_ptr(), *sides, turned[start * wide :].data_ptr())
+    return turned
 
 
 def address(tensor: Tensor | None) -> int | None:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from nca3d.cube.answers import AT_ONCE, Reply, check_questions, top_answers
 from nca3d.cube.export.record import GOALS, GRAPH, RECORD, read_record, verify
-from nca3d.cube.saved import saved_teacher
+from nca3d.cube.lesson import saved_teacher
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.tensors import check_vectors, unpack
 from nca3d.errors import InputError

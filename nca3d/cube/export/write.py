@@ -93,7 +93,7 @@ def write_surface(cube: Cube, folder: Path) -> Written:
 
 def _write_parts(cube: Cube, folder: Path) -> None:
     from nca3d.cube.export.graph import cube_graph
-    from nca3d.cube.saved import keep_teacher
+    from nca3d.cube.lesson import keep_teacher
     from nca3d.cube.teacher.tensors import pack
 
     (folder / WEIGHTS).write_bytes(pack({name: tensor.detach() for name, tensor in cube.rule.state_dict().items()}, {}))
