@@ -28,7 +28,7 @@ from nca3d.cube.weights import CellWeights, Mode, Slot, layer_norm, linear
 from nca3d.errors import ArgumentError
 from nca3d.lattice import NEIGHBOURHOODS, Size, as_size
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Fed, Told
 
 # The cell and its six neighbours: what the published cell's spatial gate runs over.
 POSITIONS = 7
@@ -325,8 +325,7 @@ class GMLPRule(Rule):
         Args:
             question: (B, H·W) a surface; or (B, embedding), where the rule has adapters for a teacher's embeddings.
         """
-        face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
-        return Told(face)
+        return Told(self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:]))
 
     def tell(self, state: Tensor, question: Tensor) -> Tensor:
         """The state with a question added to the features of the front face: said once, not held."""
@@ -367,6 +366,13 @@ class GMLPRule(Rule):
     def weights_a_cell(self) -> int:
         """How many numbers one cell works with, whoever else shares them."""
         return sum(math.prod(slot.shape) for slot in self.cells.slots.values())
+
+
+def cube_and_told(rule: Rule) -> tuple[GMLPRule, Told]:
+    """A cube, alone or with what it is told, as the two."""
+    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
+    assert isinstance(cube, GMLPRule)
+    return cube, told
 
 
 def neighbour_table(size: Size) -> Tensor:

@@ -14,11 +14,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.cube.cell import GMLPRule, from_rows, with_outside
+from nca3d.cube.cell import GMLPRule, cube_and_told, from_rows, with_outside
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
 
 # Changes a rollout's random_seed into that of its dropout.
 DROPOUT = 0x5EED
@@ -53,8 +52,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
 
 def through(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     """The same by some way to run steps: all at once where they are alike, else one by one."""
-    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
-    assert isinstance(cube, GMLPRule)
+    cube, told = cube_and_told(rule)
     rows = cube.to_rows(state.movedim(-1, 1))
     fire = fire.flatten(2)
     front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1)

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import GMLPRule
+from nca3d.cube.cell import GMLPRule, cube_and_told
 from nca3d.cube.executor.buffers import allocate
 from nca3d.executors.cores import cores
 from nca3d.executors.library import Code, Signatures, load, unavailable
 from nca3d.executors.native_code import FOLDER as SHARED
 from nca3d.executors.network import unknown_arithmetic
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed
 from nca3d.sparse import Compact
 
 FOLDER = Path(__file__).parents[1] / "native"
@@ -114,8 +113,7 @@ SIGNATURES: Signatures = {
 
 def unfit(rule: Rule, state: Tensor | Compact) -> str:
     """Why compiled code can't run the rule in the arithmetic asked for, on this machine, or ""."""
-    cube, values = rule.rule if isinstance(rule, Fed) else rule, state.values if isinstance(state, Compact) else state
-    assert isinstance(cube, GMLPRule)
+    (cube, _), values = cube_and_told(rule), state.values if isinstance(state, Compact) else state
     parts = ("cell", "_mixed", "_remember", "moved", "seen", "shown")
     if any(getattr(type(cube), name) is not getattr(GMLPRule, name) for name in parts):
         return "has a cell of its own, which nobody compiled"
