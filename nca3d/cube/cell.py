@@ -103,28 +103,26 @@ class GMLPRule(Rule):
         # A subclass that has written its step anew is run as it is written.
         self.takes_inputs = type(self).forward is GMLPRule.forward
         self.stepper = "gmlp" if self.takes_inputs else ""
-        if min(features, memory, external + 1, widened) < 1 or features < 2:
-            found = f"{features}, {memory}, {external}, {widened}"
-            raise ArgumentError("features, memory, external, widened", found, "2, 1, 0, 1 or more")
-        for name, value, allowed in (
-            ("preset", preset, ("nca", "cube")),
-            ("types_by", types_by, ("layer", "learned")),
-            ("start", start, ("published", "carry") if preset == "cube" else ("published",)),
-        ):
-            if value not in allowed:
-                raise ArgumentError(name, repr(value), ", ".join(allowed))
-        if not 0 <= dropout < 1:
-            raise ArgumentError("dropout", dropout, "0 <= dropout < 1")
-        whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
-        if not whole or not periods or min(periods) < 1 or len(periods) > features:
-            raise ArgumentError("periods", repr(periods), f"1 to {features} numbers of 1 or more")
-        if coarse and (coarse < 2 or not external):
-            raise ArgumentError("coarse", f"{coarse}, external {external}", "0, or 2 or more with external channels")
         self.size = as_size(size)
-        if coarse > min(self.size):
-            raise ArgumentError("coarse", coarse, f"at most the shortest side of the lattice {self.size}")
-        if not isinstance(mixing, bool):
-            raise ArgumentError("mixing", repr(mixing), "true or false")
+        least = min(features - 1, memory, external + 1, widened)
+        starts = ("published", "carry") if preset == "cube" else ("published",)
+        whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
+        dealt = whole and 0 < len(periods) <= features and min(periods) >= 1
+        sizes = f"{features}, {memory}, {external}, {widened}"
+        summed = f"{coarse}, external {external}"
+        for name, fits, found, allowed in (
+            ("features, memory, external, widened", least >= 1, sizes, "2, 1, 0, 1 or more"),
+            ("preset", preset in ("nca", "cube"), repr(preset), "nca, cube"),
+            ("types_by", types_by in ("layer", "learned"), repr(types_by), "layer, learned"),
+            ("start", start in starts, repr(start), ", ".join(starts)),
+            ("dropout", 0 <= dropout < 1, dropout, "0 <= dropout < 1"),
+            ("periods", dealt, repr(periods), f"1 to {features} numbers of 1 or more"),
+            ("coarse", not coarse or (coarse >= 2 and external), summed, "0, or 2 or more with external channels"),
+            ("coarse", coarse <= min(self.size), coarse, f"at most the shortest side of the lattice {self.size}"),
+            ("mixing", isinstance(mixing, bool), repr(mixing), "true or false"),
+        ):
+            if not fits:
+                raise ArgumentError(name, found, allowed)
         self.features, self.memory, self.external, self.widened = features, memory, external, widened
         self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
         self.periods = tuple(periods)

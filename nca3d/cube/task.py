@@ -26,13 +26,6 @@ from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Told
 from nca3d.training.build import build_rule
 
-
-def _alike(embedded: Tensor) -> bool:
-    """Whether embeddings (N, E) are one and the same, but for rounding."""
-    spread = (embedded - embedded.mean(dim=0)).square().mean()
-    return bool(spread <= ALIKE * embedded.square().mean())
-
-
 # Wrong answers that the right one is compared with, at most, besides those of the batch.
 RIVALS = 1024
 
@@ -71,7 +64,8 @@ class Answering:
         self.train = self.taught.of("train")
         asked, right = self.taught.asked[self.train], self.taught.answers[self.taught.right[self.train]]
         for name, embedded in (("questions", asked), ("answers", right)):
-            if len(embedded) and _alike(embedded):
+            spread = (embedded - embedded.mean(dim=0)).square().mean()
+            if spread <= ALIKE * embedded.square().mean():
                 found = f"{questions.name}, whose {name} all look the same to teacher {teacher.id}"
                 raise InputError("config", "questions", found, "a set of different ones, or another teacher")
         if config.batch > len(self.train):
