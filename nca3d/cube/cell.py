@@ -104,20 +104,20 @@ class GMLPRule(Rule):
         self.takes_inputs = type(self).forward is GMLPRule.forward
         self.stepper = "gmlp" if self.takes_inputs else ""
         self.size = as_size(size)
-        least = min(features - 1, memory, external + 1, widened)
         starts = ("published", "carry") if preset == "cube" else ("published",)
         whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
         dealt = whole and 0 < len(periods) <= features and min(periods) >= 1
+        fewest = min(features - 1, memory, external + 1, widened)
         sizes = f"{features}, {memory}, {external}, {widened}"
-        summed = f"{coarse}, external {external}"
+        blocks = f"{coarse}, external {external}"
         for name, fits, found, allowed in (
-            ("features, memory, external, widened", least >= 1, sizes, "2, 1, 0, 1 or more"),
+            ("features, memory, external, widened", fewest > 0, sizes, "2, 1, 0, 1 or more"),
             ("preset", preset in ("nca", "cube"), repr(preset), "nca, cube"),
             ("types_by", types_by in ("layer", "learned"), repr(types_by), "layer, learned"),
             ("start", start in starts, repr(start), ", ".join(starts)),
             ("dropout", 0 <= dropout < 1, dropout, "0 <= dropout < 1"),
             ("periods", dealt, repr(periods), f"1 to {features} numbers of 1 or more"),
-            ("coarse", not coarse or (coarse >= 2 and external), summed, "0, or 2 or more with external channels"),
+            ("coarse", not coarse or (coarse >= 2 and external), blocks, "0, or 2 or more with external channels"),
             ("coarse", coarse <= min(self.size), coarse, f"at most the shortest side of the lattice {self.size}"),
             ("mixing", isinstance(mixing, bool), repr(mixing), "true or false"),
         ):
@@ -328,7 +328,7 @@ class GMLPRule(Rule):
     def tell(self, state: Tensor, question: Tensor) -> Tensor:
         """The state with a question added to the features of the front face: said once, not held."""
         face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
-        padded = F.pad(face, (0, 0, 0, 0, 0, self.memory)) if self.memory else face
+        padded = F.pad(face, (0, 0, 0, 0, 0, self.memory))
         return torch.cat([state[:, :, :1] + padded[:, :, None], state[:, :, 1:]], dim=2)
 
     def answer(self, state: Tensor) -> Tensor:
