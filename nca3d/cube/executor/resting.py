@@ -81,8 +81,8 @@ class RestingCells:
         memory = rows[..., self.cube.features :].flatten(0, 1)
         awake = []
         # not (… <= …): NaN is a change too.
-        moved = (firing & ~(self.bound <= self.threshold)).flatten().nonzero().squeeze(1)
-        for pairs in moved.split(PAIRS_AT_ONCE):
+        candidates = (firing & ~(self.bound <= self.threshold)).flatten().nonzero().squeeze(1)
+        for pairs in candidates.split(PAIRS_AT_ONCE):
             inputs = self._inputs(padded, outside.flatten(0, 1), memory, pairs)
             change = (inputs - self.inputs.index_select(0, pairs)).abs().amax(dim=1)
             fresh = ~(change <= self.threshold)
