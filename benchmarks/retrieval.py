@@ -21,10 +21,9 @@ from tqdm import tqdm
 
 import nca3d
 from nca3d.cube.answers import Judged, judge, say
-from nca3d.cube.lesson import Taught
+from nca3d.cube.lesson import Taught, taught_of_run
 from nca3d.cube.losses import TEMPERATURE
 from nca3d.cube.ridge import fit_ridge
-from nca3d.cube.saved import taught_of_run
 from nca3d.fire import evaluation_seed
 from nca3d.load import CONFIG, run_folder
 from nca3d.reports.values import bootstrap

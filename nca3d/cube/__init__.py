@@ -14,8 +14,7 @@ if TYPE_CHECKING:
     from nca3d.cube.ask import Cube
     from nca3d.cube.cell import GMLPRule
     from nca3d.cube.questions import Pair, Questions, read_questions
-    from nca3d.cube.teacher.cache import embeddings_of
-    from nca3d.cube.teacher.embeddings import Embeddings, read_embeddings, write_embeddings
+    from nca3d.cube.teacher.embeddings import Embeddings, embeddings_of, read_embeddings, write_embeddings
     from nca3d.cube.teacher.teacher import Teacher
     from nca3d.cube.teacher.teachers import load_saved_teacher, load_teacher
     from nca3d.cube.teacher.transformer import shape_of
@@ -29,7 +28,7 @@ _HOMES = {
     "Pair": "questions",
     "Questions": "questions",
     "Teacher": "teacher.teacher",
-    "embeddings_of": "teacher.cache",
+    "embeddings_of": "teacher.embeddings",
     "load_saved_teacher": "teacher.teachers",
     "load_teacher": "teacher.teachers",
     "read_embeddings": "teacher.embeddings",
@@ -60,8 +59,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'nca3d.cube' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"nca3d.cube.{_HOMES[name]}"), name)
-    globals()[name] = value
+    globals()[name] = value = getattr(importlib.import_module(f"nca3d.cube.{_HOMES[name]}"), name)
     return value
 
 

@@ -6,8 +6,9 @@ right only if no other answer is as near, so that a constant answer is never rig
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,7 @@ from nca3d.fire import check_seed
 
 if TYPE_CHECKING:
     from nca3d.cube.cell import GMLPRule
+    from nca3d.cube.teacher.teacher import Teacher
 
 # Questions that are asked at the same time.
 AT_ONCE = 64
@@ -36,8 +38,15 @@ class Reply(NamedTuple):
     score: float
 
 
-class Askable(Protocol):
-    """A cube that can be asked: `cube.ask.Cube` thinks by PyTorch, `cube.export.folder.SurfaceCube` by ONNX Runtime."""
+class Askable(ABC):
+    """A cube that can be asked: `cube.ask.Cube` thinks by PyTorch, `cube.export.folder.SurfaceCube` by ONNX Runtime.
+
+    teacher: reads questions. answers: A texts to choose from. goals: (A, H·W), their surfaces.
+    """
+
+    teacher: Teacher
+    answers: tuple[str, ...]
+    goals: Tensor
 
     def ask(
         self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
@@ -53,24 +62,23 @@ class Askable(Protocol):
         Raises:
             InputError: an empty question, a number out of range.
         """
+        if not questions or any(not question.strip() for question in questions):
+            raise InputError("ask", "question", "an empty text", "one or more texts with at least one word each")
+        if best < 1:
+            raise InputError("ask", "best", best, "1 or more")
+        if steps is not None and not 1 <= steps <= LONGEST:
+            raise InputError("ask", "steps", steps, f"1 .. {LONGEST}")
+        check_seed(random_seed)
+        said = self.say(self.teacher.embed(list(questions)), steps, random_seed)
+        return top_answers(said, self.goals, self.answers, best)
 
+    @abstractmethod
+    def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
+        """What the back face says, (N, H·W), to questions (N, E); all have sample id 0: one question, one answer."""
+
+    @abstractmethod
     def about(self) -> dict[str, object]:
         """What is asked: model (of its weights), size, cells, weights, answers, horizon, teacher, runtime."""
-
-
-def check_questions(questions: Sequence[str], best: int, steps: int | None, random_seed: int) -> None:
-    """Refuse what no cube can be asked.
-
-    Raises:
-        InputError: an empty question, a number out of range.
-    """
-    if not questions or any(not question.strip() for question in questions):
-        raise InputError("ask", "question", "an empty text", "one or more texts with at least one word each")
-    if best < 1:
-        raise InputError("ask", "best", best, "1 or more")
-    if steps is not None and not 1 <= steps <= LONGEST:
-        raise InputError("ask", "steps", steps, f"1 .. {LONGEST}")
-    check_seed(random_seed)
 
 
 @torch.no_grad()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -12,11 +11,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nca3d.cube.answers import Askable, Reply, check_questions, say, top_answers
+from nca3d.cube.answers import Askable, Reply, say
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.folder import SurfaceCube
 from nca3d.cube.export.record import is_surface_folder
-from nca3d.cube.saved import saved_teacher
+from nca3d.cube.lesson import saved_teacher
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.errors import InputError
 from nca3d.load import RuleRef
@@ -25,7 +24,7 @@ __all__ = ["Askable", "Cube", "Reply"]
 
 
 @dataclass(frozen=True, eq=False)
-class Cube:
+class Cube(Askable):
     """A cube that can be asked.
 
     Args:
@@ -64,25 +63,11 @@ class Cube:
         goals = rule.goal(teacher.embed(answers)).detach()
         return cls(rule, teacher, tuple(answers), goals)
 
-    def ask(
-        self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
-    ) -> list[list[Reply]]:
-        """The nearest answers to each question, the nearest first.
-
-        Args:
-            questions: texts, none of them empty.
-            best: how many answers.
-            steps: how long the cube thinks; default the horizon of its training.
-            random_seed: chooses which cells fire.
-
-        Raises:
-            InputError: an empty question, a number out of range.
-        """
-        check_questions(questions, best, steps, random_seed)
+    def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
+        """See `nca3d.cube.answers.Askable`."""
+        alike = torch.zeros(len(asked), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
         thinking = self.rule.card["horizon"] if steps is None else steps
-        alike = torch.zeros(len(questions), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
-        said, _ = say(self.rule, self.teacher.embed(list(questions)), thinking, random_seed=random_seed, sample_ids=alike)
-        return top_answers(said, self.goals, self.answers, best)
+        return say(self.rule, asked, thinking, random_seed=random_seed, sample_ids=alike)[0]
 
     @cached_property
     def model(self) -> str:

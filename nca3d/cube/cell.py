@@ -28,7 +28,7 @@ from nca3d.cube.weights import CellWeights, Mode, Slot, layer_norm, linear
 from nca3d.errors import ArgumentError
 from nca3d.lattice import NEIGHBOURHOODS, Size, as_size
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Fed, Told
 
 # The cell and its six neighbours: what the published cell's spatial gate runs over.
 POSITIONS = 7
@@ -103,28 +103,26 @@ class GMLPRule(Rule):
         # A subclass that has written its step anew is run as it is written.
         self.takes_inputs = type(self).forward is GMLPRule.forward
         self.stepper = "gmlp" if self.takes_inputs else ""
-        if min(features, memory, external + 1, widened) < 1 or features < 2:
-            found = f"{features}, {memory}, {external}, {widened}"
-            raise ArgumentError("features, memory, external, widened", found, "2, 1, 0, 1 or more")
-        for name, value, allowed in (
-            ("preset", preset, ("nca", "cube")),
-            ("types_by", types_by, ("layer", "learned")),
-            ("start", start, ("published", "carry") if preset == "cube" else ("published",)),
-        ):
-            if value not in allowed:
-                raise ArgumentError(name, repr(value), ", ".join(allowed))
-        if not 0 <= dropout < 1:
-            raise ArgumentError("dropout", dropout, "0 <= dropout < 1")
-        whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
-        if not whole or not periods or min(periods) < 1 or len(periods) > features:
-            raise ArgumentError("periods", repr(periods), f"1 to {features} numbers of 1 or more")
-        if coarse and (coarse < 2 or not external):
-            raise ArgumentError("coarse", f"{coarse}, external {external}", "0, or 2 or more with external channels")
         self.size = as_size(size)
-        if coarse > min(self.size):
-            raise ArgumentError("coarse", coarse, f"at most the shortest side of the lattice {self.size}")
-        if not isinstance(mixing, bool):
-            raise ArgumentError("mixing", repr(mixing), "true or false")
+        starts = ("published", "carry") if preset == "cube" else ("published",)
+        whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
+        dealt = whole and 0 < len(periods) <= features and min(periods) >= 1
+        fewest = min(features - 1, memory, external + 1, widened)
+        sizes = f"{features}, {memory}, {external}, {widened}"
+        blocks = f"{coarse}, external {external}"
+        for name, fits, found, allowed in (
+            ("features, memory, external, widened", fewest > 0, sizes, "2, 1, 0, 1 or more"),
+            ("preset", preset in ("nca", "cube"), repr(preset), "nca, cube"),
+            ("types_by", types_by in ("layer", "learned"), repr(types_by), "layer, learned"),
+            ("start", start in starts, repr(start), ", ".join(starts)),
+            ("dropout", 0 <= dropout < 1, dropout, "0 <= dropout < 1"),
+            ("periods", dealt, repr(periods), f"1 to {features} numbers of 1 or more"),
+            ("coarse", not coarse or (coarse >= 2 and external), blocks, "0, or 2 or more with external channels"),
+            ("coarse", coarse <= min(self.size), coarse, f"at most the shortest side of the lattice {self.size}"),
+            ("mixing", isinstance(mixing, bool), repr(mixing), "true or false"),
+        ):
+            if not fits:
+                raise ArgumentError(name, found, allowed)
         self.features, self.memory, self.external, self.widened = features, memory, external, widened
         self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
         self.periods = tuple(periods)
@@ -325,13 +323,12 @@ class GMLPRule(Rule):
         Args:
             question: (B, H·W) a surface; or (B, embedding), where the rule has adapters for a teacher's embeddings.
         """
-        face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
-        return Told(face)
+        return Told(self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:]))
 
     def tell(self, state: Tensor, question: Tensor) -> Tensor:
         """The state with a question added to the features of the front face: said once, not held."""
         face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
-        padded = F.pad(face, (0, 0, 0, 0, 0, self.memory)) if self.memory else face
+        padded = F.pad(face, (0, 0, 0, 0, 0, self.memory))
         return torch.cat([state[:, :, :1] + padded[:, :, None], state[:, :, 1:]], dim=2)
 
     def answer(self, state: Tensor) -> Tensor:
@@ -367,6 +364,13 @@ class GMLPRule(Rule):
     def weights_a_cell(self) -> int:
         """How many numbers one cell works with, whoever else shares them."""
         return sum(math.prod(slot.shape) for slot in self.cells.slots.values())
+
+
+def cube_and_told(rule: Rule) -> tuple[GMLPRule, Told]:
+    """A cube, alone or with what it is told, as the two."""
+    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
+    assert isinstance(cube, GMLPRule)
+    return cube, told
 
 
 def neighbour_table(size: Size) -> Tensor:

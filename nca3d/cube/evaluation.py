@@ -3,6 +3,7 @@ straight line, damage, how cells differ, and which of them learn."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,10 @@ from tqdm.auto import tqdm
 from nca3d.cube.answers import Judged, judge, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
-from nca3d.cube.hurt import hurt, lesions
-from nca3d.cube.lesson import Lesson, Taught, evenly
+from nca3d.cube.lesson import Lesson, Taught, evenly, taught_of_run
 from nca3d.cube.losses import dialogue
-from nca3d.cube.ridge import Ridge, fit_ridge
-from nca3d.cube.saved import taught_of_run
-from nca3d.cube.specialisation import specialisation
+from nca3d.cube.ridge import fit_ridge
+from nca3d.cube.studies import hurt, lesions, specialisation
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation.wounds import Wound
 from nca3d.fire import evaluation_seed
@@ -131,11 +130,9 @@ class _Findings:
         self.asked, self.right = taught.asked.to(self.device), taught.right.to(self.device)
         train = taught.of("train")
         self.answers = taught.answers.to(self.device)
-        self.straight: Ridge | None = None
-        self.straight_embeddings: Ridge | None = None
-        if len(train) > 1:
-            self.straight = fit_ridge(self.asked[train], self.goals[self.right[train]])
-            self.straight_embeddings = fit_ridge(self.asked[train], self.answers[self.right[train]])
+        # To the surfaces that the cube is to show, and to the teacher's embeddings of answers.
+        lines = (self.goals, self.answers) if len(train) > 1 else ()
+        self.straight = [(fit_ridge(self.asked[train], goals[self.right[train]]), goals) for goals in lines]
         self.report = Report(series={"retrieval": [], "hurt": [], "examples": []})
         self.series = self.report.series
         self.states: dict[str, Tensor] = {}
@@ -163,18 +160,9 @@ class _Findings:
             self._specialisation(pairs, self.states[split])
 
     def _line(self, pairs: Tensor) -> Judged | None:
-        """What ridge regression says to these questions: of two lines the one that is right more often.
-
-        One predicts the surfaces that the cube is to show, the other the teacher's embeddings of answers.
-        """
-        if self.straight is None or self.straight_embeddings is None:
-            return None
-        asked, right = self.asked[pairs], self.right[pairs]
-        found = (
-            judge(self.straight(asked), self.goals, right),
-            judge(self.straight_embeddings(asked), self.answers, right),
-        )
-        return max(found, key=lambda judged: float(judged.top1.float().mean()))
+        """What ridge regression says to these questions: of two lines the one that is right more often."""
+        found = [judge(line(self.asked[pairs]), goals, self.right[pairs]) for line, goals in self.straight]
+        return max(found, key=lambda judged: judged.figures()["top1"], default=None)
 
     def _rows(self, split: str, pairs: Tensor, cube: Judged, line: Judged | None) -> None:
         kinds = [self.taught.questions.pairs[int(pair)].kind for pair in pairs]
@@ -228,13 +216,11 @@ class _Findings:
                 row = {"damage": lesion.damage, "severity": lesion.severity, "state": state}
                 self.series["hurt"].append({**row, **{k: v for k, v in judged.figures().items() if k != "top5"}})
             self.bar.update(count)
-        line, ridge = self._line(pairs), None
+        line = self._line(pairs)
         for who, plain in (("unhurt", whole), ("ridge", line)):
             for measure in ("top1", "cosine") if plain else ():
                 self.put(f"hurt.{who}.{measure}", getattr(plain, measure))
-        if line is not None:
-            ridge = float(line.top1.float().mean())
-        self.series["unhurt"] = {**whole.figures(), "ridge_top1": ridge}
+        self.series["unhurt"] = {**whole.figures(), "ridge_top1": line.figures()["top1"] if line else None}
 
     def learners(self) -> None:
         """The share of cells whose weights get gradient from the loss on the answer alone, when all of them fire."""
@@ -275,21 +261,14 @@ class _Findings:
 
 
 def cells_with_gradient(rule: GMLPRule, asked: Tensor, answers: Tensor, right: Tensor, steps: int) -> float:
-    """The share of cells, 0 to 1; the rule's gradients are as before afterwards: none."""
-    rate, rule.fire_rate = rule.fire_rate, 1.0
-    trained = {name: p.requires_grad for name, p in rule.named_parameters()}
-    try:
-        rule.requires_grad_(True).zero_grad(set_to_none=True)
-        with torch.enable_grad():
-            told = rule.ask(asked)
-            states = rollout(rule, rule.rest(len(asked), asked.device), steps, inputs=told)
-            dialogue(states[None], Lesson(asked, answers[right], right, answers), rule).sum().backward()
-        return rule.cells.taught()
-    finally:
-        rule.fire_rate = rate
-        rule.zero_grad(set_to_none=True)
-        for name, parameter in rule.named_parameters():
-            parameter.requires_grad_(trained[name])
+    """The share of cells, 0 to 1; found with a copy of the rule."""
+    rule = copy.deepcopy(rule).requires_grad_(True)
+    rule.fire_rate = 1.0
+    with torch.enable_grad():
+        told = rule.ask(asked)
+        states = rollout(rule, rule.rest(len(asked), asked.device), steps, inputs=told)
+        dialogue(states[None], Lesson(asked, answers[right], right, answers), rule).sum().backward()
+    return rule.cells.taught()
 
 
 @torch.no_grad()

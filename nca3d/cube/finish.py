@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import math
-import time
+import timeit
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch import Tensor
 
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.evaluation import activity, evaluate_cube, figures_of
 from nca3d.cube.executor.buffers import give_back
-from nca3d.cube.reports.report import write_cube_report
+from nca3d.cube.reports.page import write_cube_report
 from nca3d.cube.task import Answering
 from nca3d.experiment import trained
 from nca3d.fire import evaluation_seed
@@ -37,8 +40,7 @@ def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     Returns:
         What `evaluate_cube` measured, with iterations, seconds of training and of an epoch.
     """
-    config, rule, task = trainer.config, run.rule, trainer.task
-    assert isinstance(rule, GMLPRule) and isinstance(task, Answering)
+    config, rule, task = trainer.config, cast(GMLPRule, run.rule), cast(Answering, trainer.task)
     taught = task.taught
     report = evaluate_cube(rule, taught, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
     rule.card = {**rule.card, "figures": figures_of(report)}
@@ -69,28 +71,14 @@ def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[s
     Memory is what the step needs at its height above rule and input, gradients among it, whatever ran before it.
     """
     rows = []
-    trained = {name: p.requires_grad for name, p in rule.named_parameters()}
-    rule.requires_grad_(True)
+    rule = copy.deepcopy(rule).requires_grad_(True)
     cells, device = math.prod(rule.size), next(rule.parameters()).device
-
-    def step_of(batch: int) -> Callable[[], None]:
-        state = 0.1 * torch.randn(batch, rule.channels, *rule.size, generator=torch.Generator().manual_seed(0))
-        state = state.to(device)
-
-        def step() -> None:
-            rollout(rule, state, 1).square().mean().backward()
-            rule.zero_grad(set_to_none=True)
-            if device.type == "cuda":
-                torch.cuda.synchronize(device)
-
-        return step
-
-    rule.zero_grad(set_to_none=True)
     for batch in batches:
-        step = step_of(batch)
+        state = 0.1 * torch.randn(batch, rule.channels, *rule.size, generator=torch.Generator().manual_seed(0))
+        step = partial(_step, rule, state.to(device))
         step()  # what a first step of this size sets up, for good, is no part of what a step takes
         peak = _peak(step, device)
-        seconds = min(_seconds(step) for _ in range(TIMES))
+        seconds = min(timeit.repeat(step, number=1, repeat=TIMES))
         rows.append(
             {
                 "batch": batch,
@@ -99,15 +87,14 @@ def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[s
                 "memory_mib": round(peak / 2**20),
             }
         )
-    for name, parameter in rule.named_parameters():
-        parameter.requires_grad_(trained[name])
     return rows
 
 
-def _seconds(work: Callable[[], None]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
+def _step(rule: GMLPRule, state: Tensor) -> None:
+    rollout(rule, state, 1).square().mean().backward()
+    rule.zero_grad(set_to_none=True)
+    if state.is_cuda:
+        torch.cuda.synchronize(state.device)
 
 
 def _peak(work: Callable[[], None], device: torch.device) -> int:

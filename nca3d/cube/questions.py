@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -123,19 +122,14 @@ def _parsed(data: bytes, where: object, name: str) -> Questions:
             errors.append(InputError(f"{where}:{number}", "answer", found, f"{answer!r}, or another question"))
         pairs.append(pair)
     if errors:
-        raise InputErrors(_first(errors, where))
+        more = [InputError(where, "errors", f"{len(errors) - SHOWN} more", "none")] if len(errors) > SHOWN else []
+        raise InputErrors([*errors[:SHOWN], *more])
     if not pairs:
         raise InputError(where, "pairs", "none", 'lines such as {"question": "...", "answer": "...", "split": "train"}')
     train = sum(pair.split == "train" for pair in pairs)
     if train < 2:
         raise InputError(where, "split", f"{train} pairs of split train", "at least 2, to train on")
     return Questions(name, tuple(pairs))
-
-
-def _first(errors: list[InputError], where: object) -> Iterable[InputError]:
-    yield from errors[:SHOWN]
-    if len(errors) > SHOWN:
-        yield InputError(where, "errors", f"{len(errors) - SHOWN} more", "none")
 
 
 def _pair(line: bytes, where: str) -> tuple[Pair | None, list[InputError]]:

@@ -1,12 +1,13 @@
-"""The regime `answering`: a cube is told a question and answers. What it asks of a config, without torch."""
+"""The regime `answering`: a cube is told a question and answers. What it asks of a config, and its table `[cube]`. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from nca3d.config.regimes import Regime
+from nca3d.config.schema import field
 from nca3d.registry import Late
 
 if TYPE_CHECKING:
@@ -14,6 +15,33 @@ if TYPE_CHECKING:
 
 # Of a gMLP cell, by default.
 CHANNELS = 48
+
+
+@dataclass(frozen=True)
+class CubeFields:
+    """The table `[cube]` of a config: what a cube is asked, and by which teacher."""
+
+    questions: str = field(
+        "lattice", "a shipped set or a JSONL file of question, answer, split", path="file", group="what a cube is asked"
+    )
+    teacher: str = field("tfidf", "whose embeddings: tfidf, minilm, or the folder of a Hugging Face model", path="folder")
+    teacher_layer: int = field(-1, "the hidden layer of a model; -1 = the last", low=-1000, high=1000)
+    teacher_pool: str = field("mean", "what stands for a text: the mean over its tokens or the last", choices=("mean", "last"))
+    teacher_width: int = field(225, "width of tfidf embeddings", low=2, high=4096)
+    question_noise: float = field(
+        0.0, "noise on the embeddings of training questions, in their standard deviations", low=0, high=10
+    )
+    adapters: str = field(
+        "together", "embedding to surface: trained with the cube, or alone before it", choices=("together", "alone")
+    )
+    surface_learning_rate: float = field(
+        1.0, "of the matrices over whole faces (option mixed), in multiples of it", above=0, high=1000
+    )
+
+    @classmethod
+    def of(cls, config: Config) -> CubeFields:
+        """Those of a config, by their types."""
+        return cls(**{entry.name: getattr(config, entry.name) for entry in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -26,8 +54,6 @@ class Answering(Regime):
 
     def subject(self, config: Config) -> str:
         """The questions."""
-        from nca3d.cube.fields import CubeFields
-
         return CubeFields.of(config).questions
 
     def channels(self, config: Config) -> int:
@@ -53,7 +79,6 @@ class Answering(Regime):
         Raises:
             InputError: questions or a teacher that can't be used.
         """
-        from nca3d.cube.fields import CubeFields
         from nca3d.cube.questions import read_questions
         from nca3d.cube.teacher.named import find_teacher
 

@@ -13,12 +13,11 @@ from nca3d.config import Config
 from nca3d.cube.adapters.adapter import ALIKE
 from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.fields import CubeFields
-from nca3d.cube.lesson import Lesson, Taught
+from nca3d.cube.lesson import Lesson, Taught, keep_teacher
 from nca3d.cube.questions import Questions, read_questions
+from nca3d.cube.regime import CubeFields
 from nca3d.cube.ridge import fit_ridge
-from nca3d.cube.saved import keep_teacher
-from nca3d.cube.teacher.cache import embeddings_folder
+from nca3d.cube.teacher.embeddings import embeddings_folder
 from nca3d.cube.teacher.teachers import load_teacher
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, training_seed
@@ -26,13 +25,6 @@ from nca3d.losses import terms_of
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Told
 from nca3d.training.build import build_rule
-
-
-def _alike(embedded: Tensor) -> bool:
-    """Whether embeddings (N, E) are one and the same, but for rounding."""
-    spread = (embedded - embedded.mean(dim=0)).square().mean()
-    return bool(spread <= ALIKE * embedded.square().mean())
-
 
 # Wrong answers that the right one is compared with, at most, besides those of the batch.
 RIVALS = 1024
@@ -42,7 +34,7 @@ ASKED_NOW = 128
 
 
 class Answering:
-    """See `Task`.
+    """See `Task`; its rules are cubes, as `check_rule` sees to.
 
     Raises:
         InputError: questions or a teacher that can't be used, a loss term that does not fit.
@@ -72,7 +64,8 @@ class Answering:
         self.train = self.taught.of("train")
         asked, right = self.taught.asked[self.train], self.taught.answers[self.taught.right[self.train]]
         for name, embedded in (("questions", asked), ("answers", right)):
-            if len(embedded) and _alike(embedded):
+            spread = (embedded - embedded.mean(dim=0)).square().mean()
+            if spread <= ALIKE * embedded.square().mean():
                 found = f"{questions.name}, whose {name} all look the same to teacher {teacher.id}"
                 raise InputError("config", "questions", found, "a set of different ones, or another teacher")
         if config.batch > len(self.train):
@@ -110,10 +103,9 @@ class Answering:
                 surface.mix.copy_(straight.weight)
                 surface.mix_bias.copy_(straight.bias)
 
-    def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
+    def paces(self, rule: GMLPRule) -> dict[nn.Parameter, float]:
         """Of the matrices over whole faces. Where they learn no faster than cells, each cell learns questions by heart: which
         directions matter is what carries over to questions that were never asked."""
-        assert isinstance(rule, GMLPRule)
         return dict.fromkeys(rule.surface.mixers(), self.asked.surface_learning_rate)
 
     def card(self) -> dict[str, Any]:
@@ -129,9 +121,8 @@ class Answering:
             "figures": {},
         }
 
-    def seed(self, rule: Rule) -> Tensor:
+    def seed(self, rule: GMLPRule) -> Tensor:
         """A cube at rest."""
-        assert isinstance(rule, GMLPRule)
         return rule.rest(1)
 
     def worth(self, rule: Rule, states: Tensor) -> Tensor:
@@ -176,20 +167,17 @@ class Answering:
         """These questions, with the rivals of all."""
         return wanted.part(ids.to(wanted.right.device))
 
-    def inputs(self, rule: Rule, wanted: Lesson) -> Told:
+    def inputs(self, rule: GMLPRule, wanted: Lesson) -> Told:
         """The questions, held at the front face."""
-        assert isinstance(rule, GMLPRule)
         return rule.ask(wanted.asked)
 
     @torch.no_grad()
-    def figures(self, rule: Rule, states: Tensor, wanted: Lesson) -> dict[str, float]:
+    def figures(self, rule: GMLPRule, states: Tensor, wanted: Lesson) -> dict[str, float]:
         """Cosine and retrieval among the rivals."""
-        assert isinstance(rule, GMLPRule)
         return judge(rule.answer(states), rule.goal(wanted.rivals), wanted.right).figures()
 
-    def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
+    def pattern(self, rule: GMLPRule, states: Tensor) -> dict[str, list[float]]:
         """Questions of the validation split, and how many cells the last gradient reached."""
-        assert isinstance(rule, GMLPRule)
         found = {"cells_with_gradient": [rule.cells.taught()]}
         pairs = self.taught.some("validation", ASKED_NOW)
         if len(pairs):
@@ -201,9 +189,8 @@ class Answering:
 
     # Beside the loop --------------------------------------------------------------------------------------------------
 
-    def note(self, rule: Rule) -> str:
+    def note(self, rule: GMLPRule) -> str:
         """How many weights there are, what they take, and what is asked."""
-        assert isinstance(rule, GMLPRule)
         config, questions = self.config, self.taught.questions
         weights = sum(p.numel() for p in rule.parameters())
         trained = sum(p.numel() for p in rule.parameters() if p.requires_grad)

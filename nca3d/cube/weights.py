@@ -7,7 +7,7 @@ weights; this file holds the numbers and hands them out for some neighbouring ce
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
 import torch
@@ -81,9 +81,15 @@ class CellWeights(nn.Module):
         """Whether the parameter's first axis is the cells."""
         return self.mode == "per_cell" or name.startswith(("left_", "right_")) or name == "mixture"
 
-    def part(self, cells: slice) -> dict[str, Tensor]:
-        """The parameters that some cells depend on: theirs alone, or all of a kind; the arguments of `of`."""
-        return {name: weight[cells] if self.is_each_cells(name) else weight for name, weight in self.own.items()}
+    def part(self, cells: slice, own: Iterable[Tensor] | None = None) -> dict[str, Tensor]:
+        """The parameters that some cells depend on: theirs alone, or all of a kind; the arguments of `of`.
+
+        Args:
+            cells: which cells.
+            own: tensors that stand for the parameters, in their order.
+        """
+        named = zip(self.own, self.own.values() if own is None else own, strict=True)
+        return {name: weight[cells] if self.is_each_cells(name) else weight for name, weight in named}
 
     def of(self, part: Mapping[str, Tensor], cells: slice) -> dict[str, Tensor]:
         """The weights of some cells by slot: (n, *shape), or (*shape) where all cells share them.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 PROVIDES = {
     "regime": {"answering": "nca3d.cube.regime:ANSWERING"},
-    "table": {"cube": "nca3d.cube.fields:CubeFields"},
+    "table": {"cube": "nca3d.cube.regime:CubeFields"},
     "rule": {"gmlp": "nca3d.cube.cell:GMLPRule"},
     "stepper": {"gmlp": "nca3d.cube.executor:STEPPER"},
     "executor": {"event-approx": "nca3d.cube.executor.approx:APPROX"},

@@ -12,11 +12,10 @@ import nca3d
 from nca3d.cube.answers import judge, say
 from nca3d.cube.evaluation import CubePreset, activity, cells_with_gradient, evaluate_cube
 from nca3d.cube.finish import batch_curve
-from nca3d.cube.hurt import hurt, lesions
 from nca3d.cube.lesson import Taught, evenly
 from nca3d.cube.questions import read_questions
 from nca3d.cube.ridge import fit_ridge
-from nca3d.cube.specialisation import specialisation
+from nca3d.cube.studies import hurt, lesions, specialisation
 from nca3d.errors import InputError
 from nca3d.evaluation import Wound
 from nca3d.rollout import rollout

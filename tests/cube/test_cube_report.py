@@ -14,9 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from nca3d.cube.reports.page import examples_html, measures
+from nca3d.cube.reports.page import cube_figures, examples_html, measures, write_cube_report
 from nca3d.cube.reports.pictures import training_figures
-from nca3d.cube.reports.report import cube_figures, write_cube_report
 from nca3d.reports.compare import compare
 from nca3d.reports.report import Report
 

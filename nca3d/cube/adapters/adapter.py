@@ -34,6 +34,8 @@ class Adapter(nn.Module, ABC):
 
     # Embeddings in one step of a fit.
     batch = 128
+    # Whether `begin` finds the best weights there are, so that nothing is left to learn.
+    closed_form = False
 
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
         super().__init__()
@@ -86,7 +88,8 @@ class Adapter(nn.Module, ABC):
             even = size**2 <= ALIKE * x.square().mean()  # all alike, but for rounding: not to be blown up to size 1
             self.log_size.copy_(torch.zeros(()) if even else size.log())
             self.begin(x, generator)
-        self._learn(x, steps, generator)
+        if not self.closed_form:
+            self._learn(x, steps, generator)
         return self.lost(x)
 
     def begin(self, x: Tensor, generator: torch.Generator) -> None:

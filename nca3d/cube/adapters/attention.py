@@ -6,15 +6,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nca3d.cube.adapters.adapter import Adapter
-from nca3d.cube.adapters.linear import draw_pair, set_pair
+from nca3d.cube.adapters.linear import LinearAdapter
 
 # Numbers of an embedding in one piece.
 PIECE = 64
 WIDTH, HEADS = 32, 4
 
 
-class AttentionAdapter(Adapter):
+class AttentionAdapter(LinearAdapter):
     """y = W x + cross-attention, and the same back: pixels ask pieces of the embedding, pieces ask pixels.
 
     An embedding is cut into pieces of 64 numbers. Each piece has a projection of its own into keys and values; each pixel has a
@@ -23,12 +22,10 @@ class AttentionAdapter(Adapter):
     """
 
     batch = 32
+    closed_form = False
 
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
         super().__init__(embedding, pixels, generator)
-        self.into = nn.Linear(embedding, pixels)
-        self.back = nn.Linear(pixels, embedding)
-        draw_pair(self.into, self.back, generator)
         self.pieces = -(-embedding // PIECE)
 
         def draw(*shape: int, size: float) -> nn.Parameter:
@@ -49,17 +46,17 @@ class AttentionAdapter(Adapter):
         pieces = F.pad(x, (0, self.pieces * PIECE - self.embedding)).unflatten(1, (self.pieces, PIECE))
         keys = torch.einsum("btw,twd->btd", pieces, self.piece_keys) + self.piece_places
         values = torch.einsum("btw,twd->btd", pieces, self.piece_values)
-        return self.into(x) + (_attend(self.pixel_queries, keys, values) * self.pixel_reads).sum(dim=-1)
+        return super().squeeze(x) + (_attend(self.pixel_queries, keys, values) * self.pixel_reads).sum(dim=-1)
 
     def spread(self, y: Tensor) -> Tensor:
         """(B, pixels) -> (B, E) of size 1."""
         values = y[..., None] * self.pixel_values
         brought = _attend(self.piece_queries, self.pixel_places + 0.1 * values, values)
-        return self.back(y) + torch.einsum("btd,tdw->btw", brought, self.piece_reads).flatten(1)[:, : self.embedding]
+        return super().spread(y) + torch.einsum("btd,tdw->btw", brought, self.piece_reads).flatten(1)[:, : self.embedding]
 
     def begin(self, x: Tensor, generator: torch.Generator) -> None:
         """Principal components, from embeddings (N, E)."""
-        set_pair(self.into, self.back, x, float(self.log_size.exp()), generator)
+        super().begin(x, generator)
         nn.init.zeros_(self.pixel_reads)
         nn.init.zeros_(self.piece_reads)
 

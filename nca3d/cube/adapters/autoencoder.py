@@ -6,37 +6,35 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from nca3d.cube.adapters.adapter import Adapter
-from nca3d.cube.adapters.linear import draw_pair, set_pair
+from nca3d.cube.adapters.linear import LinearAdapter
 
 HIDDEN = 128
 
 
-class AutoencoderAdapter(Adapter):
+class AutoencoderAdapter(LinearAdapter):
     """y = W x + narrow(GELU(widen(x))), and the same back.
 
     `fit` begins with principal components and a correction of zero, so Adam can only learn what a linear map misses.
     """
 
+    closed_form = False
+
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
         super().__init__(embedding, pixels, generator)
-        self.into = nn.Linear(embedding, pixels)
-        self.back = nn.Linear(pixels, embedding)
-        draw_pair(self.into, self.back, generator)
         self.bend_into = Bend(embedding, pixels, generator)
         self.bend_back = Bend(pixels, embedding, generator)
 
     def squeeze(self, x: Tensor) -> Tensor:
         """(B, E) of size 1 -> (B, pixels)."""
-        return self.into(x) + self.bend_into(x)
+        return super().squeeze(x) + self.bend_into(x)
 
     def spread(self, y: Tensor) -> Tensor:
         """(B, pixels) -> (B, E) of size 1."""
-        return self.back(y) + self.bend_back(y)
+        return super().spread(y) + self.bend_back(y)
 
     def begin(self, x: Tensor, generator: torch.Generator) -> None:
         """Principal components, from embeddings (N, E)."""
-        set_pair(self.into, self.back, x, float(self.log_size.exp()), generator)
+        super().begin(x, generator)
         nn.init.zeros_(self.bend_into.narrow.weight)
         nn.init.zeros_(self.bend_back.narrow.weight)
 

@@ -23,6 +23,8 @@ class HierarchicalAdapter(Adapter):
     (Eckart and Young 1936), so nothing is left for Adam.
     """
 
+    closed_form = True
+
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
         super().__init__(embedding, pixels, generator)
         maps = patches(*sides(pixels))
@@ -69,9 +71,6 @@ class HierarchicalAdapter(Adapter):
             for into, back in self._maps():
                 into.weight /= pixel
                 back.weight *= pixel
-
-    def _learn(self, x: Tensor, steps: int, generator: torch.Generator) -> None:
-        """The closed form stays."""
 
     def _free(self, level: int) -> Tensor:
         """An orthonormal basis (cells, free) of what this level may say: mean zero within the patches of the coarser one."""

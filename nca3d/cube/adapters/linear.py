@@ -20,11 +20,23 @@ class LinearAdapter(Adapter):
     rather than nothing. The mean of a pixel is 0, its size about 1.
     """
 
+    closed_form = True
+
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
+        """Random maps there and back before any fit, each the other's inverse as far as sizes allow; pixels of size 1."""
         super().__init__(embedding, pixels, generator)
         self.into = nn.Linear(embedding, pixels)
         self.back = nn.Linear(pixels, embedding)
-        draw_pair(self.into, self.back, generator)
+        nn.init.zeros_(self.into.bias)
+        nn.init.zeros_(self.back.bias)
+        if self.into.weight.is_meta:
+            return
+        turn = orthonormal(max(pixels, embedding), min(pixels, embedding), generator)
+        turn = turn if pixels >= embedding else turn.T
+        larger = max(1.0, pixels / embedding) ** 0.5
+        with torch.no_grad():
+            self.into.weight.copy_(turn * larger)
+            self.back.weight.copy_(turn.T / larger)
 
     def squeeze(self, x: Tensor) -> Tensor:
         """(B, E) of size 1 -> (B, pixels)."""
@@ -35,46 +47,16 @@ class LinearAdapter(Adapter):
         return self.back(y)
 
     def begin(self, x: Tensor, generator: torch.Generator) -> None:
-        """The closed form, from embeddings (N, E)."""
-        set_pair(self.into, self.back, x, float(self.log_size.exp()), generator)
-
-    def _learn(self, x: Tensor, steps: int, generator: torch.Generator) -> None:
-        """No linear map brings back more."""
-
-
-def draw_pair(into: nn.Linear, back: nn.Linear, generator: torch.Generator | None) -> None:
-    """Random maps there and back before any fit, each the other's inverse as far as sizes allow; pixels of size 1."""
-    pixels, embedding = into.weight.shape
-    nn.init.zeros_(into.bias)
-    nn.init.zeros_(back.bias)
-    if into.weight.is_meta:
-        return
-    turn = orthonormal(max(pixels, embedding), min(pixels, embedding), generator)
-    turn = turn if pixels >= embedding else turn.T
-    larger = max(1.0, pixels / embedding) ** 0.5
-    with torch.no_grad():
-        into.weight.copy_(turn * larger)
-        back.weight.copy_(turn.T / larger)
-
-
-def set_pair(into: nn.Linear, back: nn.Linear, x: Tensor, size: float, generator: torch.Generator) -> None:
-    """Principal components of embeddings x (N, E) there, and the same back.
-
-    Args:
-        into: from embeddings of size 1, which are (x − mean) / size.
-        back: to them.
-        x: (N, E).
-        size: root mean square of x − mean.
-        generator: draws the rotation.
-    """
-    directions, sizes = components(x, into.out_features)
-    turn = orthonormal(into.out_features, len(sizes), generator).to(x.device)
-    if len(sizes):
-        scale = 1 / torch.maximum(sizes, FLOOR * sizes[0])
-        scale = scale * (into.out_features / (scale * sizes).square().sum()).sqrt()
-    else:
-        scale = sizes
-    into.weight.copy_((turn * scale) @ directions * size)
-    back.weight.copy_(directions.T @ (turn / scale).T / size)
-    nn.init.zeros_(into.bias)
-    nn.init.zeros_(back.bias)
+        """The closed form, from embeddings (N, E): their principal components there, and the same back."""
+        size = float(self.log_size.exp())
+        directions, sizes = components(x, self.pixels)
+        turn = orthonormal(self.pixels, len(sizes), generator).to(x.device)
+        if len(sizes):
+            scale = 1 / torch.maximum(sizes, FLOOR * sizes[0])
+            scale = scale * (self.pixels / (scale * sizes).square().sum()).sqrt()
+        else:
+            scale = sizes
+        self.into.weight.copy_((turn * scale) @ directions * size)
+        self.back.weight.copy_(directions.T @ (turn / scale).T / size)
+        nn.init.zeros_(self.into.bias)
+        nn.init.zeros_(self.back.bias)

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from nca3d.cli.flags import wrong_file, wrong_folder
-from nca3d.cube.questions import Questions, read_questions, shipped
-from nca3d.cube.teacher.named import POOLS, Named, find_teacher
+from nca3d.cube.questions import read_questions, shipped
+from nca3d.cube.teacher.named import POOLS, find_teacher
 from nca3d.cube.teacher.tensors import header
 from nca3d.errors import Collected
 
@@ -41,10 +41,17 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputErrors: everything that is wrong with data and flags.
     """
-    questions, named, out = _checked(args)
+    with Collected() as errors:
+        questions = errors.of(read_questions, args.data)
+        named = errors.of(find_teacher, args.model, args.layer, args.pool, args.width)
+        out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
+        errors += wrong_file("--out", out)
+        taken = out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
+        errors.add(taken, "--out", "file", f"{out}, which nca3d embed did not write", "a name that is free")
+        errors += wrong_folder("--cache", args.cache)
+    assert questions is not None and named is not None  # else their errors were raised
     start = time.perf_counter()
-    from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
-    from nca3d.cube.teacher.embeddings import Embeddings, write_embeddings
+    from nca3d.cube.teacher.embeddings import Embeddings, count_embeddings_of, embeddings_folder, write_embeddings
     from nca3d.cube.teacher.teachers import load_teacher
 
     train = questions.of("train")
@@ -63,16 +70,3 @@ def run(args: argparse.Namespace) -> None:
     print(f"{count} questions and answers, {teacher.width} wide, by {teacher.id}")
     print(f"{from_cache} of {len(texts)} texts from the cache, {time.perf_counter() - start:.1f} s")
     print(f"{out}{' (replaced)' if before else ''}")
-
-
-def _checked(args: argparse.Namespace) -> tuple[Questions, Named, Path]:
-    with Collected() as errors:
-        questions = errors.of(read_questions, args.data)
-        named = errors.of(find_teacher, args.model, args.layer, args.pool, args.width)
-        out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
-        errors += wrong_file("--out", out)
-        taken = out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
-        errors.add(taken, "--out", "file", f"{out}, which nca3d embed did not write", "a name that is free")
-        errors += wrong_folder("--cache", args.cache)
-    assert questions is not None and named is not None  # else their errors were raised
-    return questions, named, out

@@ -12,8 +12,8 @@ from nca3d.errors import InputError
 def run(asked: Asked, rule: GMLPRule) -> Evaluated:
     """Ask and hurt a cube; what it was trained on, and by which teacher, is in its run folder."""
     from nca3d.cube.evaluation import activity, evaluate_cube
-    from nca3d.cube.reports.report import write_cube_report
-    from nca3d.cube.saved import taught_of_run
+    from nca3d.cube.lesson import taught_of_run
+    from nca3d.cube.reports.page import write_cube_report
 
     if asked.executor == "event":
         raise InputError(

@@ -47,7 +47,11 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputErrors: everything that is wrong, a port in use included; found before torch loads.
     """
-    _check(args)
+    with Collected() as errors:
+        errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
+        missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
+        errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
+        errors.of(check_cube, args.run)
     with _listening(args.host, args.port) as place, _terminated():
         cube = open_cube(args.run)
         import uvicorn
@@ -68,14 +72,6 @@ def run(args: argparse.Namespace) -> int:
         except KeyboardInterrupt:
             return 130
     return 0
-
-
-def _check(args: argparse.Namespace) -> None:
-    with Collected() as errors:
-        errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
-        missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
-        errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
-        errors.of(check_cube, args.run)
 
 
 @contextlib.contextmanager

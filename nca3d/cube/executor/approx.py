@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.cube.executor import approx_cells, approx_rows
+from nca3d.cube.executor.resting import RestingCells, RestingRows, fits
 from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS
 from nca3d.executors.every_cell import Clock, EveryCell
@@ -59,7 +59,7 @@ class Opened:
         if not 0 <= activity_threshold < math.inf:
             raise ArgumentError("activity_threshold", activity_threshold, "0 or more")
         self.threshold = activity_threshold
-        self.resting: approx_cells.RestingCells | approx_rows.RestingRows | None = None
+        self.resting: RestingCells | RestingRows | None = None
 
     def __call__(
         self, rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
@@ -80,7 +80,7 @@ class Opened:
 
     def _steps(self, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
         if self.resting is None:
-            kind = approx_cells.RestingCells if rule.stepper == "gmlp" else approx_rows.RestingRows
+            kind = RestingCells if rule.stepper == "gmlp" else RestingRows
             self.resting = kind(rule, self.threshold, state)
         return self.resting.run(state, fire, clock)
 
@@ -91,7 +91,7 @@ def refuse(rule: Rule, state: Tensor | Compact) -> None:
     found = f"'event-approx' for {type(inner).__name__}, which"
     if rule.alive_threshold is not None:
         raise ArgumentError("executor", f"{found} has an alive mask", "'event', which is exact where cells can be dead")
-    if not (rule.stepper == "gmlp" or approx_rows.fits(rule)):
+    if not (rule.stepper == "gmlp" or fits(rule)):
         raise ArgumentError("executor", f"{found} has a step of its own (it overrides forward or alive_mask)", "'dense'")
     if inner.training and getattr(inner, "dropout", False):
         raise ArgumentError(
@@ -161,23 +161,14 @@ def report(
         for run in (EXECUTORS["dense"], opened):
             start = time.perf_counter()
             ends.append(run(run_rule, state, draw, 0, steps, Memory.of("auto", None)))
-            _wait(state)
+            if state.is_cuda:  # until it has done what it was asked
+                torch.cuda.synchronize(state.device)
             seconds.append(time.perf_counter() - start)
     finally:
         rule.train(training)
-    return _figures(opened, ends, seconds)
-
-
-def _figures(opened: Opened, ends: list[Tensor], seconds: list[float]) -> ApproxReport:
-    (dense, approx), counts = ends, opened.counts
+    dense, approx = ends
     off, most = (approx - dense).abs(), float(dense.abs().max().clamp_min(1e-30))
-    computed, fired = (sum(count) for count in zip(*counts, strict=True))
-    by_step = tuple(1 - some / max(1, all_) for some, all_ in counts)
+    computed, fired = (sum(count) for count in zip(*opened.counts, strict=True))
+    by_step = tuple(1 - some / max(1, all_) for some, all_ in opened.counts)
     saved = 1 - computed / max(1, fired)
-    return ApproxReport(opened.threshold, float(off.max()) / most, float(off.mean()) / most, saved, by_step, *seconds)
-
-
-def _wait(state: Tensor) -> None:
-    """Until a GPU has done what it was asked."""
-    if state.is_cuda:
-        torch.cuda.synchronize(state.device)
+    return ApproxReport(activity_threshold, float(off.max()) / most, float(off.mean()) / most, saved, by_step, *seconds)

@@ -7,18 +7,17 @@ computes each block of cells again (Chen et al. 2016) and adds what it finds to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.cube.cell import GMLPRule, from_rows, with_outside
+from nca3d.cube.cell import GMLPRule, cube_and_told, from_rows, with_outside
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
 
 # Changes a rollout's random_seed into that of its dropout.
 DROPOUT = 0x5EED
@@ -53,8 +52,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
 
 def through(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     """The same by some way to run steps: all at once where they are alike, else one by one."""
-    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
-    assert isinstance(cube, GMLPRule)
+    cube, told = cube_and_told(rule)
     rows = cube.to_rows(state.movedim(-1, 1))
     fire = fire.flatten(2)
     front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1)
@@ -107,7 +105,7 @@ class _Steps(torch.autograd.Function):
                 seen = rule.seen(padded, outside, cells)
                 here = None if kept is None else kept[cells]
                 after[cells] = _block(
-                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], here, _part(rule, own, cells)
+                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], here, rule.cells.part(cells, own)
                 )
             states = [*states, after] if keep else [after]
         if keep:
@@ -134,7 +132,7 @@ class _Steps(torch.autograd.Function):
                 if not into_after[cells].any():  # an answer is read at one face: at first nothing flows back to the others
                     continue
                 with torch.enable_grad():
-                    part = {name: tensor.detach().requires_grad_() for name, tensor in _part(rule, own, cells).items()}
+                    part = {name: tensor.detach().requires_grad_() for name, tensor in rule.cells.part(cells, own).items()}
                     here = rows[cells].detach().requires_grad_()
                     seen = rule.seen(padded, outside, cells).requires_grad_()
                     left = None if kept is None else kept[cells]
@@ -175,13 +173,6 @@ def _shown(rule: GMLPRule, rows: Tensor, front: Tensor | None) -> Tensor:
     if front is not None:
         padded[: len(front)] += front
     return padded
-
-
-def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
-    return {
-        name: tensor[cells] if rule.cells.is_each_cells(name) else tensor
-        for name, tensor in zip(rule.cells.own, own, strict=True)
-    }
 
 
 def _block(

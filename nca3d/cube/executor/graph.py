@@ -12,13 +12,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import GMLPRule
+from nca3d.cube.cell import cube_and_told
 from nca3d.errors import ArgumentError
 from nca3d.executors.every_cell import Clock
 from nca3d.executors.graph import lattice_graph, messages
 from nca3d.lattice import NEIGHBOURHOODS, Size
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
 
 SLOTS = len(NEIGHBOURHOODS["von_neumann"])
 
@@ -39,8 +38,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
         ValueError: another lattice than the rule's, or dropout in training.
     """
     along = messages()
-    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
-    assert isinstance(cube, GMLPRule)
+    cube, told = cube_and_told(rule)
     if cube.training and cube.dropout:
         raise ArgumentError("dropout", f"{cube.dropout} with executor 'graph' in training", "0, rule.eval() or 'dense'")
     rows = cube.to_rows(state.movedim(-1, 1))

@@ -14,14 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import GMLPRule
+from nca3d.cube.cell import GMLPRule, cube_and_told
 from nca3d.cube.executor.buffers import allocate
 from nca3d.executors.cores import cores
 from nca3d.executors.library import Code, Signatures, load, unavailable
 from nca3d.executors.native_code import FOLDER as SHARED
 from nca3d.executors.network import unknown_arithmetic
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed
 from nca3d.sparse import Compact
 
 FOLDER = Path(__file__).parents[1] / "native"
@@ -114,8 +113,7 @@ SIGNATURES: Signatures = {
 
 def unfit(rule: Rule, state: Tensor | Compact) -> str:
     """Why compiled code can't run the rule in the arithmetic asked for, on this machine, or ""."""
-    cube, values = rule.rule if isinstance(rule, Fed) else rule, state.values if isinstance(state, Compact) else state
-    assert isinstance(cube, GMLPRule)
+    (cube, _), values = cube_and_told(rule), state.values if isinstance(state, Compact) else state
     parts = ("cell", "_mixed", "_remember", "moved", "seen", "shown")
     if any(getattr(type(cube), name) is not getattr(GMLPRule, name) for name in parts):
         return "has a cell of its own, which nobody compiled"
@@ -206,27 +204,25 @@ def fresh(count: int, dtype: torch.dtype) -> Tensor:
 
 def columns(rows: Tensor) -> Tensor:
     """(cells, B, N) -> flat (chunks, cells, N, samples)."""
-    code = library(rows.dtype)
-    assert code is not None
-    samples = rows.transpose(0, 1).contiguous()
-    batch, wide = len(samples), samples[0].numel()
-    turned, size = fresh(samples.numel(), rows.dtype), code.gmlp_chunk()
-    for start in range(0, batch, size):
-        some = min(size, batch - start)
-        code.gmlp_turn(samples[start].data_ptr(), some, wide, turned[start * wide :].data_ptr())
-    return turned
+    return _turned(rows.transpose(0, 1).reshape(-1), rows.shape[1])
 
 
 def rows_of(turned: Tensor, shape: Sequence[int]) -> Tensor:
     """Back to (cells, B, N) of this shape."""
-    code = library(turned.dtype)
-    assert code is not None
     cells, batch, numbers = shape
-    samples, wide, size = fresh(turned.numel(), turned.dtype).view(batch, cells, numbers), cells * numbers, code.gmlp_chunk()
+    return _turned(turned, batch, back=True).view(batch, cells, numbers).transpose(0, 1)
+
+
+def _turned(flat: Tensor, batch: int, back: bool = False) -> Tensor:
+    """Flat (B, N) -> flat (chunks, N, samples), or back."""
+    code = library(flat.dtype)
+    assert code is not None
+    turned, wide, size = fresh(len(flat), flat.dtype), len(flat) // batch, code.gmlp_chunk()
     for start in range(0, batch, size):
         some = min(size, batch - start)
-        code.gmlp_turn(turned[start * wide :].data_ptr(), wide, some, samples[start].data_ptr())
-    return samples.transpose(0, 1)
+        sides = (wide, some) if back else (some, wide)
+        code.gmlp_turn(flat[start * wide :].data_ptr(), *sides, turned[start * wide :].data_ptr())
+    return turned
 
 
 def address(tensor: Tensor | None) -> int | None:

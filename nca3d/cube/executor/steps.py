@@ -158,10 +158,7 @@ def blocks(rule: GMLPRule, rows: Tensor) -> Iterator[slice]:
 
 def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
     """Of some cells, one number after the other."""
-    return {
-        name: (tensor[cells] if rule.cells.is_each_cells(name) else tensor).contiguous()
-        for name, tensor in zip(rule.cells.own, own, strict=True)
-    }
+    return {name: tensor.contiguous() for name, tensor in rule.cells.part(cells, own).items()}
 
 
 def _each(rule: GMLPRule, weights: Mapping[str, Tensor], cells: slice) -> dict[str, Tensor]:

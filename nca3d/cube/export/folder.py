@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.cube.answers import AT_ONCE, Reply, check_questions, top_answers
+from nca3d.cube.answers import AT_ONCE, Askable
 from nca3d.cube.export.record import GOALS, GRAPH, RECORD, read_record, verify
-from nca3d.cube.saved import saved_teacher
+from nca3d.cube.lesson import saved_teacher
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.tensors import check_vectors, unpack
 from nca3d.errors import InputError
@@ -23,7 +22,7 @@ from nca3d.lattice import as_size
 
 
 @dataclass(frozen=True, eq=False)
-class SurfaceCube:
+class SurfaceCube(Askable):
     """A cube that can be asked, without its rule.
 
     Args:
@@ -58,16 +57,8 @@ class SurfaceCube:
         goals = check_vectors(tensors.get("goals"), place / GOALS, "goals", len(answers), record["pixels"])
         return cls(record, session, teacher, tuple(answers), goals)
 
-    def ask(
-        self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
-    ) -> list[list[Reply]]:
-        """See `nca3d.cube.answers.Askable`."""
-        check_questions(questions, best, steps, random_seed)
-        said = self.say(self.teacher.embed(list(questions)), steps, random_seed)
-        return top_answers(said, self.goals, self.answers, best)
-
     def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
-        """What the back face says, (N, H·W), to questions (N, E); all have sample id 0: one question, one answer."""
+        """See `nca3d.cube.answers.Askable`."""
         thinking, size = range(self.record["horizon"] if steps is None else steps), as_size(tuple(self.record["size"]))
         said = []
         for ids in torch.arange(len(asked)).split(AT_ONCE):

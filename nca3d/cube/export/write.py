@@ -93,7 +93,7 @@ def write_surface(cube: Cube, folder: Path) -> Written:
 
 def _write_parts(cube: Cube, folder: Path) -> None:
     from nca3d.cube.export.graph import cube_graph
-    from nca3d.cube.saved import keep_teacher
+    from nca3d.cube.lesson import keep_teacher
     from nca3d.cube.teacher.tensors import pack
 
     (folder / WEIGHTS).write_bytes(pack({name: tensor.detach() for name, tensor in cube.rule.state_dict().items()}, {}))
@@ -130,13 +130,9 @@ def _record(cube: Cube) -> dict[str, Any]:
 
 def _compare(cube: Cube, folder: Path) -> float:
     """How far ONNX Runtime is from PyTorch, asked three answers as if they were questions."""
-    import torch
-
-    from nca3d.cube.answers import say
     from nca3d.cube.export.folder import SurfaceCube
 
     asked = cube.teacher.embed([*cube.answers, *cube.answers, *cube.answers][:3])
-    alike = torch.zeros(len(asked), dtype=torch.int64)  # the folder's cubes all fire as the first does
-    wanted, _ = say(cube.rule, asked, cube.rule.card["horizon"], sample_ids=alike)
+    wanted = cube.say(asked)
     said = SurfaceCube.load(folder).say(asked)
     return float((said - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))

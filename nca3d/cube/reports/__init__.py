@@ -1,1 +1,1 @@
-"""The page of a cube: its words (`page.py`), its pictures (`pictures.py`), both written (`report.py`)."""
+"""The page of a cube: its words, and how it is written (`page.py`), its pictures (`pictures.py`)."""

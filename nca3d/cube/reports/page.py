@@ -1,16 +1,27 @@
-"""The words of a cube's page: its parts in order, what it said to some questions, how the figures are to be read."""
+"""The report of a cube: figures, pictures, a film of a question on its way and one self-contained page in a folder."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from nca3d.cube.reports.pictures import cube_figures
-from nca3d.reports.page import Kind, Measure, Section, Words
+import numpy as np
+from numpy.typing import NDArray
+
+from nca3d.cube.reports.pictures import ACTIVITY, activity_by_layer, cube_figures, training_figures
+from nca3d.reports.folder import data_url, png_of_pixels, write_folder
+from nca3d.reports.page import Kind, Measure, Section, Words, film_html
 from nca3d.reports.report import Report
 from nca3d.reports.values import flat, shown
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Moving = tuple[NDArray[np.floating], Sequence[int] | NDArray[np.integer]]
+FILM_FPS, HELD = 5, 5  # frames a second; how many of them the last step is shown for
 
 # What a comparison draws: of all damage a quarter of the cells, which every preset destroys.
 HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
@@ -20,6 +31,56 @@ FOOTER = (
     "shows. Ridge regression is the best straight line from a question's embedding to its answer's, fitted to the same "
     "questions. Intervals are 95 % intervals over questions: of top-1 and top-5 Wilson's, of all else by bootstrap."
 )
+
+
+def write_cube_report(
+    folder: Path,
+    report: Report,
+    moving: Moving | None = None,
+    *,
+    metrics: Sequence[Mapping[str, Any]] = (),
+    config_toml: str = "",
+    progress: bool = False,
+) -> Path:
+    """Write report.json, report.md, pictures, activity.mp4 (or .gif) and report.html into a folder, each whole or not at all.
+
+    What wasn't measured is left out of the page.
+
+    Args:
+        folder: is made if need be.
+        report: what `evaluate_cube` returned.
+        moving: activity (T,D,H,W) of one question on its way and its steps (T,), for the film; None = without.
+        metrics: the records of a training, for its curves.
+        config_toml: the run's config as it was loaded.
+        progress: say on stderr what is being drawn.
+
+    Returns:
+        The path of report.html.
+    """
+    if moving is not None:
+        moving = np.asarray(moving[0]), [int(step) for step in moving[1]]
+        layers = {"steps": moving[1], "activity": activity_by_layer(moving[0])}
+        report = Report(report, report.spread, {"layers": layers, **report.series}, report.about, report.intervals)
+    report = report.strict()
+
+    def pictures() -> Iterator[tuple[str, Figure]]:
+        if moving is not None:
+            yield "activity", _still(moving, report)
+        yield from cube_figures(report).items()
+        yield from training_figures(metrics).items()
+
+    return write_folder(
+        folder,
+        report,
+        cube_words,
+        pictures(),
+        hero=None if moving is None else lambda folder: _film(folder, *moving),
+        config_toml=config_toml,
+        progress=progress,
+    )
+
+
+# What the page says ---------------------------------------------------------------------------------------------------
 
 
 def cube_words(report: Report, pictures: Collection[str] = ()) -> Words:
@@ -138,6 +199,40 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
         f"{row['memory_mib']:,} MiB"
         for row in rows
     }
+
+
+# What it shows --------------------------------------------------------------------------------------------------------
+
+
+def _still(moving: Moving, report: Report) -> Figure:
+    """Activity of every cell when the answer is read, in the colours of the film."""
+    import visualize
+
+    activity, steps = moving
+    horizon = report.get("horizon")
+    index = list(steps).index(horizon) if horizon in steps else len(steps) - 1
+    return visualize.layers(activity[index], label=f"{ACTIVITY}, step {steps[index]}", limits=_limits(activity))
+
+
+def _limits(activity: NDArray[np.floating]) -> tuple[float, float]:
+    from visualize.film import activity_limits
+
+    return activity_limits(np.where(np.isfinite(activity), activity, np.nan).astype(np.float32))
+
+
+def _film(folder: Path, activity: NDArray[np.floating], steps: Sequence[int]) -> tuple[str, list[str]]:
+    """Writes the film, that rests on its last step; returns its HTML and its file's name."""
+    import visualize
+    from visualize.film import Screen, has_ffmpeg
+
+    path = folder / ("activity.mp4" if has_ffmpeg() else "activity.gif")
+    frames, counted = np.concatenate([activity, *[activity[-1:]] * HELD]), [*steps, *[steps[-1]] * HELD]
+    options: dict[str, Any] = {"label": ACTIVITY, "steps": counted, "limits": _limits(activity), "fps": FILM_FPS}
+    visualize.layers_film(frames, path, **options)
+    poster = data_url(png_of_pixels(Screen(frames, **options).draw(len(frames) - 1)))
+    return film_html(data_url(path.read_bytes(), path.suffix), poster, "film of activity in all layers of the cube"), [
+        path.name
+    ]
 
 
 CUBES = Kind(HEADLINES, cube_figures, cube_words)

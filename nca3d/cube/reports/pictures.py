@@ -125,9 +125,12 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
 def _specialisation(found: Mapping[str, Any]) -> Figure:
     """Which kind of question each cell prefers, the stronger the more colour."""
     import visualize
+    from visualize.charts import QUIET, new_figure
 
-    if len(found["kinds"]) < 2:
-        return _words_alone(ONE_KIND)
+    if len(found["kinds"]) < 2:  # in place of a picture that would show nothing: why
+        figure = new_figure(7.8, 0.5)
+        figure.text(0.01, 0.5, ONE_KIND, color=QUIET, fontsize=10, style="italic", va="center")
+        return figure
     strength = np.array(found["strength"], float)
     known = strength[np.isfinite(strength)]
     most = math.ceil(float(np.percentile(known, PERCENTILE)) / PAPER_AT) * PAPER_AT if known.size else 1.0
@@ -160,13 +163,4 @@ def _layers(found: Mapping[str, Any]) -> Figure:
     figure.axes[0].set_yticks(layers + 0.5, [str(layer) for layer in layers])  # a layer lies from its number to the next
     figure.axes[0].set_ylabel("layer (0 = front face)")
     figure.axes[-1].set_ylabel("activity of a layer (RMS)")
-    return figure
-
-
-def _words_alone(words: str) -> Figure:
-    """In place of a picture that would show nothing: why."""
-    from visualize.charts import QUIET, new_figure
-
-    figure = new_figure(7.8, 0.5)
-    figure.text(0.01, 0.5, words, color=QUIET, fontsize=10, style="italic", va="center")
     return figure

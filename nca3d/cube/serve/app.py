@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -16,7 +17,7 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.requests import ClientDisconnect
 
-from nca3d.cube.answers import Askable, Reply
+from nca3d.cube.answers import Askable
 from nca3d.cube.serve.limits import Buckets, Limits, TooLarge, read_body
 from nca3d.errors import InputError
 
@@ -95,8 +96,8 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
             raise HTTPException(503, f"found {limits.waiting} requests waiting, allowed fewer; try again", {"Retry-After": "1"})
         app.state.waiting += 1
         try:
-            think = asyncio.get_running_loop().run_in_executor(thinker, _ask, cube, asked)
-            replies = await think
+            think = partial(cube.ask, asked.questions, best=asked.best)
+            replies = await asyncio.get_running_loop().run_in_executor(thinker, think)
         except InputError as error:
             raise HTTPException(422, str(error)) from None
         finally:
@@ -113,10 +114,6 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
         return JSONResponse({"detail": "the cube failed to answer"}, 500)
 
     return app
-
-
-def _ask(cube: Askable, asked: Asked) -> list[list[Reply]]:
-    return cube.ask(asked.questions, best=asked.best)
 
 
 async def _body(request: Request, limits: Limits) -> bytes:

@@ -30,7 +30,6 @@ class Named:
     folder: Path | None
     layer: int
     pool: str
-    width: int
 
 
 def find_teacher(name: str, layer: int = -1, pool: str = "mean", width: int = 225) -> Named:
@@ -47,11 +46,11 @@ def find_teacher(name: str, layer: int = -1, pool: str = "mean", width: int = 22
         if isinstance(width, bool) or not isinstance(width, int) or not 1 <= width <= WIDEST:
             raise InputError("teacher", "width", repr(width), f"a whole number from 1 to {WIDEST:,}")
         _needs("sklearn", "scikit-learn", name)
-        return Named(name, None, layer, pool, width)
+        return Named(name, None, layer, pool)
     folder = _minilm() if name == "minilm" else Path(name)
     check_folder(folder, name)
     _needs("transformers", "transformers", name)
-    return Named(name, folder, resolve_layer(layer, _layers(folder), folder), pool, width)
+    return Named(name, folder, resolve_layer(layer, _layers(folder), folder), pool)
 
 
 def check_folder(folder: Path, name: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from nca3d.cube.teacher.named import find_teacher
 from nca3d.cube.teacher.teacher import CARD, FORMAT, Teacher
@@ -45,8 +44,7 @@ def load_saved_teacher(folder: str | Path) -> Teacher:
     if not place.is_dir():
         raise InputError(place, "teacher", "no such folder", "a folder that a teacher was saved in")
     card = parse_table(read_file(place / CARD), place / CARD)
-    kinds = {"format": int, "kind": str, "id": str}
-    for key, kind in kinds.items():
+    for key, kind in {"format": int, "kind": str, "id": str}.items():
         if type(card.get(key)) is not kind:
             raise InputError(place / CARD, key, repr(card.get(key)), kind.__name__)
     if card["format"] != FORMAT:
@@ -57,10 +55,6 @@ def load_saved_teacher(folder: str | Path) -> Teacher:
         return load_tfidf(place, card)
     if card["kind"] != "transformer":
         raise InputError(place / CARD, "kind", repr(card["kind"]), "tfidf, transformer")
-    return _language_model(place, card)
-
-
-def _language_model(place: Path, card: dict[str, Any]) -> Teacher:
     for key in ("name", "pool"):
         if not isinstance(card.get(key), str):
             raise InputError(place / CARD, key, repr(card.get(key)), "a text")

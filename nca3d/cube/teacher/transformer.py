@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from nca3d.cube.teacher.named import check_folder, check_weights, digest_of, read_config, resolve_layer
+from nca3d.cube.teacher.named import check_weights, digest_of, read_config, resolve_layer
 from nca3d.cube.teacher.teacher import Teacher, write_card
 from nca3d.errors import InputError
 
@@ -30,7 +30,7 @@ class TransformerTeacher(Teacher):
     """Hidden states of one layer, pooled over the tokens of a text.
 
     Args:
-        folder: with config.json, model.safetensors and a tokenizer.
+        folder: with config.json, model.safetensors and a tokenizer, as `find_teacher` gives it.
         name: what it was called by: "minilm" or the folder.
         layer: 0 = word embeddings, -1 = the last.
         pool: "mean" or "last", over the text's own tokens.
@@ -40,7 +40,6 @@ class TransformerTeacher(Teacher):
     """
 
     def __init__(self, folder: Path, name: str, layer: int, pool: str) -> None:
-        check_folder(folder, name)
         self.folder, self.pool = folder, pool
         self.name = name if name == "minilm" else str(folder.resolve())
         check_weights(folder)

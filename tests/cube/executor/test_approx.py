@@ -7,7 +7,7 @@ import torch
 
 import nca3d
 from nca3d.cube.executor.approx import ApproxReport, Opened, report
-from nca3d.cube.executor.approx_cells import CELLS_COPIED, dealt
+from nca3d.cube.executor.resting import CELLS_COPIED, dealt
 from nca3d.cube.weights import MODES
 from nca3d.fire import Draw
 from nca3d.rules.inputs import Told

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from one_line import told
 
 from nca3d.cube import Embeddings, Pair, Questions, Teacher, embeddings_of, read_embeddings, write_embeddings
-from nca3d.cube.teacher.cache import count_embeddings_of, embeddings_folder
+from nca3d.cube.teacher.embeddings import count_embeddings_of, embeddings_folder
 from nca3d.cube.teacher.tensors import pack, unpack
 from nca3d.files import sha256
 

@@ -1,6 +1,6 @@
-"""gMLP cells that rest: a cell whose input hardly changed since it was last computed says what it said then.
+"""Cells that rest: a cell whose input hardly changed since it was last computed says what it said then.
 
-The input of a cell is all that it sees: what its neighbours show, its own features, what is fed in, its memory. Two looks
+The input of a gMLP cell is all that it sees: what its neighbours show, its own features, what is fed in, its memory. Two looks
 decide, for each cell of each sample (a *pair*) that fires:
 
 1. a bound, the sum over steps of how far anything that it sees moved in each: a few numbers a cell. Within the threshold, the
@@ -9,6 +9,10 @@ decide, for each cell of each sample (a *pair*) that fires:
 
 What rests costs its bound alone. What doesn't is computed in blocks of cells, each with its awake samples side by side: with
 weights of each cell's own, a cell that rests in all samples saves reading its weights, and that is most of the work.
+
+Of any other rule without an alive mask whose step is that of `rules/cell.py`, what every cell sees is gathered in each step,
+which is cheap; the update network, which is not, runs on the cells that fire and whose perception changed by more than the
+threshold since it last ran on them. The others change as they did then.
 """
 
 from __future__ import annotations
@@ -18,10 +22,9 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import GMLPRule, from_rows, with_outside
+from nca3d.cube.cell import cube_and_told, from_rows, with_outside
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
 
 # Cells of a block: fewer where their weights must be copied together, so that the copies stay in the cache (measured: larger
 # ones take up to five times as long a cell).
@@ -34,12 +37,14 @@ PAIRS_AT_ONCE = 4096
 HOLES = 1.25
 
 
+# gMLP cells -------------------------------------------------------------------------------------------------------------
+
+
 class RestingCells:
     """What is remembered through one rollout of a cube: of each pair its last input and the answer to it."""
 
     def __init__(self, rule: Rule, threshold: float, like: Tensor) -> None:
-        cube, self.told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
-        assert isinstance(cube, GMLPRule)
+        cube, self.told = cube_and_told(rule)
         self.cube, self.threshold = cube, threshold
         self.batch, pairs = len(like), len(like) * cube.cells.cells
         # NaN: a pair that was never computed has changed, whatever its input is.
@@ -76,7 +81,8 @@ class RestingCells:
         memory = rows[..., self.cube.features :].flatten(0, 1)
         awake = []
         # not (… <= …): NaN is a change too.
-        for pairs in _nonzero(firing & ~(self.bound <= self.threshold)).split(PAIRS_AT_ONCE):
+        candidates = (firing & ~(self.bound <= self.threshold)).flatten().nonzero().squeeze(1)
+        for pairs in candidates.split(PAIRS_AT_ONCE):
             inputs = self._inputs(padded, outside.flatten(0, 1), memory, pairs)
             change = (inputs - self.inputs.index_select(0, pairs)).abs().amax(dim=1)
             fresh = ~(change <= self.threshold)
@@ -170,5 +176,40 @@ def _at(weight: Tensor, cells: slice | Tensor) -> Tensor:
     return weight[cells] if isinstance(cells, slice) else weight.index_select(0, cells)
 
 
-def _nonzero(mask: Tensor) -> Tensor:
-    return mask.flatten().nonzero().squeeze(1)
+# Cells of other rules -----------------------------------------------------------------------------------------------------
+
+
+def fits(rule: Rule) -> bool:
+    """Whether its step is `Rule.forward` and no cell is ever dead."""
+    kind = type(rule)
+    return rule.alive_threshold is None and kind.forward is Rule.forward and kind.alive_mask is Rule.alive_mask
+
+
+class RestingRows:
+    """What is remembered through one rollout: what each cell of each sample saw last, and the change that it made then."""
+
+    def __init__(self, rule: Rule, threshold: float, like: Tensor) -> None:
+        self.rule, self.threshold = rule, threshold
+        cells = like[..., 0].numel()
+        # NaN: a cell that was never asked has changed, whatever it sees.
+        self.seen = like.new_full((cells, len(rule.kernels()) * rule.channels), torch.nan)
+        self.delta = like.new_zeros(cells, rule.channels)
+        self.counts: list[tuple[int, int]] = []
+
+    def run(self, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
+        """Steps of a state (B, D, H, W, C) with masks fire (T, B, D, H, W); `counts` gets (computed, fired) of each."""
+        rows = state.reshape(-1, self.rule.channels)
+        for fire_now in fire:
+            firing = fire_now.flatten()
+            with torch.autocast(state.device.type, enabled=False):  # only the network may answer in fewer bits
+                seen = self.rule.perceive(rows.view(state.shape).movedim(-1, 1))
+            seen = seen.movedim(1, -1).reshape(self.seen.shape)
+            # not (… <= …): NaN is a change too.
+            awake = firing & ~((seen - self.seen).abs().amax(dim=1) <= self.threshold)
+            chosen = awake.nonzero().squeeze(1)
+            fresh = seen.index_select(0, chosen)
+            self.seen.index_copy_(0, chosen, fresh)
+            self.delta.index_copy_(0, chosen, self.rule.update(fresh).to(self.delta.dtype))
+            rows = torch.where(firing[:, None], rows + self.rule.step_size * self.delta, rows)
+            self.counts.append((len(chosen), int(firing.sum())))
+        return rows.view(state.shape)
