@@ -6,8 +6,6 @@
 Written as CAX's own notebook on growing neural cellular automata is, with a third axis (Faldor and Cully 2024, CAX).
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import importlib

@@ -8,8 +8,6 @@ backward pass leaves out cells that nothing flows back to: by the light cone 42 
 together: unlike wall time they hardly depend on what else the machine does. Part of memory needs the extra gpu (bitsandbytes).
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import platform

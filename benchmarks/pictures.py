@@ -5,8 +5,6 @@
 Films are of 48 frames at 480 px; steps a second are those of the exported page in headless Chromium, drawing as it goes.
 """
 
-from __future__ import annotations
-
 import argparse
 import base64
 import json

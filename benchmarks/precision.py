@@ -7,8 +7,6 @@ The loss is the mean over the last ten iterations. A difference is to the float3
 questions in the same order; the spread is that of float32 over the seeds. Ten minutes a run for a full cube on one busy core.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import statistics

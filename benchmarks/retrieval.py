@@ -7,8 +7,6 @@ layers, GELU), trained on the same embeddings by the same loss, the same noise a
 among the same answers. Intervals are 95 % bootstrap intervals over questions.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 import time

@@ -7,8 +7,6 @@
 Names are looked up when they are first used, so that `import nca3d` and `nca3d --help` load nothing heavy.
 """
 
-from __future__ import annotations
-
 import importlib
 import importlib.util
 import os

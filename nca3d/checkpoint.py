@@ -5,8 +5,6 @@ neither torch.load nor safetensors notices a flipped bit. A folder is written be
 whole or not at all (`files.py`). The newest is the one with the highest step, whatever the clock says.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """What goes wrong because of what was given (exit code 2) and what goes wrong in a run (exit code 1)."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
@@ -35,7 +33,7 @@ class InputError(ArgumentError):
         super().__init__(field, found, allowed, where)
 
     @property
-    def errors(self) -> list[InputError]:
+    def errors(self) -> "list[InputError]":
         """All that is wrong, one error for each line."""
         return [self]
 

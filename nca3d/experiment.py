@@ -3,8 +3,6 @@
 The end of a body's run: measure the trained rule, film it growing, cut and healing, write the report and the page it lives in.
 """
 
-from __future__ import annotations
-
 import contextlib
 from functools import partial
 from pathlib import Path

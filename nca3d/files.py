@@ -5,8 +5,6 @@ a killed process leaves says so by its name: NAME.tmp-PID is half written; NAME.
 Standard library only; safetensors inside a function.
 """
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib
@@ -238,7 +236,7 @@ def parse_table(data: bytes, where: object) -> dict[str, Any]:
     return table
 
 
-def load_tensors(data: bytes, where: object) -> dict[str, Tensor]:
+def load_tensors(data: bytes, where: object) -> "dict[str, Tensor]":
     """The tensors of a safetensors file's bytes.
 
     Raises:

@@ -15,8 +15,6 @@ Golden values: draw(0, 0, 0, 0) = 0xd941144b, draw(1, 2, 3, 4) = 0xd4b33233, dra
 (arguments: random_seed, step, sample id, cell index).
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from operator import index
@@ -139,7 +137,7 @@ class Draw:
         """A cell fires when its draw, 0 .. 2³²−1, is below this."""
         return round(self.fire_rate * _WORD)
 
-    def only(self, samples: range) -> Draw:
+    def only(self, samples: range) -> "Draw":
         """The same draw for some neighbouring samples of the batch."""
         if len(samples) == len(self.sample_ids):
             return self

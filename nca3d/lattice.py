@@ -3,8 +3,6 @@
 A lattice has size (D, H, W). x runs along W (the last axis), y along H, z along D; z is up in pictures.
 """
 
-from __future__ import annotations
-
 from itertools import product
 
 import torch

@@ -4,8 +4,6 @@ The one place that knows what a rule can be called and what lies in a run folder
 which happens once a rule is asked for. Tensors come from safetensors, never from pickle.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import re
@@ -31,7 +29,7 @@ ZOO = "zoo:"
 _IN_FILE = re.compile(r"\.py:\w+$")
 
 
-def load(source: str | os.PathLike[str], *, trainable: bool = False) -> Rule:
+def load(source: str | os.PathLike[str], *, trainable: bool = False) -> "Rule":
     """A trained rule, ready to run, with its `.card`: size, regime, target, target_options, horizon, figures.
 
     Args:
@@ -131,7 +129,7 @@ class RuleRef:
             raise InputError(error.where, error.field, error.found, allowed) from None
         self.config = Config.load(self.folder / CONFIG)
 
-    def module(self) -> nn.Module:
+    def module(self) -> "nn.Module":
         """The rule, or whatever module FILE.py:NAME makes."""
         if self.config is not None:
             run_plugins(self.config.plugins)
@@ -139,7 +137,7 @@ class RuleRef:
             return from_file(self.name)
         return _from_zoo(self.name.removeprefix(ZOO)) if self.name.startswith(ZOO) else _from_checkpoint(Path(self.name))
 
-    def rule(self, *, trainable: bool = False) -> Rule:
+    def rule(self, *, trainable: bool = False) -> "Rule":
         """The rule; see `load`.
 
         Raises:
@@ -152,7 +150,7 @@ class RuleRef:
             raise InputError(self.name, "rule", type(rule).__name__, "a nca3d.rules.Rule")
         return rule.requires_grad_(trainable)
 
-    def target(self, rule: Rule) -> Target:
+    def target(self, rule: "Rule") -> "Target":
         """The body that the rule, which was made by this name, should grow.
 
         Raises:
@@ -195,7 +193,7 @@ class RuleRef:
         return self.folder / (name if Path(self.name) == self.folder else f"{self.stem}-{name}")
 
 
-def from_file(text: str) -> nn.Module:
+def from_file(text: str) -> "nn.Module":
     """The rule that "FILE.py:NAME" names: a module, or a class or function without arguments that makes one.
 
     Raises:
@@ -249,7 +247,7 @@ def _require_in_zoo(name: str) -> None:
         raise InputError("zoo", "rule", repr(name), (", ".join(zoo()) or "none shipped yet") + nearest(name, zoo()))
 
 
-def _from_zoo(name: str) -> Rule:
+def _from_zoo(name: str) -> "Rule":
     from safetensors.torch import load as load_tensors
 
     folder = resources.files("nca3d") / "zoo"
@@ -258,7 +256,7 @@ def _from_zoo(name: str) -> Rule:
     return _build(f"{ZOO}{name}", card.pop("rule"), tensors, card)
 
 
-def _from_checkpoint(path: Path) -> Rule:
+def _from_checkpoint(path: Path) -> "Rule":
     from nca3d import checkpoint
 
     saved = checkpoint.load(path)
@@ -268,7 +266,7 @@ def _from_checkpoint(path: Path) -> Rule:
     return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card)
 
 
-def _build(where: object, described: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> Rule:
+def _build(where: object, described: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> "Rule":
     from nca3d.rules import RULES
 
     try:

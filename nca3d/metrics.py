@@ -1,7 +1,5 @@
 """How well a body matches its target, and how a state looks: `iou`, `colour_error`, `label_accuracy`, `to_rgba`."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

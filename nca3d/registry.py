@@ -4,8 +4,6 @@ A wing is a folder of nca3d with a `wing.py`, whose `PROVIDES` says by kind and 
 is looked up when it is first used. An unpacked copy works as well as an installed one, and without the folder the rest stands.
 """
 
-from __future__ import annotations
-
 from collections import UserDict
 from collections.abc import Callable, Mapping
 from functools import cache

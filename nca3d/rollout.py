@@ -1,7 +1,5 @@
 """Many steps of one rule: `rollout(rule, state, steps)`."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload

@@ -1,7 +1,5 @@
 """A state as its non-zero cells only: `compact(state)` and back, `dense(compact)`. Both pass gradients."""
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -50,11 +48,11 @@ class Compact:
         """The shape of the dense state, (B, C, D, H, W)."""
         return (self.batch, self.values.shape[1], *self.size)
 
-    def detach(self) -> Compact:
+    def detach(self) -> "Compact":
         """The same states without their history."""
         return replace(self, values=self.values.detach())
 
-    def to(self, device: torch.device | str) -> Compact:
+    def to(self, device: torch.device | str) -> "Compact":
         """The same states on another device."""
         return replace(self, values=self.values.to(device), cells=self.cells.to(device))
 

@@ -1,7 +1,5 @@
 """What runs here: said in every report, run, rule and checkpoint. Imports nothing heavy until it is asked."""
 
-from __future__ import annotations
-
 import platform
 
 import nca3d

@@ -20,8 +20,6 @@ Every damage returns bool (n,1,D,H,W), True = destroyed, and raises ValueError f
 are made where the generator lives, the rest on the body's device.
 """
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Callable, Sequence
 from typing import NoReturn, TypeVar

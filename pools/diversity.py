@@ -1,7 +1,5 @@
 """How varied a pool of states is: a pool collapsed to one state teaches nothing new, and its loss looks healthy."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

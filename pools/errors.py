@@ -1,7 +1,5 @@
 """What can't be drawn from, stored or hurt, told by its fields."""
 
-from __future__ import annotations
-
 
 class ArgumentError(ValueError):
     """An argument that can't be used, in one line: `where: field: found …, allowed …`.

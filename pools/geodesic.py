@@ -4,8 +4,6 @@ Lengths are the 3-4-5 chamfer metric (Borgefors 1984, "Distance transformations 
 is 1, so a step over a face is 3, over an edge 4, over a corner 5. Whole numbers: equal ways have equal lengths.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -4,8 +4,6 @@ Fields are (B,K,D,H,W): K channels of B states. `where`, bool (B,D,H,W), says wh
 Every measure is finite: where there is nothing to measure it is 0.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 

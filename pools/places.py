@@ -3,8 +3,6 @@
 Bodies are bool (n, D, H, W); points and vectors are float64. All draws are made where the generator lives.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

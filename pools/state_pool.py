@@ -1,7 +1,5 @@
 """A pool of evolved states (Mordvintsev et al. 2020): sample, evolve, write each back to its own slot (law 9)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn

@@ -1,7 +1,5 @@
 """Files and folders are there whole or not at all, whoever is killed; what is not what was written is told in one line."""
 
-from __future__ import annotations
-
 import ast
 import json
 import os

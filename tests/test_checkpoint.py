@@ -1,7 +1,5 @@
 """Checkpoints survive kill -9, a full disk, flipped bits and wrong clocks; what is not whole is never loaded."""
 
-from __future__ import annotations
-
 import json
 import os
 import random

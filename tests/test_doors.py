@@ -1,7 +1,5 @@
 """The doors: listed, typed, late; and ten things that a notebook does with them, in a few lines each."""
 
-from __future__ import annotations
-
 import importlib
 import inspect
 import pkgutil

@@ -1,7 +1,5 @@
 """Errors carry their fields, are told in one form, and can be collected before any is raised."""
 
-from __future__ import annotations
-
 import pickle
 
 import pytest

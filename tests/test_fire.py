@@ -1,7 +1,5 @@
 """Law 4: fire masks by counting."""
 
-from __future__ import annotations
-
 import struct
 
 import mmh3

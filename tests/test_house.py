@@ -1,7 +1,5 @@
 """The rules of the house: arrows, circles, walls. `.importlinter` has the arrows; here is what it can't see."""
 
-from __future__ import annotations
-
 import ast
 import re
 import shutil

@@ -1,7 +1,5 @@
 """A rule by its name: what it can be called, what lies in its folder, whose gradients are asked for."""
 
-from __future__ import annotations
-
 import shutil
 import subprocess
 import sys

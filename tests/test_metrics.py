@@ -1,7 +1,5 @@
 """`iou` and `to_rgba` on states with a known answer; law 12."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

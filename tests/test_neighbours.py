@@ -1,7 +1,5 @@
 """A file of the user's named as one of our packages: one line says which, instead of a trace from deep inside."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Every notebook is committed without outputs, opens nothing but the doors, and runs from its first cell to its last."""
 
-from __future__ import annotations
-
 import ast
 import importlib
 import re

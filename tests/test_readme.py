@@ -1,7 +1,5 @@
 """The README's commands and its Python block do what they say."""
 
-from __future__ import annotations
-
 import re
 import runpy
 import shlex

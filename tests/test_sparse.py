@@ -1,7 +1,5 @@
 """Compact states: there and back, and through rollouts, with gradients."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

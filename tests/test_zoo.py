@@ -1,7 +1,5 @@
 """Every shipped rule loads, says what it is, and does what its card says."""
 
-from __future__ import annotations
-
 from importlib import resources
 
 import pytest

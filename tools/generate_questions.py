@@ -8,8 +8,6 @@ like hours on a clock: no sum of a share of the heading and a share of the turn 
 chance.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections import Counter

@@ -4,8 +4,6 @@ Evaluates it with the presets quick and standard (minutes to hours, by the body'
 `nca3d evaluate zoo:NAME` prints.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """The zoo as the README shows it: python tools/zoo.py prints the table, and draws the picture at a path given."""
 
-from __future__ import annotations
-
 import sys
 
 import numpy as np

@@ -12,8 +12,6 @@ In rooms, each of which says what it may import: `render` and `charts` stand on 
 used. No file or room up here bears the name of a function, so that none takes its place.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING
 

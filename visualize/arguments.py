@@ -1,7 +1,5 @@
 """What a caller gave, read as a number or as one of some words: a clear line instead of a trace where it isn't one."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """Time in pictures: the steps of frames, the frames at which a body was damaged, and one clock for several films."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise

@@ -1,7 +1,5 @@
 """What can't be drawn or written, told by its fields."""
 
-from __future__ import annotations
-
 
 class ArgumentError(ValueError):
     """An argument that can't be used, in one line: `where: field: found …, allowed …`.

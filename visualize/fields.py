@@ -1,7 +1,5 @@
 """Numbers in cells: checked scalar fields over space and time, their range, and the colours that stand for them."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,7 +80,7 @@ def limits(values: NDArray[np.floating]) -> tuple[float, float]:
     return low, high if high > low else low + 1.0
 
 
-def colour_map() -> Colormap:
+def colour_map() -> "Colormap":
     """The colours of fields; magenta, which isn't among them, for what isn't finite."""
     import matplotlib
 

@@ -3,8 +3,6 @@
 What is written stands beside its place first, is on the disk, and then takes its name in one step.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

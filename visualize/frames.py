@@ -1,7 +1,5 @@
 """What pictures are made of: checked RGBA frames, their occupied cells and the box that they fill."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

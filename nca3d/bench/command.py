@@ -1,7 +1,5 @@
 """`nca3d bench`: measures what the flags ask for, prints a table, writes JSON, Markdown and a figure of the cost curves."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import asdict

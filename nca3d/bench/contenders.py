@@ -1,7 +1,5 @@
 """Who is measured: the textbook step and every executor, each run forward alone and as training."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """Cost curves: time and memory of a training iteration against living cells, and against the lattice's volume."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from dataclasses import replace

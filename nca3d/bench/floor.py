@@ -6,8 +6,6 @@ hidden layers computed a second time included, is overhead: the *share of the fl
 took, over the machine's measured matrix rate.
 """
 
-from __future__ import annotations
-
 import timeit
 from collections.abc import Callable
 from dataclasses import dataclass

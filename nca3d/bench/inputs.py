@@ -1,7 +1,5 @@
 """The rule, the body and the loss that every contender gets: random, compact, and the same for all."""
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """What a measurement was made on: the lines above a table, without which its numbers mean nothing."""
 
-from __future__ import annotations
-
 import datetime
 import os
 import platform

@@ -1,7 +1,5 @@
 """Timing that can be compared: all contenders in one process, in turn, so that a slow minute of the machine hits them all."""
 
-from __future__ import annotations
-
 import gc
 import statistics
 from collections.abc import Mapping, Sequence

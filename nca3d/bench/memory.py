@@ -12,8 +12,6 @@ A rollout on a small lattice comes first, so that loading and setting up librari
 product takes 55 MB for good when it first meets more than a few hundred rows).
 """
 
-from __future__ import annotations
-
 import ctypes
 import gc
 import json

@@ -8,8 +8,6 @@ seconds; `loss` → the loss; `memory` → peak bytes of a training iteration, [
 Started without arguments it imports what it needs and ends. Workers are files of the repository: no wheel carries them.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

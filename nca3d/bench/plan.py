@@ -10,8 +10,6 @@ bookkeeping and copies of the volume all grow alike: two volumes tell the consta
 it recomputes (its memory budget) is made smaller in the same proportion, so that probes recompute if the setting will.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, replace
 

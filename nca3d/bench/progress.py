@@ -1,7 +1,5 @@
 """A bar with the time left, over jobs of very unequal length."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """The flags of `nca3d bench`, and what they ask for, checked before torch is loaded."""
 
-from __future__ import annotations
-
 import argparse
 import math
 from dataclasses import dataclass
@@ -61,7 +59,7 @@ class Request:
     plan: Setting | None
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Request:
+    def of(cls, args: argparse.Namespace) -> "Request":
         """From the parsed flags.
 
         Raises:

@@ -1,7 +1,5 @@
 """What was measured, as rows: ratios to the textbook, a table to read, JSON to keep. Imports no torch."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any

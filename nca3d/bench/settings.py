@@ -1,7 +1,5 @@
 """What is measured: named sizes, batches, steps and shares of living cells. Imports no torch."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

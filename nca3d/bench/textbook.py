@@ -8,8 +8,6 @@ It computes what a `ConvRule` with perception "gradient" computes; the order of 
 Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill), carried from 2D to 3D.
 """
 
-from __future__ import annotations
-
 from itertools import pairwise
 from typing import cast
 

@@ -3,8 +3,6 @@
 Put SETTING first: a flag that takes several values would swallow it.
 """
 
-from __future__ import annotations
-
 import argparse
 
 from nca3d.bench.request import Request, add_flags

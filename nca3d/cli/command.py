@@ -6,8 +6,6 @@ it can be asked, `run(args)` does it. It is a file here, or one that a wing brin
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 stopped by a signal after saving.
 """
 
-from __future__ import annotations
-
 import ast
 import os
 import sys

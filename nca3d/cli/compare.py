@@ -1,7 +1,5 @@
 """Lay the figures of several runs side by side, as a Markdown table and a picture."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,7 +38,7 @@ def run(args: argparse.Namespace) -> None:
         print(args.out / "compare.png")
 
 
-def _report(name: str) -> Report:
+def _report(name: str) -> "Report":
     """The report of a run, or the figures of a card."""
     from nca3d.reports.report import Report, read_report
     from nca3d.reports.values import flat

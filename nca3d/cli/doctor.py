@@ -1,7 +1,5 @@
 """Say what works on this machine, or inject a fault into a throw-away run."""
 
-from __future__ import annotations
-
 import argparse
 import importlib.util
 import os

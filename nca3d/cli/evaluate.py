@@ -3,8 +3,6 @@
 Writes report.html with pictures, report.json and a Markdown table into RUN/evaluate-PRESET, or runs/evaluate-NAME-PRESET.
 """
 
-from __future__ import annotations
-
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,7 +50,7 @@ class Asked:
     executor: str
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Asked:
+    def of(cls, args: argparse.Namespace) -> "Asked":
         """From flags.
 
         Raises:
@@ -82,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _body(asked: Asked, rule: Rule) -> Evaluated:
+def _body(asked: Asked, rule: "Rule") -> Evaluated:
     from nca3d.evaluation.evaluate import evaluate
     from nca3d.evaluation.story import film
     from nca3d.reports.body import write_body
@@ -106,7 +104,7 @@ def _body(asked: Asked, rule: Rule) -> Evaluated:
     return report, write
 
 
-def _tell(asked: Asked, report: Report) -> None:
+def _tell(asked: Asked, report: "Report") -> None:
     """The figures on the screen; in the report, what was asked and with what."""
     from nca3d.reports.values import shown
     from nca3d.versions import versions
@@ -117,7 +115,7 @@ def _tell(asked: Asked, report: Report) -> None:
             print(f"{name:<44} {shown(value)}")
 
 
-def _laws(rule: nn.Module) -> int:
+def _laws(rule: "nn.Module") -> int:
     """Every law with what became of it; 1 if any is broken."""
     from nca3d.evaluation.laws.checks import check_laws
 

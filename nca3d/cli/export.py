@@ -3,8 +3,6 @@
 Put RUN and files before flags that take values: they would swallow them.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,7 +103,7 @@ def _check(args: argparse.Namespace) -> None:
         seen.add(file.resolve())
 
 
-def _check_body(files: list[Path], story: Story) -> None:
+def _check_body(files: list[Path], story: "Story") -> None:
     """Some formats can't hold every body.
 
     Raises:

@@ -4,8 +4,6 @@ Each case saves a real checkpoint, breaks something in a child process or on the
 checkpoint is found again, bit for bit.
 """
 
-from __future__ import annotations
-
 import itertools
 import os
 import random

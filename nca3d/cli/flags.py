@@ -4,8 +4,6 @@ Standard argparse rather than a config library, so that file and flags share one
 files that other flags name are looked at here too, before torch takes its seconds to load.
 """
 
-from __future__ import annotations
-
 import argparse
 import os
 import tomllib

@@ -1,7 +1,5 @@
 """What `nca3d render` and `nca3d export` ask alike: which rule, how long it lives, when it is hurt."""
 
-from __future__ import annotations
-
 import argparse
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,7 +43,7 @@ class Showing:
     executor: str
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> Showing:
+    def of(cls, args: argparse.Namespace) -> "Showing":
         """From flags.
 
         Raises:
@@ -57,7 +55,7 @@ class Showing:
         ref = rule_of(args, fields)
         return cls(ref, args.steps, args.every, args.damage, args.random_seed, fields.get("executor", "auto"))
 
-    def tell(self, rule: Rule, target: Target, *, hurt: bool, horizon: int | None = None) -> Story:
+    def tell(self, rule: "Rule", target: "Target", *, hurt: bool, horizon: int | None = None) -> "Story":
         """The life: by default it grows and, if `hurt`, is cut in half at its horizon and has two more to heal."""
         from nca3d.evaluation.story import Cut, tell
 
@@ -73,6 +71,6 @@ class Showing:
         )
 
 
-def horizon_of(rule: Rule) -> int:
+def horizon_of(rule: "Rule") -> int:
     """Steps in which the rule's body is grown, as its card says."""
     return int(rule.card.get("horizon", HORIZON))

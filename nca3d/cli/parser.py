@@ -1,7 +1,5 @@
 """The words of a command line as values: argparse, but what is wrong is told in the one form that all errors have."""
 
-from __future__ import annotations
-
 import argparse
 import itertools
 from collections.abc import Sequence

@@ -3,8 +3,6 @@
 Put RUN before --damage: a flag that takes several values would swallow it.
 """
 
-from __future__ import annotations
-
 import argparse
 import math
 from pathlib import Path
@@ -108,7 +106,7 @@ def _look(args: argparse.Namespace) -> dict[str, Any]:
     return {"style": args.style, "quality": args.quality, "background": args.background}
 
 
-def _still(story: Story, out: Path, args: argparse.Namespace, legend: dict[str, Any] | None) -> None:
+def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str, Any] | None) -> None:
     from PIL import Image
 
     from visualize import volume
@@ -146,7 +144,7 @@ def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
     print(out)
 
 
-def legend_of(target: Target) -> dict[str, Any] | None:
+def legend_of(target: "Target") -> dict[str, Any] | None:
     """Names and colours of the classes that a target has; None for colours."""
     if target.palette is None:
         return None

@@ -1,7 +1,5 @@
 """List the shipped bodies; with names, say what each becomes on the lattice, or draw one."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

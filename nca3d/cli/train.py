@@ -3,8 +3,6 @@
 Put CONFIG first: a flag that takes several values would swallow it.
 """
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

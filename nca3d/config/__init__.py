@@ -5,8 +5,6 @@ Start with `fields.py` (what can be said) and `record.py` (`Config`); `regimes.p
 `errors`, `registry`, `files` and the standard library only: a bad config is refused before anything heavy loads.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:

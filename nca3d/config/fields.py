@@ -4,8 +4,6 @@ Each field carries its doc, range and choices, so that validation, `--help` and 
 place. Python fields <-> TOML keys <-> command-line flags.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Any
 

@@ -1,7 +1,5 @@
 """One experiment in one frozen record: `Config`. All errors are shown together, one line each. No torch here."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -64,7 +62,7 @@ class Config(Body, Shared):
         return {name: getattr(self, name) for name in FIELDS}
 
     @classmethod
-    def load(cls, source: str | os.PathLike[str]) -> Config:
+    def load(cls, source: str | os.PathLike[str]) -> "Config":
         """The config in a TOML file, or a shipped one by its name (`nca3d.config.shipped.names()`).
 
         Raises:
@@ -79,7 +77,7 @@ class Config(Body, Shared):
         where: str = "config",
         places: Mapping[str, str] | None = None,
         over: Mapping[str, object] | None = None,
-    ) -> Config:
+    ) -> "Config":
         """A config from plain values, as a file has them.
 
         Args:
@@ -95,7 +93,7 @@ class Config(Body, Shared):
         values, forgiven, errors = _flat(raw, where)
         return _made({**values, **(over or {})}, forgiven - (places or {}).keys(), errors, where, places or {})
 
-    def replace(self, **changes: object) -> Config:
+    def replace(self, **changes: object) -> "Config":
         """A copy with some fields changed, checked again; what a new regime doesn't use takes its default."""
         return _made({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {})
 
@@ -129,7 +127,7 @@ class Config(Body, Shared):
         if unknown:
             raise InputErrors(InputError(where, name, repr(word), ", ".join(known) + nearest(word, known)) for word in unknown)
 
-    def anchored(self) -> Config:
+    def anchored(self) -> "Config":
         """A copy whose relative paths are absolute, so that a run can be gone on with and evaluated from any folder."""
 
         def absolute(value: Any, kind: str) -> Any:

@@ -3,8 +3,6 @@
 growing, persistent and regenerating (Mordvintsev et al. 2020) are one experiment with two switches. A wing may bring regimes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,15 +38,15 @@ class Regime:
     task: Late = GROWTH
     finish: Late = FINISH
 
-    def steps(self, config: Config) -> tuple[int, int]:
+    def steps(self, config: "Config") -> tuple[int, int]:
         """The range of steps of a training rollout where the config says "auto"."""
         return max(config.size) + 5, 2 * max(config.size) + 10
 
-    def subject(self, config: Config) -> str:
+    def subject(self, config: "Config") -> str:
         """What a run is about: its folder is named after it."""
         return config.target
 
-    def channels(self, config: Config) -> int:
+    def channels(self, config: "Config") -> int:
         """About how many channels a cell will have, for an estimate of memory."""
         return config.channels_for(3)
 
@@ -56,7 +54,7 @@ class Regime:
         """Fields that are fine alone and not in this regime: the one to change first, what it depends on; what would do."""
         return ()
 
-    def check_inputs(self, config: Config) -> object:
+    def check_inputs(self, config: "Config") -> object:
         """Refuse at once what is wrong with the files that a run reads: torch alone takes seconds to load.
 
         Returns:
@@ -69,7 +67,7 @@ class Regime:
             raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
         return None if config.plugins else self.read(config)
 
-    def read(self, config: Config) -> object:
+    def read(self, config: "Config") -> object:
         """What the config names: the target."""
         from nca3d import targets
 

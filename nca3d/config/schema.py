@@ -3,8 +3,6 @@
 Strict: a bool is no integer, "3" is no 3, NaN and infinity are no numbers; an integer will do where a number is asked.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import itertools
 import json

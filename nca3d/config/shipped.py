@@ -3,8 +3,6 @@
 Imports the standard library and `nca3d.errors` only.
 """
 
-from __future__ import annotations
-
 import os
 import re
 import tomllib

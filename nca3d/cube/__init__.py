@@ -4,8 +4,6 @@ Start with `cell.py` (the cell), `faces.py` (question in, answer out), `task.py`
 nothing outside this folder names it. Names are looked up when they are first used: questions are read without torch.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import TYPE_CHECKING, Any
 

@@ -4,8 +4,6 @@ Answers are compared by the cosine of their surface to what was said. Where two 
 right only if no other answer is as near, so that a constant answer is never right by being the first of equals.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -44,7 +42,7 @@ class Askable(ABC):
     teacher: reads questions. answers: A texts to choose from. goals: (A, H·W), their surfaces.
     """
 
-    teacher: Teacher
+    teacher: "Teacher"
     answers: tuple[str, ...]
     goals: Tensor
 
@@ -83,7 +81,7 @@ class Askable(ABC):
 
 @torch.no_grad()
 def say(
-    rule: GMLPRule,
+    rule: "GMLPRule",
     asked: Tensor,
     steps: int,
     *,

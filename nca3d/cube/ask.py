@@ -1,7 +1,5 @@
 """Ask a trained cube in words: the teacher reads the question, the cube answers, the nearest answers are looked up."""
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from functools import cached_property
@@ -40,7 +38,7 @@ class Cube(Askable):
     goals: Tensor
 
     @classmethod
-    def load(cls, run: str | Path) -> Cube | SurfaceCube:
+    def load(cls, run: str | Path) -> "Cube | SurfaceCube":
         """The cube of a run folder or a checkpoint, or of a folder that `nca3d export --surface` wrote.
 
         Raises:
@@ -49,7 +47,7 @@ class Cube(Askable):
         return SurfaceCube.load(run) if is_surface_folder(run) else cls.of_run(run)
 
     @classmethod
-    def of_run(cls, run: str | Path) -> Cube:
+    def of_run(cls, run: str | Path) -> "Cube":
         """The cube of a run folder or a checkpoint, with its rule.
 
         Raises:

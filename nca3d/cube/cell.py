@@ -12,8 +12,6 @@ outside:
     out   = last(LayerNorm(x)) + 0.1 · around(seen)
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import Literal

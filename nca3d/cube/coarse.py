@@ -1,7 +1,5 @@
 """A coarse lattice over the fine one: local → global → local. Blocks of cells are summed up, talk, and speak to their cells."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,8 +1,6 @@
 """Does it answer, and does it think when hurt? `evaluate_cube(rule, taught)`: retrieval by split and kind, beside the best
 straight line, damage, how cells differ, and which of them learn."""
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass

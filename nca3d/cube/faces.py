@@ -1,7 +1,5 @@
 """The two faces of a cube: what is said to the front cells, what is read off the back ones, both learned."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

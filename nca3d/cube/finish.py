@@ -1,7 +1,5 @@
 """The end of a cube's run: ask it, hurt it, time it, film a question on its way, write the report."""
 
-from __future__ import annotations
-
 import copy
 import math
 import timeit
@@ -34,7 +32,7 @@ BATCHES = (1, 8, 32, 128)
 TIMES = 2
 
 
-def finish_cube(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
+def finish_cube(run: "Run", trainer: "Trainer", *, progress: bool = True) -> Report:
     """Figures, pictures, film and report of a finished run, written into its folder.
 
     Returns:

@@ -1,8 +1,6 @@
 """What cubes are taught: questions and answers with a teacher's embeddings of them, a whole set and one iteration's part; and
 what a run keeps of it beside its checkpoints, so that its cube can be asked without its training."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,7 +41,7 @@ class Taught:
     right: Tensor
 
     @classmethod
-    def by(cls, teacher: Teacher, questions: Questions, cache: Path | None = None, progress: bool = False) -> Taught:
+    def by(cls, teacher: Teacher, questions: Questions, cache: Path | None = None, progress: bool = False) -> "Taught":
         """Embed all texts that are not in the cache yet."""
         texts = [pair.question for pair in questions.pairs]
         asked, answers = (embeddings_of(teacher, some, cache, progress) for some in (texts, list(questions.answers)))
@@ -76,11 +74,11 @@ class Lesson:
     right: Tensor
     rivals: Tensor
 
-    def part(self, ids: Tensor) -> Lesson:
+    def part(self, ids: Tensor) -> "Lesson":
         """The questions with these numbers, with all rivals: so that parts of a batch add up to the whole (law 8)."""
         return Lesson(self.asked[ids], self.wanted[ids], self.right[ids], self.rivals)
 
-    def to(self, device: torch.device) -> Lesson:
+    def to(self, device: torch.device) -> "Lesson":
         """The same on another device."""
         return Lesson(*(tensor.to(device) for tensor in (self.asked, self.wanted, self.right, self.rivals)))
 

@@ -1,7 +1,5 @@
 """What is asked of a cube, as far as it can be told by how its surfaces look: the loss terms of regime answering."""
 
-from __future__ import annotations
-
 import torch.nn.functional as F
 from torch import Tensor
 

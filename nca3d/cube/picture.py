@@ -1,7 +1,5 @@
 """How a cube looks: activity, dark to bright."""
 
-from __future__ import annotations
-
 import numpy as np
 from torch import Tensor
 

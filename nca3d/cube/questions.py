@@ -3,8 +3,6 @@
 Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 """
 
-from __future__ import annotations
-
 import json
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The regime `answering`: a cube is told a question and answers. What it asks of a config, and its table `[cube]`. No torch."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -39,7 +37,7 @@ class CubeFields:
     )
 
     @classmethod
-    def of(cls, config: Config) -> CubeFields:
+    def of(cls, config: "Config") -> "CubeFields":
         """Those of a config, by their types."""
         return cls(**{entry.name: getattr(config, entry.name) for entry in fields(cls)})
 
@@ -48,15 +46,15 @@ class CubeFields:
 class Answering(Regime):
     """See `Regime`."""
 
-    def steps(self, config: Config) -> tuple[int, int]:
+    def steps(self, config: "Config") -> tuple[int, int]:
         """What is said at one face is at the other after depth − 1 steps, if all cells fire."""
         return config.size[0] + 1, config.size[0] + 5
 
-    def subject(self, config: Config) -> str:
+    def subject(self, config: "Config") -> str:
         """The questions."""
         return CubeFields.of(config).questions
 
-    def channels(self, config: Config) -> int:
+    def channels(self, config: "Config") -> int:
         """Those of a gMLP cell."""
         return CHANNELS
 
@@ -73,7 +71,7 @@ class Answering(Regime):
         if values["rule"] == "gmlp" and not answering:
             yield ("regime", "rule"), "answering, where rule = gmlp"
 
-    def read(self, config: Config) -> object:
+    def read(self, config: "Config") -> object:
         """The questions.
 
         Raises:

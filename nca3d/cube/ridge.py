@@ -1,7 +1,5 @@
 """Ridge regression (Hoerl & Kennard 1970): the best straight line from questions to answers, and how well it does."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import torch

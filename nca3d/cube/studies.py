@@ -1,7 +1,5 @@
 """What happens in a cube beyond its answers: how it does with cells destroyed, and how differently its cells behave."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The task of a cube: told a question's embedding at one face, to show the answer's at the other."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 from typing import Any

@@ -5,8 +5,6 @@ weights; this file holds the numbers and hands them out for some neighbouring ce
 (mixtures of types, low-rank sums) is never as large as the lattice.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """What the cube adds to nca3d, by kind and name; each thing is looked up when it is first used. Imports nothing."""
 
-from __future__ import annotations
-
 PROVIDES = {
     "regime": {"answering": "nca3d.cube.regime:ANSWERING"},
     "table": {"cube": "nca3d.cube.regime:CubeFields"},

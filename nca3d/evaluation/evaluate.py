@@ -1,7 +1,5 @@
 """Is it alive? `evaluate(rule, target)`: growth, persistence, regeneration, robustness and emergence of a rule, as figures."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any

@@ -1,7 +1,5 @@
 """How much an evaluation asks: bodies grown side by side, steps to hold, wounds, and which studies are made."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from nca3d.evaluation.wounds import Wound

@@ -3,8 +3,6 @@
 `tell` is the one way to film a life; `film` asks it for what a report's page shows.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +42,7 @@ class Cut:
     direction: str | None = None
 
     @classmethod
-    def read(cls, text: str) -> Cut:
+    def read(cls, text: str) -> "Cut":
         """From "STEP:NAME[:SEVERITY[:DIRECTION]]", such as 46:half_space:0.5:+x.
 
         Raises:

@@ -4,8 +4,6 @@ A rollout can be looked at as it goes: how good the body is, how much of it live
 kept, a few numbers for each step and body, so that 10,000 steps cost no more memory than 10.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -45,11 +43,11 @@ class Watch:
     peak: Tensor
     finite: Tensor
 
-    def then(self, later: Watch) -> Watch:
+    def then(self, later: "Watch") -> "Watch":
         """This watch and a later one as one."""
         return Watch(*(torch.cat([getattr(self, f.name), getattr(later, f.name)]) for f in fields(self)))
 
-    def __getitem__(self, index: int | slice) -> Watch:
+    def __getitem__(self, index: int | slice) -> "Watch":
         """Some of the steps; one step keeps its axis."""
         part = slice(index, index + 1 or None) if isinstance(index, int) else index
         return Watch(*(getattr(self, f.name)[part] for f in fields(self)))
@@ -119,7 +117,7 @@ class Trials:
     executor: str = "auto"
     report: Callable[[int], object] = lambda steps: None
 
-    def of(self, rule: Rule, **changes: Any) -> Trials:
+    def of(self, rule: Rule, **changes: Any) -> "Trials":
         """The same trials of another rule."""
         return replace(self, rule=rule, **changes)
 

@@ -1,7 +1,5 @@
 """Wounds: one damage of a body, or of a lattice that is no body, given to states of a rule."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, field
 from typing import Any
 

@@ -6,8 +6,6 @@ the answer in the same form. `EveryCell` makes one of a function on whole lattic
 a new one enters the law tests by its line here. What is only approximate has "approx" in its name and its own error report.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from nca3d.executors import compiled, dense, event, graph, native_code

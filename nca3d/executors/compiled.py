@@ -4,8 +4,6 @@ Bodies are run by the steps of `event.py`, but each cell has a row and keeps it;
 It is exact, and says in one line what it can't run.
 """
 
-from __future__ import annotations
-
 from torch import Tensor
 
 from nca3d.errors import ArgumentError

@@ -3,8 +3,6 @@
 It is not torch's number of threads: torch's short operations on a small body lose by a second thread, whole segments gain.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar

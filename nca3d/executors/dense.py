@@ -10,8 +10,6 @@ The backward pass is written out because autograd would keep each intermediate a
 here a step keeps what its firing cells saw, and computes the network's hidden layers again.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

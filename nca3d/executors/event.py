@@ -12,8 +12,6 @@ All that `Rule.forward` computes elsewhere is thrown away there, so leaving it o
 steps and their gradient, `native_part.py` the same in compiled code; this file opens a state for them and closes it again.
 """
 
-from __future__ import annotations
-
 import math
 from contextlib import nullcontext
 from functools import partial

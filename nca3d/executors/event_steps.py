@@ -4,8 +4,6 @@ Of each step the rows' states and who fired are kept; what cells saw and the hid
 All steps of a segment are one node of autograd's graph.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -40,13 +38,13 @@ class Part:
         return cells.numel() * (x.shape[1] * x.element_size() + 3 * cells.element_size())
 
     @staticmethod
-    def forward(parts: list[Part], steps: range, keep: bool) -> list[list[Tensor | None]]:
+    def forward(parts: "list[Part]", steps: range, keep: bool) -> list[list[Tensor | None]]:
         """Runs the steps from where the parts are; with `keep`, what each part's backward pass needs."""
         return [_forward(part, steps, keep) for part in parts]
 
     @staticmethod
     def backward(
-        parts: list[Part], steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
+        parts: "list[Part]", steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
     ) -> list[Tensor]:
         """What flows into the rows before the steps; with `further` also through what cells saw in the first of them."""
         return [_backward(part, steps, k, gradient, further) for part, k, gradient in zip(parts, kept, into, strict=True)]

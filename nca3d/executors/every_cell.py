@@ -3,8 +3,6 @@
 A rule with a step of its own brings such functions along: it names its stepper.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple

@@ -10,8 +10,6 @@ Where a rule's kernels know no direction, the graph need not be a lattice: `run_
 "Learning Graph Cellular Automata").
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import lru_cache
 from types import ModuleType

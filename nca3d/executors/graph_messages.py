@@ -1,7 +1,5 @@
 """The sums along edges, by PyTorch Geometric. The one module that imports it at its top: import this one late."""
 
-from __future__ import annotations
-
 from torch import Tensor
 from torch_geometric.nn import MessagePassing
 

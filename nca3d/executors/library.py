@@ -4,8 +4,6 @@ It takes about two seconds, needs a C compiler (`cc`, or the one that $CC names)
 folder. $NCA3D_NATIVE=0 does without. Where nothing can be built, torch does the same work, several times slower.
 """
 
-from __future__ import annotations
-
 import ctypes
 import hashlib
 import os
@@ -154,7 +152,7 @@ class _Field(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("offset", ctypes.c_int64), ("size", ctypes.c_int64))
 
 
-def check_mirror(mirror: type[ctypes.Structure], told_by: ctypes._NamedFuncPointer) -> None:
+def check_mirror(mirror: type[ctypes.Structure], told_by: "ctypes._NamedFuncPointer") -> None:
     """Compares a mirror with its C struct, field by field in their order: name, offset, size; and the size of the whole.
 
     Args:

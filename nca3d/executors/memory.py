@@ -1,7 +1,5 @@
 """What a rollout keeps for its backward pass: everything a step needs, or states at the ends of segments that are run again."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from nca3d.errors import ArgumentError
@@ -25,7 +23,7 @@ class Memory:
     budget: int = BUDGET
 
     @classmethod
-    def of(cls, memory: str | int, budget: int | None) -> Memory:
+    def of(cls, memory: str | int, budget: int | None) -> "Memory":
         """From the arguments of `rollout`.
 
         Raises:

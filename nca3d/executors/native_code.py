@@ -1,7 +1,5 @@
 """The C code of `native/`: where it lies, what is called, and its structs mirrored field by field."""
 
-from __future__ import annotations
-
 import ctypes
 from functools import lru_cache
 from pathlib import Path

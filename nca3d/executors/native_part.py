@@ -1,7 +1,5 @@
 """Samples of a batch run by compiled code, a segment a call: `Part` of `event_steps.py` for the network of most rules."""
 
-from __future__ import annotations
-
 import ctypes
 import weakref
 from dataclasses import dataclass, field
@@ -86,7 +84,7 @@ class NativePart(Part):
             raise MemoryError("no memory for the update network")
 
     @staticmethod
-    def forward(parts: list[NativePart], steps: range, keep: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
+    def forward(parts: "list[NativePart]", steps: range, keep: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
         for part in parts:
             part._begin(steps, keep)
         unfinished = parts
@@ -138,7 +136,7 @@ class NativePart(Part):
 
     @staticmethod
     def backward(  # type: ignore[override]
-        parts: list[NativePart], steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
+        parts: "list[NativePart]", steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
     ) -> list[Tensor]:
         held: list[Any] = []
         for part, (records, *tapes), gradient in zip(parts, kept, into, strict=True):

@@ -1,7 +1,5 @@
 """The update network of a rule on rows of what cells saw: forward, and backward with the hidden layers computed again."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import torch

@@ -1,7 +1,5 @@
 """Rows of living cells in compiled code: calls `rows.c`, as `native_code.py` has it."""
 
-from __future__ import annotations
-
 import ctypes
 import weakref
 from typing import Any

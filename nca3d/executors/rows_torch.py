@@ -1,7 +1,5 @@
 """Rows of living cells in plain torch: any device and dtype. The map is a tensor of the lattice's size, made once a rollout."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import torch

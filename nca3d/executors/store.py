@@ -3,8 +3,6 @@
 Two backends do the same: `rows_native.py` (compiled, CPU) and `rows_torch.py` (any device and dtype, plain torch).
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 

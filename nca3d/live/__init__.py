@@ -4,8 +4,6 @@ In JavaScript: kernels.js (WebAssembly for the two heavy loops), fire.js (the dr
 worker.js and page.js (a page), widget.js (a notebook). May import rules, rollout, metrics, targets; visualize inside functions.
 """
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, TypedDict, Unpack
 
 from nca3d.errors import InputError
@@ -26,7 +24,7 @@ class Options(TypedDict, total=False):
     height: int
 
 
-def live(rule: Rule, size: Size | None = None, target: Target | None = None, **options: Unpack[Options]) -> LiveWidget:
+def live(rule: Rule, size: Size | None = None, target: Target | None = None, **options: Unpack[Options]) -> "LiveWidget":
     """A living body in Jupyter: click to cut it, watch it heal. Python steps it, so any rule will do.
 
     Args:

@@ -1,7 +1,5 @@
 """A body that lives on in Python: stepped, cut and looked at between steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

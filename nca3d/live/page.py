@@ -1,7 +1,5 @@
 """A trained rule as one HTML file in which its body lives: cut it with the mouse, watch it heal. No server, no network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

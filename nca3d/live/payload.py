@@ -1,7 +1,5 @@
 """A rule as a page takes it: a description in JSON and all weights in one row of float32."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A living body in Jupyter: the page's viewer, with Python stepping the rule. Any rule lives here, also one of one's own."""
 
-from __future__ import annotations
-
 import time
 from typing import Any
 

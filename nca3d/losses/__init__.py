@@ -4,8 +4,6 @@ A loss term is a function `term(moments, target, rule) -> (B,)` of the last stat
 `[losses] rgba = 1.0  overflow = 0.1`. One line adds one's own: `@LOSSES.register("mine", moments=2, kinds=("rgb",))`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is asked of a body, one question a function: the loss terms of the regimes that grow a target."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

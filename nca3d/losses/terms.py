@@ -1,7 +1,5 @@
 """What a loss term says of itself: of how many recorded states it is a function, and for which kinds of target."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial, wraps
 from typing import Any, TypeVar

@@ -1,7 +1,5 @@
 """The report of a body, of a training run and of an evaluation alike: what its page says and shows."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -47,7 +45,7 @@ FOOTER = (
 
 def write_body(
     folder: Path,
-    report: Report,
+    report: "Report",
     filmed: life.Filmed | None = None,
     *,
     metrics: Sequence[Mapping[str, Any]] | None = None,
@@ -70,7 +68,7 @@ def write_body(
         The path of report.html.
     """
 
-    def pictures() -> Iterator[tuple[str, Figure]]:
+    def pictures() -> "Iterator[tuple[str, Figure]]":
         if filmed is not None:
             yield from life.life_figures(filmed)
         yield from body_figures(report).items()
@@ -88,7 +86,7 @@ def write_body(
 # What the page says ---------------------------------------------------------------------------------------------------
 
 
-def body_words(report: Report, pictures: Collection[str]) -> Words:
+def body_words(report: "Report", pictures: Collection[str]) -> Words:
     """The page around the figures of a body."""
     about = report.about
     name = f"{Path(about.get('name', about.get('target', 'rule'))).name} · {about.get('preset', 'evaluation')}"
@@ -124,7 +122,7 @@ def _by_damage(figures: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]
     yield from ((name.removeprefix(f"{key}."), inner) for name, inner in figures.items() if name.startswith(f"{key}."))
 
 
-def _lead(report: Report, healed: Sequence[str]) -> str:
+def _lead(report: "Report", healed: Sequence[str]) -> str:
     """What is to be seen and what was measured, with its own numbers."""
     about, horizon, samples = report.about, report.get("horizon"), report.get("samples")
     lattice = f" on a lattice of {' × '.join(map(str, about['size']))}" if "size" in about else ""
@@ -136,7 +134,7 @@ def _lead(report: Report, healed: Sequence[str]) -> str:
     return f"One cell{lattice} grows into a body{cells}{steps}{cut}. {all_alike}{measured}"
 
 
-def _sections(report: Report, healed: Sequence[str]) -> list[Section]:
+def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
     """The parts of the page, in order; those without pictures and rows are not shown."""
     moves = report.get("emergence", {})
     held, tried = shown(report.get("steps_held")), shown(report.get("steps_tried"))
@@ -195,7 +193,7 @@ def _sections(report: Report, healed: Sequence[str]) -> list[Section]:
 # What it shows --------------------------------------------------------------------------------------------------------
 
 
-def body_figures(report: Report) -> dict[str, Figure]:
+def body_figures(report: "Report") -> "dict[str, Figure]":
     """The pictures that a report's series and figures can be drawn as, by name."""
     import visualize
 
@@ -223,7 +221,7 @@ def body_figures(report: Report) -> dict[str, Figure]:
     return figures
 
 
-def training_figures(metrics: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Figure]]:
+def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "Iterator[tuple[str, Figure]]":
     """Curves of a training; pattern and diversity where they were logged."""
     import visualize
 
@@ -232,7 +230,7 @@ def training_figures(metrics: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str
         yield "pattern", visualize.logged(metrics, LOGGED)
 
 
-def _heat_map(grid: Sequence[Mapping[str, Any]]) -> Figure:
+def _heat_map(grid: Sequence[Mapping[str, Any]]) -> "Figure":
     """Damage by severity; several moments are columns of their own."""
     import visualize
 

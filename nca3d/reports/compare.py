@@ -1,7 +1,5 @@
 """Kinds of reports, and reports side by side: a Markdown table of all figures, and a picture of the headlines."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -27,7 +25,7 @@ TITLE = 30
 UNSEEN = ("pool_diversity", "recovered_each")
 
 
-def kind_of(report: Report) -> Kind:
+def kind_of(report: "Report") -> Kind:
     """The kind that has a headline among the figures of a report; bodies, if none has."""
     names = [name for name, _ in flat(report)]
     return next((kind for kind in KINDS.values() if headlines(kind, names)), BODIES)
@@ -38,7 +36,7 @@ def headlines(kind: Kind, names: Sequence[str]) -> list[str]:
     return [name for pattern in kind.headlines for name in names if fnmatchcase(name, pattern)]
 
 
-def compare(reports: Mapping[str, Report]) -> tuple[str, Figure]:
+def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
     """Reports side by side: a Markdown table of all figures that any of them has, and a picture of the headlines.
 
     Where reports of several kinds stand beside each other, a line below the table says that they have no headline in common.

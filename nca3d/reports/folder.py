@@ -1,7 +1,5 @@
 """A report as a folder: report.json, report.md, pictures, perhaps a film, and the page; each file whole or not at all."""
 
-from __future__ import annotations
-
 import base64
 import sys
 import tomllib
@@ -24,9 +22,9 @@ KINDS_OF_FILES = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
 
 def write_folder(
     folder: Path,
-    report: Report,
-    words: Callable[[Report, Collection[str]], Words],
-    pictures: Iterable[tuple[str, Figure]],
+    report: "Report",
+    words: "Callable[[Report, Collection[str]], Words]",
+    pictures: "Iterable[tuple[str, Figure]]",
     *,
     hero: Callable[[Path], tuple[str, list[str]]] | None = None,
     config_toml: str = "",
@@ -68,14 +66,14 @@ def write_folder(
     return folder / "report.html"
 
 
-def png_of(figure: Figure) -> bytes:
+def png_of(figure: "Figure") -> bytes:
     """A Figure as PNG, at the resolution of reports."""
     stream = BytesIO()
     figure.savefig(stream, format="png", dpi=144)
     return stream.getvalue()
 
 
-def png_of_pixels(pixels: np.ndarray) -> bytes:
+def png_of_pixels(pixels: "np.ndarray") -> bytes:
     """A picture (H, W, 3 or 4), uint8, as PNG."""
     from PIL import Image
 

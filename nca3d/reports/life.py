@@ -1,7 +1,5 @@
 """Pictures of one body that grows, is cut and heals: film strips, quality over time, a film, a portrait."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -42,7 +40,7 @@ class Filmed(NamedTuple):
     target: Frames | None = None
 
 
-def life_figures(filmed: Filmed) -> Iterator[tuple[str, Figure]]:
+def life_figures(filmed: Filmed) -> "Iterator[tuple[str, Figure]]":
     """The pictures of a filmed life, by name: growth, heal-DAMAGE, timeline."""
     yield "growth", growth_strip(filmed.growth, filmed.target)
     for damage, healing in filmed.heal.items():
@@ -51,7 +49,7 @@ def life_figures(filmed: Filmed) -> Iterator[tuple[str, Figure]]:
         yield "timeline", _timeline(filmed)
 
 
-def growth_strip(growth: Growth, target: Frames | None = None) -> Figure:
+def growth_strip(growth: Growth, target: Frames | None = None) -> "Figure":
     """A body that grows, and the target beside it if given."""
     import visualize
 
@@ -62,7 +60,7 @@ def growth_strip(growth: Growth, target: Frames | None = None) -> Figure:
     return visualize.film_strip(np.concatenate([frames, target[None]]), [*labels, "target"])
 
 
-def healing_strip(healing: Healing) -> Figure:
+def healing_strip(healing: Healing) -> "Figure":
     """A body before and after a cut, and how it heals, from where the wound is seen best."""
     import visualize
 
@@ -146,7 +144,7 @@ def _facing(healing: Healing) -> float:
     return float(turns[seen.argmax()])
 
 
-def _timeline(filmed: Filmed) -> Figure:
+def _timeline(filmed: Filmed) -> "Figure":
     """IoU from the seed to healed, one line for each damage."""
     from visualize import timeline
 

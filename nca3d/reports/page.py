@@ -1,7 +1,5 @@
 """The page of a report: figures, pictures and film set into `report_template.html`, nothing loaded from elsewhere."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from html import escape
@@ -69,11 +67,11 @@ class Kind(NamedTuple):
     """
 
     headlines: tuple[str, ...]
-    figures: Callable[[Report], dict[str, Figure]]
-    words: Callable[[Report, Collection[str]], Words]
+    figures: "Callable[[Report], dict[str, Figure]]"
+    words: "Callable[[Report, Collection[str]], Words]"
 
 
-def render_page(report: Report, words: Words, pictures: Mapping[str, str], *, hero: str = "", config_toml: str = "") -> str:
+def render_page(report: "Report", words: Words, pictures: Mapping[str, str], *, hero: str = "", config_toml: str = "") -> str:
     """The whole page as text.
 
     Args:

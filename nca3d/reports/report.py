@@ -1,7 +1,5 @@
 """What an evaluation found: figures by name, the values over bodies behind each, and how sure each is."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -64,7 +62,7 @@ class Report(dict[str, Any]):
         """(name, value) with nested names joined by dots: `heal_iou.sphere`."""
         return list(flat(self))
 
-    def strict(self) -> Report:
+    def strict(self) -> "Report":
         """The same report in what strict JSON can say: non-finite numbers become None."""
         return Report(*map(strict, (dict(self), self.spread, self.series, self.about, self.intervals)))
 
@@ -77,7 +75,7 @@ class Report(dict[str, Any]):
         return text
 
     @classmethod
-    def from_json(cls, text: str | bytes, where: object = "report") -> Report:
+    def from_json(cls, text: str | bytes, where: object = "report") -> "Report":
         """A report that `to_json` wrote, or one of the two shapes of 0.1.0: an evaluation's, or a run's with its own `figures`.
 
         Raises:

@@ -3,8 +3,6 @@
 Here too are the marks that bodies are judged by and what each figure of emergence means: studies judge by them, pages say them.
 """
 
-from __future__ import annotations
-
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping

@@ -4,8 +4,6 @@
 A rule of one's own is one line: `@RULES.register("mine")` over a subclass of `Rule`; configs then say `rule = "mine"`.
 """
 
-from __future__ import annotations
-
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule

@@ -7,8 +7,6 @@ the change if it fires in this step, and (4) lives on if something alive was nea
 Papers: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill); the step's order is theirs.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Literal
@@ -118,7 +116,7 @@ class Rule(nn.Module, ABC):
         """Whether it overrides a part of the step itself: executors can then only run the step as it is written."""
         return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
 
-    def target(self) -> Target:
+    def target(self) -> "Target":
         """The body that it was trained to grow, as its card says: options and all.
 
         Raises:

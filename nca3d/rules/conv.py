@@ -1,7 +1,5 @@
 """The convolutional rule of the growing-NCA line of papers, in 3D: fixed or learned kernels, then a pointwise network."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal

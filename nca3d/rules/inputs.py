@@ -1,7 +1,5 @@
 """What comes from outside in every step, and a rule with it: to executors a rule like any other."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from torch import Tensor
@@ -20,11 +18,11 @@ class Told(NamedTuple):
     external: Tensor | None = None
 
     @classmethod
-    def of(cls, inputs: Tensor | Told | None) -> Told:
+    def of(cls, inputs: "Tensor | Told | None") -> "Told":
         """External channels alone, or all of it, or nothing."""
         return inputs if isinstance(inputs, Told) else cls(external=inputs)
 
-    def to(self, like: Tensor) -> Told:
+    def to(self, like: Tensor) -> "Told":
         """The same on the device and in the numbers of a state."""
         return Told(*(None if part is None else part.to(like) for part in self))
 

@@ -3,8 +3,6 @@
 Scales (law 7): a unit ramp gives 1 under a gradient kernel; x² gives 2 under the Laplacian.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Bodies given by formulas and strokes: torus, gyroid, letters, cross, jack, sphere, heart."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from nca3d.errors import InputError

@@ -1,7 +1,5 @@
 """From an array to a `Target`: straight RGBA or labels, checked, premultiplied or made one-hot."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ LAYOUTS = "(D, H, W, 4) straight RGBA, uint8 or float 0..1, or (D, H, W) integer
 
 
 def from_voxels(
-    array: np.ndarray | torch.Tensor,
+    array: "np.ndarray | torch.Tensor",
     where: object,
     name: str,
     size: Size,
@@ -53,7 +51,7 @@ def from_voxels(
     return from_labels(labels, name, where, palette=palette, names=names)
 
 
-def check_array(array: np.ndarray | torch.Tensor, where: object) -> np.ndarray:
+def check_array(array: "np.ndarray | torch.Tensor", where: object) -> np.ndarray:
     """An array that can be a target: float32 RGBA (D, H, W, 4), or integer or bool labels (D, H, W).
 
     Raises:

@@ -1,7 +1,5 @@
 """The real bodies that pyvista carries with it: a frog, an ant, river channels."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Creatures sculpted from round parts: the axolotl, the body that the default experiment grows."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from nca3d.targets.sculpt import Shape, ball, carve, chain

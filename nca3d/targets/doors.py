@@ -1,7 +1,5 @@
 """The ways to a `Target`: by a name, from a file, from an array; all of them check, turn and name in one place."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from dataclasses import replace
@@ -60,7 +58,7 @@ def load(name_or_path: str | Path, size: Size = (11, 20, 15), **options: object)
     return _made(*_source(name_or_path), size, options)
 
 
-def from_array(rgba_or_labels: np.ndarray | torch.Tensor, size: Size, *, name: str = "array", **options: object) -> Target:
+def from_array(rgba_or_labels: "np.ndarray | torch.Tensor", size: Size, *, name: str = "array", **options: object) -> Target:
     """A target from an array in memory, just as `load` makes one from an array in a .npy file.
 
     Args:

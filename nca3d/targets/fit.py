@@ -1,7 +1,5 @@
 """Turning and fitting a body into the lattice: which axis is which, aspect kept, centred, with a margin."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 

@@ -1,7 +1,5 @@
 """From triangles to a `Target`: fitted, filled, thin parts kept, coloured."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The options of a target, as they come from a config: known names, right types, in range."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Colours by numpy alone: colour maps, hues, and a palette whose neighbours are easy to tell apart."""
 
-from __future__ import annotations
-
 import colorsys
 from typing import Any
 

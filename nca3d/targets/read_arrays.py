@@ -1,7 +1,5 @@
 """Voxel files: .npy and .npz, whose headers are read and weighed before their data."""
 
-from __future__ import annotations
-
 import math
 import zipfile
 from collections.abc import Sequence

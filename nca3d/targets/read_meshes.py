@@ -1,7 +1,5 @@
 """Mesh files (.ply .obj .stl .glb): headers are weighed, parts checked, colours found."""
 
-from __future__ import annotations
-
 import math
 import re
 import warnings

@@ -1,7 +1,5 @@
 """Volume files: .vti through pyvista; .nii and .nii.gz read here."""
 
-from __future__ import annotations
-
 import gzip
 import math
 import re

@@ -1,7 +1,5 @@
 """Bodies built from round parts, painted one over another, and cut into cells at any size."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 

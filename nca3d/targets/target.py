@@ -1,7 +1,5 @@
 """The body to grow, in the channels that a rule shows: values, occupied cells, names and colours."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -30,8 +28,8 @@ class Target:
         name: what the target is called in reports.
     """
 
-    values: torch.Tensor
-    occupied: torch.Tensor
+    values: "torch.Tensor"
+    occupied: "torch.Tensor"
     kind: Literal["rgb", "classes"]
     names: tuple[str, ...] = ()
     palette: np.ndarray | None = None

@@ -1,7 +1,5 @@
 """From a volume to a `Target`: labels become classes, RGBA and scalars a coloured body."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Triangles to cells: how much of each cell lies inside a mesh, by rays along three axes, in numpy alone."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -19,7 +17,7 @@ class Mesh:
     corners: np.ndarray
     colours: np.ndarray | None = None
 
-    def upright(self) -> Mesh:
+    def upright(self) -> "Mesh":
         """The same with z up, for a mesh with y up: (x, y, z) become (x, -z, y)."""
         return Mesh(self.corners[..., [0, 2, 1]] * (1, -1, 1), self.colours)
 

@@ -1,7 +1,5 @@
 """How much each loss term counts: as the config weighs it, learned, or by how fast each falls."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import torch

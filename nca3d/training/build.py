@@ -1,7 +1,5 @@
 """A rule as a config asks for it, and on which device."""
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

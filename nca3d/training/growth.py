@@ -1,7 +1,5 @@
 """The task of a body: to grow into a target from one cell, to stay, to heal."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from io import BytesIO
@@ -43,7 +41,7 @@ class OwnBody:
     target: Target
 
     @classmethod
-    def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> OwnBody:
+    def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> "OwnBody":
         """From an array, made into a target with the config's options, or from a target as it is.
 
         Raises:

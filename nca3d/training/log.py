@@ -1,7 +1,5 @@
 """What a run writes about itself while it trains: one JSON line for each logged iteration, and TensorBoard events if asked."""
 
-from __future__ import annotations
-
 import math
 from types import TracebackType
 from typing import Any
@@ -45,7 +43,7 @@ class Log:
                 raise InputError("config", "tensorboard", "no tensorboard", "pip install 'nca3d[tensorboard]'") from error
             self.events = SummaryWriter(str(folder.path / "tensorboard"))
 
-    def __enter__(self) -> Log:
+    def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

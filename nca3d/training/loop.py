@@ -1,7 +1,5 @@
 """The training loop, `train(config)`: a straight function that a newcomer can read."""
 
-from __future__ import annotations
-
 import sys
 import time
 from collections.abc import Callable

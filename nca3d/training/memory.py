@@ -1,7 +1,5 @@
 """Whether a run fits into this machine's memory, found out before anything is loaded. Imports no torch."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

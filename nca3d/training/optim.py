@@ -1,7 +1,5 @@
 """How the weights move: optimizers, the learning rate over a run, and what is done to a gradient before it is used."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -4,8 +4,6 @@ PyTorch's own `load_state_dict` casts every state tensor to its parameter's dtyp
 optimizers into float32 in silence, and takes another optimizer's state without a word. So the state is written here.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

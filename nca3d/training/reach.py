@@ -1,7 +1,5 @@
 """Can a body be grown in the steps that it is given? Growth moves one cell a step at most (law 2), seldom through nothing."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The folder of one run: chosen, locked (`run.lock`), and its `config.toml` and `metrics.jsonl` kept whole."""
 
-from __future__ import annotations
-
 import contextlib
 import itertools
 import json

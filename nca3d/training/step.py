@@ -1,7 +1,5 @@
 """One iteration of training: draw states, damage some, run the rule, ask how well it did, learn, write back."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import torch

@@ -1,7 +1,5 @@
 """Ctrl-C and SIGTERM as a wish to stop: the loop ends its iteration, saves, and leaves with the due exit code."""
 
-from __future__ import annotations
-
 import os
 import signal
 import sys
@@ -24,7 +22,7 @@ class StopSignal:
         self.requested: int | None = None
         self._former: dict[int, Any] = {}
 
-    def __enter__(self) -> StopSignal:
+    def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
             for number in _SIGNALS:
                 self._former[number] = signal.signal(number, self._received)

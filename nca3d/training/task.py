@@ -1,7 +1,5 @@
 """What a run trains for, as the loop sees it: where states begin, what is asked of them, and how well they did."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol

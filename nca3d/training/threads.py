@@ -1,7 +1,5 @@
 """How many CPU threads a run computes with."""
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """All that training carries from one iteration to the next, and how it is saved and restored, bit for bit (law 11)."""
 
-from __future__ import annotations
-
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,7 +46,7 @@ class Trainer:
         return getattr(self.task, "target", None)
 
     @classmethod
-    def begin(cls, config: Config, given: object = None, rule: Rule | None = None) -> Trainer:
+    def begin(cls, config: Config, given: object = None, rule: Rule | None = None) -> "Trainer":
         """A trainer at iteration 0; everything that the config names is looked up and checked here.
 
         Args:

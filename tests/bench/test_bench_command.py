@@ -1,7 +1,5 @@
 """`nca3d bench`: bad input is one line each and nothing is measured; what is measured is printed and written."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

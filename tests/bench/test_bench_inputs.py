@@ -1,7 +1,5 @@
 """What is measured is what its name says: size, share of living cells, and a body that stays."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import pytest

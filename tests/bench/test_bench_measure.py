@@ -1,7 +1,5 @@
 """Rows, tables and peaks: that they say what happened. How fast anything is, is a benchmark and no test."""
 
-from __future__ import annotations
-
 import mmap
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """The planner: predictions held against what was then measured (the one test that looks at a clock)."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """A peer gets the textbook's state and weights, and is a row beside it; CAX, where it is installed, computes the same."""
 
-from __future__ import annotations
-
 import os
 import runpy
 import sys

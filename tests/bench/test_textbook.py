@@ -1,7 +1,5 @@
 """The textbook step computes what the rule computes: otherwise comparing with it would mean nothing."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

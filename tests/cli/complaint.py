@@ -1,7 +1,5 @@
 """What a command says that must fail."""
 
-from __future__ import annotations
-
 import pytest
 
 from nca3d.cli import main

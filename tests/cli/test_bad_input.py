@@ -1,7 +1,5 @@
 """Bad input through the real command: one clear line on stderr, exit 2, nothing written, no training begun."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

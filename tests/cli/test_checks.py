@@ -1,7 +1,5 @@
 """Numbers and files that flags name are refused before anything is done."""
 
-from __future__ import annotations
-
 from argparse import Namespace
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The command: instant help, one form of error, exit codes that say what happened."""
 
-from __future__ import annotations
-
 import os
 import signal
 import subprocess

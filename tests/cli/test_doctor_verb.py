@@ -1,7 +1,5 @@
 """`nca3d doctor`: faults are injected and survived, and it can say no."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`nca3d evaluate` and `nca3d compare`: figures printed and written; the laws of any module."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

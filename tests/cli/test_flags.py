@@ -1,7 +1,5 @@
 """Config fields as flags: each has one, they override the file, all that is wrong is told at once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """Words of a command line: what is wrong is told by the flag's or the argument's name and by counts."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

@@ -1,7 +1,5 @@
 """`nca3d render`: every kind of file from one command, bad input in one line."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

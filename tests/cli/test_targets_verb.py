@@ -1,7 +1,5 @@
 """`nca3d targets`: a list, the facts of a body, a picture."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

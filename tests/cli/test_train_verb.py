@@ -1,7 +1,5 @@
 """`nca3d train`: what it prints, and what a resumed run takes from its folder."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any

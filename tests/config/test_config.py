@@ -1,7 +1,5 @@
 """A config is strict, tells every error at once, and comes back from TOML as it was."""
 
-from __future__ import annotations
-
 import os
 import tomllib
 from pathlib import Path

@@ -3,8 +3,6 @@
 The contract knows public doors, the shell and files only, never a module's place, so that it stays as it is when modules move.
 """
 
-from __future__ import annotations
-
 import importlib
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Configs: every field of 0.1.0 is still taken from a flat file, as an argument and as a flag; shipped ones load by name."""
 
-from __future__ import annotations
-
 import pytest
 from contract_tools import OLD, frozen, main
 

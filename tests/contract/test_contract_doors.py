@@ -1,7 +1,5 @@
 """Doors are there under their names, with the arguments of 0.1.0 in their places; more may have come."""
 
-from __future__ import annotations
-
 import inspect
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The shell: bad input is exit code 2 and one line for each error, with file, field, what was found and what is allowed."""
 
-from __future__ import annotations
-
 import pytest
 from contract_tools import complaint, frozen, main
 

@@ -1,7 +1,5 @@
 """The shell: each verb has `--help`, which names every flag of 0.1.0."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

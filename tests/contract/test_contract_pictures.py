@@ -1,7 +1,5 @@
 """`visualize`: pictures, films, pages and files of RGBA frames."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

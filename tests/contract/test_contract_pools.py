@@ -1,7 +1,5 @@
 """`pools`: the pool of states, kinds of damage, diversity."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """Seeds, fire masks, rollouts and states: shapes, dtypes, golden values, and what is refused."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

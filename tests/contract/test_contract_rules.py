@@ -1,7 +1,5 @@
 """Rules: names and shapes of their weights, what seeds draw, what a rule says of itself; the frozen list is of 0.1.0."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from contract_tools import frozen, rule_of

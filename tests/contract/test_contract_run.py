@@ -1,7 +1,5 @@
 """The shell: a run from its first step to its report, and how one ends that does not get there."""
 
-from __future__ import annotations
-
 import signal
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Targets by name and from arrays: what `nca3d.targets.load` gives, and that the shell lists them."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

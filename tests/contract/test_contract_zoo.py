@@ -1,7 +1,5 @@
 """The zoo: its names, cards and figures, and what each rule makes of its first cell."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from contract_tools import frozen, main

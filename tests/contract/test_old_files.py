@@ -1,7 +1,5 @@
 """What 0.1.0 left on disk is loaded: rules, cards, configs, reports, and a cube that answers as it did."""
 
-from __future__ import annotations
-
 import pytest
 from contract_tools import OLD, RUNS, dotted, main, old_files, table
 

@@ -3,8 +3,6 @@
 The losses were written on one machine; on another, rounding may differ, which 1e-4 allows for.
 """
 
-from __future__ import annotations
-
 import pytest
 from contract_tools import OLD, RUNS, main, old_files, records, table
 

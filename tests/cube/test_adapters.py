@@ -1,7 +1,5 @@
 """Adapters: any embedding to any face and back; the closed form is the best there is; all weights can go on learning."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 import numpy as np

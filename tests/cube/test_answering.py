@@ -1,7 +1,5 @@
 """Training a cube by the same loop: what it is asked, what its loss terms say, how they are balanced, and that it learns."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

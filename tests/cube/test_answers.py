@@ -1,7 +1,5 @@
 """One look-up for what a cube said: which answers it means, and whether it is right, with ties counted against it."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given

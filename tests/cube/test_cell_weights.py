@@ -1,7 +1,5 @@
 """Cells with weights of their own in compiled code: what torch computes, on any number of threads, with nothing left behind."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

@@ -1,7 +1,5 @@
 """The table `[cube]` of a config, and what happens to fields that a regime doesn't use."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

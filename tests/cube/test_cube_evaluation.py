@@ -1,7 +1,5 @@
 """A cube is asked, hurt and taken apart: figures that must be right, on cubes whose answers are known."""
 
-from __future__ import annotations
-
 import json
 import time
 

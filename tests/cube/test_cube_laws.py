@@ -1,7 +1,5 @@
 """The laws over cubes: rules of one lattice, who see six neighbours one by one, are told things, and have no alive mask."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

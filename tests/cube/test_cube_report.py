@@ -1,7 +1,5 @@
 """The report of a cube, of made-up but likely figures: what is tested is what is written, not how well a cube answers."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What `nca3d evaluate` refuses of a cube, in one line and before anything is asked."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The gMLP cell: as published, in every weight mode; signals cross the cube one layer a step; every cell learns."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 import torch.nn.functional as F

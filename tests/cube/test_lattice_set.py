@@ -1,7 +1,5 @@
 """The shipped questions: every answer is right (worked out here from the question alone), every split what it says."""
 
-from __future__ import annotations
-
 import re
 import runpy
 from collections import Counter, defaultdict

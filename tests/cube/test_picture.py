@@ -1,7 +1,5 @@
 """How a cube looks: activity, in even steps of lightness."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

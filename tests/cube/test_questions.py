@@ -1,7 +1,5 @@
 """Questions: every bad line is told with file, line and field; what is good is read as it stands."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

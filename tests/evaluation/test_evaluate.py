@@ -1,7 +1,5 @@
 """The yardstick, on rules whose answer is known."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

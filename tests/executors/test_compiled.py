@@ -1,7 +1,5 @@
 """The executor `compiled`: whom it refuses, in one line, and that `dense` has nothing to do with it."""
 
-from __future__ import annotations
-
 from unittest.mock import patch
 
 import pytest

@@ -1,7 +1,5 @@
 """The event-driven executor beside the laws: whom it refuses, what it keeps, what it never touches."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from unittest.mock import patch

@@ -1,7 +1,5 @@
 """The graph executor beyond the laws: its edges, lattices of a side of 1 or 2, irregular graphs, the missing extra."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from math import prod

@@ -1,7 +1,5 @@
 """Compiled steps are built once, for this machine, and done without where they can't be built."""
 
-from __future__ import annotations
-
 import ctypes
 import warnings
 

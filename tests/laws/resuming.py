@@ -1,7 +1,5 @@
 """Law 11 is asked of bodies and of cubes alike: a run that is cut short, and all that a checkpoint holds."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import torch

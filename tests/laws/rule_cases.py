@@ -1,8 +1,6 @@
 """Every kind of rule and executor that the laws speak of: a rule enters all law tests by one line of `RULE_CASES`, an executor
 by its line in `nca3d.executors.EXECUTORS`, unless it has "approx" in its name. Cubes have a file of their own."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from unittest.mock import patch
 

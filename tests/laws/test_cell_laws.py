@@ -1,7 +1,5 @@
 """Laws 1–3, 6, 7: what one step may do, over every kind of rule and every executor."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import example, given

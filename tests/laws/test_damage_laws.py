@@ -1,7 +1,5 @@
 """Law 10 (damage is honest) over every registered damage: a new one enters here by its line in the registry."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import example, given, settings

@@ -1,7 +1,5 @@
 """Laws 5 and 8: every executor agrees with the cell as it is written, and what is kept in memory changes nothing."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from hypothesis import given, settings

@@ -1,7 +1,5 @@
 """Law 9 (the pool keeps its slots), over any pool, any losses and every registered damage; law 11 for the pool."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

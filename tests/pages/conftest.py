@@ -1,7 +1,5 @@
 """A real browser with the network off, for every test that opens a page."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """How arrays travel to a page and back: as JSON a large one would take seconds."""
 
-from __future__ import annotations
-
 import base64
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Law 5 in a browser: the cells of a page agree with PyTorch, their fire masks bit for bit."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """The exported creature in a real browser: it grows, is cut with the mouse and heals, with the network off and no error."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

@@ -1,7 +1,5 @@
 """A film in one file: small, offline, the frames that were put in."""
 
-from __future__ import annotations
-
 import base64
 from io import BytesIO
 

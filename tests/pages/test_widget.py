@@ -1,7 +1,5 @@
 """The body in Jupyter: driven as the browser would, then by a real browser in a real JupyterLab."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

@@ -1,7 +1,5 @@
 """What each damage looks like, on fixed centres and directions, and what is refused."""
 
-from __future__ import annotations
-
 import heapq
 import itertools
 

@@ -1,7 +1,5 @@
 """Diversity figures on pools whose answer is known."""
 
-from __future__ import annotations
-
 import json
 import math
 

@@ -1,7 +1,5 @@
 """`pools` is a leaf: torch and the standard library alone."""
 
-from __future__ import annotations
-
 import subprocess
 import sys
 from pathlib import Path

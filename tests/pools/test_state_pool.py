@@ -1,7 +1,5 @@
 """What a pool holds, counts, saves and refuses."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

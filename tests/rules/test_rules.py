@@ -1,7 +1,5 @@
 """The rule as a thing: parameters, kernels, arguments."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

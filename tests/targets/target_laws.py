@@ -1,7 +1,5 @@
 """What holds of every target, and of every refusal."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """Arrays: what goes in comes out, wherever it is put; what can't be used is refused by one line."""
 
-from __future__ import annotations
-
 import io
 import zipfile
 from pathlib import Path

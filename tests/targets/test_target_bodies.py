@@ -1,7 +1,5 @@
 """The bodies that need numpy alone: crisp, whole, inside the margin, and as lopsided as they claim."""
 
-from __future__ import annotations
-
 import itertools
 import subprocess
 import sys

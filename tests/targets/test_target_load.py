@@ -1,7 +1,5 @@
 """The door: names, files, options, orientation, and bodies of one's own."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from pathlib import Path

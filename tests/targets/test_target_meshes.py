@@ -1,7 +1,5 @@
 """Meshes: volumes that geometry predicts, colours in their places, and every broken file refused by one line."""
 
-from __future__ import annotations
-
 import json
 import struct
 import warnings

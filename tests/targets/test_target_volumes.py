@@ -1,7 +1,5 @@
 """Volumes from files, and the real bodies that pyvista carries."""
 
-from __future__ import annotations
-
 import gzip
 import struct
 import sys

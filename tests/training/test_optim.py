@@ -1,7 +1,5 @@
 """Optimizers for many weights: one pass over them, and 8-bit state without work space for the largest."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from torch import nn

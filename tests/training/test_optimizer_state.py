@@ -1,7 +1,5 @@
 """An optimizer's state is saved and restored without a bit changed, and one that does not fit is refused."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Pattern and diversity over training, in metrics.jsonl."""
 
-from __future__ import annotations
-
 import nca3d
 from nca3d.training.log import DIVERSITY
 

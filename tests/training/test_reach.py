@@ -1,7 +1,5 @@
 """Before training: which cells of a body can't be reached in the steps that it is given."""
 
-from __future__ import annotations
-
 import torch
 
 from nca3d.targets import Target

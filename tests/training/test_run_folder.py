@@ -1,7 +1,5 @@
 """A run folder belongs to one run, is refused before anything is written to it, and a resumed run continues its lines."""
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

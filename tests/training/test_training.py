@@ -1,7 +1,5 @@
 """Training as a whole: it learns, it can be cut and resumed, it survives what goes wrong."""
 
-from __future__ import annotations
-
 import json
 import signal
 import subprocess

@@ -1,7 +1,5 @@
 """A little animal without any symmetry, for every test that draws."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

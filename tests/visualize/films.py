@@ -1,7 +1,5 @@
 """How tests make films fast, and read them back."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

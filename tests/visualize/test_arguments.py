@@ -1,7 +1,5 @@
 """What isn't meant is one clear line; numbers of NumPy are numbers; words are drawn letter by letter."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path

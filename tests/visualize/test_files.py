@@ -1,7 +1,5 @@
 """Places where nothing can be written, asked before and said after, and films that a place is too small for."""
 
-from __future__ import annotations
-
 import errno
 import os
 import resource

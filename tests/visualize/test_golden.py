@@ -8,8 +8,6 @@ A picture passes when its mean difference from the stored one (0..255, over all 
 The tests below show that each limit still rejects a mirrored body, swapped axes and a blank picture.
 """
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """The rooms of `visualize`: who may import whom, no circles, and doors that stay what they are whatever is imported."""
 
-from __future__ import annotations
-
 import ast
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """What computing costs: small panels of lines on logarithmic axes, one legend for all."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -34,7 +32,7 @@ class Panel:
     ticks: Mapping[float, str] = field(default_factory=dict)
 
 
-def costs(panels: Sequence[Sequence[Panel]], *, title: str | None = None, baseline: str | None = None) -> Figure:
+def costs(panels: Sequence[Sequence[Panel]], *, title: str | None = None, baseline: str | None = None) -> "Figure":
     """A Figure of panels, row by row; a name has one colour and one marker in all of them.
 
     Args:
@@ -72,7 +70,7 @@ def _looks(names: Sequence[str], baseline: str | None) -> dict[str, dict[str, ob
     return looks
 
 
-def _draw(axes: Axes, panel: Panel, looks: Mapping[str, dict[str, object]]) -> None:
+def _draw(axes: "Axes", panel: Panel, looks: Mapping[str, dict[str, object]]) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}")

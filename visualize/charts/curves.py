@@ -1,7 +1,5 @@
 """Numbers over time: how training went, and how well a body holds and heals."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +18,7 @@ DAMAGE_COLOUR = COLOURS[1]
 WIDTH, LEGEND_ROW = 9.2, 0.19  # inches
 
 
-def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title: str | None = None) -> Figure:
+def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title: str | None = None) -> "Figure":
     """A Figure of a training run: every loss (log scale) and every IoU, raw as a thin line and smoothed.
 
     Args:
@@ -45,7 +43,7 @@ def curves(metrics: Sequence[Mapping[str, Any]], *, x: str = "iteration", title:
     return figure
 
 
-def logged(metrics: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[str]], *, x: str = "iteration") -> Figure:
+def logged(metrics: Sequence[Mapping[str, Any]], panels: Mapping[str, Sequence[str]], *, x: str = "iteration") -> "Figure":
     """A Figure of any figures of a training run, a panel for each group of them.
 
     Args:
@@ -74,8 +72,8 @@ def timeline(
     title: str | None = None,
     label: str | None = None,
     colour: int = 0,
-    axes: Axes | None = None,
-) -> Figure:
+    axes: "Axes | None" = None,
+) -> "Figure":
     """A Figure of IoU against steps: growth, hold, cut, healing.
 
     Args:
@@ -127,7 +125,7 @@ def timeline(
     return figure
 
 
-def _panel(axes: Axes, metrics: Sequence[Mapping[str, Any]], x: str, names: Sequence[str], label: str, count: int) -> int:
+def _panel(axes: "Axes", metrics: Sequence[Mapping[str, Any]], x: str, names: Sequence[str], label: str, count: int) -> int:
     """Draws one of `count` panels; returns the rows of the legend above it, which no curve runs through."""
     quiet(axes)
     axes.set_xlabel(x)

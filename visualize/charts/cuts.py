@@ -1,7 +1,5 @@
 """A body cut open: consecutive layers along one axis, side by side, each with its position."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -34,7 +32,7 @@ def cuts(
     label: str = "value",
     columns: int | None = None,
     title: str | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of consecutive cuts through a body, from low to high positions along an axis.
 
     Cuts across x are seen as from the side, across y as from the front, across z as from the top.
@@ -94,7 +92,7 @@ def _positions(frame: FloatArray, view: View, count: int | None) -> list[int]:
 
 def _grid(
     count: int, shape: tuple[int, int], columns: int | None, title: str | None, bar: bool
-) -> tuple[Figure, list[Axes], Axes, Axes | None]:
+) -> "tuple[Figure, list[Axes], Axes, Axes | None]":
     """A Figure, its axes in rows, all of one scale, those in the lower left corner, and axes for a colour bar."""
     rows, width = shape
     side = BAR if bar else 0.0

@@ -1,7 +1,5 @@
 """What is left after damage, over how much was destroyed: a small panel for each kind, in it a line for each state."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
@@ -34,7 +32,7 @@ def doses(
     limits: tuple[float, float] = (0.0, 1.0),
     columns: int = 3,
     title: str | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of small panels on the same axes; doses stand side by side in their order, whatever lies between them.
 
     Args:
@@ -85,7 +83,7 @@ def _checked(kind: str, state: str, line: Line) -> tuple[Numbers, Numbers, Numbe
 
 
 def _panel(
-    axes: Axes,
+    axes: "Axes",
     kind: str,
     lines: Mapping[str, tuple[Numbers, Numbers, Numbers, Numbers]],
     states: list[str],
@@ -131,7 +129,7 @@ def _share(grid: Any, count: int, every: list[float], limits: tuple[float, float
             axes.tick_params(labelbottom=True)
 
 
-def _key(figure: Figure, states: list[str], levels: Mapping[str, float], title: str | None) -> None:
+def _key(figure: "Figure", states: list[str], levels: Mapping[str, float], title: str | None) -> None:
     """States in the first row, references in the second: a legend is filled column by column."""
     from matplotlib.lines import Line2D
 

@@ -1,7 +1,5 @@
 """Figures side by side as dots with intervals: conditions of one run (`bars`), several runs (`compare`)."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,7 +29,7 @@ def bars(
     label: str,
     title: str | None = None,
     groups: Mapping[str, str] | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure with a line for each condition: a dot at its value, a stroke over its interval, the number at the right.
 
     Args:
@@ -89,7 +87,7 @@ def compare(
     intervals: Mapping[str, Mapping[str, Interval | None]] | None = None,
     goals: Mapping[str, float] | None = None,
     title: str | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of several runs: a panel for each metric, and in it a line for each run, always of one colour and marker.
 
     Args:
@@ -125,7 +123,7 @@ def compare(
 
 
 def _panel(
-    axes: Axes, metric: str, runs: Sequence[str], values: Sequence[float], spans: Sequence[Interval], goal: float | None
+    axes: "Axes", metric: str, runs: Sequence[str], values: Sequence[float], spans: Sequence[Interval], goal: float | None
 ) -> None:
     _rows(axes, len(runs), [*values, *np.ravel(spans), number(goal, f"compare: goals: {metric}")])
     words = textwrap.fill(metric, 30 if goal is None else 18)
@@ -148,7 +146,7 @@ def _interval(found: Any, name: str) -> Interval:
     return float(pair[0]), float(pair[1])
 
 
-def _rows(axes: Axes, count: int, numbers_in_it: Sequence[float]) -> None:
+def _rows(axes: "Axes", count: int, numbers_in_it: Sequence[float]) -> None:
     """Axes with a faint line for each row, the first on top, wide enough for all numbers."""
     quiet(axes)
     axes.grid(axis="y", visible=False)
@@ -161,7 +159,7 @@ def _rows(axes: Axes, count: int, numbers_in_it: Sequence[float]) -> None:
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}" if abs(value) >= 1000 else f"{value:g}")
 
 
-def _dot(axes: Axes, place: int, value: float, span: Interval, colour: str, marker: str, name: str) -> None:
+def _dot(axes: "Axes", place: int, value: float, span: Interval, colour: str, marker: str, name: str) -> None:
     axes.axhline(place, color=FAINT, linewidth=0.6, zorder=0.5)
     if not np.isfinite(value):
         axes.text(
@@ -181,7 +179,7 @@ def _dot(axes: Axes, place: int, value: float, span: Interval, colour: str, mark
     axes.plot(value, place, color=colour, marker=marker, markersize=7, markeredgecolor="white", linestyle="none", label=name)
 
 
-def _values_at_the_right(axes: Axes, words: Sequence[str]) -> None:
+def _values_at_the_right(axes: "Axes", words: Sequence[str]) -> None:
     for place, word in enumerate(words):
         axes.annotate(
             word,

@@ -1,7 +1,5 @@
 """How well bodies keep over a long hold: the worst and the best of every window of steps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +26,7 @@ def envelope(
     marks: Mapping[int, str] | None = None,
     title: str | None = None,
     label: str = "quality",
-) -> Figure:
+) -> "Figure":
     """A Figure of a long hold: a band from the worst to the best of all bodies, the median body, the worst one.
 
     Lines show each window's worst; the worst body is named by its column, counted from 0.
@@ -86,7 +84,7 @@ def _checked(steps: Any, worst: Any, best: Any) -> tuple[Numbers, Numbers, Numbe
     return at[known], low.reshape(len(at), -1)[known], high.reshape(len(at), -1)[known]
 
 
-def _draw(axes: Axes, at: Numbers, low: Numbers, high: Numbers) -> None:
+def _draw(axes: "Axes", at: Numbers, low: Numbers, high: Numbers) -> None:
     bodies = low.shape[1]
     lowest, median, _ = over_bodies(low)
     highest = over_bodies(high)[2]
@@ -111,7 +109,7 @@ def _draw(axes: Axes, at: Numbers, low: Numbers, high: Numbers) -> None:
         axes.plot(at, low[:, which], color=WORST, linewidth=1.0, marker=marker, markersize=4, label=name, gid="worst")
 
 
-def _mark(axes: Axes, marks: Mapping[int, str]) -> None:
+def _mark(axes: "Axes", marks: Mapping[int, str]) -> None:
     """Upright lines with words above the axes; a word too near to the one before goes a line higher."""
     left, right = axes.get_xlim()
     taken = [-np.inf, -np.inf]

@@ -1,7 +1,5 @@
 """Figures without global state: matplotlib's object interface, one quiet look, and a PNG of themselves in notebooks."""
 
-from __future__ import annotations
-
 import functools
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +17,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 INK, QUIET, FAINT = "#2b2b2b", "#6b6b6b", "#dddddd"
 
 
-def new_figure(width: float, height: float, dpi: int = 120) -> Figure:
+def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
     """An empty white Figure of a size in inches; it shows itself as a PNG in Jupyter, pyplot or not."""
     figure: Figure = _figure_class()(figsize=(width, height), dpi=dpi, facecolor="white", layout="constrained")
     return figure
@@ -40,14 +38,14 @@ def _figure_class() -> Any:
     return _ShownFigure
 
 
-def written(axes: Axes) -> list[Text]:
+def written(axes: "Axes") -> "list[Text]":
     """The words that stand on axes already."""
     from matplotlib.text import Text
 
     return [text for text in axes.findobj(Text) if isinstance(text, Text) and text.get_text()]
 
 
-def literal(drawn: Figure | Axes, but: Collection[Text] = ()) -> None:
+def literal(drawn: "Figure | Axes", but: "Collection[Text]" = ()) -> None:
     """Has all words of a Figure or of some axes drawn as they are: matplotlib takes what stands between $ for formulas.
 
     Only the numbers at ticks keep their way: on logarithmic axes they are formulas of matplotlib's own.
@@ -74,7 +72,7 @@ def literal(drawn: Figure | Axes, but: Collection[Text] = ()) -> None:
             text.set_parse_math(False)
 
 
-def heading(figure: Figure, signs: Sequence[Artist], title: str | None, columns: int, **look: Any) -> None:
+def heading(figure: "Figure", signs: "Sequence[Artist]", title: str | None, columns: int, **look: Any) -> None:
     """A title and, in a legend of so many columns below it, the signs of what is drawn: above all panels, to the left."""
     figure.legend(
         handles=signs,
@@ -89,7 +87,7 @@ def heading(figure: Figure, signs: Sequence[Artist], title: str | None, columns:
     )
 
 
-def quiet(axes: Axes) -> None:
+def quiet(axes: "Axes") -> None:
     """Takes away what isn't data: two spines, tick marks; leaves a faint horizontal reference."""
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color(FAINT)
@@ -101,7 +99,7 @@ def quiet(axes: Axes) -> None:
         label.set_fontsize(10)
 
 
-def colour_bar(mesh: ScalarMappable, into: Axes, label: str, *, horizontal: bool = False) -> None:
+def colour_bar(mesh: "ScalarMappable", into: "Axes", label: str, *, horizontal: bool = False) -> None:
     """Fills axes with the quiet bar that says which colour is which number."""
     from matplotlib.ticker import MaxNLocator
 

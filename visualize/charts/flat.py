@@ -1,7 +1,5 @@
 """Flat views as drawings have them: front, side and top pages of a body, and how a page is drawn on axes."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -75,7 +73,7 @@ def brightest(field: FloatArray, view: View) -> FloatArray:
     return np.asarray(field.max(axis=view.along))
 
 
-def draw_page(axes: Axes, page: NDArray[Any], mask: BoolArray | None = None, edge: str = EDGE, **options: Any) -> AxesImage:
+def draw_page(axes: "Axes", page: NDArray[Any], mask: BoolArray | None = None, edge: str = EDGE, **options: Any) -> "AxesImage":
     """Puts a page on axes in units of cells, cell i from i to i+1, with a line around the body if its mask is given."""
     height, width = page.shape[:2]
     image = axes.imshow(page, origin="lower", interpolation="nearest", extent=(0, width, 0, height), **options)
@@ -86,7 +84,7 @@ def draw_page(axes: Axes, page: NDArray[Any], mask: BoolArray | None = None, edg
     return image
 
 
-def _outline(axes: Axes, mask: BoolArray, colour: str) -> None:
+def _outline(axes: "Axes", mask: BoolArray, colour: str) -> None:
     """A thin line between the cells of a mask and all others."""
     from matplotlib.collections import LineCollection
 
@@ -103,7 +101,7 @@ def _runs(edges: BoolArray) -> list[tuple[int, int, int]]:
     return [(int(line), int(start), int(stop)) for (line, start), (_, stop) in zip(turns[::2], turns[1::2], strict=True)]
 
 
-def label_cells(axes: Axes, view: View, longest: int, *, across: bool = True, upward: bool = True) -> None:
+def label_cells(axes: "Axes", view: View, longest: int, *, across: bool = True, upward: bool = True) -> None:
     """Ticks in cells, and the names of the page's axes with their unit, where they are wanted.
 
     `longest` is the longest side of all pages of one scale: it sets the distance of ticks on all of them.

@@ -1,7 +1,5 @@
 """A table as colours and numbers: damages against severities, and which of them miss the goal."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +31,7 @@ def heat_map(
     goal: float | None = None,
     x_label: str = "severity (fraction of the body's cells)",
     y_label: str = "damage",
-) -> Figure:
+) -> "Figure":
     """A Figure of a table: a colour and a number in each cell, an outline around cells below a goal.
 
     Args:
@@ -73,7 +71,7 @@ def heat_map(
     return figure
 
 
-def _paint(axes: Axes, table: Numbers, label: str, limits: tuple[float, float]) -> ScalarMappable:
+def _paint(axes: "Axes", table: Numbers, label: str, limits: tuple[float, float]) -> "ScalarMappable":
     axes.set_facecolor(BLANK)
     mesh = axes.pcolormesh(
         np.ma.masked_invalid(table), cmap=COLOUR_MAP, vmin=limits[0], vmax=limits[1], edgecolors="white", linewidth=2
@@ -91,7 +89,7 @@ def _paint(axes: Axes, table: Numbers, label: str, limits: tuple[float, float]) 
     return mesh
 
 
-def _print(axes: Axes, table: Numbers, mesh: ScalarMappable, goal: float | None) -> None:
+def _print(axes: "Axes", table: Numbers, mesh: "ScalarMappable", goal: float | None) -> None:
     from matplotlib.patches import Rectangle
 
     size = 9.0 if table.shape[1] <= 12 else max(5.5, 108 / table.shape[1])
@@ -119,7 +117,7 @@ def _readable_on(colour: Any) -> str:
     return "black" if linear @ (0.2126, 0.7152, 0.0722) > 0.179 else "white"
 
 
-def _words(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
+def _words(axes: "Axes", rows: Sequence[str], columns: Sequence[str]) -> None:
     room = 7.0 / max(len(columns), 1)  # inches for one column's word, about 0.075 a letter
     slanted = max((len(str(word)) for word in columns), default=0) * 0.075 > room
     axes.set_xticks(
@@ -134,7 +132,7 @@ def _words(axes: Axes, rows: Sequence[str], columns: Sequence[str]) -> None:
     axes.spines[:].set_visible(False)
 
 
-def _key(figure: Figure, table: Numbers, goal: float | None) -> None:
+def _key(figure: "Figure", table: Numbers, goal: float | None) -> None:
     from matplotlib.patches import Patch
 
     signs = []

@@ -1,7 +1,5 @@
 """A trajectory in one picture: time across, a body's axis upward, and in each cell of it what the body held there."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -36,7 +34,7 @@ def kymograph(
     damage_at: Damage | None = None,
     label: str = "value",
     title: str | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of time (across) by position along an axis (upward).
 
     Args:
@@ -121,7 +119,7 @@ def _along(values: FloatArray, axis: int, show: str) -> FloatArray:
     return np.asarray(reduced, np.float32).T
 
 
-def _draw(bands: Mapping[str, FloatArray], edges: NDArray[np.float64], bar_label: str | None) -> Figure:
+def _draw(bands: Mapping[str, FloatArray], edges: NDArray[np.float64], bar_label: str | None) -> "Figure":
     from matplotlib.ticker import MaxNLocator
 
     longest = max(len(band) for band in bands.values())
@@ -148,7 +146,7 @@ def _draw(bands: Mapping[str, FloatArray], edges: NDArray[np.float64], bar_label
     return figure
 
 
-def _mark(bands: Sequence[Axes], edges: NDArray[np.float64], marks: Mapping[int, str]) -> None:
+def _mark(bands: "Sequence[Axes]", edges: NDArray[np.float64], marks: Mapping[int, str]) -> None:
     """An upright line where a damaged frame's column begins, on white so that it is seen over any colour, and its word."""
     at_edge: dict[float, list[str]] = {}
     for frame, word in marks.items():

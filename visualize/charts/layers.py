@@ -1,7 +1,5 @@
 """A cube of cells opened like a book: every layer from the front face to the back face, numbers or kinds in its cells."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +33,7 @@ def layers(
     categories: ArrayLike | None = None,
     names: Sequence[str] | None = None,
     columns: int | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of all layers of a cube in reading order, the front face (d = 0) first, in one scale and with one key.
 
     Numbers are shown by colour. Categories have a colour each; values given with them fade it to paper where they are low.
@@ -108,7 +106,7 @@ def as_limits(limits: Any, values: FloatArray | None, where: str) -> tuple[float
     return low, high
 
 
-def colour_map(name: Any, where: str, values: FloatArray | None, ends: tuple[float, float]) -> Colormap:
+def colour_map(name: Any, where: str, values: FloatArray | None, ends: tuple[float, float]) -> "Colormap":
     """A colour map with magenta for what isn't finite, and a bar that has arrows at the ends that values go beyond.
 
     Raises:

@@ -1,7 +1,5 @@
 """Where the layers of a cube stand on paper, and the key that explains them: a colour bar, or kinds with their strength."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ class Key:
 
     height: Callable[[float], float]
     narrowest: float
-    draw: Callable[[Page, ScalarMappable | None], None]
+    draw: "Callable[[Page, ScalarMappable | None], None]"
 
 
 class Page:
@@ -78,7 +76,7 @@ class Page:
         if title:
             self.figure.text(0.5, 1 - 0.26 / tall, title, ha="center", color=INK, fontsize=13)
 
-    def add(self, left: float, bottom: float, width: float, height: float) -> Axes:
+    def add(self, left: float, bottom: float, width: float, height: float) -> "Axes":
         """Empty axes at a place in inches."""
         wide, tall = self._inches
         return self.figure.add_axes((left / wide, bottom / tall, width / wide, height / tall))
@@ -95,7 +93,7 @@ def bar_key(label: str) -> Key:
     def height(width: float) -> float:
         return 0.37 + LINE * len(_lines(label, width))
 
-    def draw(page: Page, mesh: ScalarMappable | None) -> None:
+    def draw(page: Page, mesh: "ScalarMappable | None") -> None:
         left, top, width = page.key
         assert mesh is not None
         bar = page.add(left, top - 0.13, min(width - 0.15, BAR), 0.13)
@@ -118,7 +116,7 @@ def kinds_key(colours: Mapping[str, FloatArray], ends: tuple[float, float] | Non
     def height(width: float) -> float:
         return ROW * len(colours) + (0.0 if ends is None else 0.24 + LINE * len(_lines(label, width)))
 
-    def draw(page: Page, mesh: ScalarMappable | None) -> None:
+    def draw(page: Page, mesh: "ScalarMappable | None") -> None:
         left, top, width = page.key
         for place, (name, shades) in enumerate(colours.items()):
             axes = page.add(left, top - place * ROW - 0.16, SWATCH, 0.16)

@@ -1,7 +1,5 @@
 """What figures of a study share: numbers with gaps in them, how they are printed, and the mark of what wasn't measured."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,7 +81,7 @@ def zoomed(lowest: float, highest: float) -> tuple[float, float]:
     return lowest - margin, highest + margin
 
 
-def mark_missing(axes: Axes, *, alone: bool) -> None:
+def mark_missing(axes: "Axes", *, alone: bool) -> None:
     """Says in the middle of empty axes that nothing was measured; without ticks if no neighbour shares them."""
     if alone:
         axes.set_xticks([])

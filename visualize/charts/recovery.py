@@ -1,7 +1,5 @@
 """How bodies come back after a cut: one small panel for each wound, all on the same axes."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -32,7 +30,7 @@ def recovery(
     columns: int = 4,
     title: str | None = None,
     notes: Mapping[str, str] | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of small panels, one a wound: quality relative to that before the cut, median and range over bodies.
 
     Args:
@@ -93,7 +91,7 @@ def _open(quality: Numbers, goal: float | None) -> list[tuple[int, float]]:
     return [(last, float(body[last])) for last, body in lasts if goal is not None and body[last] < goal]
 
 
-def _panel(axes: Axes, steps: Numbers, quality: Numbers, goal: float | None, horizon: float | None) -> None:
+def _panel(axes: "Axes", steps: Numbers, quality: Numbers, goal: float | None, horizon: float | None) -> None:
     quiet(axes)
     for times in (1, 2) if horizon else ():
         axes.axvline(times * (horizon or 0), gid="horizon", **HORIZON_STYLE)
@@ -134,7 +132,11 @@ def _share(
 
 
 def _key(
-    figure: Figure, checked: Mapping[str, tuple[Numbers, Numbers]], goal: float | None, horizon: float | None, title: str | None
+    figure: "Figure",
+    checked: Mapping[str, tuple[Numbers, Numbers]],
+    goal: float | None,
+    horizon: float | None,
+    title: str | None,
 ) -> None:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch

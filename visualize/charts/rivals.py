@@ -1,7 +1,5 @@
 """Several that were asked the same: a line for each group of questions, on it a dot with an interval for each of them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +30,7 @@ def rivals(
     label: str,
     limits: tuple[float, float] = (0.0, 1.0),
     title: str | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure with a line for each row; in it a dot for each rival, a stroke over its interval, the numbers at the right.
 
     Args:
@@ -90,7 +88,7 @@ def _lines(
     return lines
 
 
-def _row(axes: Axes, place: int, row: str, dots: Mapping[str, Dot] | None, names: Sequence[str]) -> None:
+def _row(axes: "Axes", place: int, row: str, dots: Mapping[str, Dot] | None, names: Sequence[str]) -> None:
     if dots is None:
         return
     axes.axhline(place, color=FAINT, linewidth=0.6, zorder=0.5)
@@ -102,7 +100,7 @@ def _row(axes: Axes, place: int, row: str, dots: Mapping[str, Dot] | None, names
         _at_the_right(axes, place, index, shown(value), fontsize=9.5)
 
 
-def _at_the_right(axes: Axes, place: float, index: int, words: str, **options: Any) -> None:
+def _at_the_right(axes: "Axes", place: float, index: int, words: str, **options: Any) -> None:
     """Words beside the axes, in the column of a rival."""
     axes.annotate(
         words,
@@ -133,7 +131,7 @@ def _look(index: int) -> dict[str, Any]:
     }
 
 
-def _key(figure: Figure, names: Sequence[str], reference: float | None, reference_name: str, title: str | None) -> None:
+def _key(figure: "Figure", names: Sequence[str], reference: float | None, reference_name: str, title: str | None) -> None:
     from matplotlib.lines import Line2D
 
     signs: list[Any] = [Line2D([], [], label=name, **_look(index)) for index, name in enumerate(names)]

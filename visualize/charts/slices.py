@@ -1,7 +1,5 @@
 """A body seen flat, arranged as in an engineering drawing: the top above the front, the side beside it, one scale."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -33,7 +31,7 @@ def slices(
     values: ArrayLike | None = None,
     label: str | None = None,
     title: str | None = None,
-) -> Figure:
+) -> "Figure":
     """A Figure of one body from the top, the front and the side, as engineering drawings are laid out.
 
     The top stands above the front and shares its x, the side stands beside it and shares its z; all have one scale.
@@ -78,7 +76,7 @@ def slices(
     return figure
 
 
-def _drawing_board(frame: FloatArray, title: str | None) -> tuple[Figure, dict[str, Axes], tuple[float, ...]]:
+def _drawing_board(frame: FloatArray, title: str | None) -> "tuple[Figure, dict[str, Axes], tuple[float, ...]]":
     """A Figure, its three empty axes of one scale, and the free corner (left, bottom, width, height in inches)."""
     cells = frame.shape[:3]
     scale = min(WIDEST / (cells[2] + cells[1]), TALLEST / (cells[0] + cells[1]), LARGEST_CELL)
@@ -99,7 +97,7 @@ def _drawing_board(frame: FloatArray, title: str | None) -> tuple[Figure, dict[s
     return figure, panels, (beside, upper, across, up)
 
 
-def _show_cuts(axes: Axes, view: View, frame: FloatArray) -> None:
+def _show_cuts(axes: "Axes", view: View, frame: FloatArray) -> None:
     """Dashed lines where the other two cuts go."""
     depth, height, width = frame.shape[:3]
     middle = {"x": width // 2 + 0.5, "y": height // 2 + 0.5, "z": depth // 2 + 0.5}
@@ -109,7 +107,7 @@ def _show_cuts(axes: Axes, view: View, frame: FloatArray) -> None:
 
 
 def _explain(
-    figure: Figure, corner: tuple[float, ...], frame: FloatArray, mode: str, mesh: ScalarMappable | None, label: str
+    figure: "Figure", corner: tuple[float, ...], frame: FloatArray, mode: str, mesh: "ScalarMappable | None", label: str
 ) -> None:
     """Says in the free corner how large the lattice is and what is shown, with the colour bar if there is one."""
     depth, height, width = frame.shape[:3]

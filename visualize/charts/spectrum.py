@@ -1,7 +1,5 @@
 """Rhythms in time and in space: how much power each frequency has, and which one leads."""
 
-from __future__ import annotations
-
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,7 +18,7 @@ POWER, PEAK = COLOURS[0], COLOURS[1]
 
 def spectrum(
     frequencies: Any, power: Any, *, x_label: str, mark: str | None = None, title: str | None = None, y_label: str = "power"
-) -> Figure:
+) -> "Figure":
     """A Figure of a power spectrum on a logarithmic scale, its leading peak marked.
 
     The peak is the highest local maximum of the median over bodies. Frequency 0 (the mean) and the lowest one above it
@@ -77,7 +75,7 @@ def _checked(frequencies: Any, power: Any) -> tuple[Numbers, Numbers]:
     return at[known], np.where(values > 0, values, np.nan)
 
 
-def _draw(axes: Axes, at: Numbers, values: Numbers, mark: str) -> None:
+def _draw(axes: "Axes", at: Numbers, values: Numbers, mark: str) -> None:
     lowest, median, highest = over_bodies(values)
     marker = "o" if len(at) == 1 else None
     if values.shape[1] > 1:

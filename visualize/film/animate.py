@@ -1,7 +1,5 @@
 """Films of a trajectory: one fixed camera or a slow orbit, a step counter, and the moment of damage marked in time."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

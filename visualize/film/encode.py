@@ -1,7 +1,5 @@
 """Film files: mp4 through ffmpeg, gif and webp through Pillow; written beside and renamed: no half film is left."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """A trajectory on paper: its frames side by side, seen by one camera or flat from the top, the front and the side."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +43,7 @@ def film_strip(
     azimuth: float = AZIMUTH,
     elevation: float = ELEVATION,
     renderer: str = "auto",
-) -> Figure:
+) -> "Figure":
     """A Figure of frames side by side, each with its label, all seen from the same place and in the same scale.
 
     Args:
@@ -112,7 +110,7 @@ def _lay_out(
     words: Sequence[str],
     marks: Mapping[int, str],
     title: str | None,
-) -> Figure:
+) -> "Figure":
     """Rows of views, one block of rows for each line of frames, placed by the inch so that one scale holds throughout."""
     box = body_box(frames)
     pages = {name: _page(box, name) for name in views if name != CAMERA}
@@ -169,7 +167,7 @@ def _page(box: Box, name: str) -> tuple[float, float, float, float]:
     return left, bottom, float(high[across]) + MARGIN - left, float(high[upward]) + MARGIN - bottom
 
 
-def _show(axes: Axes, name: str, frame: FloatArray, picture: Any, page: tuple[float, float, float, float] | None) -> None:
+def _show(axes: "Axes", name: str, frame: FloatArray, picture: Any, page: tuple[float, float, float, float] | None) -> None:
     axes.set_xticks([])
     axes.set_yticks([])
     if page is None:
@@ -183,13 +181,13 @@ def _show(axes: Axes, name: str, frame: FloatArray, picture: Any, page: tuple[fl
     axes.spines[:].set_color("#e2e2e2")
 
 
-def _name_row(figure: Figure, name: str, x: float, y: float) -> None:
+def _name_row(figure: "Figure", name: str, x: float, y: float) -> None:
     view = VIEW[name]
     figure.text(x, y, name, ha="right", va="bottom", color=INK, fontsize=11)
     figure.text(x, y, f"{view.across} → {view.upward} ↑", ha="right", va="top", color=QUIET, fontsize=8)
 
 
-def _mark(figure: Figure, x: float, low: float, high: float) -> None:
+def _mark(figure: "Figure", x: float, low: float, high: float) -> None:
     """An upright line before a damaged frame, through all rows of its block."""
     from matplotlib.lines import Line2D
 

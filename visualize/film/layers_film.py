@@ -1,7 +1,5 @@
 """Films of a cube of cells: all its layers side by side, front face to back face, in one scale while the steps go by."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What is seen of a cube of cells at each tick of a film: its layers, what they are called, a colour bar, the step."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -123,11 +121,11 @@ class Screen:
             picture[: self._header] = name_strip((self._width, self._header), PAPER, title)
         return picture
 
-    def _arrow(self, draw: ImageDraw, x: float, y: float) -> None:
+    def _arrow(self, draw: "ImageDraw", x: float, y: float) -> None:
         side = self._gap * 0.2
         draw.line([(x - side / 2, y - side), (x + side / 2, y), (x - side / 2, y + side)], fill=ARROW, width=2, joint="curve")
 
-    def _draw_key(self, draw: ImageDraw, label: str, ends: tuple[str, str]) -> None:
+    def _draw_key(self, draw: "ImageDraw", label: str, ends: tuple[str, str]) -> None:
         """The colour bar, the numbers at its ends, and what it shows."""
         room, (ink, _) = self._key, inks(as_picture(PAPER))
         font, thick = load_font(0.9 * self._font), max(round(0.6 * self._font), 3)

@@ -3,8 +3,6 @@
 imageio-ffmpeg's own writer doesn't ask how ffmpeg ended: on a full disk it leaves half a film and says nothing.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import signal

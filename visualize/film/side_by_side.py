@@ -1,7 +1,5 @@
 """Films of several rules on one clock: bodies side by side in one scale, a name above each, one counter and time line."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The strips above and below the bodies of a film: their names, the step counter, the time line and damage on it."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -74,7 +72,7 @@ def name_strip(size: tuple[int, int], paper: FloatArray, name: str, note: str = 
     return np.asarray(image)
 
 
-def _fitted(draw: ImageDraw, text: str, pixels: float, room: float) -> tuple[str, FreeTypeFont]:
+def _fitted(draw: "ImageDraw", text: str, pixels: float, room: float) -> "tuple[str, FreeTypeFont]":
     """A text as one line, and the font that is made smaller, to a point, until it fits."""
     line = " ".join(text.split())
     wide = draw.textlength(line, font=load_font(pixels))

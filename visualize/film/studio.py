@@ -1,7 +1,5 @@
 """What every film is made of: clips of bodies, drawn ahead by their scenes on as many threads as help."""
 
-from __future__ import annotations
-
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -112,7 +110,7 @@ class Studio:
         for scene in (scene for scenes in self._sets for scene in scenes):
             scene.close()
 
-    def __enter__(self) -> Studio:
+    def __enter__(self) -> "Studio":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

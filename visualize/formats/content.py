@@ -1,7 +1,5 @@
 """What a file holds, checked once for every format: frames, steps, labels with their names and colours, cell size."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from dataclasses import dataclass
 from typing import Any

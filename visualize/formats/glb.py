@@ -1,7 +1,5 @@
 """glTF binary (.glb) for Blender and web viewers: the visible faces of a body's cells with their colours."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """NumPy archives (.npz): everything that `save` was given, compressed, readable without pickle."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

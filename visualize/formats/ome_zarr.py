@@ -4,8 +4,6 @@ Written with zarr and the standard's own words (https://ngff.openmicroscopy.org/
 dask and pyramids for images that don't fit into memory, which bodies do.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

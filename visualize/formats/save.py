@@ -1,7 +1,5 @@
 """The one door to files for other tools: the suffix says which."""
 
-from __future__ import annotations
-
 import importlib.util
 import os
 from collections.abc import Callable, Sequence

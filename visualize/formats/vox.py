@@ -5,8 +5,6 @@ and -vox-extension.txt): the writers on PyPI are years old, and none of them kno
 chunks, each a name of four letters, the length of its content and that of its children.
 """
 
-from __future__ import annotations
-
 import struct
 from pathlib import Path
 

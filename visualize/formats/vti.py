@@ -1,7 +1,5 @@
 """VTK image data for ParaView: one frame (.vti), or all of them in time (.pvd and a folder of .vti)."""
 
-from __future__ import annotations
-
 import os
 from pathlib import Path
 from typing import Any

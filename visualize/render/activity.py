@@ -4,8 +4,6 @@ The largest value and not a sum, so that the colour bar says what a colour means
 of its own, glows by the thickness that a ray passes through. Plain numpy, the same with and without OpenGL.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import NamedTuple
 

@@ -3,8 +3,6 @@
 They lie on the edges of the box that are its outline in the picture, so that the body never hides them.
 """
 
-from __future__ import annotations
-
 import functools
 import itertools
 import math
@@ -73,7 +71,7 @@ def draw_axes(picture: Picture, camera: Camera, box: Box, paper: FloatArray, let
     return np.asarray(image)
 
 
-def _apart(texts: Sequence[tuple[FloatArray, str]], font: FreeTypeFont, gap: float) -> list[tuple[FloatArray, str]]:
+def _apart(texts: Sequence[tuple[FloatArray, str]], font: "FreeTypeFont", gap: float) -> list[tuple[FloatArray, str]]:
     """The texts that don't run into each other: names of axes before numbers, the first before the next."""
     kept: list[int] = []
     boxes: list[tuple[float, float, float, float]] = []

@@ -3,8 +3,6 @@
 World axes are x (along W), y (along H) and z (along D, up on screen); cell i spans [i, i+1] on each.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -45,7 +43,7 @@ class Camera:
         """Pixels for one unit of sideways distance at unit depth."""
         return 0.5 * self.size[1] / float(np.tan(np.radians(VIEW_ANGLE / 2)))
 
-    def turned(self, azimuth: float) -> Camera:
+    def turned(self, azimuth: float) -> "Camera":
         """The same camera at another azimuth."""
         return replace(self, azimuth=azimuth)
 

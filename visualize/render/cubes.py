@@ -1,7 +1,5 @@
 """The lines between cubes, and the triangles that draw cubes and lines with OpenGL."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -4,8 +4,6 @@ Ambient occlusion and soft shadows are measured by rays at the corners and share
 light runs smoothly over flat walls. Both renderers draw the same faces with the same light.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

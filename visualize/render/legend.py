@@ -1,7 +1,5 @@
 """What stands beside a body in its picture: a legend of names and a colour bar, and the room that they leave to the body."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -98,7 +96,7 @@ class Legend:
         return np.asarray(image)
 
 
-def _cut(names: Sequence[str], shown: int, font: FreeTypeFont, widest: float) -> list[str]:
+def _cut(names: Sequence[str], shown: int, font: "FreeTypeFont", widest: float) -> list[str]:
     """The first names, long ones shortened, and how many are left out."""
     kept = []
     for name in names[:shown]:

@@ -1,7 +1,5 @@
 """The letters that Pillow draws: one font for legends, names, counters and axes, the same on every machine."""
 
-from __future__ import annotations
-
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +12,7 @@ SCALE = 0.9  # its letters are wider and taller than others of the same nominal 
 
 
 @functools.lru_cache(maxsize=64)
-def load_font(pixels: float) -> FreeTypeFont:
+def load_font(pixels: float) -> "FreeTypeFont":
     """A font of about a height in pixels: DejaVu Sans, which knows accents, Greek, arrows and fractions.
 
     Without matplotlib it is the small font that comes with Pillow, which draws boxes for what it doesn't know.

@@ -3,8 +3,6 @@
 Colours are multiplied in linear light and shown in sRGB, so that shade keeps its hue.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from visualize.frames import FloatArray

@@ -3,8 +3,6 @@
 Stepping is after Amanatides & Woo (1987), jumping by distance after Cohen & Sheffer (1994).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ Light is baked into vertex colours, so that both renderers give the same picture
 without its background, shrunk and laid over the stage.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Which renderer works here. OpenGL is tried once in a child process: its failure is a segfault, not an error."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import os

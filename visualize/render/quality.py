@@ -1,7 +1,5 @@
 """What "fast" and "high" mean: how many rays, samples and pixels a picture is made of. Neither uses chance."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

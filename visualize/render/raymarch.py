@@ -1,7 +1,5 @@
 """The renderer without OpenGL: cubes by rays in plain numpy, with the same faces and light as the other one."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from visualize.frames import BoolArray, FloatArray

@@ -1,7 +1,5 @@
 """The scene that draws the frames of a film with one camera and one plotter, and a still as a film of one frame."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Literal
@@ -93,9 +91,9 @@ class Scene:
         self.renderer = "raymarch" if style == "activity" and renderer == "auto" else choose(renderer)
         self._canvas: OpenGLCanvas | None = None
         if self.renderer == "opengl" and style != "activity":
-            from visualize.render.opengl import OpenGLCanvas
+            from visualize.render import opengl
 
-            self._canvas = OpenGLCanvas((room.width, room.height), self.quality)
+            self._canvas = opengl.OpenGLCanvas((room.width, room.height), self.quality)
 
     def draw(self, frame: FloatArray, azimuth: float | None = None, activity: ArrayLike | None = None) -> Picture:
         """One checked frame (D,H,W,4) as a picture (h,w,3) uint8, from the first azimuth or another.
@@ -159,7 +157,7 @@ class Scene:
             self._canvas.close()
             self._canvas = None
 
-    def __enter__(self) -> Scene:
+    def __enter__(self) -> "Scene":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:

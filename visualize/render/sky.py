@@ -1,7 +1,5 @@
 """Light measured by rays in free space around a body: how much of the sky, and how much of the sun, each place sees."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The stage under a body: paper, a quiet outline of the floor and the body's soft shadow on it."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from visualize.frames import Box, FloatArray, is_dark, occupied

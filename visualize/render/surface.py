@@ -4,8 +4,6 @@ The field is finer than the lattice. Its normals come from a softer copy, so tha
 field is only trilinear between samples; colours and hollows are read off the lattice itself, which is enough for them.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Fields between their samples, and where rays meet a level of them: long jumps, short steps, halving at the end."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from visualize.frames import BoolArray, FloatArray

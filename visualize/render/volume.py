@@ -1,7 +1,5 @@
 """Still pictures of a body in space."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Literal
 

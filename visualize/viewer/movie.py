@@ -1,7 +1,5 @@
 """A trajectory as one HTML file: play, pause, walk around it, slide through time."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path

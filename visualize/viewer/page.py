@@ -1,7 +1,5 @@
 """One HTML file with everything inside: style, scripts, shader, data. It opens from disk with the network off."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

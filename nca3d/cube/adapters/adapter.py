@@ -1,7 +1,5 @@
 """What an adapter is: an embedding squeezed onto the pixels of a face, and brought back. How it learns alone."""
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """The attention adapter: each pixel asks the pieces of an embedding for what else it could show (Vaswani et al. 2017)."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The autoencoder adapter: what the linear one does, corrected by a small network on either side."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn

@@ -1,7 +1,5 @@
 """The hierarchical adapter: coarse to fine. Large patches of the face say the most, finer ones what those leave over."""
 
-from __future__ import annotations
-
 from typing import cast
 
 import torch

@@ -1,7 +1,5 @@
 """The linear adapter: principal components, turned so that each pixel carries a part of each of them."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

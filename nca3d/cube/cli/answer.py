@@ -1,7 +1,5 @@
 """Ask a trained cube: the nearest answers to each question, with scores."""
 
-from __future__ import annotations
-
 import argparse
 import json
 import sys
@@ -72,7 +70,7 @@ def check_cube(name: str) -> None:
         raise InputError(name, "regime", repr(config.regime), "answering: a run of nca3d train that is asked, or its export")
 
 
-def open_cube(name: str) -> Askable:
+def open_cube(name: str) -> "Askable":
     """The cube of that name, ready to be asked; of an exported folder, without its rule."""
     if is_surface_folder(name):
         from nca3d.cube.export.folder import SurfaceCube
@@ -107,7 +105,7 @@ def _lines() -> list[str]:
         raise InputError("nca3d answer", "stdin", f"byte 0x{error.object[error.start]:02x}", "a text in UTF-8") from None
 
 
-def _told(question: str, row: Sequence[Reply]) -> str:
+def _told(question: str, row: "Sequence[Reply]") -> str:
     """The question, and a line for each answer: a mark at the first, the score, a bar, the text."""
     lines = [_printable(question)]
     for place, (answer, score) in enumerate(row):

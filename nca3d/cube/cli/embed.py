@@ -1,7 +1,5 @@
 """Turn questions and answers into vectors, for a cube to be taught by: with TF-IDF or a language model."""
 
-from __future__ import annotations
-
 import argparse
 import sys
 import time

@@ -1,7 +1,5 @@
 """`nca3d evaluate` of a cube: it is asked and hurt, rather than grown."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from nca3d.cli.evaluate import Asked, Evaluated

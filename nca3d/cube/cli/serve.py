@@ -1,7 +1,5 @@
 """Put a trained cube behind HTTP: POST /answer, GET /health, and a page to ask it by."""
 
-from __future__ import annotations
-
 import argparse
 import contextlib
 import errno

@@ -1,7 +1,5 @@
 """`nca3d export --surface`: a cube as a folder that answers without its training."""
 
-from __future__ import annotations
-
 import argparse
 from pathlib import Path
 

@@ -9,8 +9,6 @@ change at all rest, and the answer is that of `dense`.
 It has no gradient. `report` measures what it saves in a case of one's own, and by how much it is off.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from dataclasses import dataclass
@@ -40,7 +38,7 @@ class Approx:
         """Steps start .. stop−1 of a dense or compact state; the answer has the same form."""
         return self.opened(THRESHOLD)(rule, state, draw, start, stop, memory)
 
-    def opened(self, activity_threshold: float) -> Opened:
+    def opened(self, activity_threshold: float) -> "Opened":
         """An executor for one rollout, which may ask it in several parts: recording states on the way changes nothing.
 
         Raises:

@@ -1,8 +1,6 @@
 """Memory of large tensors that is used again. A step of a full cube at batch 256 writes a gigabyte that is new to it, and the
 system clears each page before it hands it out: a third of the step's time went there."""
 
-from __future__ import annotations
-
 import threading
 import weakref
 from collections.abc import Callable

@@ -5,8 +5,6 @@ All steps of a segment are one operation of the graph. It keeps the states betwe
 computes each block of cells again (Chen et al. 2016) and adds what it finds to one gradient for each weight.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from typing import Any
 

@@ -5,8 +5,6 @@ goes to the slot of its direction (d−, d+, h−, h+, w−, w+). A slot that no
 nothing. Then the rule's cell is asked. Plain autograd, all cells at once: the slow, independent check of `cells.py`.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 
 import torch

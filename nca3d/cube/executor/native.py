@@ -3,8 +3,6 @@
 There states are (chunks, cells, channels, samples of a chunk), flat, here called columns: samples are the lanes of vectors.
 """
 
-from __future__ import annotations
-
 import ctypes
 from collections.abc import Mapping, Sequence
 from functools import lru_cache

@@ -15,8 +15,6 @@ which is cheap; the update network, which is not, runs on the cells that fire an
 threshold since it last ran on them. The others change as they did then.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 
 import torch

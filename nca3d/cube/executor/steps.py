@@ -4,8 +4,6 @@ It keeps the states between steps and nothing else. Each cell is computed again 
 their gradient are in the processor's cache; what flows into weights is added up in the one tensor that is returned.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 

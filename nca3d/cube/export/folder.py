@@ -1,7 +1,5 @@
 """Ask a cube by the folder that `nca3d export --surface` wrote: ONNX Runtime thinks, no rule and no training is loaded."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +38,7 @@ class SurfaceCube(Askable):
     goals: Tensor
 
     @classmethod
-    def load(cls, folder: str | Path) -> SurfaceCube:
+    def load(cls, folder: str | Path) -> "SurfaceCube":
         """The cube of such a folder, once every file has proved to be what was written.
 
         Raises:

@@ -5,8 +5,6 @@ become one graph, with the step as the body of a `Scan` over the fire masks: wri
 that the graph stays small and takes any number of steps. The weights stay where they are: it points into a safetensors file.
 """
 
-from __future__ import annotations
-
 import contextlib
 import json
 import logging

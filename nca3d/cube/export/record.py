@@ -10,8 +10,6 @@
 No torch here: what is no such folder is refused before anything heavy loads.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

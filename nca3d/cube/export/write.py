@@ -1,7 +1,5 @@
 """Write the folder that a cube can be asked by without its training (`record.py` says what is in it)."""
 
-from __future__ import annotations
-
 import os
 import platform
 import time
@@ -64,7 +62,7 @@ def _others(folder: Path) -> list[str]:
     return sorted(set(found) - own)
 
 
-def write_surface(cube: Cube, folder: Path) -> Written:
+def write_surface(cube: "Cube", folder: Path) -> Written:
     """Write it beside, compare it with PyTorch, and rename it: it is there whole or not at all.
 
     Args:
@@ -91,7 +89,7 @@ def write_surface(cube: Cube, folder: Path) -> Written:
     return Written(folder, size, time.perf_counter() - start, furthest)
 
 
-def _write_parts(cube: Cube, folder: Path) -> None:
+def _write_parts(cube: "Cube", folder: Path) -> None:
     from nca3d.cube.export.graph import cube_graph
     from nca3d.cube.lesson import keep_teacher
     from nca3d.cube.teacher.tensors import pack
@@ -102,7 +100,7 @@ def _write_parts(cube: Cube, folder: Path) -> None:
     keep_teacher(folder, cube.teacher, cube.answers)
 
 
-def _record(cube: Cube) -> dict[str, Any]:
+def _record(cube: "Cube") -> dict[str, Any]:
     import onnx
     import torch
 
@@ -128,7 +126,7 @@ def _record(cube: Cube) -> dict[str, Any]:
     }
 
 
-def _compare(cube: Cube, folder: Path) -> float:
+def _compare(cube: "Cube", folder: Path) -> float:
     """How far ONNX Runtime is from PyTorch, asked three answers as if they were questions."""
     from nca3d.cube.export.folder import SurfaceCube
 

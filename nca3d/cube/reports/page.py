@@ -1,7 +1,5 @@
 """The report of a cube: figures, pictures, a film of a question on its way and one self-contained page in a folder."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from html import escape
@@ -63,7 +61,7 @@ def write_cube_report(
         report = Report(report, report.spread, {"layers": layers, **report.series}, report.about, report.intervals)
     report = report.strict()
 
-    def pictures() -> Iterator[tuple[str, Figure]]:
+    def pictures() -> "Iterator[tuple[str, Figure]]":
         if moving is not None:
             yield "activity", _still(moving, report)
         yield from cube_figures(report).items()
@@ -204,7 +202,7 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
 # What it shows --------------------------------------------------------------------------------------------------------
 
 
-def _still(moving: Moving, report: Report) -> Figure:
+def _still(moving: Moving, report: Report) -> "Figure":
     """Activity of every cell when the answer is read, in the colours of the film."""
     import visualize
 

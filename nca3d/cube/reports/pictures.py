@@ -1,7 +1,5 @@
 """The pictures of a cube's evaluation: who answers right, what damage takes, which cells mind what, how a question travels."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,7 +29,7 @@ MOST_TICKS = 8  # of layers, on an axis that is two inches high
 LOGGED = {"top-1 (share answered right)": ("top1", "validation_top1"), "cosine": ("cosine", "validation_cosine")}
 
 
-def cube_figures(report: Report) -> dict[str, Figure]:
+def cube_figures(report: Report) -> "dict[str, Figure]":
     """The pictures that a report's series can be drawn as, by name: retrieval, hurt, hurt-cosine, specialisation, layers.
 
     Args:
@@ -54,7 +52,7 @@ def cube_figures(report: Report) -> dict[str, Figure]:
     return figures
 
 
-def training_figures(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Figure]:
+def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "dict[str, Figure]":
     """Losses and answers over training, and which cells were reached; what wasn't logged is left out."""
     import visualize
 
@@ -78,7 +76,7 @@ def activity_by_layer(activity: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.sqrt(np.square(np.asarray(activity, float)).mean(axis=(2, 3)))
 
 
-def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> Figure:
+def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> "Figure":
     """The cube beside ridge regression, for each split as a whole and by kind of question."""
     import visualize
 
@@ -92,7 +90,7 @@ def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> Figur
     return visualize.rivals(shown, headings=headings, reference=chance, label=label)
 
 
-def _hurt(report: Report, measure: str, label: str, references: Mapping[str, float | None]) -> Figure:
+def _hurt(report: Report, measure: str, label: str, references: Mapping[str, float | None]) -> "Figure":
     """What is left of a measure over the share of cells destroyed: a panel for each damage."""
     import visualize
 
@@ -122,7 +120,7 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
     )
 
 
-def _specialisation(found: Mapping[str, Any]) -> Figure:
+def _specialisation(found: Mapping[str, Any]) -> "Figure":
     """Which kind of question each cell prefers, the stronger the more colour."""
     import visualize
     from visualize.charts import QUIET, new_figure
@@ -153,7 +151,7 @@ def _few(preferred: NDArray[np.integer], kinds: Sequence[str]) -> tuple[NDArray[
     return place[preferred], [*(kinds[kind] for kind in order[: MOST_KINDS - 1]), "all other kinds"]
 
 
-def _layers(found: Mapping[str, Any]) -> Figure:
+def _layers(found: Mapping[str, Any]) -> "Figure":
     """How activity travels: steps across, layers upward."""
     import visualize
 

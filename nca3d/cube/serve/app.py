@@ -1,7 +1,5 @@
 """What is answered over HTTP. Questions are thought about one request after the other, in a thread beside the event loop."""
 
-from __future__ import annotations
-
 import asyncio
 import logging
 import time

@@ -1,7 +1,5 @@
 """How much a server takes in: questions, characters, bytes, requests a minute. The standard library only."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections import OrderedDict

@@ -6,8 +6,6 @@ embeds something new adds one safetensors file to it, with the texts' digests in
 that is what was written, but not what belongs here, is refused.
 """
 
-from __future__ import annotations
-
 import contextlib
 import hashlib
 import sys

@@ -3,8 +3,6 @@
 Imports the standard library, `nca3d.errors` and `nca3d.files` only; safetensors inside a function.
 """
 
-from __future__ import annotations
-
 import hashlib
 from dataclasses import dataclass
 from importlib.util import find_spec

@@ -1,7 +1,5 @@
 """What a teacher is: texts to vectors."""
 
-from __future__ import annotations
-
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

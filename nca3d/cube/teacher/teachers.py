@@ -1,7 +1,5 @@
 """A teacher by its name, and the one that was saved in a folder. What each needs loads when it is asked for."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

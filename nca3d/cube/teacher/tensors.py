@@ -1,7 +1,5 @@
 """Tables of embeddings as safetensors, never pickle: the same content gives the same bytes. torch inside functions."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +28,7 @@ def header(path: Path) -> dict[str, str] | None:
     return found if isinstance(found, dict) else None
 
 
-def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
+def pack(tensors: "dict[str, Tensor]", metadata: dict[str, str]) -> bytes:
     """The bytes of a safetensors file. The same tensors and metadata give the same bytes.
 
     The library writes metadata in an order that changes from process to process, so the header is written anew.
@@ -44,7 +42,7 @@ def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     return len(table).to_bytes(8, "little") + table + data[end:]
 
 
-def unpack(data: bytes, where: object) -> tuple[dict[str, Tensor], dict[str, str]]:
+def unpack(data: bytes, where: object) -> "tuple[dict[str, Tensor], dict[str, str]]":
     """Tensors and metadata of a safetensors file's bytes.
 
     Raises:
@@ -55,7 +53,7 @@ def unpack(data: bytes, where: object) -> tuple[dict[str, Tensor], dict[str, str
     return tensors, table.get("__metadata__") or {}
 
 
-def check_vectors(tensor: Tensor | None, where: object, field: str, count: int | None, width: int | None) -> Tensor:
+def check_vectors(tensor: "Tensor | None", where: object, field: str, count: int | None, width: int | None) -> "Tensor":
     """A table of finite float32 numbers (count, width); None = any.
 
     Raises:

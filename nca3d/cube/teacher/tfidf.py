@@ -3,8 +3,6 @@
 Deerwester et al. 1990. Words and pairs of neighbouring words count; beyond pairs their order says nothing.
 """
 
-from __future__ import annotations
-
 import math
 import re
 from collections import Counter

@@ -4,8 +4,6 @@ Nothing is fetched, no code of the folder runs, and no pickle is read. The model
 knows.
 """
 
-from __future__ import annotations
-
 import contextlib
 import sys
 from collections.abc import Iterator, Sequence

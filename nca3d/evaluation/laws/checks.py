@@ -6,8 +6,6 @@
 A law that holds here has held in a number of random trials; one that is broken comes with what broke it.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass

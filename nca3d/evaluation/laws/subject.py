@@ -1,7 +1,5 @@
 """Any rule as the law checks see it: a step from one state to the next, whoever wrote it."""
 
-from __future__ import annotations
-
 import copy
 import inspect
 from collections.abc import Iterator
@@ -165,7 +163,7 @@ class Subject:
                 states.append(state)
         return states
 
-    def changed(self, **attributes: Any) -> Subject:
+    def changed(self, **attributes: Any) -> "Subject":
         """The same rule with other attributes."""
         other = copy.copy(self)
         other.module = copy.deepcopy(self.module)

@@ -1,7 +1,5 @@
 """How a body moves, and how its rule takes a small difference: `moving`, `period`, `specialisation`, `lyapunov`."""
 
-from __future__ import annotations
-
 import copy
 import math
 

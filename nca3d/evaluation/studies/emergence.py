@@ -1,7 +1,5 @@
 """Emergence, plainly named: the pattern of grown bodies (`pools.pattern`) and how it moves (`dynamics`), body by body."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -4,8 +4,6 @@ Trained bodies are attractors that shimmer: cells fire by chance, so no two step
 envelope, the worst of every window, and never stillness.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

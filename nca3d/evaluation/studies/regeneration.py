@@ -1,7 +1,5 @@
 """Regeneration: is a body that is hurt whole again, how soon, and does it stay so?"""
 
-from __future__ import annotations
-
 import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -4,8 +4,6 @@ Each condition grows bodies from one cell, or changes grown ones, and holds them
 that of the same trial with nothing changed.
 """
 
-from __future__ import annotations
-
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace

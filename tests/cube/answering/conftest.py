@@ -1,7 +1,5 @@
 """A cube that was really trained, tiny and for three iterations, and its export: each made once for all tests."""
 
-from __future__ import annotations
-
 import json
 import os
 from pathlib import Path

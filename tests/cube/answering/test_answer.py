@@ -1,7 +1,5 @@
 """`nca3d answer`: the nearest answers, plainly; what is wrong, in one line."""
 
-from __future__ import annotations
-
 import io
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """How much a server takes in: counted as it comes, forgotten in time, and never more than so many clients."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,7 +1,5 @@
 """`nca3d serve`: a real server on a real port, asked by a plain HTTP client."""
 
-from __future__ import annotations
-
 import http.client
 import json
 import os

@@ -1,7 +1,5 @@
 """`nca3d export --surface`: a folder that answers as its run does, is there whole or not at all, and notices damage."""
 
-from __future__ import annotations
-
 import json
 import os
 import re

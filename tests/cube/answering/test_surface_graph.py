@@ -1,7 +1,5 @@
 """The ONNX graph of a cube says what the cube says, whatever its cells share and however many are asked at once."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

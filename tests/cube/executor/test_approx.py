@@ -1,7 +1,5 @@
 """The executor `event-approx`: exact at a threshold of 0, a small error and less work above, and what it refuses."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

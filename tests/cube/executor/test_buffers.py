@@ -1,7 +1,5 @@
 """Memory that is used again, and never by two at once."""
 
-from __future__ import annotations
-
 import gc
 
 import pytest

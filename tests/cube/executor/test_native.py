@@ -1,7 +1,5 @@
 """The cube's library: built on its own, and its structs are those that Python mirrors."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 

@@ -1,7 +1,5 @@
 """A language model of one's own: a tiny Llama with a tokenizer trained on a few sentences, in a folder as the big ones come."""
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What a call says that must fail because of its input."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

@@ -1,7 +1,5 @@
 """The cache: nothing is embedded twice, damage is noticed, what does not belong is refused; and the file of `nca3d embed`."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from pathlib import Path
 

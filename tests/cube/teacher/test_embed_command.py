@@ -1,7 +1,5 @@
 """`nca3d embed` as it is typed: by TF-IDF and by a tiny Llama, with a cache, and with everything that can be wrong."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Files of tensors: the same content gives the same bytes, and any reader of the format reads them."""
 
-from __future__ import annotations
-
 import torch
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """TF-IDF with components: scikit-learn's numbers, the same ones after saving, without scikit-learn."""
 
-from __future__ import annotations
-
 import importlib.util
 import json
 import subprocess

@@ -1,7 +1,5 @@
 """Hidden states of a real (tiny) Llama through the code that reads the big one."""
 
-from __future__ import annotations
-
 import json
 from importlib.util import find_spec
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`check_laws` on rules that keep the laws, and on modules made to break one each."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

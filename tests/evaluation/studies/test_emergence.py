@@ -1,7 +1,5 @@
 """Each measure of emergence on states whose answer is known."""
 
-from __future__ import annotations
-
 import math
 
 import pytest

@@ -1,7 +1,5 @@
 """Cost panels: logarithmic, labelled, one look for a name everywhere."""
 
-from __future__ import annotations
-
 import io
 
 import numpy as np

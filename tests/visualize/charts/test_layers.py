@@ -3,8 +3,6 @@
 python tests/visualize/charts/test_layers.py
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import numpy as np

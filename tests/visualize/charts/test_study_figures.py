@@ -1,7 +1,5 @@
 """The figures of a regeneration and stability study say what was measured, what failed and what is missing."""
 
-from __future__ import annotations
-
 from io import BytesIO
 
 import numpy as np

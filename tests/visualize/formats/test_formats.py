@@ -1,7 +1,5 @@
 """Files for other tools, each read back with a library that didn't write it where there is one: cells, colours, axes, time."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Glow, quality, legend and axes of stills."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 
