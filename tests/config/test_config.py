@@ -190,12 +190,6 @@ def test_replace_checks_again() -> None:
         config.replace(batch=1000)
 
 
-def test_a_table_of_another_regime_is_refused_even_at_its_defaults() -> None:
-    with pytest.raises(InputErrors, match="questions: found 'lattice', allowed it where regime is one of answering"):
-        Config.from_dict({"cube": {"questions": "lattice"}})
-    assert Config(questions="lattice") == Config.from_dict({"questions": "lattice"}) == Config()
-
-
 def test_records_do_not_share_tables() -> None:
     Config().losses["rgba"] = 3.0
     assert Config().losses == {}

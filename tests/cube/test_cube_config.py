@@ -47,3 +47,9 @@ def test_another_regime_takes_the_defaults_of_what_it_does_not_use() -> None:
     cube = Config(target="cross", channels=9).replace(regime="answering", rule="gmlp", teacher_width=30)
     assert (cube.target, cube.channels, cube.teacher_width) == ("axolotl", "auto", 30)
     assert "target" not in cube.to_toml().split()
+
+
+def test_a_table_of_another_regime_is_refused_even_at_its_defaults() -> None:
+    with pytest.raises(InputErrors, match="questions: found 'lattice', allowed it where regime is one of answering"):
+        Config.from_dict({"cube": {"questions": "lattice"}})
+    assert Config(questions="lattice") == Config.from_dict({"questions": "lattice"}) == Config()
