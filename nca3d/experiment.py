@@ -13,13 +13,14 @@ from torch import Tensor
 
 import pools
 from nca3d.config import Config
+from nca3d.config.regimes import GROWTH
 from nca3d.errors import InputError
 from nca3d.evaluation import Preset
 from nca3d.evaluation import evaluate as evaluate_rule
 from nca3d.evaluation.evaluate import EVALUATIONS
 from nca3d.evaluation.story import film
 from nca3d.live.page import live_page
-from nca3d.load import RuleRef
+from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.reports.body import write_body
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
@@ -106,10 +107,12 @@ def train(
     if not isinstance(rule, Rule | None):
         raise InputError("train", "rule", f"a {type(rule).__name__}", "a Rule: nca3d.load(…) reads one")
     if config is None:
-        config = Config() if resume is None else Config.load(Path(resume) / "config.toml")
+        config = Config() if resume is None else Config.load(run_folder(resume) / CONFIG)
     changes = {"iterations": iterations, "report": report}
     config = config.replace(**{name: value for name, value in changes.items() if value is not None})
     if target is not None:
+        if config.kind.task is not GROWTH:
+            raise InputError("train", "target", "one", f"none where regime = {config.regime}, which grows no body")
         from nca3d.training.growth import OwnBody
 
         given = OwnBody.of(target, config)

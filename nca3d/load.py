@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config.shipped import moved, one_line
 from nca3d.errors import InputError, nearest
-from nca3d.registry import provided
+from nca3d.registry import asked_for, provided
 
 if TYPE_CHECKING:
     from torch import nn
@@ -168,11 +168,7 @@ class RuleRef:
             wanted = "the body that this rule should grow: it has no card that names one"
             raise InputError(self.name, missing, "nothing", wanted)
         options = self._options if self._options is not None else {} if self._target else card["target_options"]
-        target = load_target(name, size=tuple(size), **options)
-        if (target.kind, target.visible) != (rule.visible_kind, rule.visible):
-            found = f"{target.kind} with {target.visible} visible channels"
-            raise InputError(self.name, "target", found, f"{rule.visible_kind} with {rule.visible}, which this rule shows")
-        return target
+        return load_target(name, size=tuple(size), **options).shown_by(rule.visible_kind, rule.visible, self.name)
 
     @property
     def stem(self) -> str:
@@ -270,7 +266,8 @@ def _build(where: object, described: dict[str, Any], tensors: dict[str, Any], ca
     from nca3d.rules import RULES
 
     try:
-        rule: Rule = RULES.find(described["name"], where, "rule")(**described["options"])
+        make = RULES.find(described["name"], where, "rule")
+        rule: Rule = make(**asked_for(make, described["options"]))
         rule.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error

@@ -55,6 +55,10 @@ def iou(state: Tensor | np.ndarray, target: Target) -> Tensor:
     """
     if isinstance(state, np.ndarray):
         grown = torch.from_numpy(np.ascontiguousarray(state[..., 3])) > OCCUPIED_ALPHA
+    elif state.ndim != 5 or state.shape[1] <= target.visible:
+        raise ArgumentError(
+            "state", f"shape {tuple(state.shape)}", f"(B, C, D, H, W), C above the {target.visible} of the target"
+        )
     else:
         grown = occupied(state.detach(), target.visible, target.kind)
     if grown.ndim != 4 or tuple(grown.shape[1:]) != target.size:

@@ -4,6 +4,7 @@ A wing is a folder of nca3d with a `wing.py`, whose `PROVIDES` says by kind and 
 is looked up when it is first used. An unpacked copy works as well as an installed one, and without the folder the rest stands.
 """
 
+import inspect
 from collections import UserDict
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -78,6 +79,18 @@ class Registry(UserDict[str, Any]):
         if name not in self:
             raise InputError(where, field or self.kind, repr(name), f"{', '.join(sorted(self))}{nearest(name, self)}")
         return self[name]
+
+
+def arguments_of(make: Callable[..., Any]) -> set[str] | None:
+    """The names of what a constructor takes; None = anything."""
+    parameters = inspect.signature(make).parameters.values()
+    return None if any(entry.kind is entry.VAR_KEYWORD for entry in parameters) else {entry.name for entry in parameters}
+
+
+def asked_for(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Of some options those that a constructor takes: a rule of one's own needs none that mean nothing to it."""
+    names = arguments_of(make)
+    return {name: value for name, value in options.items() if names is None or name in names}
 
 
 def _origin(thing: Any) -> tuple[str, str]:

@@ -108,6 +108,25 @@ def test_a_rule_of_ones_own_gets_only_the_arguments_that_it_asks_for():
     run = nca3d.train(SHORT.replace(rule="plain"), progress=False)
     assert type(nca3d.load(run.folder)) is Plain
 
+    @nca3d.RULES.register("plainer")
+    class Plainer(nca3d.ConvRule):
+        def __init__(self, channels: int = 8) -> None:
+            super().__init__(channels, hidden=(4,))
+
+    run = nca3d.train(SHORT.replace(rule="plainer"), progress=False)
+    assert type(nca3d.load(run.folder)) is Plainer  # its spec() says more than its constructor takes
+
+    @nca3d.RULES.register("forgetful")
+    class Forgetful(nca3d.ConvRule):
+        def __init__(self, channels: int, wide: int = 4) -> None:
+            super().__init__(channels, hidden=(wide,))
+
+        def spec(self) -> dict[str, object]:
+            return {"wide": 4}
+
+    with pytest.raises(nca3d.InputError, match=r"rule: found 'forgetful': missing .*'channels', allowed a rule whose spec"):
+        nca3d.train(SHORT.replace(rule="forgetful"), progress=False)
+
 
 def test_a_loss_of_ones_own_over_two_states():
     seen = []
@@ -144,7 +163,9 @@ def test_a_target_from_an_array(how):
 
 
 def test_what_is_no_body_config_rule_or_state_is_told():
-    state = nca3d.seed_state(nca3d.ConvRule(8, hidden=(4,)), SIZE)
+    rule = nca3d.ConvRule(8, hidden=(4,))
+    state, organs = nca3d.seed_state(rule, SIZE), nca3d.targets.from_array(box(), size=SIZE)
+    cube = nca3d.Config.load("cube").replace(size=(4, 3, 3), teacher_width=9)
     for call, words in {
         lambda: nca3d.train(SHORT, target="axolotl"): r"target: found 'axolotl', allowed an array or a Target; a name stands",
         lambda: nca3d.train("quick"): "config: found a str, allowed a Config",
@@ -156,10 +177,28 @@ def test_what_is_no_body_config_rule_or_state_is_told():
         lambda: nca3d.tell(
             nca3d.load("zoo:cross"), nca3d.load("zoo:cross").target(), 9, cuts=["9:sphere"]
         ): "cuts: found '9:sphere', allowed nca3d.Cut",
+        lambda: nca3d.tell(
+            nca3d.load("zoo:cross"), nca3d.load("zoo:cross").target(), 9, [nca3d.Cut(2, "spher", 0.3)]
+        ): "'sphere'",
+        lambda: nca3d.tell(rule, organs, 9): "tell: target: found classes with 3 visible channels, allowed rgb with 3",
+        lambda: nca3d.tell(rule, None, 9): "tell: target: found a NoneType",
+        lambda: nca3d.evaluate(rule, organs): "evaluate: target: found classes with 3 visible channels, allowed rgb with 3",
+        lambda: nca3d.iou(state[:, :3], organs): "state: found shape .*, allowed .B, C, D, H, W., C above the 3 of the target",
+        lambda: nca3d.train(cube, target=box()): "train: target: found one, allowed none where regime = answering",
+        lambda: nca3d.train(resume="nowhere"): "nowhere: run folder: found no such folder",
     }.items():
         with pytest.raises(ValueError, match=words):
             call()
     assert not list(Path().iterdir())
+
+
+def test_a_loss_of_another_shape_is_told_by_its_name():
+    @nca3d.LOSSES.register("scalar")
+    def scalar(moments, target, rule):
+        return moments.square().mean()
+
+    with pytest.raises(nca3d.InputError, match=r"losses: scalar: found shape \(\), allowed \(\d,\), one number for each"):
+        nca3d.train(SHORT.replace(losses={"scalar": 1.0}), progress=False)
 
 
 def test_a_loss_under_a_second_name_leaves_the_first_as_it_is():

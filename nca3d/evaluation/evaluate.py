@@ -70,7 +70,10 @@ def evaluate(
             rule, target, preset, horizon=horizon, random_seed=random_seed, executor=executor, progress=progress
         )
     body = rule.target() if target is None else target
-    assert isinstance(body, Target) and isinstance(preset, str | Preset), "a body is asked by a Preset"
+    if not isinstance(body, Target) or not isinstance(preset, str | Preset):
+        given = type(preset if isinstance(body, Target) else body).__name__
+        raise InputError("evaluate", "target and preset", f"a {given}", "a Target, and a Preset or the name of one")
+    body.shown_by(rule.visible_kind, rule.visible, "evaluate")
     asked = _asked(preset, samples)
     if horizon is None:
         horizon = rule.card.get("horizon") or 2 * max(body.size) + 10

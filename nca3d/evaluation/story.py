@@ -129,10 +129,13 @@ def tell(
         progress: show a progress bar on stderr.
 
     Raises:
-        InputError: a cut before the first step or beyond the last.
+        InputError: a target that the rule does not show, an unknown damage, a cut before the first step or beyond the last.
     """
     from tqdm.auto import tqdm
 
+    if not isinstance(target, Target):
+        raise InputError("tell", "target", f"a {type(target).__name__}", "a Target: rule.target() is that of its card")
+    target.shown_by(rule.visible_kind, rule.visible, "tell")
     every = max(1, round(steps / FRAMES)) if every is None else every
     seed = evaluation_seed(random_seed, SEED)
     generator = torch.Generator().manual_seed(evaluation_seed(random_seed, SEED + 1))
@@ -140,6 +143,9 @@ def tell(
     for cut in cuts:
         if not isinstance(cut, Cut):
             raise InputError("tell", "cuts", repr(cut), "nca3d.Cut(step, damage), one or more")
+        if cut.name not in pools.damage.DAMAGES:
+            allowed = ", ".join(pools.damage.DAMAGES) + nearest(cut.name, pools.damage.DAMAGES)
+            raise InputError("tell", "cuts: name", repr(cut.name), allowed)
         if not now <= cut.step <= steps:
             raise InputError("--damage", "step", cut.step, f"{now} .. {steps}, the last step")
     shots = [_shot(rule, target, state, now)]

@@ -49,13 +49,19 @@ def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: Any, r
         moments: (T, B, C, D, H, W), the last ones of a rollout in order.
         target: what is wanted: a `Target`, or what the task draws.
         rule: whose states these are.
+
+    Raises:
+        InputError: a term of another shape.
     """
     found = {}
     for name, weight in weights.items():
         count = LOSSES.moments([name])
         # A state alone (a pooled one, that is ranked) stands for all that a term looks at: nothing has changed.
         seen = moments[-count:] if len(moments) >= count else moments[-1:].expand(count, *moments.shape[1:])
-        found[name] = weight * LOSSES.find(name)(seen, target, rule)
+        term = LOSSES.find(name)(seen, target, rule)
+        if tuple(term.shape) != (moments.shape[1],):
+            raise InputError("losses", name, f"shape {tuple(term.shape)}", f"{(moments.shape[1],)}, one number for each sample")
+        found[name] = weight * term
     return found
 
 

@@ -1,9 +1,11 @@
 """The body to grow, in the channels that a rule shows: values, occupied cells, names and colours."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
+
+from nca3d.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -53,6 +55,22 @@ class Target:
         centre = np.array([n // 2 for n in self.size])
         z, y, x = cells[((cells - centre) ** 2).sum(1).argmin()].tolist()
         return z, y, x
+
+    def shown_by(self, kind: str, visible: int, where: object) -> Self:
+        """The target, for a rule that shows what it has.
+
+        Args:
+            kind: the rule's `visible_kind`.
+            visible: the number of its visible channels.
+            where: for the error.
+
+        Raises:
+            InputError: the rule shows something else.
+        """
+        if (self.kind, self.visible) != (kind, visible):
+            found = f"{self.kind} with {self.visible} visible channels"
+            raise InputError(where, "target", found, f"{kind} with {visible}, which this rule shows")
+        return self
 
     def rgba(self) -> np.ndarray:
         """The picture of the target: float32 (D, H, W, 4), straight (not premultiplied) colours, 0..1."""

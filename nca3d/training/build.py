@@ -1,7 +1,6 @@
 """A rule as a config asks for it, and on which device."""
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,6 +8,7 @@ from torch import Tensor
 
 from nca3d.config import Config
 from nca3d.errors import ArgumentError, InputError, nearest
+from nca3d.registry import arguments_of, asked_for
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 
@@ -36,14 +36,18 @@ def build_rule(config: Config, **options: Any) -> Rule:
         "step_size": config.step_size,
         "generator": torch.Generator().manual_seed(config.random_seed),
     }
-    # A rule of one's own needs no arguments that mean nothing to it.
-    asked = {name: value for name, value in options.items() if names is None or name in names}
     try:
-        rule: Rule = make(**{**asked, **config.rule_options})
+        rule: Rule = make(**{**asked_for(make, options), **config.rule_options})
     except ArgumentError as error:
         raise InputError("config", f"rule_options: {error.field}", error.found, error.allowed) from error
     except (TypeError, ValueError) as error:
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
+    try:  # what a run keeps of its rule must be enough to make it anew
+        inspect.signature(type(rule)).bind(**asked_for(type(rule), rule.spec()))
+    except TypeError as error:
+        raise InputError(
+            "config", "rule", f"{config.rule!r}: {error}", "a rule whose spec() names its constructor's arguments"
+        ) from None
     if config.init:
         from nca3d.load import load as load_rule
 
@@ -51,12 +55,6 @@ def build_rule(config: Config, **options: Any) -> Rule:
         checked_shapes(config.init, "init", started.state_dict(), rule.state_dict())
         rule.load_state_dict(started.state_dict())
     return rule
-
-
-def arguments_of(make: Callable[..., Any]) -> set[str] | None:
-    """The names of what a constructor takes; None = anything."""
-    parameters = inspect.signature(make).parameters.values()
-    return None if any(entry.kind is entry.VAR_KEYWORD for entry in parameters) else {entry.name for entry in parameters}
 
 
 def name_of(rule: Rule, asked: str) -> str:
