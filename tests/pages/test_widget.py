@@ -152,6 +152,8 @@ def lab(tmp_path):
 @pytest.mark.slow
 def test_in_jupyterlab_a_click_wounds_the_body_in_python(lab, browser):
     page = browser.new_context(viewport={"width": 1000, "height": 800}).new_page()
+    # On a busy machine JupyterLab asks for a kernel, or says that it waits for one: its own choice will do.
+    page.add_locator_handler(page.locator(".jp-Dialog"), lambda: page.locator(".jp-Dialog .jp-mod-accept").first.click())
     page.goto(lab)
     page.wait_for_selector(".jp-Notebook-cell", timeout=90_000)
     for _ in range(5):  # a cell that is run before the kernel has begun may be forgotten
