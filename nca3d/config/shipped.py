@@ -13,6 +13,8 @@ from typing import Any
 from nca3d.errors import InputError, nearest
 
 MAX_BYTES = 1_000_000
+# What a run calls the body that it was given as an array.
+KEPT = "target.npy"
 HOUSE = Path(__file__).parents[1]
 
 
@@ -53,8 +55,12 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
 
 
 def moved(file: str, folder: Path) -> str:
-    """The path of a file that a run keeps beside its config: where the run was moved, it lies there still."""
-    beside, gone = folder.absolute() / Path(file).name, Path(file).is_absolute() and not Path(file).exists()
+    """The path of the body that a run keeps beside its config: where the run was moved, it lies there still.
+
+    Only of that: any other file that is gone must be told, not guessed.
+    """
+    beside, path = folder.absolute() / KEPT, Path(file)
+    gone = path.name == KEPT and path.is_absolute() and not path.exists()
     return str(beside) if gone and beside.is_file() else file
 
 

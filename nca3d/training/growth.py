@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import pools
 from nca3d.config import Config
+from nca3d.config.shipped import KEPT
 from nca3d.errors import InputError
 from nca3d.files import write_whole
 from nca3d.losses import evaluate_terms, terms_of, total
@@ -66,7 +67,7 @@ class OwnBody:
 
     def keep(self, folder: Path) -> dict[str, Any]:
         """Write it; the fields of a config that name it."""
-        file = folder / "target.npy"
+        file = folder / KEPT
         stream = BytesIO()
         np.save(stream, self.voxels)
         write_whole(file, stream.getvalue())

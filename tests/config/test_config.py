@@ -190,6 +190,14 @@ def test_replace_checks_again() -> None:
         config.replace(batch=1000)
 
 
+def test_a_file_that_is_gone_is_not_guessed(tmp_path: Path) -> None:
+    """Only the body that a run keeps is looked for beside its config, wherever the run was moved."""
+    for name, found in {"body.npy": "/gone/body.npy", "target.npy": str(tmp_path / "target.npy")}.items():
+        (tmp_path / name).write_bytes(b"")
+        (tmp_path / "config.toml").write_text(f'[body]\ntarget = "/gone/{name}"\n')
+        assert Config.load(tmp_path / "config.toml").target == found
+
+
 def test_records_do_not_share_tables() -> None:
     Config().losses["rgba"] = 3.0
     assert Config().losses == {}

@@ -26,7 +26,7 @@ class Letters(Teacher):
         return torch.tensor([[float(text.count(letter)) for letter in self.letters] for text in texts])
 
     def save(self, folder: str | Path) -> None:
-        raise NotImplementedError
+        raise AssertionError("the cache keeps embeddings, never a teacher")
 
 
 def files(folder: Path) -> list[Path]:
