@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config.shipped import moved, one_line
 from nca3d.errors import InputError, nearest
-from nca3d.registry import asked_for, provided
+from nca3d.registry import provided
 
 if TYPE_CHECKING:
     from torch import nn
@@ -266,8 +266,7 @@ def _build(where: object, described: dict[str, Any], tensors: dict[str, Any], ca
     from nca3d.rules import RULES
 
     try:
-        make = RULES.find(described["name"], where, "rule")
-        rule: Rule = make(**asked_for(make, described["options"]))
+        rule: Rule = RULES.find(described["name"], where, "rule")(**described["options"])
         rule.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error

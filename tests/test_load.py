@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import nca3d
+from nca3d import checkpoint
 from nca3d.errors import InputError
 from nca3d.load import RuleRef, run_folder
 
@@ -126,3 +127,12 @@ assert "torch" not in sys.modules
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in words), done.stdout
+
+
+def test_an_option_that_the_rule_does_not_know_is_told_and_not_dropped(run):
+    """As a later version may have written it: the rule would be another one without a word."""
+    saved = checkpoint.load(run)
+    rule = {**saved.scalars["rule"], "options": {**saved.scalars["rule"]["options"], "wings": 2}}
+    checkpoint.save(run, 13, saved.groups, {**saved.scalars, "rule": rule}, keep=2)
+    with pytest.raises(InputError, match=r"rule: found .*unexpected keyword argument 'wings'"):
+        nca3d.load(run)

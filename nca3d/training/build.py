@@ -43,7 +43,7 @@ def build_rule(config: Config, **options: Any) -> Rule:
     except (TypeError, ValueError) as error:
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
     try:  # what a run keeps of its rule must be enough to make it anew
-        inspect.signature(type(rule)).bind(**asked_for(type(rule), rule.spec()))
+        inspect.signature(make).bind(**described(rule, config.rule)["options"])
     except TypeError as error:
         raise InputError(
             "config", "rule", f"{config.rule!r}: {error}", "a rule whose spec() names its constructor's arguments"
@@ -57,10 +57,11 @@ def build_rule(config: Config, **options: Any) -> Rule:
     return rule
 
 
-def name_of(rule: Rule, asked: str) -> str:
-    """The name by which a rule can be made anew; that of its class where nobody registered it."""
+def described(rule: Rule, asked: str) -> dict[str, Any]:
+    """What makes a rule anew: `name` in `RULES`, that of its own class where it has one, and the `options` that this takes."""
     named = [name for name in RULES if RULES[name] is type(rule)]
-    return asked if asked in named or not named else named[0]
+    name = asked if asked in named or not named else named[0]
+    return {"name": name, "options": asked_for(RULES.get(name, type(rule)), rule.spec())}
 
 
 def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:

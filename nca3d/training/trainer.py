@@ -16,7 +16,7 @@ from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.training.balance import Balance
-from nca3d.training.build import checked_shapes, choose_device, name_of
+from nca3d.training.build import checked_shapes, choose_device, described
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import PACE, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
@@ -122,7 +122,7 @@ class Trainer:
             "bad_steps": self.bad_steps,
             "skipped": self.skipped,
             "optimizer": optimizer_scalars,
-            "rule": {"name": name_of(self.rule, self.config.rule), "options": self.rule.spec()},
+            "rule": described(self.rule, self.config.rule),
             "card": self.rule.card,
         }
         return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)
