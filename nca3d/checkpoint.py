@@ -21,7 +21,17 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError, InputErrors, RunError
-from nca3d.files import load_tensors, parse_table, read_sealed, read_vouched, remove_folder, sealed, sweep, vouch, whole_folder
+from nca3d.files import (
+    atomic_folder,
+    file_entry,
+    load_tensors,
+    parse_table,
+    read_sealed,
+    read_verified,
+    remove_folder,
+    seal,
+    sweep,
+)
 from nca3d.versions import versions
 
 FORMAT = 1
@@ -70,10 +80,10 @@ def save(
         _check_tensors(final, group, tensors)
     needed = len(text) + sum(t.numel() * t.element_size() + 200 for tensors in groups.values() for t in tensors.values())
     try:
-        with whole_folder(final) as folder:
+        with atomic_folder(final) as folder:
             files = {f"{group}.safetensors": _write(folder / f"{group}.safetensors", _bytes(groups[group])) for group in groups}
             files[SCALARS] = _write(folder / SCALARS, text.encode())
-            (folder / MANIFEST).write_bytes(sealed(_manifest(step, files, groups)))
+            (folder / MANIFEST).write_bytes(seal(_manifest(step, files, groups)))
     except OSError as error:
         free = shutil.disk_usage(run_folder).free
         raise RunError(
@@ -159,7 +169,7 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
 
 def _write(path: Path, data: bytes) -> dict[str, Any]:
     path.write_bytes(data)
-    return vouch(data)
+    return file_entry(data)
 
 
 def _tidy(folder: Path, step: int, keep: int) -> None:
@@ -186,7 +196,7 @@ def _read(folder: Path) -> Checkpoint:
     groups: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Any] = {}
     for name, entry in manifest["files"].items():
-        data = read_vouched(folder / MANIFEST, name, entry)
+        data = read_verified(folder / MANIFEST, name, entry)
         if name == SCALARS:
             scalars = parse_table(data, folder / name)
             continue

@@ -56,8 +56,8 @@ class InputErrors(InputError):
         return "\n".join(map(str, self._errors))
 
 
-class Collected(list[InputError]):
-    """Errors that are collected before any is raised: `with Collected() as errors: …`, which ends with all of them at once."""
+class ErrorCollector(list[InputError]):
+    """Collects errors before any is raised: `with ErrorCollector() as errors: …` ends with all of them at once."""
 
     def __enter__(self) -> Self:
         return self

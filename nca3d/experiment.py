@@ -113,10 +113,10 @@ def train(
     if target is not None:
         if config.kind.task is not GROWTH:
             raise InputError("train", "target", "one", f"none where regime = {config.regime}, which grows no body")
-        from nca3d.training.growth import OwnBody
+        from nca3d.training.growth import CustomBody
 
-        given = OwnBody.of(target, config)
-    finish = partial(config.kind.finish.found(), progress=progress) if config.report else None
+        given = CustomBody.of(target, config)
+    finish = partial(config.kind.finish.load(), progress=progress) if config.report else None
     return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)
 
 

@@ -31,7 +31,7 @@ _numbers = itertools.count()
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
-def write_whole(path: Path, data: bytes) -> None:
+def write_atomic(path: Path, data: bytes) -> None:
     """Write a file; a link in its place is replaced, never followed.
 
     Raises:
@@ -53,7 +53,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 
 @contextlib.contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """A folder to fill, which stands at `path` when the block ends, or vanishes when it fails.
 
     An older folder there steps aside for the moment of the change.
@@ -159,7 +159,7 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def refuse_held(path: Path) -> None:
+def refuse_locked(path: Path) -> None:
     """Look at a lock file without touching it.
 
     Raises:
@@ -171,12 +171,12 @@ def refuse_held(path: Path) -> None:
         with path.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _held(path) from None
+        raise _is_locked(path) from None
     except OSError:
         return
 
 
-def _held(path: Path) -> InputError:
+def _is_locked(path: Path) -> InputError:
     try:
         holder = path.read_text(errors="replace").strip()
     except OSError:
@@ -197,7 +197,7 @@ def _acquire(path: Path) -> int:
                 os.close(descriptor)
                 raise
         except BlockingIOError:
-            raise _held(path) from None
+            raise _is_locked(path) from None
         except OSError as error:
             found = "a link" if error.errno == errno.ELOOP else error.strerror or error
             raise InputError(path.parent, path.name, found, "a folder that can be locked") from None
@@ -269,12 +269,12 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def vouch(data: bytes) -> dict[str, Any]:
+def file_entry(data: bytes) -> dict[str, Any]:
     """What a record says of a file: its size and digest. Neither torch nor safetensors notices a flipped bit."""
     return {"size": len(data), "sha256": sha256(data)}
 
 
-def read_vouched(record: Path, name: str, entry: Any) -> bytes:
+def read_verified(record: Path, name: str, entry: Any) -> bytes:
     """The bytes of a file beside a record, which are those that the record's entry vouches for.
 
     Raises:
@@ -292,7 +292,7 @@ def read_vouched(record: Path, name: str, entry: Any) -> bytes:
     return data
 
 
-def sealed(record: Mapping[str, Any]) -> bytes:
+def seal(record: Mapping[str, Any]) -> bytes:
     """A record as JSON with its own digest, so that a flipped bit in it is noticed too."""
     body = {key: value for key, value in record.items() if key != "sha256"}
     digest = sha256(json.dumps(body, indent=1).encode())
@@ -300,7 +300,7 @@ def sealed(record: Mapping[str, Any]) -> bytes:
 
 
 def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str, Any]:
-    """A record that was `sealed`.
+    """A record that was `seal`.
 
     Args:
         path: of its file.
@@ -319,7 +319,7 @@ def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str
         if key == "format" and record[key] != version:
             hint = "; update nca3d to read a newer one" if record[key] > version else ""
             raise InputError(path, key, record[key], f"{version}{hint}")
-    if sealed(record) != data:
+    if seal(record) != data:
         raise InputError(path, "sha256", "another digest than the one written", f"{path.name} as it was written")
     return record
 

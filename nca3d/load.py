@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config.shipped import moved, one_line
 from nca3d.errors import InputError, nearest
-from nca3d.registry import provided
+from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
     from torch import nn
@@ -159,7 +159,7 @@ class RuleRef:
         from nca3d.targets import load as load_target
 
         card = rule.card
-        if rule.visible_kind in provided("evaluation"):
+        if rule.visible_kind in wing_entries("evaluation"):
             found = f"one that shows a {rule.visible_kind} and grows no body"
             raise InputError(self.name, "rule", found, "a rule that grows one")
         name, size = self._target or card.get("target"), self._size or card.get("size")
@@ -168,7 +168,7 @@ class RuleRef:
             wanted = "the body that this rule should grow: it has no card that names one"
             raise InputError(self.name, missing, "nothing", wanted)
         options = self._options if self._options is not None else {} if self._target else card["target_options"]
-        return load_target(name, size=tuple(size), **options).shown_by(rule.visible_kind, rule.visible, self.name)
+        return load_target(name, size=tuple(size), **options).for_rule(rule.visible_kind, rule.visible, self.name)
 
     @property
     def stem(self) -> str:
@@ -262,11 +262,11 @@ def _from_checkpoint(path: Path) -> "Rule":
     return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card)
 
 
-def _build(where: object, described: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> "Rule":
+def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> "Rule":
     from nca3d.rules import RULES
 
     try:
-        rule: Rule = RULES.find(described["name"], where, "rule")(**described["options"])
+        rule: Rule = RULES.find(rule_record["name"], where, "rule")(**rule_record["options"])
         rule.load_state_dict(tensors)
     except (KeyError, TypeError, RuntimeError) as error:
         raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error

@@ -87,7 +87,7 @@ def colour_error(state: Tensor, target: Target) -> Tensor:
     if target.kind != "rgb":
         raise ArgumentError("colour_error", "a target of classes", "'rgb': see label_accuracy")
     found, wanted, both = _shared(state, target)
-    difference = (straight(found) - straight(wanted)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
+    difference = (unpremultiply(found) - unpremultiply(wanted)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
     return _mean_where(difference, both, none=1.0)
 
 
@@ -110,7 +110,7 @@ def label_accuracy(state: Tensor, target: Target) -> Tensor:
     return _mean_where((found[:, :-1].argmax(dim=1) == wanted[:, :-1].argmax(dim=1)).float(), both, none=0.0)
 
 
-def straight(shown: Tensor) -> Tensor:
+def unpremultiply(shown: Tensor) -> Tensor:
     """Premultiplied red, green, blue and alpha along axis 1 -> straight red, green, blue, 0 .. 1."""
     return (shown[:, :3] / shown[:, 3:4].clamp_min(1e-6)).clamp(0.0, 1.0)
 

@@ -17,12 +17,12 @@ from nca3d.errors import InputError, nearest
 T = TypeVar("T")
 
 
-class Late(NamedTuple):
+class LazyImport(NamedTuple):
     """Where a thing is found when it is first asked for: "module:attribute", or "module"."""
 
     place: str
 
-    def found(self) -> Any:
+    def load(self) -> Any:
         """The thing itself."""
         module, _, attribute = self.place.partition(":")
         found = import_module(module)
@@ -36,22 +36,22 @@ def wings() -> tuple[Mapping[str, Mapping[str, str]], ...]:
     return tuple(import_module(f"nca3d.{folder}.wing").PROVIDES for folder in folders)
 
 
-def provided(kind: str) -> dict[str, Late]:
+def wing_entries(kind: str) -> dict[str, LazyImport]:
     """All that wings provide of one kind, by name."""
-    return {name: Late(place) for wing in wings() for name, place in wing.get(kind, {}).items()}
+    return {name: LazyImport(place) for wing in wings() for name, place in wing.get(kind, {}).items()}
 
 
 class Registry(UserDict[str, Any]):
     """A dictionary of one kind of thing ("rule", "loss", "target") whose look-up fails with one clear line."""
 
     def __init__(self, kind: str) -> None:
-        super().__init__(provided(kind))
+        super().__init__(wing_entries(kind))
         self.kind = kind
 
     def __getitem__(self, name: str) -> Any:
         thing = self.data[name]
-        if isinstance(thing, Late):
-            thing = self.data[name] = thing.found()
+        if isinstance(thing, LazyImport):
+            thing = self.data[name] = thing.load()
         return thing
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -81,15 +81,15 @@ class Registry(UserDict[str, Any]):
         return self[name]
 
 
-def arguments_of(make: Callable[..., Any]) -> set[str] | None:
+def constructor_arguments(make: Callable[..., Any]) -> set[str] | None:
     """The names of what a constructor takes; None = anything."""
     parameters = inspect.signature(make).parameters.values()
     return None if any(entry.kind is entry.VAR_KEYWORD for entry in parameters) else {entry.name for entry in parameters}
 
 
-def asked_for(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def accepted_arguments(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
     """Of some options those that a constructor takes: a rule of one's own needs none that mean nothing to it."""
-    names = arguments_of(make)
+    names = constructor_arguments(make)
     return {name: value for name, value in options.items() if names is None or name in names}
 
 

@@ -13,7 +13,7 @@ from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
 from nca3d.fire import Draw
 from nca3d.lattice import as_size, centre
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
+from nca3d.rules.inputs import Inputs, RuleWithInputs
 from nca3d.sparse import Compact, dense
 
 States = TypeVar("States", Tensor, list[Compact])
@@ -102,7 +102,7 @@ class Options(TypedDict, total=False):
     first_step: int
     sample_ids: Tensor | None
     fire_masks: Tensor | None
-    inputs: Tensor | Told | None
+    inputs: Tensor | Inputs | None
     executor: str
     memory: str | int
     memory_budget: int | None
@@ -136,7 +136,7 @@ def rollout(
     first_step: int = 0,
     sample_ids: Tensor | None = None,
     fire_masks: Tensor | None = None,
-    inputs: Tensor | Told | None = None,
+    inputs: Tensor | Inputs | None = None,
     executor: str = "auto",
     memory: str | int = "auto",
     memory_budget: int | None = None,
@@ -180,7 +180,7 @@ def rollout(
     given = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
     if inputs is not None:
-        rule = Fed(rule, Told.of(inputs).to(state.values if isinstance(state, Compact) else state))
+        rule = RuleWithInputs(rule, Inputs.of(inputs).to(state.values if isinstance(state, Compact) else state))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     if hasattr(run, "opened"):  # it remembers, for one rollout, what cells were last asked
         run = run.opened(activity_threshold)
@@ -202,7 +202,7 @@ def _check(
     state: Tensor | Compact,
     steps: int,
     fire_masks: Tensor | None,
-    inputs: Tensor | Told | None,
+    inputs: Tensor | Inputs | None,
     record_every: int | None,
 ) -> None:
     if not isinstance(rule, Rule):
@@ -224,12 +224,12 @@ def _check(
         raise ArgumentError("fire_masks", f"{fire_masks.dtype} {tuple(fire_masks.shape)}", f"bool {expected}")
 
 
-def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Told | None) -> None:
-    told = Told.of(inputs)
+def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Inputs | None) -> None:
+    given = Inputs.of(inputs)
     external, features = getattr(rule, "external", 0), getattr(rule, "features", 0)
     for name, part, wanted in (
-        ("inputs", told.external, (shape[0], external, *shape[2:]) if external else None),
-        ("inputs: face", told.face, (shape[0], features, *shape[3:]) if features else None),
+        ("inputs", given.external, (shape[0], external, *shape[2:]) if external else None),
+        ("inputs: face", given.face, (shape[0], features, *shape[3:]) if features else None),
     ):
         if part is not None and tuple(part.shape) != wanted:
             allowed = str(wanted) if wanted else f"None: {type(rule).__name__} takes nothing from outside"

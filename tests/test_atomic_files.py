@@ -39,10 +39,10 @@ def dead() -> int:
 
 def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / "deep" / "x"
-    files.write_whole(file, b"old")
+    files.write_atomic(file, b"old")
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="space"):
-        files.write_whole(file, b"new")
+        files.write_atomic(file, b"new")
     assert file.read_bytes() == b"old"
     assert names(tmp_path) == ["deep", "deep/x"]
 
@@ -50,31 +50,31 @@ def test_files_are_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_a_file_and_its_folder_are_synced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     synced = []
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
-    files.write_whole(tmp_path / "x", b"new")
+    files.write_atomic(tmp_path / "x", b"new")
     assert synced == [(tmp_path / "x").stat().st_ino, tmp_path.stat().st_ino]
 
 
 def test_a_link_is_replaced_and_a_pipe_is_written_to(tmp_path: Path) -> None:
     (tmp_path / "thesis").write_bytes(b"years")
     (tmp_path / "link").symlink_to(tmp_path / "thesis")
-    files.write_whole(tmp_path / "link", b"new")
+    files.write_atomic(tmp_path / "link", b"new")
     assert (tmp_path / "thesis").read_bytes() == b"years"
     assert (tmp_path / "link").read_bytes() == b"new"
     os.mkfifo(tmp_path / "pipe")
     came: list[bytes] = []
     reader = threading.Thread(target=lambda: came.append((tmp_path / "pipe").read_bytes()))
     reader.start()
-    files.write_whole(tmp_path / "pipe", b"through")
+    files.write_atomic(tmp_path / "pipe", b"through")
     reader.join()
     assert came == [b"through"]
     assert (tmp_path / "pipe").is_fifo()
     with pytest.raises(IsADirectoryError):
-        files.write_whole(tmp_path, b"")
+        files.write_atomic(tmp_path, b"")
 
 
 def test_many_threads_write_one_file(tmp_path: Path) -> None:
     texts = [bytes([65 + n]) * 10_000 for n in range(8)]
-    threads = [threading.Thread(target=files.write_whole, args=(tmp_path / "x", text)) for text in texts]
+    threads = [threading.Thread(target=files.write_atomic, args=(tmp_path / "x", text)) for text in texts]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -89,17 +89,17 @@ def test_many_threads_write_one_file(tmp_path: Path) -> None:
 def test_a_folder_replaces_an_older_one_or_leaves_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "new" / "place"
     for text in ("one", "two"):
-        with files.whole_folder(place) as beside:
+        with files.atomic_folder(place) as beside:
             (beside / "inner").mkdir()
             (beside / "inner" / "x").write_text(text)
             assert place.exists() == (text == "two")
         assert names(tmp_path) == ["new", "new/place", "new/place/inner", "new/place/inner/x"]
         assert (place / "inner" / "x").read_text() == text
-    with pytest.raises(KeyError), files.whole_folder(place) as beside:
+    with pytest.raises(KeyError), files.atomic_folder(place) as beside:
         (beside / "y").write_text("half")
         raise KeyError
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OSError, match="space"), files.whole_folder(place) as beside:
+    with pytest.raises(OSError, match="space"), files.atomic_folder(place) as beside:
         (beside / "y").write_text("half")
     assert names(tmp_path) == ["new", "new/place", "new/place/inner", "new/place/inner/x"]
 
@@ -115,7 +115,7 @@ def test_everything_in_a_folder_is_synced_before_it_stands(tmp_path: Path, monke
         rename(old, new)
 
     monkeypatch.setattr(os, "rename", looked)
-    with files.whole_folder(tmp_path / "place") as beside:
+    with files.atomic_folder(tmp_path / "place") as beside:
         (beside / "inner").mkdir()
         (beside / "inner" / "x").write_text("x")
     assert len(wanted) == 3
@@ -123,7 +123,7 @@ def test_everything_in_a_folder_is_synced_before_it_stands(tmp_path: Path, monke
 
 
 def test_a_rename_that_fails_puts_the_old_one_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with files.whole_folder(tmp_path / "place") as beside:
+    with files.atomic_folder(tmp_path / "place") as beside:
         (beside / "old").touch()
     rename = os.rename
 
@@ -133,7 +133,7 @@ def test_a_rename_that_fails_puts_the_old_one_back(tmp_path: Path, monkeypatch: 
         rename(old, new)
 
     monkeypatch.setattr(os, "rename", refused)
-    with pytest.raises(OSError, match="output"), files.whole_folder(tmp_path / "place") as beside:
+    with pytest.raises(OSError, match="output"), files.atomic_folder(tmp_path / "place") as beside:
         (beside / "new").touch()
     assert names(tmp_path) == ["place", "place/old"]
 
@@ -155,11 +155,11 @@ def test_a_lock_says_who_holds_it_and_empties_no_link(tmp_path: Path) -> None:
     lock = tmp_path / "run.lock"
     with files.locked(lock):
         assert lock.read_text().startswith(f"pid {os.getpid()} on ")
-        for look in (files.refuse_held, lambda path: files.locked(path).__enter__()):
+        for look in (files.refuse_locked, lambda path: files.locked(path).__enter__()):
             with pytest.raises(InputError, match=rf"run\.lock: found held by pid {os.getpid()} on "):
                 look(lock)
     assert names(tmp_path) == []
-    files.refuse_held(lock)
+    files.refuse_locked(lock)
     (tmp_path / "thesis").write_text("years")
     lock.symlink_to(tmp_path / "thesis")
     with pytest.raises(InputError, match=r"run\.lock: found a link, allowed a folder that can be locked"), files.locked(lock):
@@ -174,16 +174,16 @@ KINDS = {"format": int, "files": dict, "sha256": str}
 
 def record(folder: Path, **changes: object) -> Path:
     (folder / "x").write_bytes(b"content")
-    table = {"format": 3, "files": {"x": files.vouch(b"content")}, **changes}
-    (folder / "record.json").write_bytes(files.sealed({key: value for key, value in table.items() if value is not ...}))
+    table = {"format": 3, "files": {"x": files.file_entry(b"content")}, **changes}
+    (folder / "record.json").write_bytes(files.seal({key: value for key, value in table.items() if value is not ...}))
     return folder / "record.json"
 
 
 def test_what_was_sealed_is_read_and_vouches(tmp_path: Path) -> None:
     path = record(tmp_path)
     table = files.read_sealed(path, KINDS, 3)
-    assert files.read_vouched(path, "x", table["files"]["x"]) == b"content"
-    assert files.sealed(table) == path.read_bytes()
+    assert files.read_verified(path, "x", table["files"]["x"]) == b"content"
+    assert files.seal(table) == path.read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -211,16 +211,16 @@ def test_every_flipped_bit_of_a_record_is_noticed(tmp_path_factory: pytest.TempP
 
 
 def test_a_file_that_is_not_what_was_vouched_for(tmp_path: Path) -> None:
-    path, entry = record(tmp_path), files.vouch(b"content")
+    path, entry = record(tmp_path), files.file_entry(b"content")
     for name in ("../x", "/x", "a/b/x", ".x", ""):
         with pytest.raises(InputError, match=r"record\.json: files: found .*, allowed plain file names"):
-            files.read_vouched(path, name, entry)
+            files.read_verified(path, name, entry)
     with pytest.raises(InputError, match=r"size: found 7 bytes, allowed 9, as record\.json says"):
-        files.read_vouched(path, "x", {**entry, "size": 9})
+        files.read_verified(path, "x", {**entry, "size": 9})
     with pytest.raises(InputError, match=r"x: sha256: found another digest than that in record\.json"):
-        files.read_vouched(path, "x", files.vouch(b"CONTENT"))
+        files.read_verified(path, "x", files.file_entry(b"CONTENT"))
     with pytest.raises(InputError, match="y: file: found no such file"):
-        files.read_vouched(path, "y", entry)
+        files.read_verified(path, "y", entry)
 
 
 @pytest.mark.parametrize(("data", "found"), [(b"[1]", "a list"), (b"{", "Expecting"), (b"[" * 100_000, ""), (b"\xff", "utf-8")])

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from nca3d import checkpoint
 from nca3d.errors import InputError, InputErrors, RunError
-from nca3d.files import sealed
+from nca3d.files import seal
 
 ROOT = Path(checkpoint.__file__).parents[1]
 
@@ -182,7 +182,7 @@ def test_every_truncation_is_noticed(tmp_path: Path, share: float) -> None:
 def reseal(path: Path, **changes: Any) -> None:
     """Change the manifest and seal it again, as another program would that means no harm."""
     manifest = {**json.loads((path / "manifest.json").read_text()), **changes}
-    data = sealed({key: value for key, value in manifest.items() if value is not ...})
+    data = seal({key: value for key, value in manifest.items() if value is not ...})
     (path / "manifest.json").write_bytes(data)
 
 

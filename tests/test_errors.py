@@ -4,7 +4,7 @@ import pickle
 
 import pytest
 
-from nca3d.errors import ArgumentError, Collected, InputError, InputErrors
+from nca3d.errors import ArgumentError, ErrorCollector, InputError, InputErrors
 from nca3d.rules import ConvRule
 from pools import damage
 from visualize import volume
@@ -32,14 +32,14 @@ def test_an_error_comes_through_another_process():
 
 
 def test_errors_are_collected():
-    with pytest.raises(InputErrors) as caught, Collected() as errors:
+    with pytest.raises(InputErrors) as caught, ErrorCollector() as errors:
         errors.add(False, "a", "b", "c", "d")
         assert errors.of(int, "3") == 3 and errors.of(_fails) is None
         raise ONE
     assert caught.value.errors == [OTHER, ONE]
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         pass
-    with pytest.raises(ZeroDivisionError), Collected() as errors:
+    with pytest.raises(ZeroDivisionError), ErrorCollector() as errors:
         errors.append(ONE)
         raise ZeroDivisionError
 

@@ -2,7 +2,7 @@
 
 Holds stills (`volume`), films (`animate`, `side_by_side`), film strips, flat views (`slices`, `cuts`), the layers of a cube
 (`layers`, `layers_film`), `kymograph`, plots (`curves`, `timeline`, `costs`), the figures of a study (`heat_map`, `recovery`,
-`envelope`, `bars`, `compare`, `doses`, `rivals`, `spectrum`),
+`envelope`, `dot_plot`, `grouped_dot_plot`, `compare`, `dose_response`, `spectrum`),
 pages that play in a browser (`viewer`) and files for other tools (`save`).
 Imports nothing of nca3d; pyvista, matplotlib, Pillow, ffmpeg, trimesh and zarr load when something that needs them is made.
 Arrays are (D,H,W,4) or (T,D,H,W,4), straight RGBA 0..1; x runs along W, y along H, z along D and up on screen.
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
     from visualize.charts.costs import Panel, costs
     from visualize.charts.curves import curves, logged, timeline
     from visualize.charts.cuts import cuts
-    from visualize.charts.doses import doses
-    from visualize.charts.dots import bars, compare
+    from visualize.charts.dose_response import dose_response
+    from visualize.charts.dot_plot import compare, dot_plot
     from visualize.charts.envelope import envelope
+    from visualize.charts.grouped_dot_plot import grouped_dot_plot
     from visualize.charts.heat_map import heat_map
     from visualize.charts.kymograph import kymograph
     from visualize.charts.layers import layers
     from visualize.charts.recovery import recovery
-    from visualize.charts.rivals import rivals
     from visualize.charts.slices import slices
     from visualize.charts.spectrum import spectrum
     from visualize.film.animate import animate
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name: str) -> object:
+        name = _FORMER.get(name, name)
         if name in _HOMES:
             value = getattr(importlib.import_module(f"visualize.{_HOMES[name]}"), name)
         elif name in _ROOMS:
@@ -56,21 +57,21 @@ else:
 _HOMES = {
     "Panel": "charts.costs",
     "animate": "film.animate",
-    "bars": "charts.dots",
-    "compare": "charts.dots",
+    "compare": "charts.dot_plot",
     "costs": "charts.costs",
     "curves": "charts.curves",
     "cuts": "charts.cuts",
-    "doses": "charts.doses",
+    "dose_response": "charts.dose_response",
+    "dot_plot": "charts.dot_plot",
     "envelope": "charts.envelope",
     "film_strip": "film.film_strip",
+    "grouped_dot_plot": "charts.grouped_dot_plot",
     "heat_map": "charts.heat_map",
     "kymograph": "charts.kymograph",
     "layers": "charts.layers",
     "layers_film": "film.layers_film",
     "logged": "charts.curves",
     "recovery": "charts.recovery",
-    "rivals": "charts.rivals",
     "save": "formats",
     "side_by_side": "film.side_by_side",
     "slices": "charts.slices",
@@ -78,26 +79,28 @@ _HOMES = {
     "timeline": "charts.curves",
     "volume": "render.volume",
 }
+# Names that some functions had before: scripts that say them go on working.
+_FORMER = {"bars": "dot_plot", "doses": "dose_response", "rivals": "grouped_dot_plot"}
 _ROOMS = ("charts", "film", "formats", "render", "viewer")
 
 __all__ = [
     "Panel",
     "animate",
-    "bars",
     "compare",
     "costs",
     "curves",
     "cuts",
-    "doses",
+    "dose_response",
+    "dot_plot",
     "envelope",
     "film_strip",
+    "grouped_dot_plot",
     "heat_map",
     "kymograph",
     "layers",
     "layers_film",
     "logged",
     "recovery",
-    "rivals",
     "save",
     "side_by_side",
     "slices",

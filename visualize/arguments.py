@@ -11,7 +11,7 @@ from visualize.errors import ArgumentError
 LONGEST = 120  # letters of a value in an error
 
 
-def said(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A value as it stands in an error: one line, not too long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
@@ -28,7 +28,7 @@ def as_number(value: Any, where: str, field: str, low: float, high: float, allow
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high:
-        raise ArgumentError(where, field, said(value), allowed)
+        raise ArgumentError(where, field, quoted(value), allowed)
     return number
 
 
@@ -40,7 +40,7 @@ def as_whole(value: Any, where: str, field: str, low: int, high: float, allowed:
     """
     number = as_number(value, where, field, low, high, allowed)
     if not number.is_integer():
-        raise ArgumentError(where, field, said(value), allowed)
+        raise ArgumentError(where, field, quoted(value), allowed)
     return int(number)
 
 
@@ -70,7 +70,7 @@ def check_word(word: Any, known: Iterable[str], where: str, field: str) -> None:
     """
     words = tuple(known)
     if not isinstance(word, str) or word not in words:
-        raise ArgumentError(where, field, said(word), ", ".join(words))
+        raise ArgumentError(where, field, quoted(word), ", ".join(words))
 
 
 def as_words(words: str | Sequence[str], known: Iterable[str], where: str, field: str) -> list[str]:
@@ -82,5 +82,5 @@ def as_words(words: str | Sequence[str], known: Iterable[str], where: str, field
     allowed = tuple(known)
     found = [words] if isinstance(words, str) else list(words) if isinstance(words, Iterable) else []
     if not found or not all(isinstance(word, str) and word in allowed for word in found):
-        raise ArgumentError(where, field, said(words), f"{', '.join(allowed)} or several of them")
+        raise ArgumentError(where, field, quoted(words), f"{', '.join(allowed)} or several of them")
     return found

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from visualize.arguments import as_number, said
+from visualize.arguments import as_number, quoted
 from visualize.errors import ArgumentError
 
 Damage = int | Sequence[int] | Mapping[int, str]
@@ -25,7 +25,7 @@ def as_steps(steps: Sequence[int] | None, count: int, where: str) -> list[int] |
     try:
         numbers = [int(step) for step in steps]
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(where, "steps", said(steps), f"one whole number for each of {count} frames") from None
+        raise ArgumentError(where, "steps", quoted(steps), f"one whole number for each of {count} frames") from None
     if len(numbers) != count:
         raise ArgumentError(where, "steps", f"{len(numbers)} labels", f"one for each of {count} frames")
     return numbers
@@ -45,7 +45,7 @@ def as_marks(damage_at: Damage | None, count: int, where: str) -> dict[int, str]
         else:
             marks = {int(frame): "damage" for frame in np.atleast_1d(np.asarray(damage_at))}
     except (TypeError, ValueError, OverflowError):
-        raise ArgumentError(where, "damage_at", said(damage_at), f"a frame index 0..{count - 1}") from None
+        raise ArgumentError(where, "damage_at", quoted(damage_at), f"a frame index 0..{count - 1}") from None
     for frame in marks:
         if not 0 <= frame < count:
             raise ArgumentError(where, "damage_at", frame, f"a frame index 0..{count - 1}")

@@ -55,7 +55,7 @@ def check_folder(path: Path, ours: Callable[[list[str]], bool], kind: str) -> No
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def atomic_file(path: Path) -> Iterator[Path]:
     """A name beside `path` to write to; it takes the place of `path` when the block ends well."""
     half = _beside(path)
     try:
@@ -67,7 +67,7 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """An empty folder beside `path` to write in; it takes the place of `path` when the block ends well.
 
     No system call swaps two folders everywhere, so that an old one steps aside first and is deleted last.

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visualize.arguments import said
+from visualize.arguments import quoted
 from visualize.errors import ArgumentError
 
 FloatArray = NDArray[np.float32]
@@ -104,7 +104,7 @@ def as_box(box: Any, where: str) -> Box:
     except (TypeError, ValueError):
         corners = np.empty(0)
     if corners.shape != (2, 3) or not (np.abs(corners) <= FARTHEST).all() or not (corners[0] < corners[1]).all():
-        raise ArgumentError(where, "box", said(box), "two corners (x,y,z) in cells, low below high")
+        raise ArgumentError(where, "box", quoted(box), "two corners (x,y,z) in cells, low below high")
     return corners[0].astype(np.float32), corners[1].astype(np.float32)
 
 
@@ -141,7 +141,7 @@ def as_range(limits: tuple[float, float], where: str) -> tuple[float, float]:
     except (TypeError, ValueError):
         low = high = float("nan")
     if not (np.isfinite([low, high]).all() and low < high):
-        raise ArgumentError(where, "activity_range", said(limits), "(low, high), finite, low below high")
+        raise ArgumentError(where, "activity_range", quoted(limits), "(low, high), finite, low below high")
     return low, high
 
 
@@ -165,4 +165,4 @@ def as_colour(colour: Colour, where: str, field: str = "background") -> FloatArr
             parts = np.zeros(0)
         if parts.shape == (3,) and np.all((parts >= 0) & (parts <= 1)):
             return parts.astype(np.float32)
-    raise ArgumentError(where, field, said(colour), "a CSS name, #rrggbb or three floats 0..1")
+    raise ArgumentError(where, field, quoted(colour), "a CSS name, #rrggbb or three floats 0..1")

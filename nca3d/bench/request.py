@@ -8,7 +8,7 @@ from typing import Any
 
 from nca3d.bench import settings
 from nca3d.bench.settings import GROUPS, Setting
-from nca3d.errors import Collected, nearest
+from nca3d.errors import ErrorCollector, nearest
 
 WHERE = "nca3d bench"
 DEVICES = ("auto", "cpu", "cuda")
@@ -65,7 +65,7 @@ class Request:
         Raises:
             InputErrors: everything that is wrong with them, one line each.
         """
-        with Collected() as wrong:
+        with ErrorCollector() as wrong:
 
             def number(flag: str, text: str | None, low: int, high: int) -> Any:
                 if text is None:
@@ -104,7 +104,7 @@ class Request:
         )
 
 
-def _plan(args: argparse.Namespace, number: Any, wrong: Collected) -> Setting | None:
+def _plan(args: argparse.Namespace, number: Any, wrong: ErrorCollector) -> Setting | None:
     """The setting that --plan asks about; what belongs to it without it, or is missing, is wrong."""
     given = {name: getattr(args, name) for name in ("steps", "batch", "living", "channels", "hidden")}
     if args.plan is None:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from nca3d.errors import Collected, nearest
+from nca3d.errors import ErrorCollector, nearest
 
 # The contender that all others are compared with.
 TEXTBOOK = "textbook"
@@ -89,6 +89,6 @@ def refuse_unknown(flag: str, names: Iterable[str], known: Sequence[str]) -> Non
     Raises:
         InputErrors: unknown names, one line each.
     """
-    with Collected() as wrong:
+    with ErrorCollector() as wrong:
         for name in names:
             wrong.add(name not in known, "nca3d bench", flag, repr(name), f"{', '.join(known)}{nearest(name, known)}")

@@ -16,12 +16,12 @@ from pathlib import Path
 import nca3d
 from nca3d.cli.parser import Parser
 from nca3d.errors import InputError, RunError, nearest
-from nca3d.registry import Late, provided
+from nca3d.registry import LazyImport, wing_entries
 
-VERBS: dict[str, Late] = {
-    **{name: Late(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},
-    **provided("verb"),
-    **{name: Late(f"nca3d.cli.{name}") for name in ("bench", "targets", "doctor")},
+VERBS: dict[str, LazyImport] = {
+    **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},
+    **wing_entries("verb"),
+    **{name: LazyImport(f"nca3d.cli.{name}") for name in ("bench", "targets", "doctor")},
 }
 
 
@@ -53,7 +53,7 @@ def run(argv: list[str]) -> int:
     """Find the verb, read its flags, do it; the exit code."""
     name, *rest = argv or ["--help"]
     if name in VERBS:
-        return int(VERBS[name].found().run(parser_of(name).read(rest)) or 0)
+        return int(VERBS[name].load().run(parser_of(name).read(rest)) or 0)
     overview = Parser(prog="nca3d", description="Grow 3D bodies from one cell with neural cellular automata.")
     overview.add_argument("--version", action="version", version=f"nca3d {nca3d.__version__}")
     if name not in overview._option_string_actions:
@@ -67,7 +67,7 @@ def run(argv: list[str]) -> int:
 
 def parser_of(verb: str) -> Parser:
     """What reads the words after a verb."""
-    module = VERBS[verb].found()
+    module = VERBS[verb].load()
     parser = Parser(prog=f"nca3d {verb}", description=module.__doc__)
     module.add_flags(parser)
     return parser

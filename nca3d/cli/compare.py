@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import wrong_folder
-from nca3d.errors import Collected
+from nca3d.errors import ErrorCollector
 from nca3d.load import ZOO, load, zoo
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print the table, and write it where it was asked for."""
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         errors += wrong_folder("--out", args.out)
         for name in args.reports:
             missing = not name.startswith(ZOO) and not Path(name).exists()
@@ -30,11 +30,11 @@ def run(args: argparse.Namespace) -> None:
     table, figure = compare({name: _report(name) for name in args.reports})
     print(table)
     if args.out is not None:
-        from nca3d.files import write_whole
+        from nca3d.files import write_atomic
         from nca3d.reports.folder import png_of
 
-        write_whole(args.out / "compare.md", (table + "\n").encode())
-        write_whole(args.out / "compare.png", png_of(figure))
+        write_atomic(args.out / "compare.md", (table + "\n").encode())
+        write_atomic(args.out / "compare.png", png_of(figure))
         print(args.out / "compare.png")
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import add_rule, read_flags, rule_of, wrong_file, wrong_folder, wrong_numbers
-from nca3d.errors import Collected
+from nca3d.errors import ErrorCollector
 from nca3d.load import RuleRef
-from nca3d.registry import provided
+from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from nca3d.rules.cell import Rule
 
 # The figures, and what writes them into a folder with pictures and a page, whose path it returns.
-Evaluated = tuple["Report", Callable[[Path], Path]]
+ReportAndWriter = tuple["Report", Callable[[Path], Path]]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -38,7 +38,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Asked:
+class EvaluateRequest:
     """What `nca3d evaluate` was asked; see its --help."""
 
     ref: RuleRef
@@ -50,13 +50,13 @@ class Asked:
     executor: str
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> "Asked":
+    def of(cls, args: argparse.Namespace) -> "EvaluateRequest":
         """From flags.
 
         Raises:
             InputErrors: every flag that is wrong, and what could not be written after hours of work.
         """
-        with Collected() as errors:
+        with ErrorCollector() as errors:
             fields = read_flags(args, errors)
             errors += wrong_numbers(args, horizon=(1, None), samples=(1, None), random_seed=(0, None))
             errors += [*wrong_folder("--out", args.out), *wrong_file("--json", args.json)]
@@ -66,12 +66,12 @@ class Asked:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate a rule, or check the laws of one; the answer is the exit code."""
-    asked = Asked.of(args)
+    asked = EvaluateRequest.of(args)
     if args.laws:
         return _laws(asked.ref.module())
     rule = asked.ref.rule()
-    own = provided("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
-    report, write = own.found()(asked, rule) if own else _body(asked, rule)
+    own = wing_entries("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
+    report, write = own.load()(asked, rule) if own else _body(asked, rule)
     _tell(asked, report)
     if args.json:
         report.to_json(args.json)
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _body(asked: Asked, rule: "Rule") -> Evaluated:
+def _body(asked: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
     from nca3d.evaluation.evaluate import evaluate
     from nca3d.evaluation.story import film
     from nca3d.reports.body import write_body
@@ -104,15 +104,15 @@ def _body(asked: Asked, rule: "Rule") -> Evaluated:
     return report, write
 
 
-def _tell(asked: Asked, report: "Report") -> None:
+def _tell(asked: EvaluateRequest, report: "Report") -> None:
     """The figures on the screen; in the report, what was asked and with what."""
-    from nca3d.reports.values import shown
+    from nca3d.reports.values import as_text
     from nca3d.versions import versions
 
     report.about = {"name": asked.ref.name, "preset": asked.preset, **report.about, **versions()}
     for name, value in report.rows():
         if not name.startswith("regeneration.recovered_each"):
-            print(f"{name:<44} {shown(value)}")
+            print(f"{name:<44} {as_text(value)}")
 
 
 def _laws(rule: "nn.Module") -> int:

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.cli import life
-from nca3d.cli.life import Showing
+from nca3d.cli.life import LifeRequest
 from nca3d.errors import InputError
-from nca3d.registry import provided
+from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> None:
         _exporters()[own[0]].run(args)
         return
     _check(args)
-    asked = Showing.of(args)
+    asked = LifeRequest.of(args)
     rule = asked.ref.rule()
     target = asked.ref.target(rule)
     film = asked.tell(rule, target, hurt=True) if args.movie else None
@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> None:
 
 def _exporters() -> dict[str, Any]:
     """What wings export, by the name of the flag that asks for it: `add_flags(parser)` and `run(args)`."""
-    return {name: place.found() for name, place in provided("exporter").items()}
+    return {name: place.load() for name, place in wing_entries("exporter").items()}
 
 
 def _check(args: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.config.schema import Spec, toml
-from nca3d.errors import Collected, InputError
+from nca3d.errors import ErrorCollector, InputError
 from nca3d.load import CONFIG, RuleRef, run_folder
 
 SEEDS = (0, 2**32 - 1)
@@ -58,7 +58,7 @@ def rule_of(args: argparse.Namespace, fields: Mapping[str, Any]) -> RuleRef:
     return RuleRef(args.run, **{name: fields.get(name) for name in ("target", "size", "target_options")})
 
 
-def read_flags(args: argparse.Namespace, errors: Collected) -> dict[str, Any]:
+def read_flags(args: argparse.Namespace, errors: ErrorCollector) -> dict[str, Any]:
     """The fields that flags gave, each checked as in a file; what is wrong is collected, and then there are none."""
     values, places = _given(args, errors)
     return {} if errors.of(Config.from_dict, values, "flags", places) is None else values
@@ -70,7 +70,7 @@ def config_from(args: argparse.Namespace) -> Config:
     Raises:
         InputErrors: everything that is wrong in both, each line with the file or flag that it came from.
     """
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         values, places = _given(args, errors)
         moved = bool(args.resume and "out" in values)
         errors.add(moved, "--resume", "--out", values.get("out"), "none: a resumed run stays in its folder")
@@ -87,7 +87,7 @@ def config_from(args: argparse.Namespace) -> Config:
     return config
 
 
-def _given(args: argparse.Namespace, errors: Collected) -> tuple[dict[str, Any], dict[str, str]]:
+def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, Any], dict[str, str]]:
     """The fields that flags gave, and the flag that each came from."""
     values: dict[str, Any] = {}
     places: dict[str, str] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import SEEDS, add_rule, read_flags, rule_of, wrong_numbers
-from nca3d.errors import Collected
+from nca3d.errors import ErrorCollector
 from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 @dataclass(frozen=True)
-class Showing:
+class LifeRequest:
     """A rule, and the life of it that is to be shown."""
 
     ref: RuleRef
@@ -43,13 +43,13 @@ class Showing:
     executor: str
 
     @classmethod
-    def of(cls, args: argparse.Namespace) -> "Showing":
+    def of(cls, args: argparse.Namespace) -> "LifeRequest":
         """From flags.
 
         Raises:
             InputErrors: every flag that is wrong.
         """
-        with Collected() as errors:
+        with ErrorCollector() as errors:
             fields = read_flags(args, errors)
             errors += wrong_numbers(args, steps=(1, None), every=(1, None), random_seed=SEEDS)
         ref = rule_of(args, fields)

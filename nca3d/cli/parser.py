@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from nca3d.errors import Collected, InputError, nearest
+from nca3d.errors import ErrorCollector, InputError, nearest
 
 COUNTS: dict[object, str] = {None: "one", "+": "one or more"}
 NOUNS: dict[object, str] = {int: "a whole number", float: "a number"}
@@ -36,7 +36,7 @@ class Parser(argparse.ArgumentParser):
             # argparse takes them from one place
             setattr(args, many.dest, [*(getattr(args, many.dest) or []), *(self._get_value(many, word) for word in extra)])
             extra = []
-        with Collected() as errors:
+        with ErrorCollector() as errors:
             # the value of an unknown flag lands among the arguments: not worth a line of its own
             unknown = [word.split("=")[0] for word in extra if word.startswith("--")]
             for flag in unknown:

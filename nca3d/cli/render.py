@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.cli import life
 from nca3d.cli.flags import wrong_numbers
-from nca3d.cli.life import Showing, horizon_of
-from nca3d.errors import Collected
+from nca3d.cli.life import LifeRequest, horizon_of
+from nca3d.errors import ErrorCollector
 from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw what was asked for and print where it is."""
     _check(args)
-    asked = Showing.of(args)
+    asked = LifeRequest.of(args)
     out = args.out or _default(asked)
     if args.beside:
         _side_by_side(args, asked, out)
@@ -78,7 +78,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _check(args: argparse.Namespace) -> None:
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         for name, allowed in {"style": STYLES, "quality": QUALITIES}.items():
             value = getattr(args, name)
             errors.add(value not in allowed, f"--{name}", name, repr(value), ", ".join(allowed))
@@ -94,7 +94,7 @@ def _check(args: argparse.Namespace) -> None:
         writable(args.out, "--out", SUFFIXES[:3] if args.beside else SUFFIXES)
 
 
-def _default(asked: Showing) -> Path:
+def _default(asked: LifeRequest) -> Path:
     """A film beside the run's own pictures; a GIF where there is no ffmpeg."""
     from visualize.film import has_ffmpeg
 
@@ -118,7 +118,7 @@ def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str
     Image.fromarray(picture).save(out)
 
 
-def _side_by_side(args: argparse.Namespace, asked: Showing, out: Path) -> None:
+def _side_by_side(args: argparse.Namespace, asked: LifeRequest, out: Path) -> None:
     from visualize import side_by_side
 
     rules = [(ref, ref.rule()) for ref in (asked.ref, RuleRef(args.beside))]

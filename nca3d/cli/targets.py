@@ -5,7 +5,7 @@ from pathlib import Path
 
 from nca3d.cli.flags import add_fields, read_flags, wrong_file
 from nca3d.config import Config
-from nca3d.errors import Collected
+from nca3d.errors import ErrorCollector
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -17,7 +17,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Print, and draw."""
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         config = Config(**read_flags(args, errors))
         if args.draw and (len(args.names) != 1 or args.draw.suffix != ".png"):
             errors.add(True, "--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nca3d.config.schema import field
-from nca3d.registry import provided
+from nca3d.registry import wing_entries
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Shared:
     regime: str = field(
         "regenerating",
         "what the body must do: grow, also stay, also heal; or what another wing asks for",
-        choices=("growing", "persistent", "regenerating", *provided("regime")),
+        choices=("growing", "persistent", "regenerating", *wing_entries("regime")),
         group="what we ask for",
     )
     iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
@@ -91,7 +91,7 @@ class Shared:
         "auto",
         "how steps are run; event = living cells only, graph needs the graph extra, "
         "event-approx (no gradient) = cells whose input changed",
-        choices=("auto", "dense", "compiled", "event", "graph", *provided("executor")),
+        choices=("auto", "dense", "compiled", "event", "graph", *wing_entries("executor")),
     )
     activity_threshold: float = field(
         1e-3, "executor event-approx: cells whose input changed by no more than this rest", low=0, high=1e6

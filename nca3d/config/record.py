@@ -12,11 +12,11 @@ from nca3d.config.fields import Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, converted, shown, toml
 from nca3d.errors import InputError, InputErrors, nearest
-from nca3d.files import write_whole
-from nca3d.registry import provided
+from nca3d.files import write_atomic
+from nca3d.registry import wing_entries
 
 # The fields by the table of a file in which they stand; "" = at its top.
-TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.found() for name, late in provided("table").items()}}
+TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.load() for name, late in wing_entries("table").items()}}
 
 
 def _specs() -> dict[str, Spec]:
@@ -113,7 +113,7 @@ class Config(Body, Shared):
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `to_toml()` to a file."""
-        write_whole(Path(path), self.to_toml().encode())
+        write_atomic(Path(path), self.to_toml().encode())
 
     def require_known(self, name: str, known: Iterable[str], where: str = "config") -> None:
         """Check the names in field `name` (damages, losses, rule) against a registry, once plugins have added theirs.

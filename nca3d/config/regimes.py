@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.errors import InputError
-from nca3d.registry import Late, Registry
+from nca3d.registry import LazyImport, Registry
 
 if TYPE_CHECKING:
     from nca3d.config.record import Config
 
 
-GROWTH, FINISH = Late("nca3d.training.growth:Growth"), Late("nca3d.experiment:finish_run")
+GROWTH, FINISH = LazyImport("nca3d.training.growth:Growth"), LazyImport("nca3d.experiment:finish_run")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,8 @@ class Regime:
     pooled: bool = True
     damaging: bool = False
     table: str = "body"
-    task: Late = GROWTH
-    finish: Late = FINISH
+    task: LazyImport = GROWTH
+    finish: LazyImport = FINISH
 
     def steps(self, config: "Config") -> tuple[int, int]:
         """The range of steps of a training rollout where the config says "auto"."""

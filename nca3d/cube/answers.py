@@ -112,8 +112,8 @@ def say(
     who = torch.arange(len(asked)) if sample_ids is None else sample_ids
     for ids in torch.arange(len(asked)).split(AT_ONCE):
         state = rule.rest(len(ids), asked.device) if states is None else states[ids]
-        told = rule.ask(asked[ids])
-        state = rollout(rule, state, steps, random_seed=random_seed, sample_ids=who[ids], inputs=told, executor=executor)
+        inputs = rule.ask(asked[ids])
+        state = rollout(rule, state, steps, random_seed=random_seed, sample_ids=who[ids], inputs=inputs, executor=executor)
         said.append(rule.answer(state))
         ends.append(state)
     rule.train(training)

@@ -26,7 +26,7 @@ from nca3d.cube.weights import CellWeights, Mode, Slot, layer_norm, linear
 from nca3d.errors import ArgumentError
 from nca3d.lattice import NEIGHBOURHOODS, Size, as_size
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
+from nca3d.rules.inputs import Inputs, RuleWithInputs
 
 # The cell and its six neighbours: what the published cell's spatial gate runs over.
 POSITIONS = 7
@@ -246,7 +246,7 @@ class GMLPRule(Rule):
 
     # The step ---------------------------------------------------------------------------------------------------------
 
-    def forward(self, state: Tensor, fire: Tensor, inputs: Tensor | Told | None = None, step: int = 0) -> Tensor:
+    def forward(self, state: Tensor, fire: Tensor, inputs: Tensor | Inputs | None = None, step: int = 0) -> Tensor:
         """One step of every cell, without dropout: slow, plain and the measure of executors (`executors/cells.py` runs blocks).
 
         Args:
@@ -256,26 +256,26 @@ class GMLPRule(Rule):
             step: its absolute number: which channels it moves, where `periods` are given.
         """
         every = slice(None)
-        rows, firing, told = self.to_rows(state), to_rows(fire), Told.of(inputs)
-        shown = self.shown(rows, told)
-        seen = self.seen(with_outside(shown), self.fed(shown, told), every)
+        rows, firing, given = self.to_rows(state), to_rows(fire), Inputs.of(inputs)
+        shown = self.shown(rows, given)
+        seen = self.seen(with_outside(shown), self.fed(shown, given), every)
         out, memory = self.cell(self.cells.of(self.cells.part(every), every), seen, rows[..., self.features :])
         after = self.moved(rows, out, memory)
         return from_rows(torch.where(firing & self.beats(step, rows.device), after, rows), self.size)
 
-    def shown(self, rows: Tensor, told: Told) -> Tensor:
-        """The features (cells, B, F) as neighbours see them: at the front face, with what the cube is told."""
+    def shown(self, rows: Tensor, inputs: Inputs) -> Tensor:
+        """The features (cells, B, F) as neighbours see them: at the front face, with what the cube is inputs."""
         features = rows[..., : self.features]
-        if told.face is None:
+        if inputs.face is None:
             return features
-        front = told.face.flatten(2).permute(2, 0, 1)
+        front = inputs.face.flatten(2).permute(2, 0, 1)
         return torch.cat([features[: len(front)] + front, features[len(front) :]])
 
-    def fed(self, shown: Tensor, told: Told) -> Tensor:
+    def fed(self, shown: Tensor, inputs: Inputs) -> Tensor:
         """What each cell gets from outside and from the coarse lattice, (cells, B, E)."""
         outside = shown.new_zeros(*shown.shape[:2], self.external)
-        if told.external is not None:
-            outside = to_rows(told.external)
+        if inputs.external is not None:
+            outside = to_rows(inputs.external)
         if self.coarse is not None:
             outside = outside + to_rows(self.coarse(from_rows(shown, self.size)))
         return outside
@@ -315,13 +315,13 @@ class GMLPRule(Rule):
     def plant(self, state: Tensor, cells: Tensor) -> None:
         """A cube has no first cell: it is at rest until it is told something."""
 
-    def ask(self, question: Tensor) -> Told:
+    def ask(self, question: Tensor) -> Inputs:
         """A question as `inputs` of a rollout: held at the front face, d = 0, in every step.
 
         Args:
             question: (B, H·W) a surface; or (B, embedding), where the rule has adapters for a teacher's embeddings.
         """
-        return Told(self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:]))
+        return Inputs(self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:]))
 
     def tell(self, state: Tensor, question: Tensor) -> Tensor:
         """The state with a question added to the features of the front face: said once, not held."""
@@ -364,11 +364,11 @@ class GMLPRule(Rule):
         return sum(math.prod(slot.shape) for slot in self.cells.slots.values())
 
 
-def cube_and_told(rule: Rule) -> tuple[GMLPRule, Told]:
+def split_inputs(rule: Rule) -> tuple[GMLPRule, Inputs]:
     """A cube, alone or with what it is told, as the two."""
-    cube, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
+    cube, inputs = (rule.rule, rule.inputs) if isinstance(rule, RuleWithInputs) else (rule, Inputs())
     assert isinstance(cube, GMLPRule)
-    return cube, told
+    return cube, inputs
 
 
 def neighbour_table(size: Size) -> Tensor:

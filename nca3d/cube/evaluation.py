@@ -178,8 +178,8 @@ class _Findings:
         shown = torch.where(said.isfinite().all(dim=1, keepdim=True), said, 0)[places]  # what is no number says nothing
         for place, replies in zip(places, top_answers(shown, self.goals, self.taught.questions.answers, 3), strict=True):
             pair = self.taught.questions.pairs[int(pairs[place])]
-            told = [list(reply) for reply in replies]
-            self.series["examples"].append({"question": pair.question, "right": pair.answer, "said": told})
+            inputs = [list(reply) for reply in replies]
+            self.series["examples"].append({"question": pair.question, "right": pair.answer, "said": inputs})
 
     def _specialisation(self, pairs: Tensor, states: Tensor) -> None:
         kinds = [self.taught.questions.pairs[int(pair)].kind or "question" for pair in pairs]
@@ -232,9 +232,9 @@ class _Findings:
     def approximate(self) -> None:
         """What the approximate executor saves on these questions, and by how much it is off."""
         asked = self.asked[self.taught.some("train", LEARNERS)]
-        told, state = self.rule.ask(asked), self.rule.rest(len(asked), self.device)
+        inputs, state = self.rule.ask(asked), self.rule.rest(len(asked), self.device)
         seed = evaluation_seed(self.random_seed, 0)
-        found = approx_report(self.rule, state, 4 * self.steps, inputs=told, random_seed=seed)
+        found = approx_report(self.rule, state, 4 * self.steps, inputs=inputs, random_seed=seed)
         self.report["approx"] = {"saved": found.saved, "error": found.error_max, "error_mean": found.error_mean}
 
     def finished(self) -> Report:
@@ -263,8 +263,8 @@ def cells_with_gradient(rule: GMLPRule, asked: Tensor, answers: Tensor, right: T
     rule = copy.deepcopy(rule).requires_grad_(True)
     rule.fire_rate = 1.0
     with torch.enable_grad():
-        told = rule.ask(asked)
-        states = rollout(rule, rule.rest(len(asked), asked.device), steps, inputs=told)
+        inputs = rule.ask(asked)
+        states = rollout(rule, rule.rest(len(asked), asked.device), steps, inputs=inputs)
         dialogue(states[None], Lesson(asked, answers[right], right, answers), rule).sum().backward()
     return rule.cells.taught()
 
@@ -283,11 +283,11 @@ def activity(rule: GMLPRule, asked: Tensor, steps: int, random_seed: int = 0) ->
         Root mean square of the features that each cell shows, at the front face with what it is told, (T, D, H, W), and the
         steps (T,).
     """
-    told = rule.ask(asked)
-    seen = rollout(rule, rule.rest(1, asked.device), steps, inputs=told, random_seed=random_seed, record_every=1)
+    inputs = rule.ask(asked)
+    seen = rollout(rule, rule.rest(1, asked.device), steps, inputs=inputs, random_seed=random_seed, record_every=1)
     features = seen.states[:, 0, : rule.features].clone()
-    if told.face is not None:
-        features[:, :, 0] += told.face
+    if inputs.face is not None:
+        features[:, :, 0] += inputs.face
     return features.square().mean(dim=1).sqrt().cpu().numpy(), seen.steps.numpy()
 
 

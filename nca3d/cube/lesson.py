@@ -16,7 +16,7 @@ from nca3d.cube.teacher.embeddings import embeddings_folder, embeddings_of
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.teachers import load_saved_teacher
 from nca3d.errors import InputError
-from nca3d.files import write_whole
+from nca3d.files import write_atomic
 from nca3d.load import CONFIG, run_folder
 
 TEACHER, ANSWERS = "teacher", "answers.json"
@@ -92,7 +92,7 @@ def keep_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None
     """Write both into a folder; once there, they stay."""
     if not (folder / ANSWERS).exists():
         teacher.save(folder / TEACHER)
-        write_whole(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
+        write_atomic(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
 
 
 def saved_teacher(folder: Path) -> tuple[Teacher, list[str]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config.regimes import Regime
 from nca3d.config.schema import field
-from nca3d.registry import Late
+from nca3d.registry import LazyImport
 
 if TYPE_CHECKING:
     from nca3d.config import Config
@@ -89,6 +89,6 @@ ANSWERING = Answering(
     "answering",
     damaging=True,
     table="cube",
-    task=Late("nca3d.cube.task:Answering"),
-    finish=Late("nca3d.cube.finish:finish_cube"),
+    task=LazyImport("nca3d.cube.task:Answering"),
+    finish=LazyImport("nca3d.cube.finish:finish_cube"),
 )

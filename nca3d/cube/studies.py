@@ -47,12 +47,12 @@ def hurt(
     cut = pools.damage.apply(states, wound, rule.dead_value)
     said: dict[str, list[Tensor]] = {"hurt": [], "healed": [], "dead": []}
     for ids in torch.arange(len(states)).split(AT_ONCE):
-        told = rule.ask(asked[ids])
+        inputs = rule.ask(asked[ids])
         fires = fire_mask(random_seed, range(steps), ids, rule.size, rule.fire_rate).to(wound.device)
         alive = fires & ~wound[ids]
         said["hurt"].append(rule.answer(cut[ids]))
         for name, masks in (("healed", fires), ("dead", alive)):
-            after = rollout(rule, cut[ids], steps, fire_masks=masks, inputs=told, executor=executor)
+            after = rollout(rule, cut[ids], steps, fire_masks=masks, inputs=inputs, executor=executor)
             said[name].append(rule.answer(after))
     return {name: torch.cat(parts) for name, parts in said.items()}
 

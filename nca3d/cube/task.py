@@ -21,7 +21,7 @@ from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, training_seed
 from nca3d.losses import terms_of
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 from nca3d.training.build import build_rule
 
 # Wrong answers that the right one is compared with, at most, besides those of the batch.
@@ -101,7 +101,7 @@ class Answering:
                 surface.mix.copy_(straight.weight)
                 surface.mix_bias.copy_(straight.bias)
 
-    def paces(self, rule: GMLPRule) -> dict[nn.Parameter, float]:
+    def lr_multipliers(self, rule: GMLPRule) -> dict[nn.Parameter, float]:
         """Of the matrices over whole faces. Where they learn no faster than cells, each cell learns questions by heart: which
         directions matter is what carries over to questions that were never asked."""
         return dict.fromkeys(rule.surface.mixers(), self.asked.surface_learning_rate)
@@ -123,7 +123,7 @@ class Answering:
         """A cube at rest."""
         return rule.rest(1)
 
-    def worth(self, rule: Rule, states: Tensor) -> Tensor:
+    def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
         """How much is left in a cube of what it was told before: the fullest goes back to rest."""
         return states.square().flatten(1).mean(dim=1)
 
@@ -165,7 +165,7 @@ class Answering:
         """These questions, with the rivals of all."""
         return wanted.part(ids.to(wanted.right.device))
 
-    def inputs(self, rule: GMLPRule, wanted: Lesson) -> Told:
+    def inputs(self, rule: GMLPRule, wanted: Lesson) -> Inputs:
         """The questions, held at the front face."""
         return rule.ask(wanted.asked)
 

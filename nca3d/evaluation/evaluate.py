@@ -73,13 +73,13 @@ def evaluate(
     if not isinstance(body, Target) or not isinstance(preset, str | Preset):
         given = type(preset if isinstance(body, Target) else body).__name__
         raise InputError("evaluate", "target and preset", f"a {given}", "a Target, and a Preset or the name of one")
-    body.shown_by(rule.visible_kind, rule.visible, "evaluate")
+    body.for_rule(rule.visible_kind, rule.visible, "evaluate")
     asked = _asked(preset, samples)
     if horizon is None:
         horizon = rule.card.get("horizon") or 2 * max(body.size) + 10
     if horizon < 1:
         raise InputError("evaluate", "horizon", horizon, "1 step or more")
-    work = _work(asked, horizon, len(robustness.conditions(rule)))
+    work = _work(asked, horizon, len(robustness.variations(rule)))
     with torch_on_one(), tqdm(total=work, disable=not progress, desc="evaluate", unit="step") as bar:
         trials = Trials(rule, body, horizon, asked.samples, random_seed, executor, bar.update)
         found = _Findings(trials, asked)
@@ -105,7 +105,7 @@ def _asked(preset: str | Preset, samples: int | None) -> Preset:
     return preset if samples is None else replace(preset, samples=samples)
 
 
-def _work(asked: Preset, horizon: int, conditions: int) -> int:
+def _work(asked: Preset, horizon: int, variations: int) -> int:
     """Steps of the whole evaluation, for the bar: nearly all of its time is steps."""
     wound = 2 * horizon + asked.late_steps
     total = horizon + asked.hold_steps + len(QUICK_WOUNDS) * wound
@@ -113,7 +113,7 @@ def _work(asked: Preset, horizon: int, conditions: int) -> int:
         total += len(asked.moments) * len(asked.wounds) * wound + max(asked.moments) + 2 * len(QUICK_WOUNDS) * wound
         total += asked.injuries * 2 * horizon
     if "robustness" in asked.studies:
-        total += conditions * (horizon + robustness.HOLD + 4)
+        total += variations * (horizon + robustness.HOLD + 4)
     return total
 
 
@@ -192,10 +192,10 @@ class _Findings:
 
     def robustness(self) -> None:
         """Growth and hold in a world that is not the one of training."""
-        for condition in robustness.conditions(self.trials.rule):
+        for variation in robustness.variations(self.trials.rule):
             # The same trial each time, so that only the condition differs.
-            self.put(("robustness", condition.name), condition.try_it(self.trials, WORLD))
-            self.series.setdefault("conditions", {})[condition.name] = condition.group
+            self.put(("robustness", variation.name), variation.measure(self.trials, WORLD))
+            self.series.setdefault("conditions", {})[variation.name] = variation.group
 
     def emergence(self, grown: Compact) -> None:
         """Pattern and dynamics of the grown bodies."""

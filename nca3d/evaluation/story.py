@@ -14,10 +14,10 @@ from torch import Tensor
 import pools
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation.presets import QUICK_WOUNDS
-from nca3d.evaluation.wounds import Wound, hurt
+from nca3d.evaluation.wounds import Wound, apply_wound
 from nca3d.fire import evaluation_seed
 from nca3d.metrics import iou, occupied, to_rgba
-from nca3d.reports.life import Filmed
+from nca3d.reports.life import FilmedLife
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
@@ -135,7 +135,7 @@ def tell(
 
     if not isinstance(target, Target):
         raise InputError("tell", "target", f"a {type(target).__name__}", "a Target: rule.target() is that of its card")
-    target.shown_by(rule.visible_kind, rule.visible, "tell")
+    target.for_rule(rule.visible_kind, rule.visible, "tell")
     every = max(1, round(steps / FRAMES)) if every is None else every
     seed = evaluation_seed(random_seed, SEED)
     generator = torch.Generator().manual_seed(evaluation_seed(random_seed, SEED + 1))
@@ -157,7 +157,7 @@ def tell(
             now = stop
             shots.append(_shot(rule, target, state, now))
         for cut in (cut for cut in cuts if cut.step == stop):
-            state = hurt(rule, state, cut.wound, generator)
+            state = apply_wound(rule, state, cut.wound, generator)
             marks[len(shots)] = cut.words
             shots.append(_shot(rule, target, state, now))
     frames, labels, moments = zip(*shots, strict=True)
@@ -165,7 +165,7 @@ def tell(
     return Story(np.concatenate(frames), list(moments), marks, classes, state)
 
 
-def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> Filmed:
+def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> FilmedLife:
     """One body that grows to the horizon, and what becomes of it in two more after each wound of the quick preset."""
     every = max(1, horizon // PAGE_FRAMES)
     grown = tell(rule, target, horizon, every=every, random_seed=random_seed)
@@ -176,7 +176,7 @@ def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> Film
         heal[damage] = healed.frames, healed.steps, 1
         life = np.concatenate([grown.frames, healed.frames[1:]])
         timelines[damage] = [*grown.steps, *healed.steps[1:]], iou(life, target).numpy()
-    return Filmed((grown.frames, grown.steps), heal, timelines, target.rgba())
+    return FilmedLife((grown.frames, grown.steps), heal, timelines, target.rgba())
 
 
 def _shot(rule: Rule, target: Target, state: Tensor, step: int) -> tuple[np.ndarray, np.ndarray | None, int]:

@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.evaluation.wounds import Wound, hurt
+from nca3d.evaluation.wounds import Wound, apply_wound
 from nca3d.fire import evaluation_seed
-from nca3d.metrics import straight
+from nca3d.metrics import unpremultiply
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
@@ -79,7 +79,7 @@ def look(states: list[Compact], steps: list[int], target: Target) -> Watch:
     if target.kind == "classes":
         right = (rows[:, : target.visible].argmax(dim=1) == truth[:, :-1].argmax(dim=1)).float()
     else:
-        right = (straight(rows) - straight(truth)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
+        right = (unpremultiply(rows) - unpremultiply(truth)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
     detail = torch.zeros(count * batch, device=cells.device).index_add_(0, owner[both], right) / shared.clamp_min(1)
     detail = torch.where(shared > 0, detail, 0.0 if target.kind == "classes" else 1.0)
 
@@ -168,10 +168,10 @@ class Trials:
             self.report(part)
         return state, seen
 
-    def hurt(self, bodies: Compact, wound: Wound, trial: int) -> Compact:
+    def apply_wound(self, bodies: Compact, wound: Wound, trial: int) -> Compact:
         """The bodies with the wound, each its own draw of it."""
         dead = self.rule.dead_value
-        return compact(hurt(self.rule, dense(bodies, dead), wound, self.draws(trial)), dead)
+        return compact(apply_wound(self.rule, dense(bodies, dead), wound, self.draws(trial)), dead)
 
     def look(self, state: Compact) -> Watch:
         """The figures of states as they are."""

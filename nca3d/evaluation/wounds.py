@@ -44,6 +44,6 @@ class Wound:
         return mask.to(states.device)
 
 
-def hurt(rule: Rule, states: Tensor, wound: Wound, generator: torch.Generator) -> Tensor:
+def apply_wound(rule: Rule, states: Tensor, wound: Wound, generator: torch.Generator) -> Tensor:
     """The states (B, C, D, H, W) with the wound: its cells are dead in every channel (law 10)."""
     return pools.damage.apply(states, wound.mask(rule, states, generator), rule.dead_value)

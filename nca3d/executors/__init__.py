@@ -39,8 +39,8 @@ def choose(rule: Rule, state: Tensor | Compact) -> str:
     their own it is their compiled step.
     """
     if stepper_of(rule):
-        return "dense" if compiled.unfit(rule, state) else "compiled"
-    if event.unfit(rule):
+        return "dense" if compiled.unsupported(rule, state) else "compiled"
+    if event.unsupported(rule):
         return "dense"
     if isinstance(state, Compact) or native_code.available(state):
         return "event"

@@ -23,7 +23,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     """
     if not state.shape[0]:
         return state
-    why, own = unfit(rule, state), stepper_of(rule)
+    why, own = unsupported(rule, state), stepper_of(rule)
     if why:
         kind = type(getattr(rule, "rule", rule)).__name__
         raise ArgumentError("executor", f"'compiled' for {kind}, which {why}", "'auto', 'dense'")
@@ -31,7 +31,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     return steps(rule, state, draw, start, stop, memory)
 
 
-def unfit(rule: Rule, state: Tensor | Compact) -> str:
+def unsupported(rule: Rule, state: Tensor | Compact) -> str:
     """Why compiled code can't run the rule on such a state here and now, or ""."""
     own = stepper_of(rule)
     return own.not_compiled(rule, state) if own else event.not_compiled(rule, state)

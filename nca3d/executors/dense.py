@@ -20,7 +20,7 @@ from torch.nn.grad import conv3d_weight
 
 from nca3d.executors import every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock, stepper_of
-from nca3d.executors.network import abreast, answer, gradients, network_dtype, trained, with_kernels
+from nca3d.executors.network import add_kernel_gradients, gradients, network_dtype, pad_rows, propose, trainable_parameters
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 
@@ -46,7 +46,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         return state.movedim(1, -1).contiguous()
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
-        state, pre = _Step.apply(rule, state, pre, fire_now, *trained(rule))
+        state, pre = _Step.apply(rule, state, pre, fire_now, *trainable_parameters(rule))
     return state
 
 
@@ -72,7 +72,7 @@ class _Step(torch.autograd.Function):
         with torch.autocast(state.device.type, enabled=False):  # only the network is ever asked to answer in fewer bits
             seen = _perceive(rule, state)
             rows = _rows(pre & fire)
-            perception = _at(seen, abreast(rows))
+            perception = _at(seen, pad_rows(rows))
             y = state.clone(memory_format=torch.contiguous_format)
             y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype)[: len(rows)])
 
@@ -94,19 +94,19 @@ class _Step(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         rule: Rule = ctx.rule
         state, rows, perception, alive = ctx.saved_tensors
-        into_state = _where(alive, gradient.contiguous(), 0.0)
+        grad_state = _where(alive, gradient.contiguous(), 0.0)
 
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
             delta = _delta(rule, perception, ctx.network_dtype)[: len(rows)]
-        into_delta = into_state.view(-1, rule.channels).index_select(0, rows)
-        into_seen, *into_parameters = gradients([delta], [into_delta], [perception, *trained(rule)])
-        into_seen = into_seen[: len(rows)]
+        grad_delta = grad_state.view(-1, rule.channels).index_select(0, rows)
+        grad_perception, *grad_parameters = gradients([delta], [grad_delta], [perception, *trainable_parameters(rule)])
+        grad_perception = grad_perception[: len(rows)]
 
-        _unperceive(rule, rows, into_seen, into_state)
+        _perceive_backward(rule, rows, grad_perception, grad_state)
         if state is not None:
-            into_parameters = with_kernels(rule, into_parameters, _into_kernels(rule, state, rows, into_seen))
-        return None, into_state, None, None, *into_parameters
+            grad_parameters = add_kernel_gradients(rule, grad_parameters, _grad_kernels(rule, state, rows, grad_perception))
+        return None, grad_state, None, None, *grad_parameters
 
 
 def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
@@ -122,29 +122,29 @@ def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
     return seen
 
 
-def _unperceive(rule: Rule, rows: Tensor, into_seen: Tensor, into_state: Tensor) -> None:
-    """The adjoint of `_perceive`, added to `into_state` (B, D, H, W, C) in place."""
+def _perceive_backward(rule: Rule, rows: Tensor, grad_perception: Tensor, grad_state: Tensor) -> None:
+    """The adjoint of `_perceive`, added to `grad_state` (B, D, H, W, C) in place."""
     zeros = rule.padding == "zeros"
-    for kernel, into_field in zip(rule.kernels(), into_seen.split(rule.channels, dim=1), strict=True):
+    for kernel, grad_field in zip(rule.kernels(), grad_perception.split(rule.channels, dim=1), strict=True):
         if kernel is None:
-            into_state.view(-1, rule.channels).index_add_(0, rows, into_field)
+            grad_state.view(-1, rule.channels).index_add_(0, rows, grad_field)
             continue
         # The adjoint of a correlation is the correlation with the mirrored kernel.
         mirrored = _depthwise(rule, kernel.flip(-1, -2, -3))
-        field = _field(into_field, rows, into_state)
-        into_image = F.conv3d(field, mirrored, padding=1 if zeros else 2, groups=rule.channels)
+        field = _field(grad_field, rows, grad_state)
+        grad_image = F.conv3d(field, mirrored, padding=1 if zeros else 2, groups=rule.channels)
         if not zeros:
-            into_image = _unpad(rule, into_image, field.shape)
-        into_state += into_image.permute(0, 2, 3, 4, 1)
+            grad_image = _pad_backward(rule, grad_image, field.shape)
+        grad_state += grad_image.permute(0, 2, 3, 4, 1)
 
 
-def _into_kernels(rule: Rule, state: Tensor, rows: Tensor, into_seen: Tensor) -> list[Tensor]:
+def _grad_kernels(rule: Rule, state: Tensor, rows: Tensor, grad_perception: Tensor) -> list[Tensor]:
     """The gradients of the kernels that are not the identity, each (C, 3, 3, 3)."""
     image, border = _padded(rule, state)
     wide, channels = (rule.channels, 1, 3, 3, 3), rule.channels
     return [
-        conv3d_weight(image, wide, _field(into_field, rows, state), padding=border, groups=channels)[:, 0]
-        for kernel, into_field in zip(rule.kernels(), into_seen.split(channels, dim=1), strict=True)
+        conv3d_weight(image, wide, _field(grad_field, rows, state), padding=border, groups=channels)[:, 0]
+        for kernel, grad_field in zip(rule.kernels(), grad_perception.split(channels, dim=1), strict=True)
         if kernel is not None
     ]
 
@@ -163,7 +163,7 @@ def _padded(rule: Rule, state: Tensor) -> tuple[Tensor, int]:
     return rule.pad(image).contiguous(memory_format=torch.channels_last_3d), 0
 
 
-def _unpad(rule: Rule, padded: Tensor, shape: torch.Size) -> Tensor:
+def _pad_backward(rule: Rule, padded: Tensor, shape: torch.Size) -> Tensor:
     """The adjoint of `rule.pad`: what the border received goes back to the cells that it was copied from."""
     with torch.enable_grad():
         image = torch.zeros(shape, dtype=padded.dtype, device=padded.device, requires_grad=True)
@@ -184,7 +184,7 @@ def _at(seen: list[Tensor], rows: Tensor) -> Tensor:
 
 def _delta(rule: Rule, perception: Tensor, network_dtype: torch.dtype | None) -> Tensor:
     """The change of the cells that saw `perception`. The network may compute in fewer bits; the state keeps its own."""
-    return rule.step_size * answer(rule, perception, network_dtype)
+    return rule.step_size * propose(rule, perception, network_dtype)
 
 
 def _near_ring(
@@ -201,7 +201,7 @@ def _near_ring(
     ring = dilate(undecided, circular) & ~pre & fire
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
-    delta = _delta(rule, _at(seen, abreast(rows)), network_dtype)
+    delta = _delta(rule, _at(seen, pad_rows(rows)), network_dtype)
     alpha.index_add_(0, rows, delta[: len(rows), rule.alpha])
     return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 

@@ -59,7 +59,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     Raises:
         ValueError: a rule that this executor can't run exactly; the line names what can.
     """
-    why = unfit(rule)
+    why = unsupported(rule)
     if why:
         others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
         raise ArgumentError("executor", f"'event' for {type(rule).__name__}, which {why}", others)
@@ -72,7 +72,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
         if isinstance(state, Compact):
             return _run(rule, state, draw, start, stop, memory)
         asked = torch.is_grad_enabled() and state.requires_grad
-        cells = _seen(rule, state) if asked else compact(state, rule.dead_value)
+        cells = _active_cells(rule, state) if asked else compact(state, rule.dead_value)
         return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
@@ -89,8 +89,8 @@ def not_compiled(rule: Rule, state: Tensor | Compact) -> str:
     """Why compiled code can't run all of this rule's step, or ""."""
     values = state.values if isinstance(state, Compact) else state
     too_many = "has 2**31 cells or more to run" if _cells(state) >= MOST_CELLS else ""
-    why = unfit(rule) or too_many or unavailable(values, native_code.library)
-    return why or native_part.unfit(rule, values)
+    why = unsupported(rule) or too_many or unavailable(values, native_code.library)
+    return why or native_part.unsupported(rule, values)
 
 
 def _cells(state: Tensor | Compact) -> int:
@@ -98,7 +98,7 @@ def _cells(state: Tensor | Compact) -> int:
     return batch * math.prod(sides)
 
 
-def unfit(rule: Rule) -> str:
+def unsupported(rule: Rule) -> str:
     """Why this rule can't be run by events, or ""."""
     if rule.alive_threshold is None:
         return "has no alive mask, so that every cell counts"
@@ -109,7 +109,7 @@ def unfit(rule: Rule) -> str:
     return ""
 
 
-def _seen(rule: Rule, state: Tensor) -> Compact:
+def _active_cells(rule: Rule, state: Tensor) -> Compact:
     """The cells that are not dead, and the dead ones that the first step may change or see: they have a gradient too."""
     there = (state.detach() != rule.dead_value).any(1)
     for _ in range(2):
@@ -124,9 +124,9 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
     kind: Any = partial(NativePart, fixed=fixed) if native else Part
     with torch.autocast(state.values.device.type, enabled=False):  # only the network ever answers in fewer bits
         parts, xs = [], []
-        for values, cells, samples in _dealt(state, stop - start if native else 0):
+        for values, cells, samples in _partition(state, stop - start if native else 0):
             rows = backend(rule, len(samples), state.size, values)
-            store, source = _open(rows, values, cells)
+            store, source = _to_rows(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
             parts.append(kind(rule, rows, draw.only(samples), Network(rule, dtype), store))
         asked = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
@@ -139,10 +139,10 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
             xs = advance(parts, xs, steps, whole, lean=segment is not None)
             kept += sum(part.step_bytes() for part in parts) * (1 if segment else len(steps))
             start = steps.stop
-    return _close(parts, xs, state)
+    return _to_cells(parts, xs, state)
 
 
-def _dealt(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
+def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
     """(values, cells, samples) of each part: whole samples, so that threads never meet, with about as many rows in each.
 
     How many follows from the work alone, not from the cores: sums of gradients are the same on any machine.
@@ -160,7 +160,7 @@ def _dealt(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
     return [(state.values[a:b], state.cells[a:b] - low * volume, range(low, high)) for low, high, a, b in pieces]
 
 
-def _open(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
+def _to_rows(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
     """The store of a state, and the padded row of the state that each of its rows comes from (DEAD: none)."""
     border = torch.full((FIRST,), -1, dtype=rows.index, device=rows.device)
     cells = torch.cat([border, listed.to(rows.index)])
@@ -175,7 +175,7 @@ def _open(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
     return after, source
 
 
-def _close(parts: list[Part], xs: list[Tensor], state: Compact) -> Compact:
+def _to_cells(parts: list[Part], xs: list[Tensor], state: Compact) -> Compact:
     """The rows as cells. Rows that hold nothing are left out, unless a gradient may reach what they did on the way."""
     rule, volume = parts[0].rule, math.prod(state.size)
     values = torch.cat([x[FIRST:, : rule.channels] for x in xs])

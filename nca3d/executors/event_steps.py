@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.executors.network import ROWS, Network, abreast, trained, with_kernels
+from nca3d.executors.network import ROWS, Network, add_kernel_gradients, pad_rows, trainable_parameters
 from nca3d.executors.store import Rows, Store
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
@@ -52,10 +52,10 @@ class Part:
     def clear(self) -> None:
         """Start a new sum of the parameters' gradients."""
         self.network.clear()
-        self.rows.into_taps.zero_()
+        self.rows.grad_taps.zero_()
 
-    def collected(self) -> list[Tensor]:
-        """What flowed into each trained parameter since `clear`, but for that through learned kernels (`rows.into_taps`)."""
+    def parameter_gradients(self) -> list[Tensor]:
+        """What flowed into each trained parameter since `clear`, but for that through learned kernels (`rows.grad_taps`)."""
         return self.network.gradients
 
 
@@ -64,7 +64,7 @@ def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, lea
 
     lean: keep only where the steps began, and run them again for their gradient.
     """
-    parameters = trained(parts[0].rule)
+    parameters = trainable_parameters(parts[0].rule)
     # Inside a node gradients are off: whether they are asked for is seen only here.
     asked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*xs, *parameters))
     return list(_Steps.apply(parts, steps, whole, asked, lean, *xs, *parameters))
@@ -81,7 +81,7 @@ class _Steps(torch.autograd.Function):
         kept: list[list[Tensor | None]] = [[p.store.cells, p.store.x, p.store.alive] for p in parts]
         made = type(parts[0]).forward(parts, steps, asked and not lean)
         ctx.parts, ctx.steps, ctx.whole, ctx.lean = parts, steps, whole, lean
-        ctx.into_x = any(x.requires_grad for x in xs)
+        ctx.grad_x = any(x.requires_grad for x in xs)
         if asked:  # parameters too, so that autograd notices if they are changed before the backward pass
             kept = kept if lean else made
             ctx.shares = [len(parameters), *(len(tensors) for tensors in kept)]
@@ -93,10 +93,10 @@ class _Steps(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(gradients[0].device.type, enabled=False):  # as in the forward pass: only the network may use it
-            return _through(ctx, gradients)
+            return _backward_parts(ctx, gradients)
 
 
-def _through(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
     parts, steps, saved = ctx.parts, ctx.steps, iter(ctx.saved_tensors)
     parameters, *kept = [list(islice(saved, share)) for share in ctx.shares]
     kind = type(parts[0])
@@ -107,12 +107,12 @@ def _through(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ..
     if steps.stop == ctx.whole.stop:
         for part in parts:
             part.clear()
-    further = ctx.into_x or steps.start > ctx.whole.start
-    into_xs = kind.backward(parts, steps, kept, [gradient.contiguous() for gradient in gradients], further)
+    further = ctx.grad_x or steps.start > ctx.whole.start
+    grad_xs = kind.backward(parts, steps, kept, [gradient.contiguous() for gradient in gradients], further)
     into: list[Any] = [None] * len(parameters)
     if steps.start == ctx.whole.start:
-        into = [sum(shares) for shares in zip(*map(_collected, parts), strict=True)]
-    return None, None, None, None, None, *(into_xs if ctx.into_x else [None] * len(parts)), *into
+        into = [sum(shares) for shares in zip(*map(_parameter_gradients, parts), strict=True)]
+    return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *into
 
 
 def _forward(part: Part, steps: range, keep: bool) -> list[Tensor | None]:
@@ -136,7 +136,7 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()
     for some in fired.split(ROWS):
-        rows.add(y, some, network.forward(rows.perceive(store, abreast(some)))[: len(some)])
+        rows.add(y, some, network.forward(rows.perceive(store, pad_rows(some)))[: len(some)])
     marks = rows.mark(store, y)
     if marks.unchanged:
         return Store(store.cells, y, marks.near), fired, None
@@ -144,38 +144,38 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
     if marks.open_fates:
         ring = rows.ring(store, marks, part.draw, step)
         if len(ring):
-            kept = rows.kept(store, ring, network.forward(rows.perceive_at(store, abreast(ring)))[: len(ring)])
+            kept = rows.kept(store, ring, network.forward(rows.perceive_at(store, pad_rows(ring)))[: len(ring)])
     after, became = rows.grow(store, y, marks, kept)
     return after, fired, became
 
 
-def _backward(part: Part, steps: range, kept: list[Any], into_x: Tensor, further: bool) -> Tensor:
+def _backward(part: Part, steps: range, kept: list[Any], grad_x: Tensor, further: bool) -> Tensor:
     for step in reversed(steps):
         cells, x, fired, became = kept[4 * (step - steps.start) :][:4]
-        into_x = _unstep(part, Store(cells, x, cells), fired, became, into_x, further or step > steps.start)
-    return into_x
+        grad_x = _step_backward(part, Store(cells, x, cells), fired, became, grad_x, further or step > steps.start)
+    return grad_x
 
 
-def _unstep(part: Part, store: Store, fired: Tensor, became: Tensor | None, after: Tensor, further: bool) -> Tensor:
+def _step_backward(part: Part, store: Store, fired: Tensor, became: Tensor | None, after: Tensor, further: bool) -> Tensor:
     """What flows into the rows of a step, given what flows into those after it; with `further` also through what cells saw."""
     rows = part.rows  # who was alive is told by who fired: `store.alive` is not asked for
-    into_x = after.clone() if became is None else rows.carry_back(after, became)
-    into_change = rows.take(into_x, fired)
+    grad_x = after.clone() if became is None else rows.grow_backward(after, became)
+    grad_delta = rows.take(grad_x, fired)
     rows.enter(store)
-    for some, into in zip(fired.split(ROWS), into_change.split(ROWS), strict=True):
-        into_seen = part.network.backward(rows.perceive(store, some), into)
+    for some, into in zip(fired.split(ROWS), grad_delta.split(ROWS), strict=True):
+        grad_perception = part.network.backward(rows.perceive(store, some), into)
         if part.rule.learns_kernels:
-            rows.unperceive_taps(store, some, into_seen)
+            rows.taps_backward(store, some, grad_perception)
         if further:
-            rows.unperceive(store, some, into_seen, into_x)
+            rows.perceive_backward(store, some, grad_perception, grad_x)
     rows.leave(store)
-    return into_x
+    return grad_x
 
 
-def _collected(part: Part) -> list[Tensor]:
+def _parameter_gradients(part: Part) -> list[Tensor]:
     """What flowed into each trained parameter of this part's samples."""
-    into, rule = part.collected(), part.rule
+    into, rule = part.parameter_gradients(), part.rule
     if not rule.learns_kernels:
         return into
-    into_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.into_taps]
-    return with_kernels(rule, into, into_kernels)
+    grad_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.grad_taps]
+    return add_kernel_gradients(rule, into, grad_kernels)

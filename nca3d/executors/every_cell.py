@@ -75,9 +75,9 @@ class EveryCell:
     ) -> Tensor | Compact:
         """Steps start .. stop−1 of a dense or compact state; the answer has the same form."""
         whole = dense(state, rule.dead_value) if isinstance(state, Compact) else state
-        trained = whole.requires_grad or any(p.requires_grad for p in rule.parameters())
+        trainable_parameters = whole.requires_grad or any(p.requires_grad for p in rule.parameters())
         segment = None
-        if torch.is_grad_enabled() and trained:
+        if torch.is_grad_enabled() and trainable_parameters:
             segment = memory.segment(stop - start, self.step_bytes(rule, whole))
         cells = whole.movedim(1, -1).contiguous()
         # Masks are drawn outside what is recomputed, so that both passes see the same ones.

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nca3d.files import cache_folder, write_whole
+from nca3d.files import cache_folder, write_atomic
 
 # The numbers that code is built for.
 REALS = {torch.float32: "float", torch.float64: "double"}
@@ -96,7 +96,7 @@ def build(code: Code, real: str, narrow: bool = False) -> Path | None:
             if done.returncode:
                 _warn(f"{compiler} failed: {(done.stderr.strip().splitlines() or ['no message'])[0]}")
                 return None
-            write_whole(path, made.read_bytes())
+            write_atomic(path, made.read_bytes())
     except OSError as error:
         _warn(f"{folder} can't be written: {error}")
         return None
@@ -152,22 +152,22 @@ class _Field(ctypes.Structure):
     _fields_ = (("name", ctypes.c_char_p), ("offset", ctypes.c_int64), ("size", ctypes.c_int64))
 
 
-def check_mirror(mirror: type[ctypes.Structure], told_by: "ctypes._NamedFuncPointer") -> None:
+def check_mirror(mirror: type[ctypes.Structure], layout: "ctypes._NamedFuncPointer") -> None:
     """Compares a mirror with its C struct, field by field in their order: name, offset, size; and the size of the whole.
 
     Args:
         mirror: the ctypes side.
-        told_by: a C function that gives `Field`s; the last one has no name, and the size of the struct.
+        layout: a C function that gives `Field`s; the last one has no name, and the size of the struct.
 
     Raises:
         TypeError: the line names the first field that differs.
     """
-    told_by.restype, told_by.argtypes = ctypes.POINTER(_Field), ()
-    told, number, found = told_by(), 0, []
-    while told[number].name is not None:
-        found.append((told[number].name.decode(), told[number].offset, told[number].size))
+    layout.restype, layout.argtypes = ctypes.POINTER(_Field), ()
+    fields, number, found = layout(), 0, []
+    while fields[number].name is not None:
+        found.append((fields[number].name.decode(), fields[number].offset, fields[number].size))
         number += 1
-    found.append(("its end", told[number].offset, told[number].size))
+    found.append(("its end", fields[number].offset, fields[number].size))
     places = [(name, getattr(mirror, name)) for name, *_ in mirror._fields_]
     own = [*((name, place.offset, place.size) for name, place in places), ("its end", ctypes.sizeof(mirror), 0)]
     for mine, theirs in zip(own, found, strict=False):

@@ -11,7 +11,7 @@ from torch import Tensor
 from nca3d.executors.cores import cores
 from nca3d.executors.event_steps import Part
 from nca3d.executors.native_code import Part as Mirror
-from nca3d.executors.network import linear_layers, trained, unknown_arithmetic
+from nca3d.executors.network import linear_layers, trainable_parameters, unknown_arithmetic
 from nca3d.executors.rows_native import NativeRows
 from nca3d.executors.store import Store
 from nca3d.rules.cell import Rule
@@ -19,7 +19,7 @@ from nca3d.rules.cell import Rule
 _P = ctypes.c_void_p
 
 
-def unfit(rule: Rule, values: Tensor) -> str:
+def unsupported(rule: Rule, values: Tensor) -> str:
     """Why compiled code can't run the rule's update network in the arithmetic asked for, or ""."""
     if linear_layers(rule) is None:
         return "has an update network of its own, which nobody compiled"
@@ -146,22 +146,22 @@ class NativePart(Part):
             held += [pointers, start, records]
             c = part.c
             c.tapes, c.records, c.recorded_from = ctypes.addressof(pointers), records.data_ptr(), steps.start
-            c.into_x, c.into_rows, c.step, c.stop, c.further = start.data_ptr(), len(start), steps.stop, steps.start, further
+            c.grad_x, c.grad_rows, c.step, c.stop, c.further = start.data_ptr(), len(start), steps.stop, steps.start, further
         _call(parts[0].rows.code.parts_backward, parts)
         results = []
         for part in parts:
-            result = torch.empty(part.c.into_rows, part.rows.stride, dtype=part.rows.dtype)
-            ctypes.memmove(result.data_ptr(), part.c.into_x, result.nbytes)
+            result = torch.empty(part.c.grad_rows, part.rows.stride, dtype=part.rows.dtype)
+            ctypes.memmove(result.data_ptr(), part.c.grad_x, result.nbytes)
             results.append(result)
         del held
         return results
 
     def clear(self) -> None:
         self.rows.code.layers_clear(self.c.net)
-        self.rows.into_taps.zero_()
+        self.rows.grad_taps.zero_()
 
-    def collected(self) -> list[Tensor]:
-        parameters = trained(self.rule)
+    def parameter_gradients(self) -> list[Tensor]:
+        parameters = trainable_parameters(self.rule)
         gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
         for place, layer in enumerate(linear_layers(self.rule) or []):
             into = [gradients.get(id(parameter)) for parameter in (layer.weight, layer.bias)]

@@ -12,19 +12,19 @@ from nca3d.rules.conv import ConvRule
 ROWS = 4096
 
 # Rows that matrix products take side by side at most: how many are left over must not decide how they are computed.
-ABREAST = 16
+ROW_MULTIPLE = 16
 
 
-def abreast(rows: Tensor) -> Tensor:
-    """The same rows, the last one again until their number is a multiple of `ABREAST`.
+def pad_rows(rows: Tensor) -> Tensor:
+    """The same rows, the last one again until their number is a multiple of `ROW_MULTIPLE`.
 
     Libraries compute what is left over at the end of a matrix by other instructions, in another order: without this, a cell's
     bits would depend on how many cells anywhere fire beside it (law 3).
     """
-    return torch.cat([rows, rows[-1:].expand(-len(rows) % ABREAST)])
+    return torch.cat([rows, rows[-1:].expand(-len(rows) % ROW_MULTIPLE)])
 
 
-def trained(rule: Rule) -> list[nn.Parameter]:
+def trainable_parameters(rule: Rule) -> list[nn.Parameter]:
     """The parameters that ask for a gradient, in the order in which executors hand them to autograd."""
     return [parameter for parameter in rule.parameters() if parameter.requires_grad]
 
@@ -45,23 +45,23 @@ def unknown_arithmetic(values: Tensor) -> str:
     )
 
 
-def gradients(outputs: Sequence[Tensor], into_outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def gradients(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Zeros where an output does not depend on an input: the optimizer must not tell a step's shape from a missing gradient."""
-    return torch.autograd.grad(outputs, inputs, into_outputs, allow_unused=True, materialize_grads=True)
+    return torch.autograd.grad(outputs, inputs, grad_outputs, allow_unused=True, materialize_grads=True)
 
 
-def with_kernels(rule: Rule, into: list[Tensor], into_kernels: Sequence[Tensor]) -> list[Tensor]:
+def add_kernel_gradients(rule: Rule, into: list[Tensor], grad_kernels: Sequence[Tensor]) -> list[Tensor]:
     """What flows into each trained parameter: what is given, and what flows through the kernels, each (C, 3, 3, 3), into it."""
     with torch.enable_grad():
         kernels = [kernel.expand(rule.channels, 3, 3, 3) for kernel in rule.kernels() if kernel is not None]
-    learned = [pair for pair in zip(kernels, into_kernels, strict=True) if pair[0].requires_grad]
+    learned = [pair for pair in zip(kernels, grad_kernels, strict=True) if pair[0].requires_grad]
     if not learned:
         return into
-    through = gradients([kernel for kernel, _ in learned], [given for _, given in learned], trained(rule))
+    through = gradients([kernel for kernel, _ in learned], [given for _, given in learned], trainable_parameters(rule))
     return [a + b for a, b in zip(into, through, strict=True)]
 
 
-def answer(rule: Rule, seen: Tensor, dtype: torch.dtype | None) -> Tensor:
+def propose(rule: Rule, seen: Tensor, dtype: torch.dtype | None) -> Tensor:
     """What the cells that saw (n, K·C) propose, in the dtype of `seen`; the network computes in `dtype`, if there is one."""
     with torch.autocast(seen.device.type, dtype=dtype, enabled=dtype is not None):
         proposed = rule.update(seen)
@@ -73,7 +73,7 @@ class Network:
 
     def __init__(self, rule: Rule, dtype: torch.dtype | None) -> None:
         self.rule, self.dtype = rule, dtype
-        self.parameters = trained(rule)
+        self.parameters = trainable_parameters(rule)
         self.gradients: list[Tensor] = []
 
     def clear(self) -> None:
@@ -83,17 +83,17 @@ class Network:
     @torch.no_grad()
     def forward(self, seen: Tensor) -> Tensor:
         """(n, K·C) -> (n, C), in the dtype of `seen`; valid until the next call."""
-        return answer(self.rule, seen, self.dtype)
+        return propose(self.rule, seen, self.dtype)
 
-    def backward(self, seen: Tensor, into_change: Tensor) -> Tensor:
+    def backward(self, seen: Tensor, grad_delta: Tensor) -> Tensor:
         """What flows into `seen`, (n, K·C), given what flows into the change, (n, C); valid until the next call."""
         with torch.enable_grad():
             seen = seen.detach().requires_grad_()
-            change = answer(self.rule, seen, self.dtype)
-        into_seen, *into = gradients([change], [into_change], [seen, *self.parameters])
+            change = propose(self.rule, seen, self.dtype)
+        grad_perception, *into = gradients([change], [grad_delta], [seen, *self.parameters])
         for total, part in zip(self.gradients, into, strict=True):
             total += part
-        return into_seen
+        return grad_perception
 
 
 def linear_layers(rule: Rule) -> list[nn.Linear] | None:

@@ -33,7 +33,7 @@ class NativeRows(Rows):
         self.sight = Sight(
             lattice=self.lattice,
             taps=self.taps.data_ptr(),
-            into_taps=self.into_taps.data_ptr(),
+            grad_taps=self.grad_taps.data_ptr(),
             place=self.place.data_ptr(),
             kernels=len(self.places),
             wide=self.kinds * rule.channels,
@@ -107,15 +107,15 @@ class NativeRows(Rows):
         """The columns of one kernel."""
         return seen.narrow(1, place * self.rule.channels, self.rule.channels)
 
-    def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
-        into_seen = into_seen.contiguous()
+    def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
+        grad_perception = grad_perception.contiguous()
         for place in self.own[1:]:
-            self._kind(into_seen, self.own[0]).add_(self._kind(into_seen, place))
-        self.code.unperceive(self._look(store.cells, rows, into_x, into_seen), len(rows))
+            self._kind(grad_perception, self.own[0]).add_(self._kind(grad_perception, place))
+        self.code.perceive_backward(self._look(store.cells, rows, grad_x, grad_perception), len(rows))
 
-    def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
-        into_seen = into_seen.contiguous()
-        self.code.unperceive_taps(self._look(store.cells, rows, store.x, into_seen), len(rows))
+    def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
+        grad_perception = grad_perception.contiguous()
+        self.code.taps_backward(self._look(store.cells, rows, store.x, grad_perception), len(rows))
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         change = change.contiguous()
@@ -210,7 +210,7 @@ class NativeRows(Rows):
         )
         return after, became
 
-    def carry_back(self, after: Tensor, became: Tensor) -> Tensor:
+    def grow_backward(self, after: Tensor, became: Tensor) -> Tensor:
         before = torch.empty(len(became), self.stride, dtype=self.dtype)
-        self.code.carry_back(after.data_ptr(), became.data_ptr(), before.data_ptr(), len(became), self.stride)
+        self.code.grow_backward(after.data_ptr(), became.data_ptr(), before.data_ptr(), len(became), self.stride)
         return before

@@ -63,16 +63,16 @@ class TorchRows(Rows):
         seen[:, self.places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
         return seen.flatten(1)
 
-    def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
+    def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
-        into = into_seen.view(len(rows), self.kinds, self.rule.channels)
-        into_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", into[:, self.places], self.taps).flatten(0, 1))
-        into_x.index_add_(0, around[:, 13], into[:, self.own].sum(1))
+        into = grad_perception.view(len(rows), self.kinds, self.rule.channels)
+        grad_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", into[:, self.places], self.taps).flatten(0, 1))
+        grad_x.index_add_(0, around[:, 13], into[:, self.own].sum(1))
 
-    def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
+    def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
-        into = into_seen.view(len(rows), self.kinds, self.rule.channels)
-        self.into_taps += torch.einsum("noc,nkc->koc", store.x[around], into[:, self.places])
+        into = grad_perception.view(len(rows), self.kinds, self.rule.channels)
+        self.grad_taps += torch.einsum("noc,nkc->koc", store.x[around], into[:, self.places])
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         x.index_add_(0, rows, change, alpha=self.rule.step_size)
@@ -127,5 +127,5 @@ class TorchRows(Rows):
         self.enter(after)
         return after, became
 
-    def carry_back(self, after: Tensor, became: Tensor) -> Tensor:
+    def grow_backward(self, after: Tensor, became: Tensor) -> Tensor:
         return torch.where((became == 0)[:, None], 0.0, after.index_select(0, became))

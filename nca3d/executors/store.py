@@ -71,8 +71,8 @@ class Rows(ABC):
         for tap, kernel in zip(self.taps, (kernel for kernel in kernels if kernel is not None), strict=True):
             tap[:, : rule.channels] = kernel.detach().expand(rule.channels, 3, 3, 3).reshape(rule.channels, 27).t()
 
-        self.into_taps = torch.zeros_like(self.taps)
-        """What flows into them, summed over calls of `unperceive_taps`."""
+        self.grad_taps = torch.zeros_like(self.taps)
+        """What flows into them, summed over calls of `taps_backward`."""
 
     def padded(self, values: Tensor) -> Tensor:
         """States of cells (N, C) as rows (N + 2, stride), those of DEAD and OUTSIDE first."""
@@ -102,12 +102,12 @@ class Rows(ABC):
         """The same for cells that may have no row."""
 
     @abstractmethod
-    def unperceive(self, store: Store, rows: Tensor, into_seen: Tensor, into_x: Tensor) -> None:
-        """The adjoint of `perceive`, added to `into_x` (R, stride)."""
+    def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
+        """The adjoint of `perceive`, added to `grad_x` (R, stride)."""
 
     @abstractmethod
-    def unperceive_taps(self, store: Store, rows: Tensor, into_seen: Tensor) -> None:
-        """Adds what flows into the taps of learned kernels to `into_taps`."""
+    def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
+        """Adds what flows into the taps of learned kernels to `grad_taps`."""
 
     @abstractmethod
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
@@ -134,5 +134,5 @@ class Rows(ABC):
         """The store after `mark` of `y`, entered in place of this one, and the row that each row became (0 = it died)."""
 
     @abstractmethod
-    def carry_back(self, after: Tensor, became: Tensor) -> Tensor:
+    def grow_backward(self, after: Tensor, became: Tensor) -> Tensor:
         """What flows into each row, given what flows into the row that it became: nothing into those that died."""

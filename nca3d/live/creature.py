@@ -81,7 +81,7 @@ class Creature:
             return torch.rand(self.size, generator=generator) < wound["share"]
         raise InputError("cut", "kind", repr(kind), f"ball, half (axis 0..{len(AXES) - 1}) or scatter")
 
-    def told(self) -> dict[str, Any]:
+    def status(self) -> dict[str, Any]:
         """Step number, living cells (alpha above the threshold) and IoU (None without a target)."""
         alpha = self.state[0, self.rule.alpha]
         return {

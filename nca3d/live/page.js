@@ -1,6 +1,6 @@
 // The page of a living body: its worker, and a few calls for whoever drives the page from outside.
 //
-// window.creature: ready (a promise) · run(steps) · told() · state() → (C, D, H, W) floats · restore({state, step, seed}) ·
+// window.creature: ready (a promise) · run(steps) · status() · state() → (C, D, H, W) floats · restore({state, step, seed}) ·
 // fires(step) → 0 or 1 for each cell · cut(wound) · seed() · play(yes) · speed(steps a second); all answer with promises.
 
 async function openCreature(root, about, weights, fragment, source) {
@@ -12,7 +12,7 @@ async function openCreature(root, about, weights, fragment, source) {
     worker.postMessage({ id: count, call, with: given });
   });
   const engine = { onframe: () => {} };
-  for (const call of ["play", "speed", "seed", "cut", "run", "told", "state", "restore", "fires"]) engine[call] = (given) => ask(call, given);
+  for (const call of ["play", "speed", "seed", "cut", "run", "status", "told", "state", "restore", "fires"]) engine[call] = (given) => ask(call, given);
   engine.step = () => ask("run", 1);
   const ready = new Promise((go) => { first = go; });
   worker.onerror = (event) => view.trouble(`The body can't be stepped here: ${event.message}`);

@@ -26,7 +26,7 @@ def live_page(
 ) -> Path:
     """Writes the page; returns its path.
 
-    In the page `window.creature` answers to `run(steps)`, `told()`, `state()`, `restore({state, step, seed})`, `fires(step)`,
+    In the page `window.creature` answers to `run(steps)`, `status()`, `state()`, `restore({state, step, seed})`, `fires(step)`,
     `cut(wound)`, `seed()`, `play(yes)` and `speed(steps a second)`; see page.js.
 
     Args:

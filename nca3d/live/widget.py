@@ -52,7 +52,7 @@ class LiveWidget(anywidget.AnyWidget):
     def refresh(self) -> None:
         """Show the body as it is now."""
         picture = np.round(255 * self.creature.rgba()).astype(np.uint8)
-        self.send({"frame": self.creature.told()}, [picture.tobytes()])
+        self.send({"frame": self.creature.status()}, [picture.tobytes()])
 
     def _hear(self, _: Any, asked: dict[str, Any], __: Any) -> None:
         """One call of the viewer: {call: name, with: value}; each is answered with a picture."""

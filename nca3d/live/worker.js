@@ -28,7 +28,7 @@ function iou() {
   return either ? both / either : 1;
 }
 
-function told() {
+function status() {
   return { step: cells.stepNumber, living: cells.aliveCount, iou: iou(), broken: cells.broken() };
 }
 
@@ -40,7 +40,7 @@ function send() {
   clock = clock.filter(({ at, step }) => now - at < 1500 || cells.stepNumber - step < 2);
   const rate = clock.length > 1 ? (1000 * (cells.stepNumber - clock[0].step)) / (now - clock[0].at) : 0;
   clock.push({ at: now, step: cells.stepNumber });
-  postMessage({ frame: { picture, rate: playing ? Math.max(rate, 0) : 0, ...told() } }, [picture.buffer]);
+  postMessage({ frame: { picture, rate: playing ? Math.max(rate, 0) : 0, ...status() } }, [picture.buffer]);
 }
 
 function turn() {
@@ -81,8 +81,9 @@ const calls = {
   speed: (steps) => { pace = steps; clock = []; due = performance.now(); },
   seed: () => { cells.seed(); clock = []; },
   cut: (wound) => cells.cut(inside(wound)),
-  run: (steps) => { for (let i = 0; i < steps; i++) cells.step(); return told(); },
-  told,
+  run: (steps) => { for (let i = 0; i < steps; i++) cells.step(); return status(); },
+  status,
+  told: status,  // its name in earlier pages: scripts that ask for it go on working
   state: () => cells.state,
   restore: ({ state, step, seed }) => {
     const length = cells.rule.channels * cells.volume;

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.reports import life
 from nca3d.reports.folder import write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words
-from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, is_number, plain, shown
+from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, as_text, display_name, is_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,7 +46,7 @@ FOOTER = (
 def write_body(
     folder: Path,
     report: "Report",
-    filmed: life.Filmed | None = None,
+    filmed: life.FilmedLife | None = None,
     *,
     metrics: Sequence[Mapping[str, Any]] | None = None,
     config_toml: str = "",
@@ -108,7 +108,7 @@ def measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
     for damage, value in _by_damage(figures, "heal_iou"):
         before = hurt.get(damage) if isinstance(hurt, Mapping) else None
         start = f"from {before:.2f} right after the cut" if is_number(before) else "once healed"
-        yield Measure(f"Healed, {plain(damage)}", f"IoU {start}", value, 0.90)
+        yield Measure(f"Healed, {display_name(damage)}", f"IoU {start}", value, 0.90)
     grid = figures.get("regeneration", {})
     if "recovered_small" in grid:
         yield Measure("Recovered, small wounds", "of bodies, whole grid up to 25 %", grid["recovered_small"], 0.95)
@@ -128,7 +128,7 @@ def _lead(report: "Report", healed: Sequence[str]) -> str:
     lattice = f" on a lattice of {' × '.join(map(str, about['size']))}" if "size" in about else ""
     cells = f" of {about['cells']:,} cells" if "cells" in about else ""
     steps = f" in {horizon} steps" if horizon else ""
-    cut = f", is cut and left to heal: {', '.join(map(plain, healed))}" if healed else ""
+    cut = f", is cut and left to heal: {', '.join(map(display_name, healed))}" if healed else ""
     measured = f" Measured on {samples} bodies, on random draws that training never used." if samples else ""
     all_alike = "Every cell runs the same small rule and sees its neighbours alone."
     return f"One cell{lattice} grows into a body{cells}{steps}{cut}. {all_alike}{measured}"
@@ -137,7 +137,7 @@ def _lead(report: "Report", healed: Sequence[str]) -> str:
 def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
     """The parts of the page, in order; those without pictures and rows are not shown."""
     moves = report.get("emergence", {})
-    held, tried = shown(report.get("steps_held")), shown(report.get("steps_tried"))
+    held, tried = as_text(report.get("steps_held")), as_text(report.get("steps_tried"))
     return [
         Section(
             "Growth",
@@ -147,7 +147,7 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
         Section(
             "Cut and healing",
             "Cells in the wound lose all they knew; only their neighbours can rebuild them.",
-            [(f"heal-{damage}", f"{plain(damage).capitalize()}: before, cut, and steps since.") for damage in healed],
+            [(f"heal-{damage}", f"{display_name(damage).capitalize()}: before, cut, and steps since.") for damage in healed],
         ),
         Section(
             "A life in numbers",
@@ -176,7 +176,7 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
         Section(
             "Emergence",
             "What the pattern is and how it moves.",
-            rows={f"{plain(name)}: {EXPLANATIONS.get(name, '')}": shown(value) for name, value in moves.items()},
+            rows={f"{display_name(name)}: {EXPLANATIONS.get(name, '')}": as_text(value) for name, value in moves.items()},
         ),
         Section("Laws", "What must hold for any rule.", rows=report.get("laws", {})),
         Section(
@@ -205,13 +205,13 @@ def body_figures(report: "Report") -> "dict[str, Figure]":
     if "grid" in series:
         figures["regeneration"] = _heat_map(series["grid"])
     if "recovery" in series:
-        curves = {plain(name): (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
-        notes = {plain(name): _note(curve["recovered"]) for name, curve in series["recovery"].items()}
+        curves = {display_name(name): (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
+        notes = {display_name(name): _note(curve["recovered"]) for name, curve in series["recovery"].items()}
         figures["recovery"] = visualize.recovery(curves, goal=WHOLE, horizon=report.get("horizon"), notes=notes)
     if "robustness" in report:
         found = {name: value for name, value in report["robustness"].items() if name != "unchanged"}
         intervals = {name: report.intervals.get(f"robustness.{name}") for name in found}
-        figures["robustness"] = visualize.bars(
+        figures["robustness"] = visualize.dot_plot(
             found,
             intervals={name: (low_high[0], low_high[1]) for name, low_high in intervals.items() if low_high},
             reference=report["robustness"].get("unchanged"),
@@ -241,7 +241,7 @@ def _heat_map(grid: Sequence[Mapping[str, Any]]) -> "Figure":
     late = any(moment for moment, _ in columns)
     names = [f"{severity:.0%}" + (f"\n+{moment}" if late else "") for moment, severity in columns]
     label = "share of the body destroyed" + (" · steps after the horizon" if late else "")
-    return visualize.heat_map(values, [plain(kind) for kind in kinds], names, goal=0.95, x_label=label)
+    return visualize.heat_map(values, [display_name(kind) for kind in kinds], names, goal=0.95, x_label=label)
 
 
 def _note(recovered: Sequence[float | None]) -> str:

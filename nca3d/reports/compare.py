@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.registry import Registry
 from nca3d.reports.body import BODIES
 from nca3d.reports.page import Kind
-from nca3d.reports.values import flat, is_number, plain, shown
+from nca3d.reports.values import as_text, display_name, flat, is_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,7 +55,7 @@ def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
     measured = [m for m in measures if any(is_number(row.get(m)) for row in rows.values())]
     found = {plural: headlines(kind, measured) for plural, kind in KINDS.items()}
     # A title that is too long breaks between words.
-    drawn = {m: m if len(m) <= TITLE else plain(m) for names in found.values() for m in names}
+    drawn = {m: m if len(m) <= TITLE else display_name(m) for names in found.values() for m in names}
     mixed = _mixed(rows, found)
     figure = visualize.compare(
         {name: {title: row.get(m) for m, title in drawn.items()} for name, row in rows.items()},
@@ -80,4 +80,4 @@ def _mixed(rows: Mapping[str, Mapping[str, Any]], found: Mapping[str, Sequence[s
 
 
 def _with_interval(value: Any, interval: Sequence[float] | None) -> str:
-    return shown(value) + (f" ({shown(interval[0])} – {shown(interval[1])})" if interval and value is not None else "")
+    return as_text(value) + (f" ({as_text(interval[0])} – {as_text(interval[1])})" if interval and value is not None else "")

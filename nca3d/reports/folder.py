@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.files import write_whole
+from nca3d.files import write_atomic
 from nca3d.reports.page import Words, render_page
 
 if TYPE_CHECKING:
@@ -49,19 +49,19 @@ def write_folder(
         report.about["config"] = _config(config_toml)
     # Figures first: they took long, and drawing may fail where a picture library does.
     report.to_json(folder / "report.json")
-    write_whole(folder / "report.md", (report.to_markdown() + "\n").encode())
+    write_atomic(folder / "report.md", (report.to_markdown() + "\n").encode())
     urls: dict[str, str] = {}
     for name, figure in pictures:
         _say(name, progress)
         picture = png_of(figure)
-        write_whole(folder / f"{name}.png", picture)
+        write_atomic(folder / f"{name}.png", picture)
         urls[name] = data_url(picture)
     _say("film", progress and hero is not None)
     html, files = hero(folder) if hero is not None else ("", [])
     report.about["files"] = [*files, *(f"{name}.png" for name in urls)]
     report.to_json(folder / "report.json")
     page = render_page(report, words(report, urls), urls, hero=html, config_toml=config_toml)
-    write_whole(folder / "report.html", page.encode())
+    write_atomic(folder / "report.html", page.encode())
     _say(str(folder / "report.html"), progress)
     return folder / "report.html"
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from nca3d.reports.folder import data_url, png_of_pixels
 from nca3d.reports.page import film_html, still_html
-from nca3d.reports.values import plain
+from nca3d.reports.values import display_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ FILM_FPS, FILM_SIZE, FILM_ORBIT = 10, 480, 360.0
 PAUSE = 6  # frames that a grown and a healed body are held
 
 
-class Filmed(NamedTuple):
+class FilmedLife(NamedTuple):
     """One body that grows, and what becomes of it after each wound.
 
     growth: frames (T,D,H,W,4), straight RGBA, and steps (T,), from the seed to the grown body.
@@ -40,7 +40,7 @@ class Filmed(NamedTuple):
     target: Frames | None = None
 
 
-def life_figures(filmed: Filmed) -> "Iterator[tuple[str, Figure]]":
+def life_figures(filmed: FilmedLife) -> "Iterator[tuple[str, Figure]]":
     """The pictures of a filmed life, by name: growth, heal-DAMAGE, timeline."""
     yield "growth", growth_strip(filmed.growth, filmed.target)
     for damage, healing in filmed.heal.items():
@@ -75,12 +75,12 @@ def portrait(frame: Frames) -> bytes:
     return png_of_pixels(visualize.volume(frame, size=(FILM_SIZE, FILM_SIZE)))
 
 
-def still(filmed: Filmed) -> str:
+def still(filmed: FilmedLife) -> str:
     """The grown body as a page's large picture."""
     return still_html(data_url(portrait(filmed.growth[0][-1])), "the grown body")
 
 
-def film(folder: Path, filmed: Filmed) -> tuple[str, list[str]]:
+def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
     """Grow, hold, cut and heal (of the first damage) in one turn around the body; a GIF where ffmpeg is missing.
 
     Returns:
@@ -95,7 +95,7 @@ def film(folder: Path, filmed: Filmed) -> tuple[str, list[str]]:
     for damage, (healing, healing_steps, cut) in [*filmed.heal.items()][:1]:
         # The body before the cut is the grown one that is already held, unless the trajectory went on in between.
         start = next((index for index in range(cut) if healing_steps[index] > steps[-1]), cut)
-        marks[len(steps) + cut - start] = f"cut: {plain(damage)}"
+        marks[len(steps) + cut - start] = f"cut: {display_name(damage)}"
         frames.append(np.asarray(healing)[start:])
         steps += [int(step) for step in healing_steps[start:]]
         _hold(frames, steps)
@@ -144,7 +144,7 @@ def _facing(healing: Healing) -> float:
     return float(turns[seen.argmax()])
 
 
-def _timeline(filmed: Filmed) -> "Figure":
+def _timeline(filmed: FilmedLife) -> "Figure":
     """IoU from the seed to healed, one line for each damage."""
     from visualize import timeline
 
@@ -156,7 +156,7 @@ def _timeline(filmed: Filmed) -> "Figure":
             last = int(np.asarray(steps)[-1])
             cuts = {int(at[cut]): "cut" for _, at, cut in filmed.heal.values()}
             extra = {"marks": cuts, "bands": {"grow": (0, grown), "heal": (max(cuts, default=grown), last)}}
-        figure = timeline(steps, iou, label=plain(damage), colour=(0, 2, 3, 4, 5)[index % 5], axes=axes, **extra)
+        figure = timeline(steps, iou, label=display_name(damage), colour=(0, 2, 3, 4, 5)[index % 5], axes=axes, **extra)
         axes = figure.axes[0]
     return figure
 

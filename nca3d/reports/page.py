@@ -82,7 +82,7 @@ def render_page(report: "Report", words: Words, pictures: Mapping[str, str], *, 
         config_toml: shown as it is.
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
-    rows = {name: _shown(value) + _sure(report.intervals.get(name)) for name, value in flat(report)}
+    rows = {name: _shown(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
     about = {name: value for name, value in report.about.items() if name not in OF_THE_RUN}
     return template.substitute(
         title=escape(words.title),
@@ -172,5 +172,5 @@ def _shown(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _sure(interval: Any) -> str:
+def _interval_text(interval: Any) -> str:
     return f"  ({interval[0]:.4g} – {interval[1]:.4g})" if interval else ""

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError
-from nca3d.files import write_whole
-from nca3d.reports.values import bootstrap, flat, mean, measured, shown, strict, wilson
+from nca3d.files import write_atomic
+from nca3d.reports.values import as_text, bootstrap, flat, json_safe, mean, measured_values, wilson
 
 # Of a report's JSON: 1 = figures at the top level, of an evaluation and of a training run alike; without a number: older.
 SCHEMA = 1
@@ -64,14 +64,14 @@ class Report(dict[str, Any]):
 
     def strict(self) -> "Report":
         """The same report in what strict JSON can say: non-finite numbers become None."""
-        return Report(*map(strict, (dict(self), self.spread, self.series, self.about, self.intervals)))
+        return Report(*map(json_safe, (dict(self), self.spread, self.series, self.about, self.intervals)))
 
     def to_json(self, path: str | Path | None = None) -> str:
         """The report as strict JSON; written to `path` too if given, whole or not at all."""
         parts = {"spread": self.spread, "intervals": self.intervals, "series": self.series, "about": self.about}
-        text = json.dumps(strict({"schema": SCHEMA, **self, **parts}), indent=2, allow_nan=False)
+        text = json.dumps(json_safe({"schema": SCHEMA, **self, **parts}), indent=2, allow_nan=False)
         if path is not None:
-            write_whole(Path(path), (text + "\n").encode())
+            write_atomic(Path(path), (text + "\n").encode())
         return text
 
     @classmethod
@@ -100,10 +100,10 @@ class Report(dict[str, Any]):
         """A table for a paper: mean, 95 % interval and range over bodies or questions."""
         lines = ["| measure | value | 95 % interval | range |", "|---|--:|---|---|"]
         for name, value in self.rows():
-            interval, values = self.intervals.get(name), measured(self.spread.get(name, []))
-            sure = f"{shown(interval[0])} – {shown(interval[1])}" if interval else ""
-            span = f"{shown(min(values))} – {shown(max(values))}" if values else ""
-            lines.append(f"| {name} | {shown(value)} | {sure} | {span} |")
+            interval, values = self.intervals.get(name), measured_values(self.spread.get(name, []))
+            sure = f"{as_text(interval[0])} – {as_text(interval[1])}" if interval else ""
+            span = f"{as_text(min(values))} – {as_text(max(values))}" if values else ""
+            lines.append(f"| {name} | {as_text(value)} | {sure} | {span} |")
         return "\n".join(lines)
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -116,7 +116,7 @@ class Report(dict[str, Any]):
         pictures = {name: data_url(png_of(figure)) for name, figure in kind.figures(report).items()}
         page = render_page(report, kind.words(report, pictures), pictures)
         if path is not None:
-            write_whole(Path(path), page.encode())
+            write_atomic(Path(path), page.encode())
         return page
 
 

@@ -42,7 +42,7 @@ def flat(figures: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
             yield before + name, value
 
 
-def shown(value: Any) -> str:
+def as_text(value: Any) -> str:
     """A figure as tables show it; "—" for what was not measured."""
     if value is None:
         return "—"
@@ -51,7 +51,7 @@ def shown(value: Any) -> str:
     return f"{value:.3f}" if abs(value) < 100 else f"{value:,.0f}"
 
 
-def plain(name: str) -> str:
+def display_name(name: str) -> str:
     """A name as a page says it: "half space" of "half_space"."""
     return name.replace("_", " ")
 
@@ -61,26 +61,26 @@ def is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def strict(value: Any) -> Any:
+def json_safe(value: Any) -> Any:
     """The same value in what strict JSON can say: non-finite numbers become null, numpy's become Python's."""
     if isinstance(value, Mapping):
-        return {str(key): strict(inner) for key, inner in value.items()}
+        return {str(key): json_safe(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [strict(inner) for inner in value]
+        return [json_safe(inner) for inner in value]
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else None
     if value is None or isinstance(value, (str, int)):
         return value
-    return strict(value.tolist()) if hasattr(value, "tolist") else str(value)
+    return json_safe(value.tolist()) if hasattr(value, "tolist") else str(value)
 
 
 def mean(values: Iterable[float | None]) -> float | None:
     """The mean of what was measured; None if nothing was."""
-    known = measured(values)
+    known = measured_values(values)
     return statistics.fmean(known) if known else None
 
 
-def measured(values: Iterable[Any]) -> list[float]:
+def measured_values(values: Iterable[Any]) -> list[float]:
     """The values that there are."""
     return [float(value) for value in values if value is not None]
 
@@ -92,7 +92,7 @@ def bootstrap(values: Iterable[float | None], *, level: float = 0.95) -> list[fl
     """
     import torch
 
-    known = torch.tensor(measured(values), dtype=torch.float64)
+    known = torch.tensor(measured_values(values), dtype=torch.float64)
     if len(known) < 2:
         return None
     generator = torch.Generator().manual_seed(0)
@@ -107,7 +107,7 @@ def wilson(values: Iterable[float | None], *, level: float = 0.95) -> list[float
 
     None or all of a few say little, and so it tells: 0 of 5 may be anything up to 0.43, where drawing anew only ever finds 0.
     """
-    known = measured(values)
+    known = measured_values(values)
     if not known:
         return None
     count, share = len(known), statistics.fmean(known)

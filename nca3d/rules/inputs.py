@@ -7,7 +7,7 @@ from torch import Tensor
 from nca3d.rules.cell import Rule
 
 
-class Told(NamedTuple):
+class Inputs(NamedTuple):
     """What a cube gets from outside in every step of a rollout.
 
     face: (B, F, H, W), added to the features that the front face shows.
@@ -18,27 +18,27 @@ class Told(NamedTuple):
     external: Tensor | None = None
 
     @classmethod
-    def of(cls, inputs: "Tensor | Told | None") -> "Told":
+    def of(cls, inputs: "Tensor | Inputs | None") -> "Inputs":
         """External channels alone, or all of it, or nothing."""
-        return inputs if isinstance(inputs, Told) else cls(external=inputs)
+        return inputs if isinstance(inputs, Inputs) else cls(external=inputs)
 
-    def to(self, like: Tensor) -> "Told":
+    def to(self, like: Tensor) -> "Inputs":
         """The same on the device and in the numbers of a state."""
-        return Told(*(None if part is None else part.to(like) for part in self))
+        return Inputs(*(None if part is None else part.to(like) for part in self))
 
 
-class Fed(Rule):
+class RuleWithInputs(Rule):
     """A rule with its inputs."""
 
-    def __init__(self, rule: Rule, told: Told) -> None:
+    def __init__(self, rule: Rule, inputs: Inputs) -> None:
         given = (rule.channels, rule.visible, rule.visible_kind, rule.fire_rate, rule.alive_threshold, rule.step_size)
         super().__init__(*given, rule.padding)
-        self.rule, self.told, self.stepper = rule, told, rule.stepper
+        self.rule, self.inputs, self.stepper = rule, inputs, rule.stepper
         self.train(rule.training)
 
     def forward(self, state: Tensor, fire: Tensor, step: int = 0) -> Tensor:
         """One step of the rule with the inputs."""
-        return self.rule(state, fire, self.told, step)
+        return self.rule(state, fire, self.inputs, step)
 
     def kernels(self) -> list[Tensor | None]:
         """The rule's."""

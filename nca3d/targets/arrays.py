@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.fit import centre_in, fit_labels, fit_rgba, present
-from nca3d.targets.options import check_share
+from nca3d.targets.fit import centre_in, fit_labels, fit_rgba, labels_present
+from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import parse_palette
 from nca3d.targets.target import OCCUPIED_ALPHA, Size, Target
 
@@ -36,7 +36,7 @@ def from_voxels(
     Raises:
         InputError: see `check_array`; larger than the lattice without fit=True; nothing left after fitting.
     """
-    threshold = check_share(threshold, where)
+    threshold = check_fraction(threshold, where)
     voxels = check_array(array, where)
     if voxels.ndim == 4:
         rgba = fit_rgba(voxels, size, margin, threshold, where) if fit is True else centre_in(voxels, size, where)
@@ -45,8 +45,10 @@ def from_voxels(
         return from_rgba(rgba, name, where)
     if voxels.dtype == bool and names is None:
         names = ("empty", "body")
-    if len(present(voxels)) >= MAX_CLASSES:  # before fitting, which takes its time over each of them
-        raise InputError(where, "labels", f"{len(present(voxels))} different labels", f"at most {MAX_CLASSES - 1} besides 0")
+    if len(labels_present(voxels)) >= MAX_CLASSES:  # before fitting, which takes its time over each of them
+        raise InputError(
+            where, "labels", f"{len(labels_present(voxels))} different labels", f"at most {MAX_CLASSES - 1} besides 0"
+        )
     labels = fit_labels(voxels, size, margin, threshold, where) if fit is True else centre_in(voxels, size, where)
     return from_labels(labels, name, where, palette=palette, names=names)
 
@@ -143,7 +145,7 @@ def from_labels(
     """
     import torch
 
-    kept = present(labels)
+    kept = labels_present(labels)
     if not kept:
         raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
     classes = len(kept) + 1

@@ -11,10 +11,10 @@ from nca3d.errors import InputError, nearest
 from nca3d.registry import Registry
 from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, torus
 from nca3d.targets.arrays import from_voxels
-from nca3d.targets.carried import ant, channels, frog
 from nca3d.targets.creatures import axolotl, mushroom, toucan
 from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn
 from nca3d.targets.options import check_options, check_size
+from nca3d.targets.pyvista_examples import ant, channels, frog
 from nca3d.targets.read_arrays import read_array
 from nca3d.targets.read_meshes import read_mesh
 from nca3d.targets.read_volumes import read_volume

@@ -156,6 +156,6 @@ def fit_rgba(
     return np.concatenate([np.clip(colour, 0, 1) * (new > 0)[..., None], np.clip(new, 0, 1)[..., None]], -1)
 
 
-def present(labels: np.ndarray) -> list[int]:
+def labels_present(labels: np.ndarray) -> list[int]:
     """The labels that occur, 0 left out, in rising order."""
     return [int(label) for label in np.unique(labels[labels != 0])]

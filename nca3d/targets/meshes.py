@@ -8,7 +8,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.arrays import from_rgba
 from nca3d.targets.fit import room_for
-from nca3d.targets.options import check_share
+from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.palette import parse_color
 from nca3d.targets.target import Size, Target
@@ -35,7 +35,7 @@ def from_mesh(
     Parts thinner than a cell (wings, legs, open sheets) keep the cells that their surface runs through. A mesh that
     isn't watertight is filled where rays along most axes agree, with a warning that says how many cells.
     """
-    threshold = check_share(threshold, where)
+    threshold = check_fraction(threshold, where)
     room = room_for(size, margin, where)
     _check_mesh(mesh.corners, where)
     low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from nca3d.errors import Collected, InputError, nearest
+from nca3d.errors import ErrorCollector, InputError, nearest
 from nca3d.targets.fit import parse_orientation
 from nca3d.targets.palette import COLORMAPS, parse_color
 from nca3d.targets.target import Size
@@ -71,7 +71,7 @@ def check_options(builder: Callable[..., Any], options: dict[str, Any], where: o
     parameters = list(inspect.signature(builder).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | {"orientation"}
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         for name, value in options.items():
             if name in known or takes_any:
                 errors.of(_check_value, name, value, where)
@@ -88,7 +88,7 @@ def _check_value(name: str, value: Any, where: object) -> None:
         raise InputError(where, name, repr(value), CHECKS[name][1])
 
 
-def check_share(value: Any, where: object, field: str = "threshold") -> float:
+def check_fraction(value: Any, where: object, field: str = "threshold") -> float:
     """A share of a cell's volume, above 0 and at most 1.
 
     Raises:

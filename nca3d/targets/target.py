@@ -56,7 +56,7 @@ class Target:
         z, y, x = cells[((cells - centre) ** 2).sum(1).argmin()].tolist()
         return z, y, x
 
-    def shown_by(self, kind: str, visible: int, where: object) -> Self:
+    def for_rule(self, kind: str, visible: int, where: object) -> Self:
         """The target, for a rule that shows what it has.
 
         Args:

@@ -8,8 +8,8 @@ import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.arrays import MAX_CLASSES, check_array, check_finite, from_labels, from_rgba
-from nca3d.targets.fit import Spacing, centre_in, fit_labels, fit_rgba, present
-from nca3d.targets.options import check_share, is_number
+from nca3d.targets.fit import Spacing, centre_in, fit_labels, fit_rgba, labels_present
+from nca3d.targets.options import check_fraction, is_number
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.target import Size, Target
 
@@ -47,7 +47,7 @@ def from_volume(
     names: Any = None,
 ) -> Target:
     """A volume of labels ("classes"), of RGBA or of scalars ("rgb") as a target; see `read_volume`."""
-    coverage = check_share(coverage, where, "coverage")
+    coverage = check_fraction(coverage, where, "coverage")
     voxels = volume.voxels
     if voxels.size == 0:
         raise InputError(where, "voxels", voxels.shape, "at least one voxel")
@@ -77,7 +77,7 @@ def _are_labels(voxels: np.ndarray) -> bool:
     """Whole numbers from 0 up, few enough to be classes."""
     if voxels.dtype.kind == "f" and not (voxels == np.round(voxels)).all():
         return False
-    return bool(voxels.min() >= 0 and len(present(voxels)) < MAX_CLASSES)
+    return bool(voxels.min() >= 0 and len(labels_present(voxels)) < MAX_CLASSES)
 
 
 def _cut(rgba: np.ndarray, threshold: Any, where: object) -> np.ndarray:

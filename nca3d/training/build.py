@@ -8,7 +8,7 @@ from torch import Tensor
 
 from nca3d.config import Config
 from nca3d.errors import ArgumentError, InputError, nearest
-from nca3d.registry import arguments_of, asked_for
+from nca3d.registry import accepted_arguments, constructor_arguments
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 
@@ -23,7 +23,7 @@ def build_rule(config: Config, **options: Any) -> Rule:
         InputError: options that the rule does not take, or an `init` rule of other shapes.
     """
     make = RULES.find(config.rule)
-    names = arguments_of(make)
+    names = constructor_arguments(make)
     for name in config.rule_options:
         if name in FOLLOWING:
             raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
@@ -37,13 +37,13 @@ def build_rule(config: Config, **options: Any) -> Rule:
         "generator": torch.Generator().manual_seed(config.random_seed),
     }
     try:
-        rule: Rule = make(**{**asked_for(make, options), **config.rule_options})
+        rule: Rule = make(**{**accepted_arguments(make, options), **config.rule_options})
     except ArgumentError as error:
         raise InputError("config", f"rule_options: {error.field}", error.found, error.allowed) from error
     except (TypeError, ValueError) as error:
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
     try:  # what a run keeps of its rule must be enough to make it anew
-        inspect.signature(make).bind(**described(rule, config.rule)["options"])
+        inspect.signature(make).bind(**rule_record(rule, config.rule)["options"])
     except TypeError as error:
         raise InputError(
             "config", "rule", f"{config.rule!r}: {error}", "a rule whose spec() names its constructor's arguments"
@@ -52,19 +52,19 @@ def build_rule(config: Config, **options: Any) -> Rule:
         from nca3d.load import load as load_rule
 
         started = load_rule(config.init)
-        checked_shapes(config.init, "init", started.state_dict(), rule.state_dict())
+        check_same_shapes(config.init, "init", started.state_dict(), rule.state_dict())
         rule.load_state_dict(started.state_dict())
     return rule
 
 
-def described(rule: Rule, asked: str) -> dict[str, Any]:
+def rule_record(rule: Rule, asked: str) -> dict[str, Any]:
     """What makes a rule anew: `name` in `RULES`, that of its own class where it has one, and the `options` that this takes."""
     named = [name for name in RULES if RULES[name] is type(rule)]
     name = asked if asked in named or not named else named[0]
-    return {"name": name, "options": asked_for(RULES.get(name, type(rule)), rule.spec())}
+    return {"name": name, "options": accepted_arguments(RULES.get(name, type(rule)), rule.spec())}
 
 
-def checked_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
     """Raises InputError, naming the tensor, unless both have the same names and shapes."""
     for name in sorted(set(found) | set(wanted)):
         shapes = [str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, wanted)]

@@ -13,12 +13,12 @@ import pools
 from nca3d.config import Config
 from nca3d.config.shipped import KEPT
 from nca3d.errors import InputError
-from nca3d.files import write_whole
+from nca3d.files import write_atomic
 from nca3d.losses import evaluate_terms, terms_of, total
 from nca3d.metrics import iou, occupied
 from nca3d.rollout import seed_state
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target, from_array, load
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note
@@ -28,7 +28,7 @@ MEASURED = 4
 
 
 @dataclass(frozen=True)
-class OwnBody:
+class CustomBody:
     """A body that no name stands for: kept in the run folder, so that the run can be gone on with and evaluated.
 
     Args:
@@ -42,7 +42,7 @@ class OwnBody:
     target: Target
 
     @classmethod
-    def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> "OwnBody":
+    def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> "CustomBody":
         """From an array, made into a target with the config's options, or from a target as it is.
 
         Raises:
@@ -70,7 +70,7 @@ class OwnBody:
         file = folder / KEPT
         stream = BytesIO()
         np.save(stream, self.voxels)
-        write_whole(file, stream.getvalue())
+        write_atomic(file, stream.getvalue())
         return {"target": str(file.absolute()), "target_options": self.options}
 
 
@@ -89,9 +89,9 @@ class Growth:
     headline = "iou"
     fixed: Mapping[str, str] = {}
 
-    def __init__(self, config: Config, given: Target | OwnBody | None = None) -> None:
-        self.config, self.own = config, given if isinstance(given, OwnBody) else None
-        self.target = given.target if isinstance(given, OwnBody) else given or body_of(config)
+    def __init__(self, config: Config, given: Target | CustomBody | None = None) -> None:
+        self.config, self.own = config, given if isinstance(given, CustomBody) else None
+        self.target = given.target if isinstance(given, CustomBody) else given or body_of(config)
         self.subject = self.own.target.name if self.own else ""
         self.weights = terms_of(config.losses, self.target.kind)
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
@@ -118,7 +118,7 @@ class Growth:
             padding=config.padding,
         )
 
-    def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
+    def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
         """None: all weights learn at one rate."""
         return {}
 
@@ -138,7 +138,7 @@ class Growth:
         """The first cell."""
         return seed_state(rule, self.config.size, batch=1, device="cpu")
 
-    def worth(self, rule: Rule, states: Tensor) -> Tensor:
+    def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
         """The loss of a body as it is."""
         return total(evaluate_terms(self.weights, states[None], self.target, rule))
 
@@ -154,7 +154,7 @@ class Growth:
         """All samples grow into it."""
         return wanted
 
-    def inputs(self, rule: Rule, wanted: Target) -> Told | None:
+    def inputs(self, rule: Rule, wanted: Target) -> Inputs | None:
         """A body hears nothing."""
         return None
 

@@ -13,22 +13,22 @@ from nca3d.errors import InputError
 # From here on Adam runs in one pass over the weights: rounded differently, several times faster, without temporaries.
 MANY_WEIGHTS = 1_000_000
 
-# Option of a group of parameters: its learning rate, in multiples of the run's.
-PACE = "pace"
+# Option of a group of parameters: its learning rate, in multiples of the run's. Checkpoints hold it under this name.
+LR_MULTIPLIER = "pace"
 
 # Numbers that an 8-bit optimizer works on at once; whole blocks of 256.
 SLICE = 1 << 18
 
 
 def build_optimizer(
-    config: Config, parameters: Sequence[nn.Parameter], paces: Mapping[nn.Parameter, float] | None = None
+    config: Config, parameters: Sequence[nn.Parameter], lr_multipliers: Mapping[nn.Parameter, float] | None = None
 ) -> torch.optim.Optimizer:
     """The optimizer that the config names.
 
     Args:
         config: which one, and how it moves.
         parameters: what it moves.
-        paces: of those whose learning rate is a multiple of the config's, that multiple.
+        lr_multipliers: of those whose learning rate is a multiple of the config's, that multiple.
 
     Raises:
         InputError: "adamw8bit" without bitsandbytes: never a silent substitute.
@@ -38,19 +38,21 @@ def build_optimizer(
         options["fused"] = all(p.device.type == "cpu" for p in parameters) or None
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
-        groups.setdefault((paces or {}).get(parameter, 1.0), []).append(parameter)
-    paced = [{"params": group, **({} if pace == 1 else {PACE: pace})} for pace, group in groups.items()]
+        groups.setdefault((lr_multipliers or {}).get(parameter, 1.0), []).append(parameter)
+    param_groups = [
+        {"params": group, **({} if multiplier == 1 else {LR_MULTIPLIER: multiplier})} for multiplier, group in groups.items()
+    ]
     if config.optimizer == "adam":
-        return torch.optim.Adam(paced, **options)
+        return torch.optim.Adam(param_groups, **options)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(paced, **options)
+        return torch.optim.AdamW(param_groups, **options)
     try:
         import bitsandbytes
     except ImportError as error:
         raise InputError(
             "config", "optimizer", "'adamw8bit' without bitsandbytes", "adam, adamw; or pip install 'nca3d[gpu]'"
         ) from error
-    return _in_slices(bitsandbytes.optim.AdamW8bit)(paced, **options)
+    return _in_slices(bitsandbytes.optim.AdamW8bit)(param_groups, **options)
 
 
 def _in_slices(optimizer: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:

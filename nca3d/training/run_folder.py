@@ -11,7 +11,7 @@ from typing import IO, Any
 
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
-from nca3d.files import locked, refuse_held, write_whole
+from nca3d.files import locked, refuse_locked, write_atomic
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 
@@ -169,7 +169,7 @@ def _refuse_unusable(path: Path) -> None:
         if path.is_dir():
             found = [entry.name for entry in sorted(path.iterdir()) if entry.name != LOCK]
             if found:
-                refuse_held(path / LOCK)  # names the run that is at work there, rather than its files
+                refuse_locked(path / LOCK)  # names the run that is at work there, rather than its files
                 raise InputError(path, "out", f"a folder with {found[0]} in it", f"a new or empty folder, or --resume {path}")
         nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
     except OSError as error:
@@ -182,6 +182,6 @@ def _refuse_unusable(path: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     try:
-        write_whole(path, text.encode())
+        write_atomic(path, text.encode())
     except OSError as error:
         raise RunError(f"{path}: not written: {error.strerror or error}; what was there is untouched") from error

@@ -12,7 +12,7 @@ from nca3d.fire import training_seed
 from nca3d.losses import LOSSES, evaluate_terms
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 from nca3d.training.balance import Balance
 from nca3d.training.optim import gradients_finite, treat_gradients
 from nca3d.training.task import Task
@@ -62,7 +62,7 @@ def draw_batch(
         return None, pools.Prepared(states, *(torch.zeros(config.batch, dtype=torch.bool) for _ in range(2)))
     batch = pool.sample(config.batch)
     with torch.no_grad():
-        losses = task.worth(rule, batch.states)
+        losses = task.pool_loss(rule, batch.states)
     damaging = task.damaging and iteration > config.damage_from * config.iterations
     damage = pools.damage.mixture(list(config.damages), severity=config.damage_severity) if damaging else None
     return batch, pools.prepare(
@@ -78,7 +78,7 @@ def draw_batch(
 
 
 @torch.no_grad()
-def grow_older(config: Config, iteration: int, task: Task, rule: Rule, ready: pools.Prepared) -> tuple[Tensor, Tensor]:
+def age_states(config: Config, iteration: int, task: Task, rule: Rule, ready: pools.Prepared) -> tuple[Tensor, Tensor]:
     """Pooled states, neither fresh nor just damaged, run on without gradient: old bodies are what persistence is learned from.
 
     A body drifts slowly, and the pool alone can't show it: a state that has drifted is the worst of its batch, and goes back to
@@ -137,7 +137,7 @@ def train_step(
 ) -> Outcome:
     """One iteration, 1, 2, …; its random numbers follow from (config.random_seed, iteration) and the pool's generator."""
     batch, ready = draw_batch(config, iteration, pool, rule, task)
-    states, ages = grow_older(config, iteration, task, rule, ready)
+    states, ages = age_states(config, iteration, task, rule, ready)
     steps = draw_steps(config, iteration, task.curriculum)
     device = next(rule.parameters()).device
     wanted = task.draw(iteration)
@@ -183,7 +183,7 @@ def run_moments(
     ids: Tensor,
     steps: int,
     count: int = 1,
-    inputs: Told | None = None,
+    inputs: Inputs | None = None,
 ) -> Tensor:
     """The states that the losses look at, (T, B, C, D, H, W): the last `count`, each `REST_STEPS` after the one before it.
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from nca3d.config import Config
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 
 
 class Task(Protocol):
@@ -44,7 +44,7 @@ class Task(Protocol):
     def build_rule(self) -> Rule:
         """A fresh rule; its weights follow from the config's random_seed."""
 
-    def paces(self, rule: Rule) -> dict[nn.Parameter, float]:
+    def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
         """Of parameters with a learning rate of their own, that in multiples of the config's."""
 
     def card(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Task(Protocol):
     def seed(self, rule: Rule) -> Tensor:
         """(1, C, D, H, W), the state that everything begins with."""
 
-    def worth(self, rule: Rule, states: Tensor) -> Tensor:
+    def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
         """How bad pooled states (B, C, D, H, W) are, (B,): the worst goes back to the seed."""
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
@@ -65,7 +65,7 @@ class Task(Protocol):
     def part(self, wanted: Any, ids: Tensor) -> Any:
         """Of a batch, these samples alone."""
 
-    def inputs(self, rule: Rule, wanted: Any) -> Told | None:
+    def inputs(self, rule: Rule, wanted: Any) -> Inputs | None:
         """What is said to the cells in every step."""
 
     def figures(self, rule: Rule, states: Tensor, wanted: Any) -> dict[str, float]:

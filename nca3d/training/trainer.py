@@ -11,14 +11,14 @@ from torch import Tensor
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config
-from nca3d.errors import Collected, InputError
+from nca3d.errors import ErrorCollector, InputError
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.training.balance import Balance
-from nca3d.training.build import checked_shapes, choose_device, described
+from nca3d.training.build import check_same_shapes, choose_device, rule_record
 from nca3d.training.memory import check_memory
-from nca3d.training.optim import PACE, build_optimizer, learning_rate
+from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
@@ -57,12 +57,12 @@ class Trainer:
         Raises:
             InputError: a name that nobody registered, a target that can't be used, a device that is not there.
         """
-        with Collected() as errors:
+        with ErrorCollector() as errors:
             for name, known in (("rule", RULES), ("losses", LOSSES), ("damages", pools.damage.DAMAGES)):
                 errors.of(config.require_known, name, known)
         device = choose_device(config)
         check_memory(config)
-        task: Task = config.kind.task.found()(config, given)
+        task: Task = config.kind.task.load()(config, given)
 
         if rule is None:
             rule = task.build_rule()
@@ -76,7 +76,7 @@ class Trainer:
         generator = torch.Generator().manual_seed(config.random_seed)
         pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
         trained = [*rule.parameters(), *balance.parameters()]
-        trainer = cls(config, task, rule, balance, build_optimizer(config, trained, task.paces(rule)), pool)
+        trainer = cls(config, task, rule, balance, build_optimizer(config, trained, task.lr_multipliers(rule)), pool)
         if config.average:
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
         return trainer
@@ -85,7 +85,7 @@ class Trainer:
         """One iteration; a faulty one leaves weights, optimizer and average as they were, and is counted."""
         self.iteration += 1
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.config, self.iteration) * group.get(PACE, 1.0)
+            group["lr"] = learning_rate(self.config, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
         outcome = train_step(self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
@@ -122,7 +122,7 @@ class Trainer:
             "bad_steps": self.bad_steps,
             "skipped": self.skipped,
             "optimizer": optimizer_scalars,
-            "rule": described(self.rule, self.config.rule),
+            "rule": rule_record(self.rule, self.config.rule),
             "card": self.rule.card,
         }
         return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)
@@ -151,7 +151,7 @@ class Trainer:
             ("average", average, self.average),
             ("balance", balance, self.balance.state_dict()),
         ):
-            checked_shapes(saved.path, name, found, wanted)
+            check_same_shapes(saved.path, name, found, wanted)
         self.rule.load_state_dict(weights)
         self.balance.load_state_dict(balance)
         for name, tensor in self.average.items():

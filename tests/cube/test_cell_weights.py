@@ -14,7 +14,7 @@ from nca3d.cube.weights import MODES
 from nca3d.executors import choose
 from nca3d.executors.cores import use_cores
 from nca3d.fire import fire_mask
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 
 SIZE = (3, 2, 4)
 
@@ -41,7 +41,7 @@ def given_to(made, batch, steps=3):
     def draw(channels, *size):
         return torch.randn(batch, channels, *size, generator=generator).to(dtype).requires_grad_()
 
-    told = Told(draw(made.features, *made.size[1:]), draw(made.external, *made.size) if made.external else None)
+    told = Inputs(draw(made.features, *made.size[1:]), draw(made.external, *made.size) if made.external else None)
     return draw(made.channels, *made.size), told, torch.rand(steps, batch, 1, *made.size, generator=generator) < 0.7
 
 
@@ -158,7 +158,7 @@ def test_samples_do_not_know_each_other():
     state, told, fires = given_to(made, 70)
     whole = nca3d.rollout(made, state, 3, fire_masks=fires, inputs=told)
     some = slice(29, 48)
-    alone = nca3d.rollout(made, state[some], 3, fire_masks=fires[:, some], inputs=Told(*(part[some] for part in told)))
+    alone = nca3d.rollout(made, state[some], 3, fire_masks=fires[:, some], inputs=Inputs(*(part[some] for part in told)))
     torch.testing.assert_close(alone, whole[some])
 
 
@@ -171,7 +171,7 @@ def test_a_sample_does_not_know_how_many_there_are(mode, half):
     state, told, fires = given_to(made, 67)
 
     def answers(count):
-        part = Told(*(part[:count] for part in told))
+        part = Inputs(*(part[:count] for part in told))
         with torch.autocast("cpu", torch.bfloat16, enabled=half):
             return nca3d.rollout(made, state[:count], 3, fire_masks=fires[:, :count], inputs=part)
 

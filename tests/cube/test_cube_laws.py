@@ -12,7 +12,7 @@ from nca3d.cube.executor import native
 from nca3d.executors import exact
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 
 SIZE = (4, 3, 6)
 SMALL = {"features": 8, "memory": 4, "external": 3, "widened": 12}
@@ -62,10 +62,10 @@ def states(rule: GMLPRule, batch: int = 2, random_seed: int = 0) -> torch.Tensor
     return torch.randn(batch, rule.channels, *SIZE, generator=torch.Generator().manual_seed(random_seed))
 
 
-def told(rule: GMLPRule, batch: int = 2, random_seed: int = 1) -> Told:
+def told(rule: GMLPRule, batch: int = 2, random_seed: int = 1) -> Inputs:
     generator = torch.Generator().manual_seed(random_seed)
     face = torch.randn(batch, rule.features, *SIZE[1:], generator=generator)
-    return Told(face, torch.randn(batch, rule.external, *SIZE, generator=generator))
+    return Inputs(face, torch.randn(batch, rule.external, *SIZE, generator=generator))
 
 
 def as_written(rule, state, steps, random_seed, inputs, first_step=0):
@@ -77,7 +77,7 @@ def as_written(rule, state, steps, random_seed, inputs, first_step=0):
 def gradients(rule, tensors, run):
     """The last state, and gradients of a random weighing of it into `tensors` and every parameter."""
     tensors = [tensor.clone().requires_grad_() for tensor in tensors]
-    out = run(tensors[0], Told(*tensors[1:]))
+    out = run(tensors[0], Inputs(*tensors[1:]))
     weighing = torch.randn(out.shape, dtype=out.dtype, generator=torch.Generator().manual_seed(3))
     into = torch.autograd.grad(
         (out * weighing).sum(), [*tensors, *rule.parameters()], allow_unused=True, materialize_grads=True
@@ -165,7 +165,7 @@ def test_batch_independence(name, executor, random_seed):
         5,
         random_seed=random_seed,
         sample_ids=order,
-        inputs=Told(*(part[order] for part in asked)),
+        inputs=Inputs(*(part[order] for part in asked)),
         executor=executor,
     ).detach()
     alone = rollout(
@@ -174,7 +174,7 @@ def test_batch_independence(name, executor, random_seed):
         5,
         random_seed=random_seed,
         sample_ids=order[2:],
-        inputs=Told(*(part[1:2] for part in asked)),
+        inputs=Inputs(*(part[1:2] for part in asked)),
         executor=executor,
     ).detach()
     tolerance = 1e-5 * float(out.abs().max())

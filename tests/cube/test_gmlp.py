@@ -9,7 +9,7 @@ import nca3d
 from nca3d.cube.cell import from_rows, neighbour_table, to_rows
 from nca3d.cube.executor.cells import blocks
 from nca3d.cube.weights import MODES
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 
 SIZE = (4, 3, 5)
 
@@ -216,8 +216,8 @@ def test_blocks_of_cells_are_the_plain_step(mode, preset, scales, monkeypatch):
     monkeypatch.setattr("nca3d.cube.executor.cells.BLOCK_BYTES", 1 << 17)
     made = shaken(mode, preset=preset, step_size=0.8, fire_rate=0.7, **scales)
     state = torch.randn(2, 48, *SIZE).double().requires_grad_()
-    told = Told(torch.randn(2, 32, *SIZE[1:]).double(), torch.randn(2, 12, *SIZE).double())
-    told = Told(*(part.requires_grad_() for part in told))
+    told = Inputs(torch.randn(2, 32, *SIZE[1:]).double(), torch.randn(2, 12, *SIZE).double())
+    told = Inputs(*(part.requires_grad_() for part in told))
     fires = torch.rand(5, 2, 1, *SIZE) < 0.7
     tensors = [state, *told, *made.parameters()]
     ours = nca3d.rollout(made, state, 5, fire_masks=fires, inputs=told, first_step=7)

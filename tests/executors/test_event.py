@@ -130,7 +130,7 @@ def test_work_is_dealt_out_in_whole_samples(firsts, steps):
     cells = torch.cat([torch.arange(n) + volume * b for b, n in enumerate(firsts)])
     state = nca3d.Compact(torch.arange(len(cells))[:, None].float(), cells, len(firsts), (5, 10, 10))
     with patch.object(event, "PART", 100):
-        parts = event._dealt(state, steps)
+        parts = event._partition(state, steps)
     assert [sample for *_, samples in parts for sample in samples] == list(range(len(firsts)))
     assert torch.equal(torch.cat([values for values, *_ in parts]), state.values)
     for values, own, samples in parts:

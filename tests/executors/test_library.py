@@ -65,25 +65,25 @@ def test_the_body_does_not_need_the_cube():
     ],
 )
 def test_a_swapped_field_is_named(mirror, fields, swaps, swapped):
-    told_by = getattr(library.load(CODE, {}, {}, torch.float32), fields)
-    library.check_mirror(mirror, told_by)
+    layout = getattr(library.load(CODE, {}, {}, torch.float32), fields)
+    library.check_mirror(mirror, layout)
     one, other = swaps
     with pytest.raises(TypeError, match=f"{mirror.__name__}: found {other} at byte .*, allowed {one} at byte .* as in C"):
-        library.check_mirror(swapped(mirror, one, other), told_by)
+        library.check_mirror(swapped(mirror, one, other), layout)
 
 
 @needs_compiler
 def test_another_width_and_a_missing_field_are_named():
-    told_by = library.load(CODE, {}, {}, torch.float32).fire_fields
+    layout = library.load(CODE, {}, {}, torch.float32).fire_fields
 
     def changed(*fields):
         return type("Other", (ctypes.Structure,), {"_fields_": fields})
 
     first, seed, *others = native_code.Fire._fields_
     with pytest.raises(TypeError, match="found seed at byte 8 of 8 bytes, allowed seed at byte 8 of 4 bytes"):
-        library.check_mirror(changed(first, ("seed", ctypes.c_uint64), *others), told_by)
+        library.check_mirror(changed(first, ("seed", ctypes.c_uint64), *others), layout)
     with pytest.raises(TypeError, match=r"found its end at byte 24 .*, allowed ids at byte 24"):
-        library.check_mirror(changed(first, seed, *others[:-1]), told_by)
+        library.check_mirror(changed(first, seed, *others[:-1]), layout)
 
 
 @pytest.mark.parametrize(

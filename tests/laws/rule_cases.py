@@ -105,7 +105,7 @@ def event_in_torch(*arguments):
 
 def event_step_by_step(*arguments):
     """The same with compiled rows and the network in torch, as rules with a network of their own have it."""
-    with patch.object(native_part, "unfit", return_value="is run step by step"):
+    with patch.object(native_part, "unsupported", return_value="is run step by step"):
         return event.run(*arguments)
 
 
@@ -116,7 +116,7 @@ EXECUTORS["event, step by step"] = event_step_by_step
 def runs(name: str, executor: str) -> bool:
     """Whether the executor runs the rule on this machine: compiled code does not know every network."""
     rule = RULE_CASES[name]()
-    return executor != "compiled" or not compiled.unfit(rule, torch.zeros(1, rule.channels, *SIZE))
+    return executor != "compiled" or not compiled.unsupported(rule, torch.zeros(1, rule.channels, *SIZE))
 
 
 executors = pytest.mark.parametrize("executor", [name for name in exact() if runs("gradient", name)])

@@ -103,7 +103,7 @@ def test_a_frozen_rule_passes_gradients_to_the_state(name, executor):
     """Partly frozen, wholly frozen: what is still asked for is as before."""
     rule = lively(name)
     state = body(rule)
-    _, (into_state, *into) = gradients(rule, state, lambda s: rollout(rule, s, 4, executor=executor))
+    _, (grad_state, *into) = gradients(rule, state, lambda s: rollout(rule, s, 4, executor=executor))
     parameters = list(rule.parameters())
     for frozen in (parameters[:1], parameters):
         rule.requires_grad_(True)
@@ -113,7 +113,7 @@ def test_a_frozen_rule_passes_gradients_to_the_state(name, executor):
         out = rollout(rule, start, 4, executor=executor)
         weighing = torch.randn(out.shape, generator=torch.Generator().manual_seed(3))
         (out * weighing).sum().backward()
-        torch.testing.assert_close(start.grad, into_state)
+        torch.testing.assert_close(start.grad, grad_state)
         for parameter, wanted in zip(parameters, into, strict=True):
             assert parameter.grad is None if not parameter.requires_grad else torch.allclose(parameter.grad, wanted)
             parameter.grad = None

@@ -36,8 +36,8 @@ def engine(page_of):
 
 def in_page(engine, rule, state, steps, seed, first=0):
     size = tuple(state.shape[2:])
-    described, weights = describe(rule, size, hues(rule.visible) if rule.visible_kind == "classes" else None)
-    given = [described, as_text(weights), as_text(state[0].numpy()), steps, seed, first]
+    rule_record, weights = describe(rule, size, hues(rule.visible) if rule.visible_kind == "classes" else None)
+    given = [rule_record, as_text(weights), as_text(state[0].numpy()), steps, seed, first]
     return torch.from_numpy(as_floats(engine.evaluate(RUN, given)).reshape(state.shape))
 
 
@@ -120,10 +120,10 @@ def test_pictures_are_ours(engine):
         rule = lively(name)
         with torch.no_grad():
             state = nca3d.rollout(rule, nca3d.seed_state(rule, SIZE), 8)
-        described, weights = describe(rule, SIZE, hues(rule.visible))
+        rule_record, weights = describe(rule, SIZE, hues(rule.visible))
         paint = """([rule, weights, state]) => { const cells = new Cells(rule, floats(weights)); cells.state = floats(state);
           return Array.from(cells.paint(new Uint8Array(4 * cells.volume))); }"""
-        found = np.array(engine.evaluate(paint, [described, as_text(weights), as_text(state[0].numpy())]))
+        found = np.array(engine.evaluate(paint, [rule_record, as_text(weights), as_text(state[0].numpy())]))
         wanted = 255 * nca3d.to_rgba(state, rule)[0]
         assert np.abs(found.reshape(wanted.shape) - wanted).max() <= 0.51
 

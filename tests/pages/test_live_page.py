@@ -32,8 +32,8 @@ def opened(page_of, file, **options):
     return page
 
 
-def told(page):
-    return page.evaluate("creature.told()")
+def status(page):
+    return page.evaluate("creature.status()")
 
 
 def wait_for(page, condition, seconds=60):
@@ -52,7 +52,7 @@ def test_cut_with_the_mouse_it_heals(page_of, axolotl):
     page.mouse.move(x, y)
     page.mouse.click(x, y)
     page.wait_for_function("creature.last.iou < 0.9", timeout=20_000)
-    hurt = told(page)
+    hurt = status(page)
     assert hurt["living"] < 290
     page.keyboard.press("Space")
     wait_for(page, f"creature.last.iou >= 0.9 && creature.last.step > {hurt['step']}")
@@ -63,18 +63,18 @@ def test_keys_cut_in_half_seed_and_stop(page_of, axolotl):
     page = opened(page_of, axolotl)
     wait_for(page, "creature.last.iou > 0.95")
     page.keyboard.press("Space")
-    before = told(page)
+    before = status(page)
     for key, side in [("z", None), ("Shift+Z", None), ("h", None), ("r", None)]:
         page.evaluate("creature.run(40)")
-        whole = told(page)
+        whole = status(page)
         page.keyboard.press(key)
-        page.wait_for_function("(n) => creature.told().then((now) => now.living < 0.9 * n)", arg=whole["living"])
-        assert side is None and told(page)["step"] == whole["step"]  # a cut takes no time
+        page.wait_for_function("(n) => creature.status().then((now) => now.living < 0.9 * n)", arg=whole["living"])
+        assert side is None and status(page)["step"] == whole["step"]  # a cut takes no time
     page.keyboard.press("s")
-    page.wait_for_function("creature.told().then((now) => now.living === 1)")
+    page.wait_for_function("creature.status().then((now) => now.living === 1)")
     page.keyboard.press(".")
-    page.wait_for_function("creature.told().then((now) => now.living > 1)")
-    assert told(page)["step"] == before["step"] + 4 * 40 + 1
+    page.wait_for_function("creature.status().then((now) => now.living > 1)")
+    assert status(page)["step"] == before["step"] + 4 * 40 + 1
 
 
 def test_steps_and_fire_masks_are_those_of_python(page_of, axolotl):
@@ -84,7 +84,7 @@ def test_steps_and_fire_masks_are_those_of_python(page_of, axolotl):
     page = opened(page_of, axolotl)
     page.evaluate("creature.play(false)")
     page.evaluate("creature.seed()")
-    first = told(page)["step"]
+    first = status(page)["step"]
     page.evaluate("creature.run(16)")
     found = torch.from_numpy(as_floats(page.evaluate("creature.state().then(coded)"))).view(rule.channels, *size)
     with torch.no_grad():
@@ -100,7 +100,7 @@ def test_restore_goes_on_from_any_state(page_of, axolotl):
     page.evaluate("creature.run(30)")
     again = page.evaluate(
         """async () => {
-          const state = await creature.state(), { step } = await creature.told();
+          const state = await creature.state(), { step } = await creature.status();
           await creature.run(5);
           const one = coded(await creature.state());
           await creature.restore({ state, step });
@@ -176,7 +176,7 @@ def test_a_dead_body_is_an_empty_stage(page_of, axolotl):
     page.evaluate("creature.cut({ kind: 'ball', centre: [7, 9, 5], radius: 99 })")
     wait_for(page, "creature.last.living === 0")
     page.wait_for_timeout(300)
-    assert told(page)["living"] == 0 and page.evaluate("creature.view.pick(320, 200)") is None
+    assert status(page)["living"] == 0 and page.evaluate("creature.view.pick(320, 200)") is None
 
 
 @pytest.mark.parametrize(
@@ -263,18 +263,18 @@ def paused(page_of, file):
 
 def test_two_fingers_zoom_and_turn_without_a_wound(page_of, axolotl):
     page, x, y = paused(page_of, axolotl)
-    before, azimuth = told(page)["living"], page.evaluate("creature.view.azimuth")
+    before, azimuth = status(page)["living"], page.evaluate("creature.view.azimuth")
     pointer(page, "pointerdown", 11, x, y)
     pointer(page, "pointerdown", 12, x + 40, y)
     pointer(page, "pointermove", 12, x + 120, y)
     pointer(page, "pointerup", 11, x, y)
     pointer(page, "pointerup", 12, x + 120, y)
     assert page.evaluate("creature.view.zoom") > 1.5 and page.evaluate("creature.view.azimuth") != azimuth
-    assert told(page)["living"] == before
+    assert status(page)["living"] == before
     x, y = page.evaluate("creature.view.project([7, 9, 5])")
     pointer(page, "pointerdown", 13, x, y)
     pointer(page, "pointerup", 13, x, y)  # a tap
-    page.wait_for_function("(n) => creature.told().then((now) => now.living < n)", arg=before)
+    page.wait_for_function("(n) => creature.status().then((now) => now.living < n)", arg=before)
 
 
 def test_a_quick_drag_leaves_no_gaps(page_of, axolotl):
@@ -283,36 +283,36 @@ def test_a_quick_drag_leaves_no_gaps(page_of, axolotl):
     for moves in (1, 30):
         page.evaluate("creature.run(80)")
         page.wait_for_function("creature.last.iou > 0.95")
-        whole = told(page)["living"]
+        whole = status(page)["living"]
         page.mouse.move(x - 120, y)
         page.mouse.move(x - 60, y)
         page.mouse.down()
         page.mouse.move(x + 60, y, steps=moves)
         page.mouse.up()
-        lost.append(whole - told(page)["living"])
+        lost.append(whole - status(page)["living"])
     assert lost[0] > 0.7 * lost[1] > 0
 
 
 def test_the_keyboard_turns_zooms_and_cuts(page_of, axolotl):
     page, _, _ = paused(page_of, axolotl)
-    azimuth, living = page.evaluate("creature.view.azimuth"), told(page)["living"]
+    azimuth, living = page.evaluate("creature.view.azimuth"), status(page)["living"]
     page.keyboard.press("ArrowLeft")
     page.keyboard.press("PageDown")
     assert page.evaluate("creature.view.azimuth") == azimuth + 6 and page.evaluate("creature.view.zoom") < 1
     page.keyboard.press("Enter")
-    page.wait_for_function("(n) => creature.told().then((now) => now.living < n)", arg=living)
+    page.wait_for_function("(n) => creature.status().then((now) => now.living < n)", arg=living)
     page.keyboard.press("?")
-    hurt = told(page)["living"]
+    hurt = status(page)["living"]
     page.keyboard.press("h")  # behind the help nothing is cut
     page.keyboard.press("Escape")
-    assert told(page)["living"] == hurt
+    assert status(page)["living"] == hurt
 
 
 def test_what_the_worker_refuses_is_told(page_of, axolotl):
     page = opened(page_of, axolotl)
     refused = page.evaluate("creature.restore({ state: new Float32Array(3) }).then(() => 'taken', (error) => error.message)")
     assert "found 3 numbers, allowed" in refused
-    assert told(page)["living"] > 0
+    assert status(page)["living"] > 0
 
 
 def test_a_diverged_body_is_told_and_a_lost_picture_comes_back(page_of, axolotl):

@@ -113,7 +113,7 @@ def lab(tmp_path):
     pytest.importorskip("jupyterlab")
     import nbformat
 
-    cells = [nbformat.v4.new_code_cell(NOTEBOOK.strip()), nbformat.v4.new_code_cell("print('told', widget.creature.told())")]
+    cells = [nbformat.v4.new_code_cell(NOTEBOOK.strip()), nbformat.v4.new_code_cell("print('told', widget.creature.status())")]
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "live.ipynb")

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from nca3d.errors import InputError
-from nca3d.files import write_whole
+from nca3d.files import write_atomic
 from nca3d.reports.body import measures, write_body
 from nca3d.reports.compare import compare
-from nca3d.reports.life import Filmed
+from nca3d.reports.life import FilmedLife
 from nca3d.reports.report import Report, read_report
 
 FIGURES = {
@@ -43,7 +43,7 @@ def story() -> dict:
     timelines = {name: (np.array([0, 20, 40, 40, 80]), np.array([0, 0.6, 1, 0.5, 0.9])) for name in heal}
     return {
         "report": Report(FIGURES, {}, about={"title": "block <b>& corner</b>", "versions": {"nca3d": "0", "python": "3"}}),
-        "filmed": Filmed((growth, np.array([0, 10, 20, 30, 40])), heal, timelines, body),
+        "filmed": FilmedLife((growth, np.array([0, 10, 20, 30, 40])), heal, timelines, body),
         "config_toml": 'regime = "regenerating"\nsize = [5, 4, 6]\nlimit = inf\n',
         "metrics": [{"iteration": i, "loss": 1 / (i + 1), "iou": i / 20} for i in range(20)],
         "moving": True,
@@ -159,7 +159,7 @@ def test_a_growing_run_without_damage_has_a_report_too(tmp_path: Path, monkeypat
     monkeypatch.setattr("visualize.film.has_ffmpeg", lambda: False)
     parts = story() | {"metrics": [], "report": Report({}, {}), "config_toml": "not = [toml"}
     frames, steps = parts["filmed"].growth
-    parts["filmed"] = Filmed((frames[:1] * 0, steps[:1]), {}, {}, parts["filmed"].target)  # a body that died at once
+    parts["filmed"] = FilmedLife((frames[:1] * 0, steps[:1]), {}, {}, parts["filmed"].target)  # a body that died at once
     write_body(tmp_path, **parts)
     assert (tmp_path / "film.gif").is_file() and not (tmp_path / "film.mp4").exists()
     assert json.loads((tmp_path / "report.json").read_text())["about"]["config"] == "not = [toml"
@@ -170,14 +170,14 @@ def test_progress_goes_to_stderr_alone(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
     monkeypatch.setattr("nca3d.reports.life.FILM_SIZE", 96)
     parts = story()
-    write_body(tmp_path, **parts | {"filmed": Filmed((parts["filmed"].growth[0][:2], [0, 4]), {}, {})}, progress=True)
+    write_body(tmp_path, **parts | {"filmed": FilmedLife((parts["filmed"].growth[0][:2], [0, 4]), {}, {})}, progress=True)
     said = capsys.readouterr()
     assert "report: film" in said.err and said.out == ""
 
 
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = tmp_path / "report.json"
-    write_whole(place, b"old")
+    write_atomic(place, b"old")
 
     def torn(descriptor: int) -> None:
         raise OSError(28, "No space left on device")

@@ -135,7 +135,7 @@ FIGURES: dict[str, Callable[[np.ndarray], Figure]] = {
     "heat_map": lambda _: visualize.heat_map([[0.1]], [PRICE], [PRICE], title=PRICE, label=PRICE, x_label=PRICE, y_label=PRICE),
     "recovery": lambda _: visualize.recovery({PRICE: ([0, 1], [0.1, 0.2])}, title=PRICE, notes={PRICE: PRICE}),
     "envelope": lambda _: visualize.envelope([0, 1], [0.1, 0.2], [0.3, 0.4], title=PRICE, label=PRICE, marks={1: PRICE}),
-    "bars": lambda _: visualize.bars({PRICE: 1.0}, label=PRICE, title=PRICE, groups={PRICE: PRICE}),
+    "dot_plot": lambda _: visualize.dot_plot({PRICE: 1.0}, label=PRICE, title=PRICE, groups={PRICE: PRICE}),
     "compare": lambda _: visualize.compare({PRICE: {PRICE: 1.0}}, title=PRICE, goals={PRICE: 0.5}),
     "costs": lambda _: visualize.costs(
         [[visualize.Panel(PRICE, PRICE, PRICE, {PRICE: ([1, 2], [1, 20])}, {1: PRICE})]], title=PRICE
@@ -143,10 +143,10 @@ FIGURES: dict[str, Callable[[np.ndarray], Figure]] = {
     "layers": lambda film: visualize.layers(
         film[-1, ..., 0], categories=film[-1, ..., 3] > 0, names=[PRICE, "b"], label=PRICE, title=PRICE
     ),
-    "rivals": lambda _: visualize.rivals(
+    "grouped_dot_plot": lambda _: visualize.grouped_dot_plot(
         [(PRICE, {PRICE: (0.5, 0.4, 0.6)})], headings={0: PRICE}, label=PRICE, title=PRICE, reference=0.1, reference_name=PRICE
     ),
-    "doses": lambda _: visualize.doses(
+    "dose_response": lambda _: visualize.dose_response(
         {PRICE: {PRICE: ([0.1], [0.5], None, None)}}, references={PRICE: 0.5}, x_label=PRICE, y_label=PRICE, title=PRICE
     ),
     "spectrum": lambda _: visualize.spectrum(

@@ -12,7 +12,7 @@ import pytest
 from films import FAST, read
 
 import visualize
-from visualize.files import room_for, whole_file, whole_folder, writable
+from visualize.files import atomic_file, atomic_folder, room_for, writable
 from visualize.film import encode, mp4
 
 SUFFIXES = (".gif", ".npz")
@@ -55,9 +55,9 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path: Path, m
     monkeypatch.setattr(os, "fsync", lambda number: (events.append("sync"), settle(number)))
     monkeypatch.setattr(os, "replace", lambda old, new: (events.append("named"), replace(old, new)))
     monkeypatch.setattr(os, "rename", lambda old, new: (events.append("named"), rename(old, new)))
-    with whole_file(tmp_path / "a.txt") as half:
+    with atomic_file(tmp_path / "a.txt") as half:
         half.write_text("all of it")
-    with whole_folder(tmp_path / "folder") as inside:
+    with atomic_folder(tmp_path / "folder") as inside:
         (inside / "deep").mkdir()
         for name in ("one", "deep/two"):
             (inside / name).write_text(name)

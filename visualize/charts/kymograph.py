@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visualize.arguments import as_words, said
+from visualize.arguments import as_words, quoted
 from visualize.charts.figure import COLOURS, INK, QUIET, colour_bar, literal, new_figure
 from visualize.charts.flat import BORDER, cell_ticks
 from visualize.clock import Damage, as_marks, as_steps
@@ -54,7 +54,7 @@ def kymograph(
     values = as_field(frames, None, 4, "kymograph", "frames") if rank == 4 else as_frames(frames, "kymograph")
     show = SHOWS[rank][0] if show == "auto" else show  # type: ignore[assignment]
     if show not in SHOWS[rank]:
-        raise ArgumentError("kymograph", "show", said(show), f"auto, {', '.join(SHOWS[rank])} for {rank} axes")
+        raise ArgumentError("kymograph", "show", quoted(show), f"auto, {', '.join(SHOWS[rank])} for {rank} axes")
     names = as_words(axis, sorted(AXIS), "kymograph", "axis")
     count = len(values)
     numbers = as_steps(steps, count, "kymograph")

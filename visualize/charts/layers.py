@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visualize.arguments import as_columns, as_number, said
+from visualize.arguments import as_columns, as_number, quoted
 from visualize.charts.figure import COLOURS, INK, QUIET, literal
 from visualize.charts.flat import BORDER, VIEW, draw_page, label_cells
 from visualize.charts.layers_page import Page, bar_key, kinds_key
@@ -102,7 +102,7 @@ def as_limits(limits: Any, values: FloatArray | None, where: str) -> tuple[float
     except (TypeError, ValueError):
         low = high = 0.0
     if not low < high:
-        raise ArgumentError(where, "limits", said(limits), allowed)
+        raise ArgumentError(where, "limits", quoted(limits), allowed)
     return low, high
 
 
@@ -115,7 +115,7 @@ def colour_map(name: Any, where: str, values: FloatArray | None, ends: tuple[flo
     import matplotlib
 
     if not isinstance(name, str) or name not in matplotlib.colormaps:
-        raise ArgumentError(where, "colours", said(name), f"a colour map of matplotlib, such as {COLOUR_MAP}")
+        raise ArgumentError(where, "colours", quoted(name), f"a colour map of matplotlib, such as {COLOUR_MAP}")
     found = matplotlib.colormaps[name].with_extremes(bad=NOT_FINITE)
     if values is not None:
         beyond = bool((values < ends[0]).any()), bool((values > ends[1]).any())
@@ -143,11 +143,11 @@ def _named(names: Sequence[str] | None) -> dict[str, FloatArray]:
 def _as_kinds(categories: ArrayLike | None, names: Sequence[str] | None) -> NDArray[np.int64] | None:
     if categories is None:
         if names is not None:
-            raise ArgumentError(WHERE, "names", f"{said(names)} without categories", "None")
+            raise ArgumentError(WHERE, "names", f"{quoted(names)} without categories", "None")
         return None
     most = len(KIND_COLOURS)
     if names is None or isinstance(names, str) or not 1 <= len(set(names)) == len(names) <= most:
-        raise ArgumentError(WHERE, "names", said(names), f"1..{most} different names of categories")
+        raise ArgumentError(WHERE, "names", quoted(names), f"1..{most} different names of categories")
     numbers = as_field(categories, None, 3, WHERE, "categories")
     wrong = numbers[~np.isin(numbers, range(len(names)))]
     if wrong.size:

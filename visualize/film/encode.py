@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from visualize.errors import ArgumentError
-from visualize.files import room_for, whole_file, writable
+from visualize.files import atomic_file, room_for, writable
 from visualize.film.mp4 import has_ffmpeg, write_mp4
 from visualize.frames import Picture
 
@@ -51,7 +51,7 @@ def write_film(
         ".gif": partial(_write_gif, keep=keep),
         ".webp": _write_webp,
     }
-    with room_for(path, where), whole_file(path) as half:
+    with room_for(path, where), atomic_file(path) as half:
         writers[path.suffix.lower()](iter(pictures), half, fps)
 
 

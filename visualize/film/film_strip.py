@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from visualize.arguments import as_columns, as_whole, as_words, said
+from visualize.arguments import as_columns, as_whole, as_words, quoted
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.charts.flat import VIEW, composite, draw_page, silhouette
 from visualize.clock import Damage, as_marks
@@ -90,7 +90,7 @@ def _words(labels: Sequence[str | int] | None, count: int) -> list[str]:
     if labels is None:
         return [""] * count
     if isinstance(labels, str) or not isinstance(labels, Iterable):
-        raise ArgumentError("film_strip", "labels", said(labels), f"one for each of {count} frames")
+        raise ArgumentError("film_strip", "labels", quoted(labels), f"one for each of {count} frames")
     given = list(labels)
     if len(given) != count:
         raise ArgumentError("film_strip", "labels", len(given), f"one for each of {count} frames")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from visualize.arguments import as_number, said
+from visualize.arguments import as_number, quoted
 from visualize.errors import ArgumentError
 from visualize.frames import FloatArray, Picture, as_frames, as_picture
 
@@ -118,7 +118,7 @@ def _check_steps(steps: Sequence[float] | None, count: int) -> Numbers:
         raise ArgumentError("save", "steps", f"shape {array.shape}", f"one for each of {count} frames")
     # Tools take two frames of one time for two parts of one picture.
     if array.dtype.kind not in "iuf" or not np.isfinite(array).all() or (np.diff(array.astype(np.float64)) <= 0).any():
-        raise ArgumentError("save", "steps", said(array.tolist()), "finite numbers, each above the one before")
+        raise ArgumentError("save", "steps", quoted(array.tolist()), "finite numbers, each above the one before")
     return array.astype(np.float64 if array.dtype.kind == "f" else np.int64)
 
 
@@ -137,7 +137,7 @@ def _check_names(names: Sequence[str] | None, highest: int) -> tuple[str, ...]:
         return ()
     words = () if isinstance(names, str) or not isinstance(names, Iterable) else tuple(names)
     if not all(isinstance(word, str) for word in words) or len(words) <= highest:
-        raise ArgumentError("save", "names", said(names), f"a word for each label 0..{highest}, 'empty' first")
+        raise ArgumentError("save", "names", quoted(names), f"a word for each label 0..{highest}, 'empty' first")
     return tuple(str(word) for word in words)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from visualize.errors import ArgumentError
-from visualize.files import whole_file
+from visualize.files import atomic_file
 from visualize.formats.content import Content
 from visualize.frames import FloatArray, Picture, occupied
 from visualize.render.faces import face_vertices
@@ -47,7 +47,7 @@ def write_glb(content: Content, path: Path) -> None:
 
     scene = trimesh.Scene()
     scene.add_geometry(mesh, node_name="body", geom_name="body")
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         beside.write_bytes(export_glb(scene, include_normals=False, tree_postprocessor=paint))
 
 

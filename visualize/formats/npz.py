@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from visualize.files import whole_file
+from visualize.files import atomic_file
 from visualize.formats.content import Content
 from visualize.frames import as_picture
 
@@ -28,5 +28,5 @@ def write_npz(content: Content, path: Path) -> None:
         arrays["names"] = np.array(content.names)  # fixed-width text: an array of objects would need pickle
     if content.palette is not None:
         arrays["palette"] = content.palette
-    with whole_file(path) as beside, beside.open("wb") as file:  # given a name, numpy would add a suffix of its own
+    with atomic_file(path) as beside, beside.open("wb") as file:  # given a name, numpy would add a suffix of its own
         np.savez_compressed(file, allow_pickle=False, **arrays)

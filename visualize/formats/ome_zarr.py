@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from visualize.files import check_folder, whole_folder
+from visualize.files import atomic_folder, check_folder
 from visualize.formats.content import Content, Numbers
 from visualize.frames import FloatArray
 
@@ -32,7 +32,7 @@ def write_zarr(content: Content, path: Path) -> None:
 
     check_folder(path, lambda names: not names or bool({"zarr.json", ".zgroup"} & set(names)), "Zarr store")
     notes: dict[str, Any] = {"steps": content.steps.tolist(), "alpha": "premultiplied", "cell_size": content.cell_size}
-    with whole_folder(path) as inside:
+    with atomic_folder(path) as inside:
         root = zarr.open_group(inside, mode="w", zarr_format=3)
         image: dict[str, Any] = {"version": VERSION}
         image |= {"multiscales": [_multiscale(content, path.name.split(".")[0], "tczyx")], "omero": _omero(len(content.frames))}

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from visualize.errors import ArgumentError
-from visualize.files import whole_file
+from visualize.files import atomic_file
 from visualize.formats.content import Content, Numbers
 from visualize.frames import Picture, occupied
 
@@ -50,7 +50,7 @@ def write_vox(content: Content, path: Path) -> None:
     rows[: len(palette)] = np.concatenate([palette, np.full((len(palette), 1), 255, np.uint8)], axis=1)
     chunks.append(_chunk(b"RGBA", rows.tobytes()))
     # Plain models are version 150, which every reader knows; animations came with 200.
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         header = b"VOX " + struct.pack("<i", 200 if film else 150)
         beside.write_bytes(header + _chunk(b"MAIN", b"", b"".join(chunks)))
 

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from visualize.files import check_folder, whole_file, whole_folder
+from visualize.files import atomic_file, atomic_folder, check_folder
 from visualize.formats.content import Content
 from visualize.frames import occupied
 from visualize.render.probe import prepare_environment
@@ -19,7 +19,7 @@ def write_vti(content: Content, path: Path) -> None:
     Cell data: `rgba` (uint8, straight alpha), `alpha` (float32: threshold by it), `body` (uint8, 1 where alpha is above
     0.1) and `labels` if there are any. Field data: `TimeValue` (the step), `label_names`, `label_colours` (uint8).
     """
-    with whole_file(path) as beside:
+    with atomic_file(path) as beside:
         _grid(content, len(content.frames) - 1).save(beside)
 
 
@@ -33,7 +33,7 @@ def write_pvd(content: Content, path: Path) -> None:
     # pyvista reads .pvd but doesn't write it: the index is a few lines of XML.
     root = ElementTree.Element("VTKFile", type="Collection", version="0.1", byte_order="LittleEndian")
     index = ElementTree.SubElement(root, "Collection")
-    with whole_file(path) as beside, whole_folder(folder) as inside:
+    with atomic_file(path) as beside, atomic_folder(folder) as inside:
         for frame in content.each_frame():
             name = f"{path.stem}_{frame:05d}.vti"
             _grid(content, frame).save(os.path.join(inside, name))

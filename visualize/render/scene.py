@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from visualize.arguments import as_degrees, as_number, as_whole, check_word, said
+from visualize.arguments import as_degrees, as_number, as_whole, check_word, quoted
 from visualize.errors import ArgumentError
 from visualize.frames import Box, Colour, FloatArray, Picture, as_activity, as_colour, as_picture, as_range, occupied
 from visualize.render import activity as glowing
@@ -72,7 +72,7 @@ class Scene:
         self.activity_range = None if activity_range is None else as_range(activity_range, "volume")
         bar = bar_height(self._size) if style == "activity" else 0
         if not isinstance(legend, Mapping | None):
-            raise ArgumentError("volume", "legend", said(legend), "a mapping of names to colours")
+            raise ArgumentError("volume", "legend", quoted(legend), "a mapping of names to colours")
         self._legend = Legend(legend or {}, (self._size[0], self._size[1] - bar))
         room = self._legend.room
         self._bar = Room(room.left, room.top + room.height, room.width, bar) if bar else None
@@ -173,6 +173,6 @@ def _paper(background: Colour, style: str) -> FloatArray:
 def _checked_size(size: tuple[int, int]) -> tuple[int, int]:
     allowed = f"(width, height) of 16..{LARGEST} pixels each"
     if not isinstance(size, Sequence | np.ndarray) or isinstance(size, str) or len(size) != 2:
-        raise ArgumentError("volume", "size", said(size), allowed)
+        raise ArgumentError("volume", "size", quoted(size), allowed)
     width, height = (as_whole(pixels, "volume", "size", 16, LARGEST, allowed) for pixels in size)
     return width, height

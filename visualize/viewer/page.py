@@ -11,7 +11,7 @@ from string import Template
 from typing import Any
 
 from visualize.errors import ArgumentError
-from visualize.files import whole_file, writable
+from visualize.files import atomic_file, writable
 
 # Nothing may be fetched: the browser itself sees to it. WebAssembly, and whoever drives the page from outside, need eval.
 POLICY = (
@@ -97,5 +97,5 @@ def check_page_path(path: str | os.PathLike[str], where: str) -> Path:
 
 def write_page(html: str, file: Path) -> None:
     """Writes a page whole or not at all."""
-    with whole_file(file) as half:
+    with atomic_file(file) as half:
         half.write_text(html, encoding="utf-8", errors="replace")

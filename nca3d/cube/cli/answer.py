@@ -11,8 +11,8 @@ from nca3d.cli.flags import SEEDS, wrong_file, wrong_numbers
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
-from nca3d.errors import Collected, InputError
-from nca3d.files import write_whole
+from nca3d.errors import ErrorCollector, InputError
+from nca3d.files import write_atomic
 from nca3d.load import CONFIG, run_folder
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
         if args.json == "-":
             print(text, end="")
             return
-        write_whole(Path(args.json), text.encode())
+        write_atomic(Path(args.json), text.encode())
     print("\n\n".join(_told(question, row) for question, row in zip(questions, replies, strict=True)))
 
 
@@ -82,7 +82,7 @@ def open_cube(name: str) -> "Askable":
 
 
 def _checked(args: argparse.Namespace) -> list[str]:
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         errors += wrong_numbers(args, best=(1, None), steps=(1, None), random_seed=SEEDS)
         errors += wrong_file("--json", Path(args.json) if args.json and args.json != "-" else None, may=", or -")
         errors.of(check_cube, args.run)

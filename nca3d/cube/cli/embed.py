@@ -9,7 +9,7 @@ from nca3d.cli.flags import wrong_file, wrong_folder
 from nca3d.cube.questions import read_questions, shipped
 from nca3d.cube.teacher.named import POOLS, find_teacher
 from nca3d.cube.teacher.tensors import header
-from nca3d.errors import Collected
+from nca3d.errors import ErrorCollector
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     Raises:
         InputErrors: everything that is wrong with data and flags.
     """
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         questions = errors.of(read_questions, args.data)
         named = errors.of(find_teacher, args.model, args.layer, args.pool, args.width)
         out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from nca3d.cli.evaluate import Asked, Evaluated
+from nca3d.cli.evaluate import EvaluateRequest, ReportAndWriter
 from nca3d.cube.cell import GMLPRule
 from nca3d.errors import InputError
 
 
-def run(asked: Asked, rule: GMLPRule) -> Evaluated:
+def run(asked: EvaluateRequest, rule: GMLPRule) -> ReportAndWriter:
     """Ask and hurt a cube; what it was trained on, and by which teacher, is in its run folder."""
     from nca3d.cube.evaluation import activity, evaluate_cube
     from nca3d.cube.lesson import taught_of_run

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from nca3d.cli.flags import wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
-from nca3d.errors import Collected, InputError
+from nca3d.errors import ErrorCollector, InputError
 
 # Seconds that a request in progress may still take when the server is stopped.
 FAREWELL = 10
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputErrors: everything that is wrong, a port in use included; found before torch loads.
     """
-    with Collected() as errors:
+    with ErrorCollector() as errors:
         errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
         missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
         errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")

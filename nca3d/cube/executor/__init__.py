@@ -4,6 +4,6 @@
 from nca3d.cube.executor import cells, graph, native, steps
 from nca3d.executors.every_cell import Stepper
 
-STEPPER = Stepper({"dense": cells.run, "compiled": steps.run, "graph": graph.run}, cells.step_bytes, native.unfit)
+STEPPER = Stepper({"dense": cells.run, "compiled": steps.run, "graph": graph.run}, cells.step_bytes, native.unsupported)
 
 __all__ = ["STEPPER"]

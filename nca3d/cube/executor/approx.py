@@ -25,7 +25,7 @@ from nca3d.executors.memory import THRESHOLD, Memory
 from nca3d.fire import Draw
 from nca3d.lattice import as_size
 from nca3d.rules.cell import Rule
-from nca3d.rules.inputs import Fed, Told
+from nca3d.rules.inputs import Inputs, RuleWithInputs
 from nca3d.sparse import Compact
 
 
@@ -85,7 +85,7 @@ class Opened:
 
 def refuse(rule: Rule, state: Tensor | Compact) -> None:
     """Raises ValueError for what can't be run without knowing more of the rule, or with gradient."""
-    inner, told = (rule.rule, rule.told) if isinstance(rule, Fed) else (rule, Told())
+    inner, inputs = (rule.rule, rule.inputs) if isinstance(rule, RuleWithInputs) else (rule, Inputs())
     found = f"'event-approx' for {type(inner).__name__}, which"
     if rule.alive_threshold is not None:
         raise ArgumentError("executor", f"{found} has an alive mask", "'event', which is exact where cells can be dead")
@@ -96,7 +96,7 @@ def refuse(rule: Rule, state: Tensor | Compact) -> None:
             "executor", f"{found} drops out in training, so that no answer holds for long", "'dense', or rule.eval()"
         )
     values = state.values if isinstance(state, Compact) else state
-    asked = (values, *(part for part in told if part is not None), *rule.parameters())
+    asked = (values, *(part for part in inputs if part is not None), *rule.parameters())
     if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in asked):
         raise ArgumentError("executor", "'event-approx' where gradients are asked for", "'dense', or torch.no_grad()")
 
@@ -129,7 +129,7 @@ def report(
     steps: int,
     *,
     activity_threshold: float = THRESHOLD,
-    inputs: Tensor | Told | None = None,
+    inputs: Tensor | Inputs | None = None,
     random_seed: int = 0,
 ) -> ApproxReport:
     """Run the same steps densely and approximately, without dropout.
@@ -149,7 +149,7 @@ def report(
         raise ArgumentError("steps", steps, "1 or more")
     ids = torch.arange(len(state), device=state.device)
     draw = Draw(random_seed, 0, ids, as_size(tuple(state.shape[2:])), rule.fire_rate, steps)
-    run_rule = rule if inputs is None else Fed(rule, Told.of(inputs).to(state))
+    run_rule = rule if inputs is None else RuleWithInputs(rule, Inputs.of(inputs).to(state))
     opened = Opened(activity_threshold)
     seconds: list[float] = []
     ends: list[Any] = []

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.cube.cell import GMLPRule, cube_and_told, from_rows, with_outside
+from nca3d.cube.cell import GMLPRule, from_rows, split_inputs, with_outside
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
@@ -50,27 +50,27 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
 
 def through(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     """The same by some way to run steps: all at once where they are alike, else one by one."""
-    cube, told = cube_and_told(rule)
+    cube, inputs = split_inputs(rule)
     rows = cube.to_rows(state.movedim(-1, 1))
     fire = fire.flatten(2)
-    front = None if told.face is None else told.face.flatten(2).permute(2, 0, 1)
+    front = None if inputs.face is None else inputs.face.flatten(2).permute(2, 0, 1)
     alike = len(fire) if cube.is_even else 1
     for first in range(0, len(fire), alike):
-        outside = cube.fed(cube.shown(rows, told), told) if cube.coarse is not None or told.external is not None else None
+        outside = cube.fed(cube.shown(rows, inputs), inputs) if cube.coarse is not None or inputs.external is not None else None
         moment = clock._replace(step=clock.step + first)
         after = some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
         rows = after if cube.is_even else torch.where(cube.beats(moment.step, rows.device), after, rows)
     return from_rows(rows, cube.size).movedim(1, -1).contiguous()
 
 
-def is_asked(rule: GMLPRule, *parts: Tensor | None) -> bool:
+def needs_gradient(rule: GMLPRule, *parts: Tensor | None) -> bool:
     """Whether a gradient may be asked for: under no_grad it may not, though weights are trained."""
     asked = [*(part for part in parts if part is not None), *rule.cells.own.values()]
     return torch.is_grad_enabled() and any(part.requires_grad for part in asked)
 
 
 def _in_torch(rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None) -> Tensor:
-    keep = is_asked(rule, rows, front, outside)
+    keep = needs_gradient(rule, rows, front, outside)
     rows = rows.contiguous()
     outside = rows.new_zeros(*rows.shape[:2], rule.external) if outside is None else outside
     firing = fire.transpose(1, 2)[..., None].contiguous()
@@ -112,22 +112,22 @@ class _Steps(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_after: Tensor) -> tuple[Tensor | None, ...]:
         rule: GMLPRule = ctx.rule
         firing, front, outside, *others = ctx.saved_tensors
         states, own = others[: len(firing)], others[len(firing) :]
         names, asked = list(rule.cells.own), ctx.needs_input_grad[7:]
-        into_own = [torch.zeros_like(p) if ask else None for p, ask in zip(own, asked, strict=True)]
-        into_front = torch.zeros_like(front) if front is not None else None
-        into_outside = torch.zeros_like(outside)
-        into_after = into_after.contiguous()
+        grad_own = [torch.zeros_like(p) if ask else None for p, ask in zip(own, asked, strict=True)]
+        grad_front = torch.zeros_like(front) if front is not None else None
+        grad_outside = torch.zeros_like(outside)
+        grad_after = grad_after.contiguous()
         for number in reversed(range(len(firing))):
             rows = states[number]
             kept = _kept(rule, ctx.clock, number, rows)
             padded = _shown(rule, rows, front)
-            into_rows, into_padded = torch.zeros_like(rows), torch.zeros_like(padded)
+            grad_rows, grad_padded = torch.zeros_like(rows), torch.zeros_like(padded)
             for cells in blocks(rule, rows.shape[1]):
-                if not into_after[cells].any():  # an answer is read at one face: at first nothing flows back to the others
+                if not grad_after[cells].any():  # an answer is read at one face: at first nothing flows back to the others
                     continue
                 with torch.enable_grad():
                     part = {name: tensor.detach().requires_grad_() for name, tensor in rule.cells.part(cells, own).items()}
@@ -136,24 +136,24 @@ class _Steps(torch.autograd.Function):
                     left = None if kept is None else kept[cells]
                     after = _block(rule, ctx.dtype, cells, here, seen, firing[number][cells], left, part)
                 into = torch.autograd.grad(
-                    after, [here, seen, *part.values()], into_after[cells], allow_unused=True, materialize_grads=True
+                    after, [here, seen, *part.values()], grad_after[cells], allow_unused=True, materialize_grads=True
                 )
-                into_rows[cells] += into[0]
+                grad_rows[cells] += into[0]
                 *near, own_seen, fed = into[1].split([rule.features] * 7 + [rule.external], dim=-1)
-                into_padded[:-1][cells] += own_seen
+                grad_padded[:-1][cells] += own_seen
                 for neighbours, gradient in zip(rule.neighbours[cells].T, near, strict=True):
-                    into_padded.index_add_(0, neighbours, gradient)
-                into_outside[cells] += fed
-                for name, total, gradient in zip(names, into_own, into[-len(names) :], strict=True):
+                    grad_padded.index_add_(0, neighbours, gradient)
+                grad_outside[cells] += fed
+                for name, total, gradient in zip(names, grad_own, into[-len(names) :], strict=True):
                     if total is not None and rule.cells.is_each_cells(name):
                         total[cells] += gradient
                     elif total is not None:
                         total += gradient
-            into_rows[..., : rule.features] += into_padded[:-1]
-            if into_front is not None:
-                into_front += into_padded[: len(into_front)]
-            into_after = into_rows
-        return None, None, None, None, into_after, into_front, into_outside, *into_own
+            grad_rows[..., : rule.features] += grad_padded[:-1]
+            if grad_front is not None:
+                grad_front += grad_padded[: len(grad_front)]
+            grad_after = grad_rows
+        return None, None, None, None, grad_after, grad_front, grad_outside, *grad_own
 
 
 def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:

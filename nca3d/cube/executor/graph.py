@@ -10,7 +10,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import cube_and_told
+from nca3d.cube.cell import split_inputs
 from nca3d.errors import ArgumentError
 from nca3d.executors.every_cell import Clock
 from nca3d.executors.graph import lattice_graph, messages
@@ -36,16 +36,16 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
         ValueError: another lattice than the rule's, or dropout in training.
     """
     along = messages()
-    cube, told = cube_and_told(rule)
+    cube, inputs = split_inputs(rule)
     if cube.training and cube.dropout:
         raise ArgumentError("dropout", f"{cube.dropout} with executor 'graph' in training", "0, rule.eval() or 'dense'")
     rows = cube.to_rows(state.movedim(-1, 1))
     slotted = slot_edges(cube.size, state.device)
     every = slice(None)
     for number, fire_now in enumerate(fire):
-        shown = cube.shown(rows, told)
+        shown = cube.shown(rows, inputs)
         near = along.to_slots(shown, slotted, SLOTS).flatten(2)
-        seen = torch.cat([near, shown, cube.fed(shown, told)], dim=-1)
+        seen = torch.cat([near, shown, cube.fed(shown, inputs)], dim=-1)
         # Weights are asked for in each step, so that gradients are summed step by step however a rollout is cut (law 8).
         weights = cube.cells.of(cube.cells.part(every), every)
         out, memory = cube.cell(weights, seen, rows[..., cube.features :])

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import GMLPRule, cube_and_told
+from nca3d.cube.cell import GMLPRule, split_inputs
 from nca3d.cube.executor.buffers import allocate
 from nca3d.executors.cores import cores
 from nca3d.executors.library import Code, Signatures, load, unavailable
@@ -84,16 +84,16 @@ class Cube(ctypes.Structure):
         ("step_size", _D),
         ("neighbours", _P),
         ("weights", _P * len(SLOTS)),
-        ("into_weights", _P * len(SLOTS)),
+        ("grad_weights", _P * len(SLOTS)),
         ("fire", _P),
         ("x", _P),
         ("face", _P),
         ("outside", _P),
         ("after", _P),
-        ("into_after", _P),
-        ("into_x", _P),
-        ("into_face", _P),
-        ("into_outside", _P),
+        ("grad_after", _P),
+        ("grad_x", _P),
+        ("grad_face", _P),
+        ("grad_outside", _P),
         ("near", _P),
     )
 
@@ -109,9 +109,9 @@ SIGNATURES: Signatures = {
 }
 
 
-def unfit(rule: Rule, state: Tensor | Compact) -> str:
+def unsupported(rule: Rule, state: Tensor | Compact) -> str:
     """Why compiled code can't run the rule in the arithmetic asked for, on this machine, or ""."""
-    (cube, _), values = cube_and_told(rule), state.values if isinstance(state, Compact) else state
+    (cube, _), values = split_inputs(rule), state.values if isinstance(state, Compact) else state
     parts = ("cell", "_mixed", "_remember", "moved", "seen", "shown")
     if any(getattr(type(cube), name) is not getattr(GMLPRule, name) for name in parts):
         return "has a cell of its own, which nobody compiled"
@@ -181,7 +181,7 @@ class Step:
         for place, name in enumerate(SLOTS):
             if name in weights:
                 self.c.weights[place] = weights[name].data_ptr()
-                self.c.into_weights[place] = None if into is None else into[name].data_ptr()
+                self.c.grad_weights[place] = None if into is None else into[name].data_ptr()
 
     def run(self, name: str) -> None:
         """Calls compiled code.

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import cube_and_told, from_rows, with_outside
+from nca3d.cube.cell import from_rows, split_inputs, with_outside
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
 
@@ -42,7 +42,7 @@ class RestingCells:
     """What is remembered through one rollout of a cube: of each pair its last input and the answer to it."""
 
     def __init__(self, rule: Rule, threshold: float, like: Tensor) -> None:
-        cube, self.told = cube_and_told(rule)
+        cube, self.external = split_inputs(rule)
         self.cube, self.threshold = cube, threshold
         self.batch, pairs = len(like), len(like) * cube.cells.cells
         # NaN: a pair that was never computed has changed, whatever its input is.
@@ -69,10 +69,10 @@ class RestingCells:
 
     def _awake(self, rows: Tensor, firing: Tensor) -> Tensor:
         """int64 (P,), rising: the pairs that must be computed; their inputs are remembered."""
-        shown = self.cube.shown(rows, self.told)
+        shown = self.cube.shown(rows, self.external)
         outside = self.outside
         if outside is None or self.cube.coarse is not None:
-            outside = self.cube.fed(shown, self.told).to(rows.dtype)
+            outside = self.cube.fed(shown, self.external).to(rows.dtype)
         self._stretch(rows, outside)
         self.before, self.outside = rows, outside
         padded = with_outside(shown).flatten(0, 1)
@@ -135,12 +135,12 @@ class RestingCells:
                 weights = {name: weight[kind] for name, weight in own.items()}
                 yield from ((weights, pairs[None]) for pairs in awake[kinds == kind].split(PAIRS_AT_ONCE))
         else:
-            for cells, pairs in dealt(awake, self.batch):
+            for cells, pairs in pairs_by_cell(awake, self.batch):
                 mine = {name: _at(weight, cells) if store.is_each_cells(name) else weight for name, weight in own.items()}
                 yield store.of(mine, slice(None)), pairs
 
 
-def dealt(awake: Tensor, batch: int) -> Iterator[tuple[slice | Tensor, Tensor]]:
+def pairs_by_cell(awake: Tensor, batch: int) -> Iterator[tuple[slice | Tensor, Tensor]]:
     """Pairs by cell: some cells, as a slice if they lie almost side by side, and their pairs (n, K), −1 where there is none.
 
     Cells with about as many awake samples come together, so that few places are left empty.

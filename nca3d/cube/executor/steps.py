@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.executor.cells import is_asked, through
+from nca3d.cube.executor.cells import needs_gradient, through
 from nca3d.cube.executor.native import Step, address, columns, fresh, rows_of
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
@@ -31,7 +31,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
 
 
 def _compiled(rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None) -> Tensor:
-    half, keep = torch.is_autocast_enabled(rows.device.type), is_asked(rule, rows, front, outside)
+    half, keep = torch.is_autocast_enabled(rows.device.type), needs_gradient(rule, rows, front, outside)
     return _Steps.apply(rule, half, keep, fire, rows, front, outside, *rule.cells.own.values())
 
 
@@ -52,14 +52,14 @@ class _Steps(torch.autograd.Function):
     ) -> Tensor:
         """Runs the steps. keep: the states between them, as somebody may ask for a gradient."""
         ctx.rule, ctx.half, ctx.shape = rule, half, rows.shape
-        ctx.told_shapes = [None if part is None else part.shape for part in (front, outside)]
-        told = [None if part is None else columns(part) for part in (front, outside)]
+        ctx.input_shapes = [None if part is None else part.shape for part in (front, outside)]
+        inputs = [None if part is None else columns(part) for part in (front, outside)]
         fires = None if fire.all() else fire.contiguous()
         x, states = columns(rows), []
         for number in range(len(fire)):
             after = fresh(len(x), rows.dtype)
             for cells in blocks(rule, rows):
-                step = Step(rule, half, rows, cells, fires, number, x, *told)
+                step = Step(rule, half, rows, cells, fires, number, x, *inputs)
                 with torch.autocast("cpu", enabled=False):
                     made = _made(rule, own, cells)
                 step.weigh(made)
@@ -70,45 +70,45 @@ class _Steps(torch.autograd.Function):
             x = after
         ctx.number = len(fire)
         if keep:
-            ctx.save_for_backward(fires, *told, *states, *own)
+            ctx.save_for_backward(fires, *inputs, *states, *own)
         return rows_of(x, rows.shape)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_after: Tensor) -> tuple[Tensor | None, ...]:
         """The adjoint, last step first."""
         with torch.autocast("cpu", enabled=False):  # who asks may be inside one, and compiled code does not read halves
-            return _Steps._adjoint(ctx, into_after)
+            return _Steps._adjoint(ctx, grad_after)
 
     @staticmethod
-    def _adjoint(ctx: Any, into_after: Tensor) -> tuple[Tensor | None, ...]:
+    def _adjoint(ctx: Any, grad_after: Tensor) -> tuple[Tensor | None, ...]:
         rule: GMLPRule = ctx.rule
         fires, front, outside, *others = ctx.saved_tensors
         states, own = others[: ctx.number], others[ctx.number :]
         learns = any(ctx.needs_input_grad[7:])
-        into_own = _Gradients(rule, own) if learns else None
-        into_front, into_outside = (None if part is None else torch.zeros_like(part) for part in (front, outside))
-        into = columns(into_after)
-        largest = max(cells.stop - cells.start for cells in blocks(rule, into_after))
+        grad_own = _Gradients(rule, own) if learns else None
+        grad_front, grad_outside = (None if part is None else torch.zeros_like(part) for part in (front, outside))
+        into = columns(grad_after)
+        largest = max(cells.stop - cells.start for cells in blocks(rule, grad_after))
         near = fresh(largest * 6 * rule.features * ctx.shape[1], into.dtype)
         for number in reversed(range(ctx.number)):
-            into_x = fresh(len(into), into.dtype).zero_()
-            for cells in blocks(rule, into_after):
-                step = Step(rule, ctx.half, into_after, cells, fires, number, states[number], front, outside)
+            grad_x = fresh(len(into), into.dtype).zero_()
+            for cells in blocks(rule, grad_after):
+                step = Step(rule, ctx.half, grad_after, cells, fires, number, states[number], front, outside)
                 c = step.c
-                c.into_after, c.into_x, c.near = into.data_ptr(), into_x.data_ptr(), near.data_ptr()
-                c.into_face, c.into_outside = address(into_front), address(into_outside)
-                if into_own is None:
+                c.grad_after, c.grad_x, c.near = into.data_ptr(), grad_x.data_ptr(), near.data_ptr()
+                c.grad_face, c.grad_outside = address(grad_front), address(grad_outside)
+                if grad_own is None:
                     step.weigh(_made(rule, own, cells))
                     step.run("gmlp_backward")
                 else:
-                    into_own.add(step, cells)
-            into = into_x
-        told = zip((into_front, into_outside), ctx.told_shapes, strict=True)
-        into_told = [None if part is None else rows_of(part, shape) for part, shape in told]
-        given = [None] * len(own) if into_own is None else into_own.totals
+                    grad_own.add(step, cells)
+            into = grad_x
+        grads = zip((grad_front, grad_outside), ctx.input_shapes, strict=True)
+        grad_inputs = [None if part is None else rows_of(part, shape) for part, shape in grads]
+        given = [None] * len(own) if grad_own is None else grad_own.totals
         asked = zip(given, ctx.needs_input_grad[7:], strict=True)
-        return None, None, None, None, rows_of(into, ctx.shape), *into_told, *(total if ask else None for total, ask in asked)
+        return None, None, None, None, rows_of(into, ctx.shape), *grad_inputs, *(total if ask else None for total, ask in asked)
 
 
 class _Gradients:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.record import WEIGHTS
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 
 # The first with a GELU of its own.
 OPSET = 20
@@ -51,7 +51,7 @@ class _Step(nn.Module):
         self.register_buffer("periods", periods)
 
     def forward(self, number: Tensor, state: Tensor, face: Tensor, fire: Tensor) -> tuple[Tensor, Tensor]:
-        after = self.rule(state, fire, Told(face))  # as in step 0, in which every channel moves
+        after = self.rule(state, fire, Inputs(face))  # as in step 0, in which every channel moves
         if set(self.rule.periods) != {1}:  # a step's number is a Python number to the rule, and here it is none
             moves = number.remainder(self.periods).eq(0)[:, None, None, None]
             after = torch.where(moves, after, state)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError
-from nca3d.files import read_file, read_sealed, read_vouched, vouch
+from nca3d.files import file_entry, read_file, read_sealed, read_verified
 
 FORMAT = 1
 RECORD, WEIGHTS, GRAPH, GOALS = "rule.json", "rule.safetensors", "cube.onnx", "answers.safetensors"
@@ -45,7 +45,7 @@ def is_surface_folder(place: str | Path) -> bool:
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
     """Size and digest of every file in a folder, by its path in it."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): vouch(read_file(path)) for path in files}
+    return {path.relative_to(folder).as_posix(): file_entry(read_file(path)) for path in files}
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
@@ -67,4 +67,4 @@ def verify(folder: str | Path, record: dict[str, Any]) -> None:
     for name in {WEIGHTS, GRAPH, GOALS} - record["files"].keys():
         raise InputError(path, "files", f"no {name}", "all that nca3d export --surface writes")
     for name, entry in record["files"].items():
-        read_vouched(path, name, entry)
+        read_verified(path, name, entry)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import nca3d
 from nca3d.cube.export.record import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, read_record
 from nca3d.errors import InputError, RunError
-from nca3d.files import sealed, whole_folder
+from nca3d.files import atomic_folder, seal
 
 if TYPE_CHECKING:
     from nca3d.cube.ask import Cube
@@ -76,9 +76,9 @@ def write_surface(cube: "Cube", folder: Path) -> Written:
     check_surface(folder)
     start = time.perf_counter()
     try:
-        with whole_folder(folder) as beside:
+        with atomic_folder(folder) as beside:
             _write_parts(cube, beside)
-            (beside / RECORD).write_bytes(sealed({**_record(cube), "files": listed(beside)}))
+            (beside / RECORD).write_bytes(seal({**_record(cube), "files": listed(beside)}))
             furthest = _compare(cube, beside)
             if not furthest <= FURTHEST:
                 found = f"ONNX Runtime is {furthest:.1e} of max|·| from PyTorch, allowed {FURTHEST:.0e}"

@@ -33,7 +33,7 @@ static int is_still(const Cube *c, int64_t cell) {
     const int64_t channels = c->features + c->memory;
     for (int64_t start = 0; start < c->batch; start += CHUNK) {
         const int64_t n = c->batch - start < CHUNK ? c->batch - start : CHUNK;
-        const REAL *has = c->into_after + (start * c->cells + cell * n) * channels;
+        const REAL *has = c->grad_after + (start * c->cells + cell * n) * channels;
         for (int64_t i = 0; i < n * channels; i++)
             if (has[i] != 0) return 0;
     }
@@ -60,13 +60,13 @@ static void backward_cell(const Cube *c, Work *k, int64_t cell, int64_t next, RE
         const int64_t size = f * k->wide, n = k->samples;
         cell_forward(k, 1), cell_backward(k);
         k->assign = 0;
-        REAL *own = k->into_seen + SIDES * size;
+        REAL *own = k->grad_perception + SIDES * size;
         APART
-        for (int64_t i = 0; i < size; i++) k->into_own[i] += own[i];
-        put(k, k->into_own, channels, (REAL *)at(k, c->into_x, channels, cell), 1);
-        put(k, k->into_seen, SIDES * f, c->near + ((cell - c->start) * c->batch + start) * SIDES * f, 0);
-        if (c->into_face && cell < c->front) put(k, own, f, c->into_face + (start * c->front + cell * n) * f, 1);
-        if (c->into_outside) put(k, own + size, c->external, (REAL *)at(k, c->into_outside, c->external, cell), 1);
+        for (int64_t i = 0; i < size; i++) k->grad_own[i] += own[i];
+        put(k, k->grad_own, channels, (REAL *)at(k, c->grad_x, channels, cell), 1);
+        put(k, k->grad_perception, SIDES * f, c->near + ((cell - c->start) * c->batch + start) * SIDES * f, 0);
+        if (c->grad_face && cell < c->front) put(k, own, f, c->grad_face + (start * c->front + cell * n) * f, 1);
+        if (c->grad_outside) put(k, own + size, c->external, (REAL *)at(k, c->grad_outside, c->external, cell), 1);
     }
     cell_end(k);
 }
@@ -80,11 +80,11 @@ static void collect(const Cube *c, int64_t cell) {
         for (int64_t start = 0; start < c->batch; start += CHUNK) {
             const int64_t n = c->batch - start < CHUNK ? c->batch - start : CHUNK;
             const REAL *has = c->near + (from * c->batch + start) * SIDES * f + (side ^ 1) * f * n; /* seen from there */
-            REAL *to = c->into_x + (start * c->cells + cell * n) * channels;
+            REAL *to = c->grad_x + (start * c->cells + cell * n) * channels;
             APART
             for (int64_t i = 0; i < f * n; i++) to[i] += has[i];
-            if (!c->into_face || cell >= c->front) continue;
-            REAL *face = c->into_face + (start * c->front + cell * n) * f;
+            if (!c->grad_face || cell >= c->front) continue;
+            REAL *face = c->grad_face + (start * c->front + cell * n) * f;
             APART
             for (int64_t i = 0; i < f * n; i++) face[i] += has[i];
         }
@@ -114,7 +114,7 @@ static void *serve(void *given) {
         const int64_t from = q->groups ? c->count * i / GROUPS : i, to = q->groups ? c->count * (i + 1) / GROUPS : i + 1;
         REAL *into[SLOTS], *at = q->groups ? q->groups + i * numbers(c) : NULL;
         for (int s = 0; s < SLOTS; s++) {
-            into[s] = q->groups ? at : c->into_weights[s] ? c->into_weights[s] + i * slot_size(c, s) : NULL;
+            into[s] = q->groups ? at : c->grad_weights[s] ? c->grad_weights[s] + i * slot_size(c, s) : NULL;
             at += q->groups ? slot_size(c, s) : 0;
         }
         for (int64_t cell = from; cell < to; cell++) {
@@ -148,10 +148,10 @@ static void add_groups(const Cube *c, const REAL *groups) {
     int64_t at = 0;
     for (int s = 0; s < SLOTS; at += slot_size(c, s++))
         for (int64_t i = 0; i < slot_size(c, s); i++) {
-            REAL sum = c->assign ? 0 : c->into_weights[s][i];
+            REAL sum = c->assign ? 0 : c->grad_weights[s][i];
             for (int64_t g = 0; g < used; g++)
                 if (c->count * g / GROUPS < c->count * (g + 1) / GROUPS) sum += groups[g * all + at + i];
-            c->into_weights[s][i] = sum;
+            c->grad_weights[s][i] = sum;
         }
 }
 
@@ -181,9 +181,9 @@ const Field *cube_fields(void) {
         FIELD(Cube, cells), FIELD(Cube, batch), FIELD(Cube, features), FIELD(Cube, memory), FIELD(Cube, external),
         FIELD(Cube, widened), FIELD(Cube, front), FIELD(Cube, start), FIELD(Cube, count), FIELD(Cube, reach),
         FIELD(Cube, mixing), FIELD(Cube, leaky), FIELD(Cube, half), FIELD(Cube, shared), FIELD(Cube, assign),
-        FIELD(Cube, learns), FIELD(Cube, step_size), FIELD(Cube, neighbours), FIELD(Cube, weights), FIELD(Cube, into_weights),
+        FIELD(Cube, learns), FIELD(Cube, step_size), FIELD(Cube, neighbours), FIELD(Cube, weights), FIELD(Cube, grad_weights),
         FIELD(Cube, fire), FIELD(Cube, x), FIELD(Cube, face), FIELD(Cube, outside), FIELD(Cube, after),
-        FIELD(Cube, into_after), FIELD(Cube, into_x), FIELD(Cube, into_face), FIELD(Cube, into_outside), FIELD(Cube, near),
+        FIELD(Cube, grad_after), FIELD(Cube, grad_x), FIELD(Cube, grad_face), FIELD(Cube, grad_outside), FIELD(Cube, near),
         END_OF(Cube),
     };
     return all;

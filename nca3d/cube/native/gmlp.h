@@ -31,19 +31,19 @@ typedef struct {
     double step_size;
     const int32_t *neighbours;      /* (cells, 6); `cells` = outside */
     const REAL *weights[SLOTS];     /* of the block's first cell; the others' follow */
-    REAL *into_weights[SLOTS];
+    REAL *grad_weights[SLOTS];
     const uint8_t *fire;            /* (batch, cells), or NULL = all */
     const REAL *x, *face, *outside; /* states; what is added to the front, and fed to each cell, or NULL */
     REAL *after;                    /* forward */
-    const REAL *into_after;         /* backward */
-    REAL *into_x, *into_face, *into_outside;
+    const REAL *grad_after;         /* backward */
+    REAL *grad_x, *grad_face, *grad_outside;
     REAL *near;                     /* (block, chunks: 6 · features, samples): what flows back to the neighbours */
 } Cube;
 
 typedef struct {
     int64_t in, out;
     const REAL *w, *bias;
-    REAL *into_w, *into_bias;
+    REAL *grad_w, *grad_bias;
     const REAL *next_w, *next_into; /* of the cell that comes after, or NULL */
     uint32_t *down, *along; /* for half: pairs of weights along inputs, and along outputs; NULL: not rounded */
 } Linear;
@@ -51,7 +51,7 @@ typedef struct {
 typedef struct {
     int64_t wide;
     const REAL *scale, *shift;
-    REAL *into_scale, *into_shift;
+    REAL *grad_scale, *grad_shift;
     REAL *scales, *shifts; /* (wide, LANES): what flows into them, not yet summed over lanes */
     REAL *rate;            /* (samples): 1 / standard deviation */
 } Norm;
@@ -63,15 +63,15 @@ typedef struct {
     int assign;
     Linear linears[LINEARS];
     Norm norms[NORMS];
-    REAL gate, lift, into_gate, into_lift; /* scale and shift of the gate */
-    REAL *into_positions, *into_positions_bias;
+    REAL gate, lift, grad_gate, grad_lift; /* scale and shift of the gate */
+    REAL *grad_positions, *grad_positions_bias;
     REAL *state, *firing, *seen, *even, *scaled;    /* seen: what the cell sees; even: normalised; scaled: by weights */
     REAL *entered, *split, *slopes, *calm, *calmed; /* split: u, v after GELU; calm: v normalised; calmed: scaled */
     REAL *gated, *hidden, *hidden_slopes, *x, *pair, *looked, *share;
     REAL *reset, *update, *old, *candidate, *remembered, *recalled, *level, *levelled, *out, *around;
-    REAL *into_after, *into_own, *into_out, *into_around, *into_x, *into_memory, *into_memory_x, *into_gates;
-    REAL *into_levelled, *into_pair, *into_looked, *into_share, *into_hidden, *into_split, *into_calmed;
-    REAL *into_entered, *into_scaled, *into_seen, *turned, *spare;
+    REAL *grad_after, *grad_own, *grad_out, *grad_around, *grad_x, *grad_memory, *grad_memory_x, *grad_gates;
+    REAL *grad_levelled, *grad_pair, *grad_looked, *grad_share, *grad_hidden, *grad_split, *grad_calmed;
+    REAL *grad_entered, *grad_scaled, *grad_perception, *turned, *spare;
     uint32_t *left, *right, *pairs;
 } Work;
 
@@ -79,9 +79,9 @@ typedef struct {
 void turn(const REAL *from, int64_t rows, int64_t columns, int64_t from_wide, REAL *to, int64_t to_wide);
 void linear_halve(Linear *l, uint32_t **room, int forward, int backward);
 void linear_forward(Work *k, int which, const REAL *x, REAL *y, int add);
-void linear_backward(Work *k, int which, const REAL *x, const REAL *into, REAL *into_x, int add);
+void linear_backward(Work *k, int which, const REAL *x, const REAL *into, REAL *grad_x, int add);
 void norm_forward(Work *k, int which, const REAL *x, REAL *even, REAL *scaled);
-void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL *into_x, int add);
+void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL *grad_x, int add);
 void norm_end(Work *k, Norm *m);
 
 /* gmlp_work.c */

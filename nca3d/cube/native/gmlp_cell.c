@@ -133,58 +133,58 @@ static void unmove(Work *k) {
     const Cube *c = k->cube;
     const int64_t f = c->features, wide = k->wide, size = f * wide;
     const REAL step = (REAL)c->step_size, left = c->leaky ? 1 - step : 1;
-    take(k, at(k, c->into_after, f + c->memory, k->cell), f + c->memory, k->into_after);
+    take(k, at(k, c->grad_after, f + c->memory, k->cell), f + c->memory, k->grad_after);
     for (int64_t i = 0; i < size; i += wide)
         APART
         for (int64_t s = 0; s < wide; s++) {
-            const REAL into = k->into_after[i + s];
-            k->into_out[i + s] = k->firing[s] > 0 ? step * into : 0;
-            k->into_around[i + s] = (REAL)AROUND_BY * k->into_out[i + s];
-            k->into_own[i + s] = k->firing[s] > 0 ? left * into : into;
+            const REAL into = k->grad_after[i + s];
+            k->grad_out[i + s] = k->firing[s] > 0 ? step * into : 0;
+            k->grad_around[i + s] = (REAL)AROUND_BY * k->grad_out[i + s];
+            k->grad_own[i + s] = k->firing[s] > 0 ? left * into : into;
         }
     for (int64_t i = 0; i < c->memory * wide; i += wide)
         APART
         for (int64_t s = 0; s < wide; s++) {
-            const REAL into = k->into_after[size + i + s];
-            k->into_memory[i + s] = k->firing[s] > 0 ? into : 0;
-            k->into_own[size + i + s] = k->firing[s] > 0 ? 0 : into;
+            const REAL into = k->grad_after[size + i + s];
+            k->grad_memory[i + s] = k->firing[s] > 0 ? into : 0;
+            k->grad_own[size + i + s] = k->firing[s] > 0 ? 0 : into;
         }
 }
 
-/* From into_memory to into_x (added) and into_own. */
+/* From grad_memory to grad_x (added) and grad_own. */
 static void unremember(Work *k) {
     const int64_t size = k->cube->memory * k->wide;
     const REAL *memory = k->state + k->cube->features * k->wide;
-    REAL *into_memory = k->into_own + k->cube->features * k->wide;
-    REAL *reset = k->into_gates, *update = reset + size, *candidate = update + size, *old = candidate + size;
+    REAL *grad_memory = k->grad_own + k->cube->features * k->wide;
+    REAL *reset = k->grad_gates, *update = reset + size, *candidate = update + size, *old = candidate + size;
     APART
     for (int64_t i = 0; i < size; i++) {
-        const REAL into = k->into_memory[i], r = k->reset[i], z = k->update[i], n = k->candidate[i];
+        const REAL into = k->grad_memory[i], r = k->reset[i], z = k->update[i], n = k->candidate[i];
         update[i] = into * (memory[i] - n) * z * (1 - z);
         candidate[i] = into * (1 - z) * (1 - n * n);
         reset[i] = candidate[i] * k->old[i] * r * (1 - r);
         old[i] = candidate[i] * r;
-        into_memory[i] += into * z;
+        grad_memory[i] += into * z;
     }
-    linear_backward(k, RESET_IN, k->x, reset, k->into_x, 1), linear_backward(k, RESET_OF, memory, reset, into_memory, 1);
-    linear_backward(k, UPDATE_IN, k->x, update, k->into_x, 1), linear_backward(k, UPDATE_OF, memory, update, into_memory, 1);
-    linear_backward(k, CANDIDATE_IN, k->x, candidate, k->into_x, 1);
-    linear_backward(k, CANDIDATE_OF, memory, old, into_memory, 1);
+    linear_backward(k, RESET_IN, k->x, reset, k->grad_x, 1), linear_backward(k, RESET_OF, memory, reset, grad_memory, 1);
+    linear_backward(k, UPDATE_IN, k->x, update, k->grad_x, 1), linear_backward(k, UPDATE_OF, memory, update, grad_memory, 1);
+    linear_backward(k, CANDIDATE_IN, k->x, candidate, k->grad_x, 1);
+    linear_backward(k, CANDIDATE_OF, memory, old, grad_memory, 1);
 }
 
-/* From into_x to into_seen, added. */
+/* From grad_x to grad_perception, added. */
 static void unmix(Work *k) {
     const int64_t size = k->cube->features * k->wide, wide = k->wide;
-    REAL *across = k->into_around, *share = k->into_share, *seen = k->into_seen;
+    REAL *across = k->grad_around, *share = k->grad_share, *seen = k->grad_perception;
     APART
-    for (int64_t i = 0; i < size; i++) across[i] = (REAL)ACROSS_BY * k->into_x[i];
+    for (int64_t i = 0; i < size; i++) across[i] = (REAL)ACROSS_BY * k->grad_x[i];
     linear_backward(k, ACROSS, k->seen, across, seen, 1);
     memset(share, 0, SIDES * wide * sizeof(REAL));
     for (int side = 0; side < SIDES; side++)
         for (int64_t i = 0; i < size; i += wide)
             APART
             for (int64_t s = 0; s < wide; s++) {
-                const REAL into = (REAL)WEIGHTED_BY * k->into_x[i + s];
+                const REAL into = (REAL)WEIGHTED_BY * k->grad_x[i + s];
                 share[side * wide + s] += into * k->seen[side * size + i + s];
                 seen[side * size + i + s] += into * k->share[side * wide + s];
             }
@@ -195,48 +195,48 @@ static void unmix(Work *k) {
         for (int side = 0; side < SIDES; side++)
             share[side * wide + s] = k->share[side * wide + s] * (share[side * wide + s] - mean);
     }
-    linear_backward(k, WEIGH, k->looked, share, k->into_looked, 0);
+    linear_backward(k, WEIGH, k->looked, share, k->grad_looked, 0);
     APART
-    for (int64_t i = 0; i < LOOK_WIDE * wide; i++) k->into_looked[i] = k->looked[i] > 0 ? k->into_looked[i] : 0;
-    linear_backward(k, LOOK, k->pair, k->into_looked, k->into_pair, 0);
+    for (int64_t i = 0; i < LOOK_WIDE * wide; i++) k->grad_looked[i] = k->looked[i] > 0 ? k->grad_looked[i] : 0;
+    linear_backward(k, LOOK, k->pair, k->grad_looked, k->grad_pair, 0);
     for (int side = 0; side < SIDES; side++)
         APART
-        for (int64_t i = 0; i < size; i++) seen[side * size + i] += k->into_pair[size + i] * ((REAL)1 / SIDES);
+        for (int64_t i = 0; i < size; i++) seen[side * size + i] += k->grad_pair[size + i] * ((REAL)1 / SIDES);
     APART
-    for (int64_t i = 0; i < size; i++) seen[SIDES * size + i] += k->into_pair[i];
+    for (int64_t i = 0; i < size; i++) seen[SIDES * size + i] += k->grad_pair[i];
 }
 
-/* From into_x, what flows into the sum of gated and widened, to what flows into u and v before their GELU. */
+/* From grad_x, what flows into the sum of gated and widened, to what flows into u and v before their GELU. */
 static void ungate(Work *k) {
     const int64_t size = k->cube->features * k->wide;
-    linear_backward(k, NARROW, k->hidden, k->into_x, k->into_hidden, 0);
-    multiply_by(k->into_hidden, k->hidden_slopes, k->cube->widened * k->wide);
-    linear_backward(k, WIDEN, k->gated, k->into_hidden, k->into_x, 1);
-    REAL *lifts = k->into_calmed, *gates = k->into_around;
+    linear_backward(k, NARROW, k->hidden, k->grad_x, k->grad_hidden, 0);
+    multiply_by(k->grad_hidden, k->hidden_slopes, k->cube->widened * k->wide);
+    linear_backward(k, WIDEN, k->gated, k->grad_hidden, k->grad_x, 1);
+    REAL *lifts = k->grad_calmed, *gates = k->grad_around;
     APART
     for (int64_t i = 0; i < size; i++) {
-        k->into_split[i] = k->into_x[i] * (k->gate * k->calmed[i] + k->lift);
-        lifts[i] = k->into_x[i] * k->split[i];
+        k->grad_split[i] = k->grad_x[i] * (k->gate * k->calmed[i] + k->lift);
+        lifts[i] = k->grad_x[i] * k->split[i];
         gates[i] = lifts[i] * k->calmed[i];
     }
-    k->into_lift += total(lifts, size), k->into_gate += total(gates, size);
+    k->grad_lift += total(lifts, size), k->grad_gate += total(gates, size);
     APART
-    for (int64_t i = 0; i < size; i++) k->into_calmed[i] *= k->gate;
-    norm_backward(k, GATE, k->into_calmed, k->calm, k->into_split + size, 0);
-    multiply_by(k->into_split, k->slopes, 2 * size);
+    for (int64_t i = 0; i < size; i++) k->grad_calmed[i] *= k->gate;
+    norm_backward(k, GATE, k->grad_calmed, k->calm, k->grad_split + size, 0);
+    multiply_by(k->grad_split, k->slopes, 2 * size);
 }
 
-/* From into_after to into_own, into_seen and the weights. */
+/* From grad_after to grad_own, grad_perception and the weights. */
 void cell_backward(Work *k) {
     unmove(k);
-    linear_backward(k, AROUND, k->seen, k->into_around, k->into_seen, 0);
-    linear_backward(k, CLOSE, k->levelled, k->into_out, k->into_levelled, 0);
-    norm_backward(k, ENDING, k->into_levelled, k->level, k->into_x, 0);
-    linear_backward(k, RECALL, k->remembered, k->into_x, k->into_memory, 1);
+    linear_backward(k, AROUND, k->seen, k->grad_around, k->grad_perception, 0);
+    linear_backward(k, CLOSE, k->levelled, k->grad_out, k->grad_levelled, 0);
+    norm_backward(k, ENDING, k->grad_levelled, k->level, k->grad_x, 0);
+    linear_backward(k, RECALL, k->remembered, k->grad_x, k->grad_memory, 1);
     unremember(k);
     if (k->cube->mixing) unmix(k);
     ungate(k);
-    linear_backward(k, SPLIT, k->entered, k->into_split, k->into_entered, 0);
-    linear_backward(k, ENTER, k->scaled, k->into_entered, k->into_scaled, 0);
-    norm_backward(k, SEEN, k->into_scaled, k->even, k->into_seen, 1);
+    linear_backward(k, SPLIT, k->entered, k->grad_split, k->grad_entered, 0);
+    linear_backward(k, ENTER, k->scaled, k->grad_entered, k->grad_scaled, 0);
+    norm_backward(k, SEEN, k->grad_scaled, k->even, k->grad_perception, 1);
 }

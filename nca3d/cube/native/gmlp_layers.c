@@ -78,17 +78,17 @@ void linear_forward(Work *k, int which, const REAL *x, REAL *y, int add) {
 }
 
 /* What flows into weight and bias: sums over samples of x · into. */
-static void into_linear(Work *k, const Linear *l, const REAL *x, const REAL *into) {
+static void grad_linear(Work *k, const Linear *l, const REAL *x, const REAL *into) {
     const int64_t wide = k->wide, out = l->out, rounded = ROUND(out);
     const int scattered = out != rounded;
-    REAL *to = scattered ? k->spare : l->into_w;
+    REAL *to = scattered ? k->spare : l->grad_w;
     fetch(k, l->next_into, l->in * out);
     turn(into, out, wide, wide, k->turned, rounded);
     for (int64_t o = 0; o < out; o += LANES) {
         vec sum = {0};
         for (int64_t s = 0; s < k->samples; s++) sum += load(k->turned + s * rounded + o);
         for (int64_t n = 0; n < LANES && o + n < out; n++)
-            l->into_bias[o + n] = (k->assign ? 0 : l->into_bias[o + n]) + sum[n];
+            l->grad_bias[o + n] = (k->assign ? 0 : l->grad_bias[o + n]) + sum[n];
     }
 #if HAS_HALF
     if (l->along) {
@@ -105,24 +105,24 @@ static void into_linear(Work *k, const Linear *l, const REAL *x, const REAL *int
     for (int64_t i = 0; scattered && i < l->in; i++)
         APART
         for (int64_t o = 0; o < out; o++)
-            l->into_w[i * out + o] = to[i * rounded + o] + (k->assign ? 0 : l->into_w[i * out + o]);
+            l->grad_w[i * out + o] = to[i * rounded + o] + (k->assign ? 0 : l->grad_w[i * out + o]);
 }
 
 /* Into the weights, and into x: written, or added to what is there. */
-void linear_backward(Work *k, int which, const REAL *x, const REAL *into, REAL *into_x, int add) {
+void linear_backward(Work *k, int which, const REAL *x, const REAL *into, REAL *grad_x, int add) {
     const Linear *l = &k->linears[which];
     const int64_t wide = k->wide;
-    if (l->into_w) into_linear(k, l, x, into);
-    if (!into_x) return;
+    if (l->grad_w) grad_linear(k, l, x, into);
+    if (!grad_x) return;
 #if HAS_HALF
     if (l->along) {
         pairs_down(into, l->out, wide, k->right);
-        HalfProduct p = {l->along, k->right, add ? into_x : NULL, into_x, l->out / 2, 1, wide, wide, wide, l->out / 2};
+        HalfProduct p = {l->along, k->right, add ? grad_x : NULL, grad_x, l->out / 2, 1, wide, wide, wide, l->out / 2};
         half_multiply(&p, l->in, wide);
         return;
     }
 #endif
-    Product p = {l->w, into, add ? into_x : NULL, into_x, l->out, 1, wide, wide, wide, l->out};
+    Product p = {l->w, into, add ? grad_x : NULL, grad_x, l->out, 1, wide, wide, wide, l->out};
     multiply(&p, l->in, wide);
 }
 
@@ -171,7 +171,7 @@ void norm_forward(Work *k, int which, const REAL *x, REAL *even, REAL *scaled) {
 }
 
 /* From `scaled` into x, written or added, and into scale and shift, lane by lane. */
-void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL *into_x, int add) {
+void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL *grad_x, int add) {
     const Norm *m = &k->norms[which];
     const int64_t n = m->wide, wide = k->wide;
     const REAL share = (REAL)1 / (REAL)n;
@@ -186,7 +186,7 @@ void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL 
         const vec rate = load(m->rate + s);
         sum *= share, along *= share;
         for (int64_t i = 0; i < n; i++) {
-            vec *to = (vec *)(into_x + i * wide + s);
+            vec *to = (vec *)(grad_x + i * wide + s);
             const vec one = rate * (load(into + i * wide + s) * m->scale[i] - sum - load(even + i * wide + s) * along);
             *to = add ? *to + one : one;
         }
@@ -195,8 +195,8 @@ void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL 
 
 /* Sums over lanes, at the end of a cell. */
 void norm_end(Work *k, Norm *m) {
-    if (!m->into_scale) return;
-    REAL *const lanes[] = {m->scales, m->shifts}, *const into[] = {m->into_scale, m->into_shift};
+    if (!m->grad_scale) return;
+    REAL *const lanes[] = {m->scales, m->shifts}, *const into[] = {m->grad_scale, m->grad_shift};
     for (int which = 0; which < 2; which++) {
         turn(lanes[which], m->wide, LANES, LANES, k->spare, m->wide);
         for (int64_t i = 0; i < m->wide; i++) {

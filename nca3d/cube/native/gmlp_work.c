@@ -42,10 +42,10 @@ static char *lay_out(Work *k, char *room) {
         {&k->slopes, 2 * f}, {&k->calm, f}, {&k->calmed, f}, {&k->gated, f}, {&k->hidden, w}, {&k->hidden_slopes, w}, {&k->x, f},
         {&k->pair, 2 * f}, {&k->looked, LOOK_WIDE}, {&k->share, SIDES}, {&k->reset, m}, {&k->update, m}, {&k->old, m},
         {&k->candidate, m}, {&k->remembered, m}, {&k->recalled, f}, {&k->level, f}, {&k->levelled, f}, {&k->out, f + m},
-        {&k->around, f}, {&k->into_after, f + m}, {&k->into_own, f + m}, {&k->into_out, f}, {&k->into_around, f}, {&k->into_x, f},
-        {&k->into_memory, m}, {&k->into_memory_x, m}, {&k->into_gates, 4 * m}, {&k->into_levelled, f}, {&k->into_pair, 2 * f},
-        {&k->into_looked, LOOK_WIDE}, {&k->into_share, SIDES}, {&k->into_hidden, w}, {&k->into_split, 2 * f},
-        {&k->into_calmed, f}, {&k->into_entered, f}, {&k->into_scaled, s}, {&k->into_seen, s},
+        {&k->around, f}, {&k->grad_after, f + m}, {&k->grad_own, f + m}, {&k->grad_out, f}, {&k->grad_around, f}, {&k->grad_x, f},
+        {&k->grad_memory, m}, {&k->grad_memory_x, m}, {&k->grad_gates, 4 * m}, {&k->grad_levelled, f}, {&k->grad_pair, 2 * f},
+        {&k->grad_looked, LOOK_WIDE}, {&k->grad_share, SIDES}, {&k->grad_hidden, w}, {&k->grad_split, 2 * f},
+        {&k->grad_calmed, f}, {&k->grad_entered, f}, {&k->grad_scaled, s}, {&k->grad_perception, s},
         {&k->turned, ROUND(2 * widest + LOOK_WIDE)},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) *rows[i].at = some(&room, rows[i].numbers * e);
@@ -89,22 +89,22 @@ void cell_begin(Work *k, int64_t cell, int64_t next, REAL *const *into, int back
     for (int l = 0; l < (c->mixing ? LINEARS : LOOK); l++) {
         Linear *to = &k->linears[l];
         to->w = w[2 * l], to->bias = w[2 * l + 1], to->down = to->along = NULL;
-        to->into_w = c->learns && backward ? into[2 * l] : NULL, to->into_bias = into[2 * l + 1];
+        to->grad_w = c->learns && backward ? into[2 * l] : NULL, to->grad_bias = into[2 * l + 1];
         const int64_t further = next < 0 || c->shared ? 0 : (next - cell) * slot_size(c, 2 * l);
-        to->next_w = further ? to->w + further : NULL, to->next_into = further && to->into_w ? to->into_w + further : NULL;
+        to->next_w = further ? to->w + further : NULL, to->next_into = further && to->grad_w ? to->grad_w + further : NULL;
         if (c->half) linear_halve(to, &pairs, !backward || (l != CLOSE && l != AROUND), backward);
     }
     for (int n = 0; n < NORMS; n++) {
         Norm *to = &k->norms[n];
         to->scale = w[OF_NORMS + 2 * n], to->shift = w[OF_NORMS + 2 * n + 1];
-        to->into_scale = c->learns && backward ? into[OF_NORMS + 2 * n] : NULL, to->into_shift = into[OF_NORMS + 2 * n + 1];
+        to->grad_scale = c->learns && backward ? into[OF_NORMS + 2 * n] : NULL, to->grad_shift = into[OF_NORMS + 2 * n + 1];
         memset(to->scales, 0, to->wide * LANES * sizeof(REAL)), memset(to->shifts, 0, to->wide * LANES * sizeof(REAL));
     }
     /* Seven positions that hold the same vector: the gate's matrix is its sum, and the mean of seven such rows is one row. */
-    k->gate = k->lift = k->into_gate = k->into_lift = 0;
+    k->gate = k->lift = k->grad_gate = k->grad_lift = 0;
     for (int i = 0; i < POSITIONS * POSITIONS; i++) k->gate += w[OF_GATE][i] / POSITIONS;
     for (int i = 0; i < POSITIONS; i++) k->lift += w[OF_GATE + 1][i] / POSITIONS;
-    k->into_positions = c->learns && backward ? into[OF_GATE] : NULL, k->into_positions_bias = into[OF_GATE + 1];
+    k->grad_positions = c->learns && backward ? into[OF_GATE] : NULL, k->grad_positions_bias = into[OF_GATE + 1];
     k->cell = cell, k->assign = c->assign;
 }
 
@@ -112,11 +112,11 @@ void cell_begin(Work *k, int64_t cell, int64_t next, REAL *const *into, int back
 void cell_end(Work *k) {
     k->assign = k->cube->assign;
     for (int n = 0; n < NORMS; n++) norm_end(k, &k->norms[n]);
-    if (!k->into_positions) return;
+    if (!k->grad_positions) return;
     for (int i = 0; i < POSITIONS * POSITIONS; i++)
-        k->into_positions[i] = (k->assign ? 0 : k->into_positions[i]) + k->into_gate / POSITIONS;
+        k->grad_positions[i] = (k->assign ? 0 : k->grad_positions[i]) + k->grad_gate / POSITIONS;
     for (int i = 0; i < POSITIONS; i++)
-        k->into_positions_bias[i] = (k->assign ? 0 : k->into_positions_bias[i]) + k->into_lift / POSITIONS;
+        k->grad_positions_bias[i] = (k->assign ? 0 : k->grad_positions_bias[i]) + k->grad_lift / POSITIONS;
 }
 
 /* ---- samples in and out --------------------------------------------------------------------------------------------------- */

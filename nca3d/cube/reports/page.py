@@ -13,7 +13,7 @@ from nca3d.cube.reports.pictures import ACTIVITY, activity_by_layer, cube_figure
 from nca3d.reports.folder import data_url, png_of_pixels, write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words, film_html
 from nca3d.reports.report import Report
-from nca3d.reports.values import flat, shown
+from nca3d.reports.values import as_text, flat
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -107,7 +107,7 @@ def measures(report: Mapping[str, Any]) -> Iterator[Measure]:
 def cube_sections(report: Report) -> list[Section]:
     """The parts of the page, in order; those without pictures, rows and examples are not shown."""
     unhurt = report.series.get("unhurt", {}).get("top1")
-    before = f" Unhurt it answers {shown(unhurt)} of the same questions right." if unhurt is not None else ""
+    before = f" Unhurt it answers {as_text(unhurt)} of the same questions right." if unhurt is not None else ""
     return [
         Section(
             "Answers",
@@ -164,7 +164,7 @@ def examples_html(examples: Iterable[Mapping[str, Any]]) -> str:
     """Cards of questions with what the cube said; right answers are told by a sign and a word, not by colour alone."""
     cards = []
     for example in examples:
-        said = [(str(answer), shown(score)) for answer, score in example["said"]]
+        said = [(str(answer), as_text(score)) for answer, score in example["said"]]
         right = str(example["right"])
         if right not in [answer for answer, _ in said]:
             said.append((right, "farther off"))

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nca3d.reports.report import Report
-from nca3d.reports.values import plain
+from nca3d.reports.values import display_name
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,14 +80,14 @@ def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> "Figu
     """The cube beside ridge regression, for each split as a whole and by kind of question."""
     import visualize
 
-    shown, headings = [], {}
+    lines, headings = [], {}
     for index, row in enumerate(rows):
         if index == 0 or row["split"] != rows[index - 1]["split"]:
             headings[index] = SPLITS.get(row["split"], row["split"])
-        name = f"{plain(row['kind']) if row['kind'] else 'all'} ({row['n']:,})"
-        shown.append((name, {who: (row.get(who), row.get(f"{who}_low"), row.get(f"{who}_high")) for who in ("cube", "ridge")}))
+        name = f"{display_name(row['kind']) if row['kind'] else 'all'} ({row['n']:,})"
+        lines.append((name, {who: (row.get(who), row.get(f"{who}_low"), row.get(f"{who}_high")) for who in ("cube", "ridge")}))
     label = "share answered right (top-1), with 95 % intervals"
-    return visualize.rivals(shown, headings=headings, reference=chance, label=label)
+    return visualize.grouped_dot_plot(lines, headings=headings, reference=chance, label=label)
 
 
 def _hurt(report: Report, measure: str, label: str, references: Mapping[str, float | None]) -> "Figure":
@@ -103,7 +103,7 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
                 continue
             names = [f"hurt.{damage}.{round(100 * row['severity'])}.{state}.{measure}" for row in rows]
             ends = [report.intervals.get(name) or (None, None) for name in names]
-            panels.setdefault(plain(damage), {})[words] = (
+            panels.setdefault(display_name(damage), {})[words] = (
                 [row["severity"] for row in rows],
                 [row.get(measure) for row in rows],
                 *zip(*ends, strict=True),
@@ -111,7 +111,7 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
             found += [number for row, span in zip(rows, ends, strict=True) for number in (row.get(measure), *span)]
     known = [number for number in (*found, *references.values()) if number is not None and math.isfinite(number)]
     lowest = min(0.0, *known) if known else 0.0
-    return visualize.doses(
+    return visualize.dose_response(
         panels,
         references=references,
         x_label="share of the cube's cells destroyed",
@@ -136,7 +136,7 @@ def _specialisation(found: Mapping[str, Any]) -> "Figure":
     return visualize.layers(
         strength,
         categories=preferred,
-        names=[plain(kind) for kind in kinds],
+        names=[display_name(kind) for kind in kinds],
         limits=(0, min(max(most, PAPER_AT), 1)),
         label="share of a cell's variance that the kind of question explains",
     )

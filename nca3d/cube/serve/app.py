@@ -29,7 +29,7 @@ GUARDED = {
 }
 
 
-class Asked(BaseModel):
+class AnswerRequest(BaseModel):
     """The body of POST /answer."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -81,7 +81,7 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
     async def home() -> HTMLResponse:
         return HTMLResponse(page, headers=GUARDED)
 
-    schema = {"requestBody": {"required": True, "content": {"application/json": {"schema": Asked.model_json_schema()}}}}
+    schema = {"requestBody": {"required": True, "content": {"application/json": {"schema": AnswerRequest.model_json_schema()}}}}
 
     @app.post("/answer", response_model=Answers, openapi_extra=schema)
     async def answer(request: Request) -> Any:
@@ -89,7 +89,7 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
         if seconds:
             detail = f"rate: found more than {limits.rate:g} requests a minute, allowed again in {seconds} s"
             raise HTTPException(429, detail, {"Retry-After": str(seconds)})
-        asked = _asked(await _body(request, limits), limits)
+        asked = _request_of(await _body(request, limits), limits)
         if app.state.waiting >= limits.waiting:
             raise HTTPException(503, f"found {limits.waiting} requests waiting, allowed fewer; try again", {"Retry-After": "1"})
         app.state.waiting += 1
@@ -124,10 +124,10 @@ async def _body(request: Request, limits: Limits) -> bytes:
         raise HTTPException(408, f"body: found no end of it in {limits.patience:g} s, allowed less time") from None
 
 
-def _asked(body: bytes, limits: Limits) -> Asked:
+def _request_of(body: bytes, limits: Limits) -> AnswerRequest:
     """What is asked, or what is wrong with it, in one line."""
     try:
-        asked = Asked.model_validate_json(body)
+        asked = AnswerRequest.model_validate_json(body)
     except ValidationError as wrong:
         first = wrong.errors(include_url=False, include_input=False)[0]
         place = ".".join(map(str, first["loc"])) or "body"

@@ -20,7 +20,7 @@ from nca3d.cube.questions import Questions
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
-from nca3d.files import cache_folder, read_file, sha256, write_whole
+from nca3d.files import cache_folder, read_file, sha256, write_atomic
 
 # What the metadata of the file of `nca3d embed` call it.
 KIND = "embeddings"
@@ -46,7 +46,7 @@ def write_embeddings(file: Path, found: Embeddings) -> None:
     Raises:
         OSError: the disk is full or the folder can't be written.
     """
-    write_whole(file, pack({"questions": found.questions, "answers": found.answers}, {**found.metadata, "nca3d": KIND}))
+    write_atomic(file, pack({"questions": found.questions, "answers": found.answers}, {**found.metadata, "nca3d": KIND}))
 
 
 def read_embeddings(file: str | Path, questions: Questions | None = None) -> Embeddings:
@@ -119,7 +119,7 @@ def _keep(folder: Path, teacher: Teacher, digests: list[bytes], made: Tensor) ->
     texts = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, DIGEST)
     data = pack({"texts": texts, "embeddings": made}, {"teacher": teacher.id})
     try:
-        write_whole(folder / f"{sha256(data)}.safetensors", data)
+        write_atomic(folder / f"{sha256(data)}.safetensors", data)
     except OSError as error:  # a full disk is no reason to lose what was embedded
         print(f"{folder}: not kept: {error.strerror or error}", file=sys.stderr)
 

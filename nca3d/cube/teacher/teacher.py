@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from nca3d.files import write_whole
+from nca3d.files import write_atomic
 
 FORMAT = 1
 CARD = "teacher.json"
@@ -34,4 +34,4 @@ class Teacher(ABC):
 
 def write_card(folder: str | Path, card: dict[str, Any]) -> None:
     """Write a teacher's card, last: a folder without one holds no teacher."""
-    write_whole(Path(folder) / CARD, json.dumps({"format": FORMAT, **card}, indent=1, ensure_ascii=False).encode())
+    write_atomic(Path(folder) / CARD, json.dumps({"format": FORMAT, **card}, indent=1, ensure_ascii=False).encode())

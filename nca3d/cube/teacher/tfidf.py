@@ -19,7 +19,7 @@ from nca3d.cube.teacher.named import WIDEST
 from nca3d.cube.teacher.teacher import CARD, Teacher, write_card
 from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
-from nca3d.files import read_file, sha256, write_whole
+from nca3d.files import read_file, sha256, write_atomic
 
 # north-east is one word.
 WORD = re.compile(r"[\w-]+")
@@ -52,7 +52,7 @@ class TfidfTeacher(Teacher):
     def save(self, folder: str | Path) -> None:
         """Vocabulary as JSON, numbers as safetensors, with the digest of each."""
         data = pack({"idf": self.idf, "components": self.components}, {})
-        write_whole(Path(folder) / TENSORS, data)
+        write_atomic(Path(folder) / TENSORS, data)
         write_card(folder, {"kind": "tfidf", "id": self.id, "sha256": sha256(data), "vocabulary": self.vocabulary})
 
     def _embed(self, texts: Sequence[str]) -> Tensor:

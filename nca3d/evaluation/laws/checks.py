@@ -40,7 +40,7 @@ class Verdict:
     worst: float | None = None
 
 
-class _NotAsked(Exception):
+class _NotApplicable(Exception):
     """Why a law says nothing about this rule, and what was measured all the same."""
 
     def __init__(self, reason: str, worst: float | None = None) -> None:
@@ -80,17 +80,17 @@ def check_laws(
     if size is not None and bound is not None and as_size(size) != bound:
         raise InputError("laws", "size", size, f"{bound}, the rule's own lattice")
     subject = Subject(rule, size or bound or SIZE, channels, random_seed)
-    return [_ask(name, law, subject, trials) for name, law in LAWS.items()]
+    return [_check_law(name, law, subject, trials) for name, law in LAWS.items()]
 
 
-def _ask(name: str, law: Law, subject: Subject, trials: int) -> Verdict:
-    exempt = subject.told("exempt", {})
+def _check_law(name: str, law: Law, subject: Subject, trials: int) -> Verdict:
+    exempt = subject.attribute("exempt", {})
     if name in exempt:
         return Verdict(name, "not asked", exempt[name] + subject.note)
     try:
         holds, detail, worst = law(subject, trials)
         return Verdict(name, "holds" if holds else "broken", detail + subject.note, worst)
-    except _NotAsked as reason:
+    except _NotApplicable as reason:
         return Verdict(name, "not asked", str(reason) + subject.note, reason.worst)
     except Fault as fault:
         return Verdict(name, "broken", str(fault) + subject.note)
@@ -99,7 +99,7 @@ def _ask(name: str, law: Law, subject: Subject, trials: int) -> Verdict:
 def _vacuum(subject: Subject, trials: int) -> Finding:
     """Law 2: where nothing is, nothing comes."""
     if not subject.alive_mask:
-        raise _NotAsked("alive_threshold is None: without an alive mask every cell may move")
+        raise _NotApplicable("alive_threshold is None: without an alive mask every cell may move")
     empty = subject.empty(2)
     worst = max(_gap(subject.walk(empty, 5, subject.draw(trial))[-1], empty) for trial in range(trials))
     return worst == 0, "an empty lattice " + (f"holds {worst:.3g} after 5 steps" if worst else "stays empty"), worst
@@ -110,7 +110,7 @@ def _light_cone(subject: Subject, trials: int) -> Finding:
     away, growth = subject.away(centre(subject.size)), subject.growth
     steps = min(4, (int(away.max()) - 1) // growth)
     if steps < 1:
-        raise _NotAsked(f"no cell of {subject.size} is more than {growth} from the centre: ask on a larger lattice")
+        raise _NotApplicable(f"no cell of {subject.size} is more than {growth} from the centre: ask on a larger lattice")
     furthest, worst, broken = 0, 0.0, ""
     for trial in range(trials):
         draw = subject.draw(trial)
@@ -135,7 +135,7 @@ def _locality(subject: Subject, trials: int) -> Finding:
         depth, height, width = (int(torch.randint(n, (1,), generator=generator)) for n in subject.size)
         far = subject.away((depth, height, width)) > subject.reach
         if not bool(far.any()):
-            raise _NotAsked(f"no cell of {subject.size} is more than {subject.reach} away: ask on a larger lattice")
+            raise _NotApplicable(f"no cell of {subject.size} is more than {subject.reach} away: ask on a larger lattice")
         state = subject.body(draw, share=(0.2, 0.6, 0.95)[trial % 3])
         changed = state.clone()
         changed[0, :, depth, height, width] = (1.0, 0.0, -3.0, 1000.0)[trial % 4]
@@ -165,7 +165,7 @@ def _translation(subject: Subject, trials: int) -> Finding:
     circular = isinstance(module, Rule) and module.wraps and type(module).pad is Rule.pad
     margin = 0 if circular else subject.reach + 1
     if min(subject.size) <= 2 * margin:
-        raise _NotAsked(f"a body needs {margin} empty cells around it: ask on a larger lattice than {subject.size}")
+        raise _NotApplicable(f"a body needs {margin} empty cells around it: ask on a larger lattice than {subject.size}")
     subject = subject.changed(padding="circular") if circular else subject
     depth, height, width = (slice(margin, n - margin) for n in subject.size)
     inside = (..., depth, height, width)
@@ -187,7 +187,7 @@ def _translation(subject: Subject, trials: int) -> Finding:
 def _mirror(subject: Subject, trials: int) -> Finding:
     """Law 7: mirrored state and mirrored kernels give the mirrored result; who claims to be isotropic mirrors as it is."""
     subject, said = _without_own_draws(subject)
-    module, claims = subject.module, subject.told("isotropic") is True
+    module, claims = subject.module, subject.attribute("isotropic") is True
     by_kernels = isinstance(module, Rule) and all(
         getattr(type(module), name) is getattr(Rule, name) for name in ("forward", "perceive", "pad")
     )
@@ -208,7 +208,7 @@ def _mirror(subject: Subject, trials: int) -> Finding:
         worst = max(worst, _relative(plain, mirrored))
     detail = f"a mirrored state gives the mirrored result within {worst:.3g} of the largest value"
     if not by_kernels and not claims:
-        raise _NotAsked(f"the rule doesn't claim it by .isotropic = True; {detail}{said}", worst)
+        raise _NotApplicable(f"the rule doesn't claim it by .isotropic = True; {detail}{said}", worst)
     how = "" if claims or alike else ", once its kernels are mirrored too"
     return worst <= TOLERANCE, detail + how + said, worst
 
@@ -224,7 +224,7 @@ def _finite(subject: Subject, trials: int) -> Finding:
 def _executors(subject: Subject, trials: int) -> Finding:
     """Law 5: what `nca3d.rollout` chooses for this rule agrees with the step as it is written."""
     if not isinstance(subject.module, Rule):
-        raise _NotAsked("executors run rules that are an nca3d.rules.Rule alone")
+        raise _NotApplicable("executors run rules that are an nca3d.rules.Rule alone")
     worst = 0.0
     for trial in range(trials):
         draw, state = subject.draw(trial), subject.body(subject.draw(trial), batch=2, share=0.1 + 0.8 * (trial % 2))
@@ -242,11 +242,11 @@ def _without_own_draws(subject: Subject) -> tuple[Subject, str]:
     """A rule whose random numbers can be moved along with the state, and a remark if it had to be changed for that."""
     if not subject.draws_its_own():
         return subject, ""
-    if isinstance(subject.told("fire_rate"), int | float):
+    if isinstance(subject.attribute("fire_rate"), int | float):
         always = subject.changed(fire_rate=1.0)
         if not always.draws_its_own():
             return always, "; asked with fire_rate = 1"
-    raise _NotAsked("it draws its own random numbers, which can't move with the state: take a fire mask as second argument")
+    raise _NotApplicable("its own random numbers can't move with the state: take a fire mask as second argument")
 
 
 def _gap(one: Tensor, other: Tensor) -> float:

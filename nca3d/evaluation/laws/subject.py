@@ -59,41 +59,41 @@ class Subject:
 
     # What it says of itself -------------------------------------------------------------------------------------
 
-    def told(self, name: str, default: Any = None) -> Any:
+    def attribute(self, name: str, default: Any = None) -> Any:
         """An attribute of the module, if it has it."""
         return getattr(self.module, name, default)
 
     @property
     def alpha(self) -> int | None:
         """The channel of alpha; None where there is none."""
-        return self.told("alpha", 3 if self.channels >= 4 else None)
+        return self.attribute("alpha", 3 if self.channels >= 4 else None)
 
     @property
     def alive_mask(self) -> bool:
         """Whether empty cells stay empty; a plain module is held to it unless its `alive_threshold` is None."""
-        return self.told("alive_threshold", 0) is not None
+        return self.attribute("alive_threshold", 0) is not None
 
     @property
     def reach(self) -> int:
         """How far a change may travel in a step."""
-        return int(self.told("reach", ASSUMED_REACH))
+        return int(self.attribute("reach", ASSUMED_REACH))
 
     @property
     def growth(self) -> int:
         """How far a body may grow in a step: the alive mask takes one cell of the reach of rules that have it."""
         if self.is_rule and not self.alive_mask:
             return self.reach
-        return max(1, self.reach - 1) if self.is_rule or self.told("reach") is None else self.reach
+        return max(1, self.reach - 1) if self.is_rule or self.attribute("reach") is None else self.reach
 
     @property
     def assumed(self) -> str:
         """A remark for laws that depend on the reach."""
-        return "" if self.told("reach") is not None else f"; reach {ASSUMED_REACH} assumed"
+        return "" if self.attribute("reach") is not None else f"; reach {ASSUMED_REACH} assumed"
 
     @property
     def fire_rate(self) -> float:
         """Probability that a cell updates: the module's, else 0.5."""
-        rate = self.told("fire_rate")
+        rate = self.attribute("fire_rate")
         return float(rate) if isinstance(rate, int | float) and 0 < rate <= 1 else 0.5
 
     @property
@@ -108,7 +108,7 @@ class Subject:
 
     def empty(self, batch: int = 1) -> Tensor:
         """(B, C, D, H, W) where nothing is."""
-        return torch.full((batch, self.channels, *self.size), float(self.told("dead_value", 0.0)), **self.place)
+        return torch.full((batch, self.channels, *self.size), float(self.attribute("dead_value", 0.0)), **self.place)
 
     def seed(self) -> Tensor:
         """One first cell at the centre: alpha and what comes after it 1, what comes before 0 (signals: 1)."""
@@ -131,7 +131,7 @@ class Subject:
         distance = torch.zeros(self.size, dtype=torch.long)
         for axis, (n, c) in enumerate(zip(self.size, cell, strict=True)):
             line = (torch.arange(n) - c).abs()
-            if not self.is_rule or self.told("padding") == "circular":  # nobody knows what a plain module pads with
+            if not self.is_rule or self.attribute("padding") == "circular":  # nobody knows what a plain module pads with
                 line = torch.minimum(line, n - line)
             distance = torch.maximum(distance, line.view([n if a == axis else 1 for a in range(3)]))
         return distance.to(self.place["device"])
@@ -184,7 +184,7 @@ class Subject:
         if self.alpha is not None:
             state[:, self.alpha] = 1.0
         try:
-            seen = self.told("visible") if self.signals else None  # a fresh cell may forget what it doesn't show
+            seen = self.attribute("visible") if self.signals else None  # a fresh cell may forget what it doesn't show
             if not torch.equal(self.walk(state, 1, 0, self.fires(0, 1, 1) | True)[-1][:, :seen], state[:, :seen]):
                 return ""
         except Fault:

@@ -53,10 +53,10 @@ class Healing:
     @property
     def half_step(self) -> list[int | None]:
         """For each body the steps until half of the lost quality is back; None = never, or nothing was lost."""
-        hurt = self.seen.quality[0]
-        back = self.seen.quality >= (hurt + self.before) / 2
+        damaged = self.seen.quality[0]
+        back = self.seen.quality >= (damaged + self.before) / 2
         first = back.float().argmax(dim=0).tolist()
-        gone = (self.before - hurt > 1e-6).tolist()
+        gone = (self.before - damaged > 1e-6).tolist()
         return [step if some and lost else None for step, some, lost in zip(first, back.any(0).tolist(), gone, strict=True)]
 
     def row(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def heal(
         The bodies as they were after two horizons, and how it went.
     """
     before = trials.look(bodies).quality[0]
-    state, seen = trials.watch(trials.hurt(bodies, wound, trial), 2 * trials.horizon, trial)
+    state, seen = trials.watch(trials.apply_wound(bodies, wound, trial), 2 * trials.horizon, trial)
     late = None
     if late_steps and not (seen.quality[1:] >= WHOLE * before).any():
         trials.report(late_steps)

@@ -32,29 +32,32 @@ LOUDEST = 10.0
 
 
 @dataclass(frozen=True)
-class Condition:
-    """One change of the world. `try_it(trials, trial)` returns the quality of each body at the end."""
+class Variation:
+    """One change of the world. `measure(trials, trial)` returns the quality of each body at the end."""
 
     name: str
     group: str
-    try_it: Callable[[Trials, int], list[float]]
+    measure: Callable[[Trials, int], list[float]]
 
 
-def conditions(rule: Rule) -> list[Condition]:
-    """All conditions that make sense for a rule, the unchanged one first."""
+def variations(rule: Rule) -> list[Variation]:
+    """All variations that make sense for a rule, the unchanged one first."""
     rates = [rate for rate in (0.25, 0.75, 1.0) if abs(rate - rule.fire_rate) > 1e-9]
     return [
-        Condition("unchanged", "", held),
-        *(Condition(f"fire rate {rate:g}", "time", _with(fire_rate=rate)) for rate in rates),
-        *(Condition(f"step size × {factor:g}", "time", _with(step_size=factor * rule.step_size)) for factor in (0.5, 1.5)),
-        *(Condition(f"lattice × {factor:g}", "space", _in_room(factor)) for factor in (1.5, 2.0)),
-        *(Condition(f"padding {kind}", "space", _with(padding=kind)) for kind in PADDINGS if kind != rule.padding),
-        Condition("second seed close by", "space", second_seed),
-        Condition("bf16", "noise", in_bf16),
-        Condition(f"noise {NOISE:g} on the state", "noise", noisy),
-        Condition("hidden channels erased in a quarter", "noise", hidden_erased),
-        Condition("1 % foreign cells", "takeover", lambda t, n: taken_over(t, n, 0.01)),
-        Condition("10 % foreign cells", "takeover", lambda t, n: taken_over(t, n, 0.10)),
+        Variation("unchanged", "", held),
+        *(Variation(f"fire rate {rate:g}", "time", _with_attributes(fire_rate=rate)) for rate in rates),
+        *(
+            Variation(f"step size × {factor:g}", "time", _with_attributes(step_size=factor * rule.step_size))
+            for factor in (0.5, 1.5)
+        ),
+        *(Variation(f"lattice × {factor:g}", "space", _in_larger_lattice(factor)) for factor in (1.5, 2.0)),
+        *(Variation(f"padding {kind}", "space", _with_attributes(padding=kind)) for kind in PADDINGS if kind != rule.padding),
+        Variation("second seed close by", "space", second_seed),
+        Variation("bf16", "noise", in_bf16),
+        Variation(f"noise {NOISE:g} on the state", "noise", with_noise),
+        Variation("hidden channels erased in a quarter", "noise", hidden_erased),
+        Variation("1 % foreign cells", "takeover", lambda t, n: foreign_cells(t, n, 0.01)),
+        Variation("10 % foreign cells", "takeover", lambda t, n: foreign_cells(t, n, 0.10)),
     ]
 
 
@@ -72,11 +75,11 @@ def held(trials: Trials, trial: int, state: Compact | None = None) -> list[float
     return trials.look(trials.run(state, trials.horizon + HOLD, trial)).quality[0].tolist()
 
 
-def _with(**attributes: Any) -> Callable[[Trials, int], list[float]]:
+def _with_attributes(**attributes: Any) -> Callable[[Trials, int], list[float]]:
     return lambda trials, trial: held(trials.of(changed(trials.rule, **attributes)), trial)
 
 
-def _in_room(factor: float) -> Callable[[Trials, int], list[float]]:
+def _in_larger_lattice(factor: float) -> Callable[[Trials, int], list[float]]:
     """The same body in a larger lattice, with the seed where it was in the body."""
 
     def grow(trials: Trials, trial: int) -> list[float]:
@@ -120,7 +123,7 @@ def in_bf16(trials: Trials, trial: int) -> list[float]:
         return held(trials, trial)
 
 
-def noisy(trials: Trials, trial: int) -> list[float]:
+def with_noise(trials: Trials, trial: int) -> list[float]:
     """Gaussian noise on every channel of the living cells, again and again while they grow and hold."""
     generator, state, done = trials.draws(trial), trials.seeds(), 0
     while done < trials.horizon + HOLD:
@@ -152,7 +155,7 @@ def shuffled(rule: Rule, random_seed: int) -> Rule:
 
 
 @torch.no_grad()
-def taken_over(trials: Trials, trial: int, share: float) -> list[float]:
+def foreign_cells(trials: Trials, trial: int, share: float) -> list[float]:
     """So many cells of the grown body follow foreign weights (shuffled ones) from then on; the others don't know.
 
     Each side's alive mask is taken as if all cells were of its kind. Cells that are not shared by both bodies are compared as

@@ -33,7 +33,7 @@ static uint32_t *words(int64_t count) { return aligned_alloc(64, ((size_t)count 
 
 void layers_free(Layers *net) {
     if (!net) return;
-    REAL **lists[] = {net->weights, net->turned, net->biases, net->into_weights, net->into_biases, net->values, net->into};
+    REAL **lists[] = {net->weights, net->turned, net->biases, net->grad_weights, net->grad_biases, net->values, net->into};
     for (int which = 0; which < 7; which++) {
         for (int l = 0; lists[which] && l < net->layers + (which > 4); l++) free(lists[which][l]);
         free(lists[which]);
@@ -75,7 +75,7 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
     net->layers = layers, net->half = half;
     int64_t *w = malloc((layers + 1) * sizeof *w);
     net->widths = w;
-    REAL ***lists[] = {&net->weights, &net->turned, &net->biases, &net->into_weights, &net->into_biases, &net->values, &net->into};
+    REAL ***lists[] = {&net->weights, &net->turned, &net->biases, &net->grad_weights, &net->grad_biases, &net->values, &net->into};
     int good = w != NULL;
     for (int which = 0; which < 7; which++) good &= (*lists[which] = calloc((size_t)layers + 1, sizeof(REAL *))) != NULL;
     if (good) memcpy(w, widths, (layers + 1) * sizeof *w);
@@ -83,10 +83,10 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
         good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->into[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
         if (l == layers || !good) break;
         const int64_t in = w[l], out = w[l + 1];
-        net->weights[l] = zeros(out * ROUND(in)), net->into_weights[l] = zeros(out * ROUND(in));
-        net->turned[l] = zeros(in * ROUND(out)), net->into_biases[l] = zeros(ROUND(out));
+        net->weights[l] = zeros(out * ROUND(in)), net->grad_weights[l] = zeros(out * ROUND(in));
+        net->turned[l] = zeros(in * ROUND(out)), net->grad_biases[l] = zeros(ROUND(out));
         net->biases[l] = biases[l] ? zeros(ROUND(out)) : NULL;
-        good &= net->weights[l] && net->into_weights[l] && net->turned[l] && net->into_biases[l] && (!biases[l] || net->biases[l]);
+        good &= net->weights[l] && net->grad_weights[l] && net->turned[l] && net->grad_biases[l] && (!biases[l] || net->biases[l]);
         for (int64_t o = 0; good && o < out; o++) {
             if (biases[l]) net->biases[l][o] = biases[l][o];
             for (int64_t i = 0; i < in; i++)
@@ -100,8 +100,8 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
 
 void layers_clear(Layers *net) {
     for (int l = 0; l < net->layers; l++) {
-        memset(net->into_weights[l], 0, net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
-        memset(net->into_biases[l], 0, ROUND(net->widths[l + 1]) * sizeof(REAL));
+        memset(net->grad_weights[l], 0, net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
+        memset(net->grad_biases[l], 0, ROUND(net->widths[l + 1]) * sizeof(REAL));
     }
 }
 
@@ -109,8 +109,8 @@ void layers_clear(Layers *net) {
 void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias) {
     const int64_t in = net->widths[l], out = net->widths[l + 1];
     for (int64_t o = 0; o < out; o++) {
-        if (bias) bias[o] += net->into_biases[l][o];
-        for (int64_t i = 0; weight && i < in; i++) weight[o * in + i] += net->into_weights[l][o * ROUND(in) + i];
+        if (bias) bias[o] += net->grad_biases[l][o];
+        for (int64_t i = 0; weight && i < in; i++) weight[o * in + i] += net->grad_weights[l][o * ROUND(in) + i];
     }
 }
 
@@ -132,10 +132,10 @@ static void through_layer(Layers *net, int l, int64_t rows) {
     multiply(&p, rows, out);
 }
 
-/* into_weights += intoᵀ · values and into[l] = into[l + 1] · weightsᵀ */
+/* grad_weights += intoᵀ · values and into[l] = into[l + 1] · weightsᵀ */
 static void back_through_layer(Layers *net, int l, int64_t rows) {
     const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
-    REAL *into = net->into[l + 1], *weight = net->into_weights[l];
+    REAL *into = net->into[l + 1], *weight = net->grad_weights[l];
 #if HAS_HALF
     if (net->half) {
         pairs_down(into, rows, wide, net->left_pairs), pairs_down(net->values[l], rows, in, net->right_pairs);
@@ -170,7 +170,7 @@ REAL *layers_backward(Layers *net, int64_t rows) {
     for (int l = net->layers - 1; l >= 0; l--) {
         const int64_t in = ROUND(net->widths[l]), wide = ROUND(net->widths[l + 1]);
         const REAL *into = net->into[l + 1], *value = net->values[l];
-        REAL *back = net->into[l], *bias = net->into_biases[l];
+        REAL *back = net->into[l], *bias = net->grad_biases[l];
         for (int64_t i = 0; i < rows; i++)
             for (int64_t o = 0; o < wide; o++) bias[o] += into[i * wide + o];
         back_through_layer(net, l, rows);

@@ -19,7 +19,7 @@ const Field *fire_fields(void) {
 const Field *sight_fields(void) {
     static const Field all[] = {
         FIELD(Sight, lattice), FIELD(Sight, cells), FIELD(Sight, rows), FIELD(Sight, x), FIELD(Sight, taps), FIELD(Sight, place),
-        FIELD(Sight, seen), FIELD(Sight, into_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
+        FIELD(Sight, seen), FIELD(Sight, grad_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
         FIELD(Sight, stride), FIELD(Sight, gradient), END_OF(Sight),
     };
     return all;
@@ -264,7 +264,7 @@ static inline void unperceive_gradient(const Sight *s, const int32_t *rows, cons
     }
 }
 
-void unperceive(const Sight *s, int64_t n) {
+void perceive_backward(const Sight *s, int64_t n) {
     const int64_t wide = s->wide, own = s->place[s->kernels];
     Walk walk = AT_NO_LINE;
     for (int64_t i = 0; i < n; i++) {
@@ -282,7 +282,7 @@ void unperceive(const Sight *s, int64_t n) {
 }
 
 /* What flows into the taps themselves, for kernels that are learned. */
-void unperceive_taps(const Sight *s, int64_t n) {
+void taps_backward(const Sight *s, int64_t n) {
     const int64_t wide = s->wide;
     Walk walk = AT_NO_LINE;
     for (int64_t i = 0; i < n; i++) {
@@ -292,7 +292,7 @@ void unperceive_taps(const Sight *s, int64_t n) {
             for (int64_t c = 0; c < s->channels; c += LANES) {
                 const vec into = load_part(s->seen + i * wide + s->place[k] * s->channels + c, s->channels - c);
                 for (int o = 0; o < 27; o++) {
-                    vec *tap = (vec *)(s->into_taps + (k * 27 + o) * s->stride + c);
+                    vec *tap = (vec *)(s->grad_taps + (k * 27 + o) * s->stride + c);
                     *tap += into * load(s->x + rows[o] * s->stride + c);
                 }
             }
@@ -318,7 +318,7 @@ void take_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t
 }
 
 /* What flows into each row from the row that it became; nothing from those that died (next = 0). */
-void carry_back(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride) {
+void grow_backward(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride) {
     memset(before, 0, FIRST * stride * sizeof(REAL));
     for (int64_t row = FIRST; row < n; row++) {
         if (next[row])

@@ -55,7 +55,7 @@ typedef struct {
     const REAL *taps;            /* (K, 27, stride) */
     const int32_t *place;        /* (K + 1): where each kernel's channels go in what is seen; last: the cell itself, or -1 */
     REAL *seen;                  /* (n, wide) */
-    REAL *into_taps;             /* (K, 27, stride) */
+    REAL *grad_taps;             /* (K, 27, stride) */
     int64_t kernels, wide, channels, stride;
     int32_t gradient; /* whether the first three kernels are the Sobel ones for x, y, z */
 } Sight;
@@ -64,15 +64,15 @@ Lattice *lattice_new(int32_t batch, int32_t depth, int32_t height, int32_t width
 void lattice_free(Lattice *l);
 int64_t fire_rows(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, int64_t n, int32_t *rows);
 void perceive(const Sight *s, int64_t n);
-void unperceive(const Sight *s, int64_t n);
-void unperceive_taps(const Sight *s, int64_t n);
+void perceive_backward(const Sight *s, int64_t n);
+void taps_backward(const Sight *s, int64_t n);
 void map_set(Lattice *l, const int32_t *cells, int64_t n);
 void map_clear(Lattice *l, const int32_t *cells, int64_t n);
 void add_rows(REAL *x, const int32_t *rows, const REAL *change, int64_t n, int64_t channels, int64_t wide, int64_t stride,
               double factor);
 void take_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t channels, int64_t wide, int64_t stride,
                double factor);
-void carry_back(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride);
+void grow_backward(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride);
 int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre, uint8_t *near, int64_t n, int64_t stride,
          double threshold, int64_t counts[2]);
 int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, const uint8_t *near, int64_t n,
@@ -94,7 +94,7 @@ typedef struct {
     REAL **biases;         /* (ROUND(out)), or NULL */
     REAL **values;         /* (layers + 1): (BLOCK, ROUND(width)), what each layer gets, then the answer */
     REAL **into;           /* the same for what flows back */
-    REAL **into_weights, **into_biases;
+    REAL **grad_weights, **grad_biases;
     uint32_t **weight_pairs, **turned_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
 } Layers;
 

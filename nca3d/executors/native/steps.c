@@ -44,10 +44,10 @@ typedef struct {
     int32_t failed; /* no memory */
     /* backward */
     char *const *tapes;
-    REAL *into_x; /* in: what flows into the rows after the last step; out: before the first */
-    int64_t into_rows;
-    REAL *into_turns[2];
-    int64_t into_room[2];
+    REAL *grad_x; /* in: what flows into the rows after the last step; out: before the first */
+    int64_t grad_rows;
+    REAL *grad_turns[2];
+    int64_t grad_room[2];
     int32_t learns_kernels, further;
     int32_t fixed; /* every cell of the lattice has a row, and keeps it */
 } Part;
@@ -55,7 +55,7 @@ typedef struct {
 Part *part_new(void) { return calloc(1, sizeof(Part)); }
 
 void part_free(Part *p) {
-    free(p->turns[0]), free(p->turns[1]), free(p->into_turns[0]), free(p->into_turns[1]), free(p->space);
+    free(p->turns[0]), free(p->turns[1]), free(p->grad_turns[0]), free(p->grad_turns[1]), free(p->space);
     layers_free(p->net), free(p);
 }
 
@@ -66,8 +66,8 @@ const Field *part_fields(void) {
         FIELD(Part, cells), FIELD(Part, x), FIELD(Part, alive), FIELD(Part, tape), FIELD(Part, tape_number),
         FIELD(Part, tape_room), FIELD(Part, tape_used), FIELD(Part, cells_at), FIELD(Part, records), FIELD(Part, recorded_from),
         FIELD(Part, turns), FIELD(Part, turns_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
-        FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, into_x),
-        FIELD(Part, into_rows), FIELD(Part, into_turns), FIELD(Part, into_room), FIELD(Part, learns_kernels),
+        FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, grad_x),
+        FIELD(Part, grad_rows), FIELD(Part, grad_turns), FIELD(Part, grad_room), FIELD(Part, learns_kernels),
         FIELD(Part, further), FIELD(Part, fixed), END_OF(Part),
     };
     return all;
@@ -203,7 +203,7 @@ static void run_forward(Part *p) {
     map_clear(p->lattice, p->cells, p->rows);
 }
 
-/* Backward through the step of `record`: p->into_x of the rows after it -> of the rows before it. */
+/* Backward through the step of `record`: p->grad_x of the rows after it -> of the rows before it. */
 static void backward(Part *p, const Record *record, int further) {
     char *tape = p->tapes[record->tape];
     const int64_t n = record->rows, stride = p->sight.stride;
@@ -212,22 +212,22 @@ static void backward(Part *p, const Record *record, int further) {
     const int32_t *became = record->became < 0 ? NULL : (const int32_t *)(tape + record->became);
     if (became) {
         p->turn = !p->turn;
-        if (!room((void **)&p->into_turns[p->turn], &p->into_room[p->turn], n * stride * (int64_t)sizeof(REAL))) {
+        if (!room((void **)&p->grad_turns[p->turn], &p->grad_room[p->turn], n * stride * (int64_t)sizeof(REAL))) {
             p->failed = 1;
             return;
         }
-        carry_back(p->into_x, became, p->into_turns[p->turn], n, stride);
-        p->into_x = p->into_turns[p->turn];
+        grow_backward(p->grad_x, became, p->grad_turns[p->turn], n, stride);
+        p->grad_x = p->grad_turns[p->turn];
     }
-    p->into_rows = n;
+    p->grad_rows = n;
 
-    /* What flows into the changes is read before anything is added to `into_x` through what cells saw. */
+    /* What flows into the changes is read before anything is added to `grad_x` through what cells saw. */
     if (!room(&p->space, &p->space_room, (record->fired + BLOCK) * stride * (int64_t)sizeof(REAL))) {
         p->failed = 1;
         return;
     }
     REAL *into = p->space;
-    take_rows(p->into_x, fired, into, record->fired, stride, stride, stride, p->factor);
+    take_rows(p->grad_x, fired, into, record->fired, stride, stride, stride, p->factor);
     map_set(p->lattice, cells, n);
     for (int64_t i = 0; i < record->fired; i += BLOCK) {
         const int64_t some = record->fired - i < BLOCK ? record->fired - i : BLOCK;
@@ -236,9 +236,9 @@ static void backward(Part *p, const Record *record, int further) {
         Sight s = p->sight;
         s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.seen = layers_backward(p->net, some);
         s.x = (REAL *)x;
-        if (p->learns_kernels) unperceive_taps(&s, some);
-        s.x = p->into_x;
-        if (further) unperceive(&s, some);
+        if (p->learns_kernels) taps_backward(&s, some);
+        s.x = p->grad_x;
+        if (further) perceive_backward(&s, some);
     }
     map_clear(p->lattice, cells, n);
 }

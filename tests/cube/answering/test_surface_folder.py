@@ -19,7 +19,7 @@ from nca3d.cube.export import write as surface_export
 from nca3d.cube.export.folder import SurfaceCube
 from nca3d.cube.export.record import read_record, verify
 from nca3d.errors import InputError
-from nca3d.files import sealed, sweep
+from nca3d.files import seal, sweep
 
 QUESTIONS = ["what is left of the tree", "what is back of the stone", "left or right", "nothing that was ever heard of"]
 
@@ -81,7 +81,7 @@ def test_a_record_that_says_too_little_or_too_much(exported: Path, tmp_path: Pat
     record = read_record(folder)
 
     def refuses(words: str, **changes: object) -> None:
-        (folder / "rule.json").write_bytes(sealed({**record, **changes}))
+        (folder / "rule.json").write_bytes(seal({**record, **changes}))
         with pytest.raises(InputError, match=words):
             SurfaceCube.load(folder)
 
@@ -90,7 +90,7 @@ def test_a_record_that_says_too_little_or_too_much(exported: Path, tmp_path: Pat
     refuses("no cube.onnx", files={name: entry for name, entry in record["files"].items() if name != "cube.onnx"})
     refuses("plain file names", files={**record["files"], "../../etc/passwd": {}})
     refuses("teacher", embedding=9)
-    (folder / "rule.json").write_bytes(sealed(record))
+    (folder / "rule.json").write_bytes(seal(record))
     (folder / "answers.json").unlink()
     with pytest.raises(InputError, match=r"answers\.json: file: found no such file"):
         SurfaceCube.load(folder)

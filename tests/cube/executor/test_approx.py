@@ -5,10 +5,10 @@ import torch
 
 import nca3d
 from nca3d.cube.executor.approx import ApproxReport, Opened, report
-from nca3d.cube.executor.resting import CELLS_COPIED, dealt
+from nca3d.cube.executor.resting import CELLS_COPIED, pairs_by_cell
 from nca3d.cube.weights import MODES
 from nca3d.fire import Draw
-from nca3d.rules.inputs import Told
+from nca3d.rules.inputs import Inputs
 from nca3d.sparse import compact, dense
 
 SIZE = (5, 4, 6)
@@ -36,14 +36,14 @@ def states(rule, batch=3, size=SIZE, random_seed=0):
 
 def told(rule, batch=3, random_seed=2):
     generator = torch.Generator().manual_seed(random_seed)
-    return Told(torch.randn(batch, 8, 4, 6, generator=generator), torch.randn(batch, 3, *SIZE, generator=generator))
+    return Inputs(torch.randn(batch, 8, 4, 6, generator=generator), torch.randn(batch, 3, *SIZE, generator=generator))
 
 
 def counted(rule, state, steps, threshold, inputs=None):
     """The last state and (computed, fired) of each step."""
     opened = Opened(threshold)
     draw = Draw(0, 0, torch.arange(len(state)), tuple(state.shape[2:]), rule.fire_rate, steps)
-    rule = rule if inputs is None else nca3d.rules.inputs.Fed(rule, inputs)
+    rule = rule if inputs is None else nca3d.rules.inputs.RuleWithInputs(rule, inputs)
     return opened(rule, state, draw, 0, steps, None), opened.counts
 
 
@@ -124,8 +124,8 @@ def test_a_cell_that_does_not_fire_is_not_computed():
 
 def test_nothing_drifts_at_a_fixed_point():
     rule = cube(shake=0.0, preset="cube", start="carry")
-    settled = nca3d.rollout(rule, rule.rest(2), 300, inputs=Told(told(rule, 2).face))
-    later, counts = counted(rule, settled, 200, 1e-2, Told(told(rule, 2).face))
+    settled = nca3d.rollout(rule, rule.rest(2), 300, inputs=Inputs(told(rule, 2).face))
+    later, counts = counted(rule, settled, 200, 1e-2, Inputs(told(rule, 2).face))
     assert sum(computed for computed, _ in counts) == counts[0][0]  # once, and never again
     assert (later - settled).abs().max() < 1e-4 * settled.abs().max()
 
@@ -184,7 +184,7 @@ def test_a_broken_cell_is_always_computed():
     assert torch.equal(found.isnan(), nca3d.rollout(rule, state, 3, executor="dense").isnan())
 
 
-# How work is dealt ----------------------------------------------------------------------------------------------------
+# How work is pairs_by_cell ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.9, 1.0])
@@ -195,7 +195,7 @@ def test_every_awake_pair_is_dealt_once(share, alike):
     mask = mask.expand(700, 5)
     awake = mask.flatten().nonzero().squeeze(1)
     seen = []
-    for cells, pairs in dealt(awake, 5):
+    for cells, pairs in pairs_by_cell(awake, 5):
         index = torch.arange(700)[cells]
         assert len(index) == len(pairs) and (isinstance(cells, slice) or len(index) <= CELLS_COPIED)
         assert ((pairs == -1) | (pairs // 5 == index[:, None])).all()
@@ -204,7 +204,7 @@ def test_every_awake_pair_is_dealt_once(share, alike):
 
 
 def test_cells_side_by_side_are_not_copied():
-    assert all(isinstance(cells, slice) for cells, _ in dealt(torch.arange(700 * 3), 3))
+    assert all(isinstance(cells, slice) for cells, _ in pairs_by_cell(torch.arange(700 * 3), 3))
 
 
 # What it refuses ------------------------------------------------------------------------------------------------------
@@ -238,9 +238,9 @@ def test_gradients_of_what_is_said_are_refused():
     rule = cube(preset="cube")
     face = told(rule).face.requires_grad_()
     with pytest.raises(ValueError, match="gradients are asked for"):
-        nca3d.rollout(rule, states(rule), 2, inputs=Told(face), executor="event-approx")
+        nca3d.rollout(rule, states(rule), 2, inputs=Inputs(face), executor="event-approx")
     with torch.no_grad():
-        assert nca3d.rollout(rule, states(rule), 2, inputs=Told(face), executor="event-approx").isfinite().all()
+        assert nca3d.rollout(rule, states(rule), 2, inputs=Inputs(face), executor="event-approx").isfinite().all()
 
 
 @pytest.mark.parametrize("threshold", [-1e-3, float("nan"), float("inf")])

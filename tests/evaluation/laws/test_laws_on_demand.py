@@ -244,8 +244,8 @@ class FarCube(nca3d.GMLPRule):
 
 
 class CrowdCube(nca3d.GMLPRule):
-    def fed(self, shown, told):
-        return super().fed(shown, told) + shown.mean(dim=1, keepdim=True)[..., : self.external]
+    def fed(self, shown, attribute):
+        return super().fed(shown, attribute) + shown.mean(dim=1, keepdim=True)[..., : self.external]
 
 
 @pytest.mark.parametrize(("kind", "laws"), [(FarCube, {"locality", "light cone"}), (CrowdCube, {"batch", "executors"})])

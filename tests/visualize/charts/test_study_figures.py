@@ -138,7 +138,9 @@ def test_an_envelope_neither_hides_nor_exaggerates():
 def test_bars_stand_under_their_headings():
     values = {"bf16": 0.97, "two seeds": None, "noise": 0.6, "plain": 0.9}
     groups = {"bf16": "dynamics", "two seeds": "space", "noise": "dynamics"}
-    figure = visualize.bars(values, intervals={"noise": (0.5, 0.7), "bf16": None}, reference=0.98, label="IoU", groups=groups)
+    figure = visualize.dot_plot(
+        values, intervals={"noise": (0.5, 0.7), "bf16": None}, reference=0.98, label="IoU", groups=groups
+    )
     axes = figure.axes[0]
     ticks = [text.get_text() for text in axes.get_yticklabels()]
     assert ticks == ["plain", "dynamics", "bf16", "noise", "space", "two seeds"]
@@ -197,8 +199,8 @@ def test_a_spectrum_finds_the_rhythm():
         lambda: visualize.recovery({"a": ([], np.empty((0, 3)))}, horizon=5),
         lambda: visualize.envelope(None, None, None),
         lambda: visualize.envelope([0, 1], [[None]] * 2, [[None]] * 2, goal=0.9),
-        lambda: visualize.bars(None, label="x"),
-        lambda: visualize.bars({"a": float("inf")}, label="x", title="t"),
+        lambda: visualize.dot_plot(None, label="x"),
+        lambda: visualize.dot_plot({"a": float("inf")}, label="x", title="t"),
         lambda: visualize.compare(None),
         lambda: visualize.compare({"a": {"m": None}}),
         lambda: visualize.spectrum(None, None, x_label="f"),
@@ -235,10 +237,10 @@ def test_gaps_and_single_points_are_drawn():
         ),
         (lambda: visualize.recovery({}, columns=0), "recovery: columns: found 0, allowed"),
         (lambda: visualize.envelope([0, 1], [1, 1], [1]), r"envelope: worst and best: found \(2,\) and \(1,\)"),
-        (lambda: visualize.bars({"a": "much"}, label="x"), "bars: a: found .*, allowed numbers"),
-        (lambda: visualize.bars({"a": [1, 2]}, label="x"), r"bars: a: found shape \(2,\), allowed one number"),
+        (lambda: visualize.dot_plot({"a": "much"}, label="x"), "dot_plot: a: found .*, allowed numbers"),
+        (lambda: visualize.dot_plot({"a": [1, 2]}, label="x"), r"dot_plot: a: found shape \(2,\), allowed one number"),
         (
-            lambda: visualize.bars({"a": 1}, intervals={"a": (2, 1)}, label="x"),
+            lambda: visualize.dot_plot({"a": 1}, intervals={"a": (2, 1)}, label="x"),
             r"interval: found \(2, 1\), allowed \(low, high\)",
         ),
         (lambda: visualize.compare({"r": {"m": 1}}, intervals={"r": {"m": (1,)}}), "compare: r: m: interval: found"),

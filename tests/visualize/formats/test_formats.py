@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from visualize.files import whole_file, whole_folder
+from visualize.files import atomic_file, atomic_folder
 from visualize.formats import save
 from visualize.formats.vox import _palette
 
@@ -249,7 +249,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("old")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "a").write_text("old")
-    for whole, name in ((whole_file, "file"), (whole_folder, "folder")):
+    for whole, name in ((atomic_file, "file"), (atomic_folder, "folder")):
         with pytest.raises(OSError, match="full"), whole(tmp_path / name) as beside:
             (beside if name == "file" else beside / "b").write_text("half")
             raise OSError("disk full")

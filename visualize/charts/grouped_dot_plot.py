@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.arguments import said
+from visualize.arguments import quoted
 from visualize.charts.costs import MARKERS
 from visualize.charts.figure import COLOURS, FAINT, INK, heading, literal, new_figure, quiet
 from visualize.charts.measured import mark_missing, number, shown
@@ -21,7 +21,7 @@ APART = 0.2  # of a row, between the dots of two rivals
 SHORT = 6  # letters of a name that fits above its column of numbers
 
 
-def rivals(
+def grouped_dot_plot(
     rows: Sequence[tuple[str, Mapping[str, Dot]]],
     *,
     headings: Mapping[int, str] | None = None,
@@ -47,9 +47,9 @@ def rivals(
     """
     names = list(dict.fromkeys(name for _, dots in rows for name in dots))
     if len(names) > len(MARKERS):
-        raise ArgumentError("rivals", "rows", f"{len(names)} rivals", f"at most {len(MARKERS)}")
+        raise ArgumentError("grouped_dot_plot", "rows", f"{len(names)} rivals", f"at most {len(MARKERS)}")
     if not limits[0] < limits[1]:
-        raise ArgumentError("rivals", "limits", said(limits), "(low, high), low below high")
+        raise ArgumentError("grouped_dot_plot", "limits", quoted(limits), "(low, high), low below high")
     lines = _lines(rows, headings or {})
     figure = new_figure(WIDTH, ROW * max(len(lines), 3) + 1.15 + (0.3 if title else 0))
     axes = figure.subplots()
@@ -93,7 +93,7 @@ def _row(axes: "Axes", place: int, row: str, dots: Mapping[str, Dot] | None, nam
         return
     axes.axhline(place, color=FAINT, linewidth=0.6, zorder=0.5)
     for index, name in enumerate(names):
-        value, low, high = (number(part, f"rivals: {row}: {name}") for part in dots.get(name, (None, None, None)))
+        value, low, high = (number(part, f"grouped_dot_plot: {row}: {name}") for part in dots.get(name, (None, None, None)))
         aside = place + (index - (len(names) - 1) / 2) * APART
         axes.hlines(aside, low, high, color=COLOURS[index], linewidth=2, alpha=0.5, gid="interval")
         axes.plot(value, aside, label=name, zorder=3, **_look(index))

@@ -1,4 +1,4 @@
-"""Figures side by side as dots with intervals: conditions of one run (`bars`), several runs (`compare`)."""
+"""Figures side by side as dots with intervals: conditions of one run (`dot_plot`), several runs (`compare`)."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ GROUP_COLOURS = COLOURS[:1] + COLOURS[2:]  # without the one that elsewhere says
 ACROSS = 3  # panels of `compare` in a row
 
 
-def bars(
+def dot_plot(
     values: Mapping[str, float | None] | None,
     *,
     intervals: Mapping[str, Interval | None] | None = None,
@@ -43,8 +43,8 @@ def bars(
     Raises:
         ValueError: a value that isn't one number, or an interval that isn't (low, high).
     """
-    known = {name: number(value, f"bars: {name}") for name, value in (values or {}).items()}
-    spans = {name: _interval((intervals or {}).get(name), f"bars: {name}") for name in known}
+    known = {name: number(value, f"dot_plot: {name}") for name, value in (values or {}).items()}
+    spans = {name: _interval((intervals or {}).get(name), f"dot_plot: {name}") for name in known}
     groups = groups or {}
     headings = sorted({groups.get(name, ""): None for name in known}, key=bool)
     lines: list[tuple[str, str]] = []  # (heading, "") above the conditions of a group
@@ -52,7 +52,7 @@ def bars(
         lines += [(group, "")] * bool(group) + [(group, name) for name in known if groups.get(name, "") == group]
     figure = new_figure(WIDTH, 0.27 * max(len(lines), 3) + 1.0)
     axes = figure.subplots()
-    _rows(axes, len(lines), [*known.values(), *np.ravel(list(spans.values())), number(reference, "bars: reference")])
+    _rows(axes, len(lines), [*known.values(), *np.ravel(list(spans.values())), number(reference, "dot_plot: reference")])
     if reference is not None:
         axes.axvline(reference, color=INK, linewidth=0.9, linestyle=(0, (5, 3)), gid="reference")
         axes.annotate(

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.arguments import as_whole, said
+from visualize.arguments import as_whole, quoted
 from visualize.charts.costs import MARKERS
 from visualize.charts.figure import COLOURS, INK, heading, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, shown
@@ -23,7 +23,7 @@ REFERENCES: tuple[Any, ...] = ("solid", (0, (5, 3)), (0, (1, 2)))
 APART = 0.13  # of the way from one dose to the next: lines that meet are still all seen
 
 
-def doses(
+def dose_response(
     panels: Mapping[str, Mapping[str, Line]],
     *,
     references: Mapping[str, float | None] | None = None,
@@ -47,12 +47,12 @@ def doses(
     Raises:
         ValueError: doses and values don't belong together, or too many states or references.
     """
-    columns = as_whole(columns, "doses", "columns", 1, 1000, "1 or more")
+    columns = as_whole(columns, "dose_response", "columns", 1, 1000, "1 or more")
     states = list(dict.fromkeys(state for lines in panels.values() for state in lines))
     levels = {name: float(level) for name, level in (references or {}).items() if level is not None and np.isfinite(level)}
     for what, found, most in (("panels", states, len(LINE_COLOURS)), ("references", list(levels), len(REFERENCES))):
         if len(found) > most:
-            raise ArgumentError("doses", what, said(found), f"at most {most}")
+            raise ArgumentError("dose_response", what, quoted(found), f"at most {most}")
     checked = {kind: {state: _checked(kind, state, line) for state, line in lines.items()} for kind, lines in panels.items()}
     every = sorted({float(dose) for lines in checked.values() for at, *_ in lines.values() for dose in at})
     across = min(columns, max(len(checked), 1))
@@ -71,12 +71,12 @@ def doses(
 
 
 def _checked(kind: str, state: str, line: Line) -> tuple[Numbers, Numbers, Numbers, Numbers]:
-    where = f"doses: {kind}: {state}"
+    where = f"dose_response: {kind}: {state}"
     at, values = (numbers(part, where).ravel() for part in line[:2])
     low, high = (np.full(len(at), np.nan) if part is None else numbers(part, where).ravel() for part in line[2:])
     if not len(at) == len(values) == len(low) == len(high):
         found = f"{len(at)} doses, {len(values)} values, {len(low)} and {len(high)} ends of intervals"
-        raise ArgumentError("doses", f"{kind}: {state}", found, "equally many")
+        raise ArgumentError("dose_response", f"{kind}: {state}", found, "equally many")
     known = np.isfinite(at)
     order = np.argsort(at[known])
     return at[known][order], values[known][order], low[known][order], high[known][order]

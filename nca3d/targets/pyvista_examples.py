@@ -8,7 +8,7 @@ from nca3d.errors import InputError
 from nca3d.targets.arrays import from_labels
 from nca3d.targets.fit import fit_labels
 from nca3d.targets.meshes import from_mesh
-from nca3d.targets.options import VIZ, check_share
+from nca3d.targets.options import VIZ, check_fraction
 from nca3d.targets.read_volumes import image_volume
 from nca3d.targets.target import Size, Target
 from nca3d.targets.volumes import from_volume
@@ -49,7 +49,7 @@ def frog(size: Size, *, margin: int = 0, threshold: float = 0.08) -> Target:
     bones are thin: at a `threshold` (share of a cell's volume) of 0.25 they break into pieces that growth can't reach.
     """
     where = "target 'frog'"
-    threshold = check_share(threshold, where)
+    threshold = check_fraction(threshold, where)
     volume = image_volume(_examples("frog").load_frog_tissues(), where)
     tissue = np.where(volume.voxels <= len(TISSUES), volume.voxels, 0)
     labels = fit_labels(tissue, size, margin, threshold, where, volume.spacing, whole=True)

@@ -5,7 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from visualize import doses, rivals
+from visualize import dose_response, grouped_dot_plot
 
 ROWS = [
     ("all (90)", {"cube": (0.8, 0.7, 0.9), "ridge": (0.5, 0.4, 0.6)}),
@@ -28,7 +28,7 @@ def words(figure: Figure) -> set[str]:
 
 
 def test_rivals_stand_on_one_line_with_their_numbers() -> None:
-    figure = rivals(ROWS, headings={0: "test", 1: "by kind"}, reference=0.05, label="share right", title="who knows")
+    figure = grouped_dot_plot(ROWS, headings={0: "test", 1: "by kind"}, reference=0.05, label="share right", title="who knows")
     axes = figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["test", "all (90)", "by kind", "colour (40)"]
     dots = {name: [line for line in axes.lines if line.get_label() == name] for name in ("cube", "ridge")}
@@ -48,7 +48,7 @@ def panels(figure: Figure) -> list[Axes]:
 
 
 def test_doses_rise_and_share_their_axes() -> None:
-    figure = doses(PANELS, references={"unhurt": 0.72, "ridge": None, "chance": 0.01}, **LABELS)
+    figure = dose_response(PANELS, references={"unhurt": 0.72, "ridge": None, "chance": 0.01}, **LABELS)
     first, second = panels(figure)
     assert [axes.get_title(loc="left") for axes in (first, second)] == ["half space", "slab $x$"]
     lines = {line.get_label(): line for line in first.lines if line.get_gid() == "line"}
@@ -62,7 +62,7 @@ def test_doses_rise_and_share_their_axes() -> None:
     assert not {word for word in words(figure) if word.startswith("ridge")}
 
 
-@pytest.mark.parametrize("figure", [lambda: rivals([], label="x"), lambda: doses({}, **LABELS)])
+@pytest.mark.parametrize("figure", [lambda: grouped_dot_plot([], label="x"), lambda: dose_response({}, **LABELS)])
 def test_nothing_measured_is_said(figure: Any) -> None:
     drawn = figure()
     assert "not measured" in words(drawn) and drawn._repr_png_().startswith(b"\x89PNG")
@@ -70,13 +70,19 @@ def test_nothing_measured_is_said(figure: Any) -> None:
 
 def test_errors_say_what_is_allowed() -> None:
     for call, said in (
-        (lambda: rivals([("a", {"b": ("c", None, None)})], label="x"), "rivals: a: b"),
-        (lambda: rivals([("a", {name: (1, 0, 1) for name in "abcdefg"})], label="x"), "rivals: rows: found 7"),
-        (lambda: rivals(ROWS, label="x", limits=(1, 0)), "rivals: limits"),
-        (lambda: doses({"a": {"b": ([1], [1, 2], None, None)}}, **LABELS), "doses: a: b: found 1 doses, 2 values"),
-        (lambda: doses({"a": {name: ([1], [1], None, None) for name in "abcde"}}, **LABELS), "doses: panels"),
-        (lambda: doses(PANELS, references=dict.fromkeys("abcd", 0.5), **LABELS), "doses: references"),
-        (lambda: doses(PANELS, columns=0, **LABELS), "doses: columns"),
+        (lambda: grouped_dot_plot([("a", {"b": ("c", None, None)})], label="x"), "grouped_dot_plot: a: b"),
+        (
+            lambda: grouped_dot_plot([("a", {name: (1, 0, 1) for name in "abcdefg"})], label="x"),
+            "grouped_dot_plot: rows: found 7",
+        ),
+        (lambda: grouped_dot_plot(ROWS, label="x", limits=(1, 0)), "grouped_dot_plot: limits"),
+        (
+            lambda: dose_response({"a": {"b": ([1], [1, 2], None, None)}}, **LABELS),
+            "dose_response: a: b: found 1 doses, 2 values",
+        ),
+        (lambda: dose_response({"a": {name: ([1], [1], None, None) for name in "abcde"}}, **LABELS), "dose_response: panels"),
+        (lambda: dose_response(PANELS, references=dict.fromkeys("abcd", 0.5), **LABELS), "dose_response: references"),
+        (lambda: dose_response(PANELS, columns=0, **LABELS), "dose_response: columns"),
     ):
         with pytest.raises(ValueError, match=r"found .*, allowed") as error:
             call()
