@@ -11,8 +11,8 @@ __all__ = ["add_flags", "run"]
 
 
 def run(args: argparse.Namespace) -> None:
-    """Measure or plan; bad flags are refused at once: torch alone takes seconds to load."""
-    asked = Request.of(args)
+    """Measures or plans. Bad flags are refused before torch takes its seconds to load."""
+    request = Request.of(args)
     from nca3d.bench.command import run as measure
 
-    measure(asked)
+    measure(request)

@@ -1,7 +1,7 @@
 """The `nca3d` command: which verbs there are, and how each ends. Only what the verb needs is imported: `--help` is instant.
 
 A verb is a module: its docstring is its help, the first line the one that `nca3d --help` shows; `add_flags(parser)` says what
-it can be asked, `run(args)` does it. It is a file here, or one that a wing brings along.
+flags it has, `run(args)` does it. It is a file here, or one that a wing brings along.
 
 Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 stopped by a signal after saving.
 """
@@ -26,7 +26,14 @@ VERBS: dict[str, LazyImport] = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; bad input and failed runs become one line each on stderr, only bugs show a trace."""
+    """Runs one command; bad input and failed runs become one line each on stderr, only bugs show a trace.
+
+    Args:
+        argv: the words after `nca3d`; None = those of this process.
+
+    Returns:
+        The exit code, see above.
+    """
     try:
         return run(list(sys.argv[1:] if argv is None else argv))
     except ValueError as error:
@@ -44,13 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:  # a disk, a program or a network that failed: not a bug of ours, so no trace
         return _complain(" ".join(f"nca3d: {error}".split()), 1)
     except KeyboardInterrupt as stop:
-        return 130 if stop.args else _complain("stopped", 130)  # with a message, training has told it already
+        return 130 if stop.args else _complain("stopped", 130)  # with a message, training has said so already
     except SystemExit as leaving:
         return leaving.code if isinstance(leaving.code, int) else _complain(leaving.code, 1) if leaving.code else 0
 
 
 def run(argv: list[str]) -> int:
-    """Find the verb, read its flags, do it; the exit code."""
+    """Finds the verb, reads its flags, does it, and returns the exit code.
+
+    Raises:
+        InputError: no such verb.
+    """
     name, *rest = argv or ["--help"]
     if name in VERBS:
         return int(VERBS[name].load().run(parser_of(name).read(rest)) or 0)
@@ -66,7 +77,7 @@ def run(argv: list[str]) -> int:
 
 
 def parser_of(verb: str) -> Parser:
-    """What reads the words after a verb."""
+    """Returns the parser of the words after a verb."""
     module = VERBS[verb].load()
     parser = Parser(prog=f"nca3d {verb}", description=module.__doc__)
     module.add_flags(parser)

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d compare` can be asked."""
+    """Adds the flags of `nca3d compare`."""
     parser.add_argument("reports", nargs="+", metavar="RUN", help="a run or evaluation folder, a report.json, or zoo:NAME")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there")
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print the table, and write it where it was asked for."""
+    """Prints the table, and writes table and picture into --out if it is given."""
     with ErrorCollector() as errors:
         errors += wrong_folder("--out", args.out)
         for name in args.reports:
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _report(name: str) -> "Report":
-    """The report of a run, or the figures of a card."""
+    """Returns the report of a run, or the figures of a card as one."""
     from nca3d.reports.report import Report, read_report
     from nca3d.reports.values import flat
 

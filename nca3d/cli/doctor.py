@@ -8,6 +8,7 @@ import shutil
 import warnings
 from pathlib import Path
 
+# The extras of setup.cfg, and the modules by which one sees that they are installed.
 EXTRAS = {
     "viz": ("pyvista", "trimesh", "imageio_ffmpeg"),
     "gpu": ("bitsandbytes",),
@@ -22,12 +23,12 @@ EXTRAS = {
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d doctor` can be asked."""
+    """Adds the flags of `nca3d doctor`."""
     parser.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Inject a fault, or print what this machine offers; then 0 always, since all of it is optional."""
+    """Injects a fault, or prints what this machine offers, and returns the exit code."""
     if args.inject:
         from nca3d.cli.faults import inject
 
@@ -49,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
         rows[f"extra {extra}"] = f"without {', '.join(missing)}: pip install 'nca3d[{extra}]'" if missing else "installed"
     for name, value in rows.items():
         print(f"{name:<18} {value}")
-    return 0
+    return 0  # whatever is missing: all of it is optional
 
 
 def _bf16() -> bool:
@@ -65,12 +66,12 @@ def _bf16() -> bool:
 def _compiled() -> str:
     from nca3d.executors import library, native_code
 
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         path = library.build(native_code.CODE, "float")
     if path:
         return f"compiled steps in {path}"
-    return "; ".join(str(warning.message) for warning in said) or "run through torch (NCA3D_NATIVE=0)"
+    return "; ".join(str(warning.message) for warning in caught) or "run through torch (NCA3D_NATIVE=0)"
 
 
 def _opengl() -> str:

@@ -25,7 +25,7 @@ ReportAndWriter = tuple["Report", Callable[[Path], Path]]
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d evaluate` can be asked."""
+    """Adds the flags of `nca3d evaluate`."""
     add_rule(parser)
     parser.add_argument("--preset", default="quick", metavar="NAME", help="quick, standard or full (default: quick)")
     parser.add_argument("--laws", action="store_true", help="check the laws of the cell instead, on any module")
@@ -34,12 +34,22 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pictures", action=argparse.BooleanOptionalAction, default=True, help="draw bodies as well as plots")
     parser.add_argument("--horizon", metavar="N", type=int, help="steps after which a body is grown (default: the card's)")
     parser.add_argument("--samples", metavar="N", type=int, help="bodies side by side (default: the preset's)")
-    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
+    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="decides fire masks and wounds (default: 0)")
 
 
 @dataclass(frozen=True)
 class EvaluateRequest:
-    """What `nca3d evaluate` was asked; see its --help."""
+    """One call of `nca3d evaluate`.
+
+    Attributes:
+        ref: the rule, by name.
+        preset: how much is measured: quick, standard or full.
+        pictures: whether bodies are drawn as well as plots.
+        horizon: steps after which a body is grown; None = as the card says.
+        samples: bodies grown side by side; None = as the preset says.
+        random_seed: decides fire masks and wounds, 0 or more.
+        executor: how the rule is run.
+    """
 
     ref: RuleRef
     preset: str
@@ -51,7 +61,7 @@ class EvaluateRequest:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "EvaluateRequest":
-        """From flags.
+        """Reads the request from flags.
 
         Raises:
             InputErrors: every flag that is wrong, and what could not be written after hours of work.
@@ -65,58 +75,58 @@ class EvaluateRequest:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluate a rule, or check the laws of one; the answer is the exit code."""
-    asked = EvaluateRequest.of(args)
+    """Evaluates a rule, or checks the laws of one, and returns the exit code: 1 where a law is broken, else 0."""
+    request = EvaluateRequest.of(args)
     if args.laws:
-        return _laws(asked.ref.module())
-    rule = asked.ref.rule()
+        return _laws(request.ref.module())
+    rule = request.ref.rule()
     own = wing_entries("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
-    report, write = own.load()(asked, rule) if own else _body(asked, rule)
-    _tell(asked, report)
+    report, write = own.load()(request, rule) if own else _body(request, rule)
+    _tell(request, report)
     if args.json:
         report.to_json(args.json)
         print(args.json)
-    print(write(args.out or asked.ref.beside(f"evaluate-{asked.preset}", f"evaluate-{asked.ref.stem}-{asked.preset}")))
+    print(write(args.out or request.ref.beside(f"evaluate-{request.preset}", f"evaluate-{request.ref.stem}-{request.preset}")))
     return 0
 
 
-def _body(asked: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
+def _body(request: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
     from nca3d.evaluation.evaluate import evaluate
     from nca3d.evaluation.story import film
     from nca3d.reports.body import write_body
 
-    target = asked.ref.target(rule)
+    target = request.ref.target(rule)
     report = evaluate(
         rule,
         target,
-        asked.preset,
-        horizon=asked.horizon,
-        samples=asked.samples,
-        random_seed=asked.random_seed,
-        executor=asked.executor,
+        request.preset,
+        horizon=request.horizon,
+        samples=request.samples,
+        random_seed=request.random_seed,
+        executor=request.executor,
         progress=True,
     )
 
     def write(folder: Path) -> Path:
-        moving = film(rule, target, report["horizon"], asked.random_seed) if asked.pictures else None
+        moving = film(rule, target, report["horizon"], request.random_seed) if request.pictures else None
         return write_body(folder, report, moving, progress=True)
 
     return report, write
 
 
-def _tell(asked: EvaluateRequest, report: "Report") -> None:
-    """The figures on the screen; in the report, what was asked and with what."""
+def _tell(request: EvaluateRequest, report: "Report") -> None:
+    """Prints the figures, and notes in the report what was measured with which versions."""
     from nca3d.reports.values import as_text
     from nca3d.versions import versions
 
-    report.about = {"name": asked.ref.name, "preset": asked.preset, **report.about, **versions()}
+    report.about = {"name": request.ref.name, "preset": request.preset, **report.about, **versions()}
     for name, value in report.rows():
         if not name.startswith("regeneration.recovered_each"):
             print(f"{name:<44} {as_text(value)}")
 
 
 def _laws(rule: "nn.Module") -> int:
-    """Every law with what became of it; 1 if any is broken."""
+    """Prints each law with its verdict, and returns 1 if any is broken, else 0."""
     from nca3d.evaluation.laws.checks import check_laws
 
     verdicts = check_laws(rule)

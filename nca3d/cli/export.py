@@ -15,13 +15,15 @@ from nca3d.registry import wing_entries
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
 
+# Suffixes of pages, and of files for other tools.
 PAGE = (".html",)
+# A .vox model has at most so many cells along each side (its format stores coordinates in one byte).
 VOX_SIDE = 256
 FILES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d export` can be asked; wings bring what they export, each with a flag of its own."""
+    """Adds the flags of `nca3d export`; each wing adds those of what it exports."""
     life.add_flags(parser)
     bodies = f"its body in time, for other tools: {', '.join(FILES)}"
     parser.add_argument("files", metavar="FILE", nargs="*", type=Path, help=bodies)
@@ -32,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write what was asked for and print each path. All that can be refused is, before the first is written."""
+    """Writes what the flags ask for and prints each path. What can be refused is, before the first file is written."""
     own = [name for name in _exporters() if getattr(args, name) is not None]
     if own:
         if len(own) > 1 or args.files or args.live or args.movie:
@@ -40,11 +42,11 @@ def run(args: argparse.Namespace) -> None:
         _exporters()[own[0]].run(args)
         return
     _check(args)
-    asked = LifeRequest.of(args)
-    rule = asked.ref.rule()
-    target = asked.ref.target(rule)
-    film = asked.tell(rule, target, hurt=True) if args.movie else None
-    story = asked.tell(rule, target, hurt=False) if args.files else None
+    request = LifeRequest.of(args)
+    rule = request.ref.rule()
+    target = request.ref.target(rule)
+    film = request.tell(rule, target, damaged=True) if args.movie else None
+    story = request.tell(rule, target, damaged=False) if args.files else None
     if args.live:
         from nca3d.live.payload import describe
 
@@ -54,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     if args.live:
         from nca3d.live.page import live_page
 
-        print(live_page(rule, args.live, target.size, target, random_seed=asked.random_seed))
+        print(live_page(rule, args.live, target.size, target, random_seed=request.random_seed))
     if film is not None:
         from nca3d.cli.render import legend_of
         from visualize.viewer import movie
@@ -80,31 +82,31 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _exporters() -> dict[str, Any]:
-    """What wings export, by the name of the flag that asks for it: `add_flags(parser)` and `run(args)`."""
+    """Returns what wings export, by the flag that asks for it: modules with `add_flags(parser)` and `run(args)`."""
     return {name: place.load() for name, place in wing_entries("exporter").items()}
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse names that can't be written at once: torch alone takes seconds to load."""
+    """Refuses names that can't be written, before torch takes its seconds to load."""
     if not (args.files or args.live or args.movie):
         flags = ["--live FILE.html", "--movie FILE.html", *(f"--{name}" for name in _exporters())]
-        wanted = f"{', '.join(flags)}, or files {', '.join(FILES)}"
-        raise InputError("nca3d export", "file", "nothing", wanted)
+        allowed = f"{', '.join(flags)}, or files {', '.join(FILES)}"
+        raise InputError("nca3d export", "file", "nothing", allowed)
     from visualize.formats import writable
 
-    asked = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("FILE", file, FILES) for file in args.files)]
-    seen: set[Path] = set()
-    for flag, file, suffixes in asked:
+    files = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("FILE", file, FILES) for file in args.files)]
+    taken: set[Path] = set()
+    for flag, file, suffixes in files:
         if file is None:
             continue
         writable(file, flag, suffixes, folder=file.suffix.lower() == ".zarr")
-        if file.resolve() in seen:
+        if file.resolve() in taken:
             raise InputError(flag, "file", file, "another name for each file")
-        seen.add(file.resolve())
+        taken.add(file.resolve())
 
 
 def _check_body(files: list[Path], story: "Story") -> None:
-    """Some formats can't hold every body.
+    """Refuses bodies that a format can't hold.
 
     Raises:
         InputError: a body without any cell, or too large.

@@ -25,7 +25,7 @@ from nca3d.training.optimizer_state import pack_optimizer
 
 
 def inject(case: str) -> int:
-    """Injects one fault into a throw-away run folder; 0 when the newest good checkpoint survived it.
+    """Injects one fault into a throw-away run folder; returns 0 if the newest good checkpoint survived it, else 1.
 
     Raises:
         InputError: no such case.
@@ -33,13 +33,13 @@ def inject(case: str) -> int:
     if case not in CASES:
         raise InputError("nca3d doctor", "--inject", repr(case), f"{', '.join(CASES)}{nearest(case, CASES)}")
     with tempfile.TemporaryDirectory(prefix="nca3d-doctor-") as folder:
-        held = CASES[case](Path(folder))
-    print(f"{case}: the rule {'held' if held else 'was BROKEN'}")
-    return 0 if held else 1
+        survived = CASES[case](Path(folder))
+    print(f"{case}: the rule {'held' if survived else 'was BROKEN'}")
+    return 0 if survived else 1
 
 
 def _groups(step: int) -> dict[str, dict[str, Tensor]]:
-    """Weights, optimizer state, pool and a generator: the make-up of a real checkpoint, a pure function of the step."""
+    """Returns weights, optimizer state, pool and a generator, as a real checkpoint has them: a pure function of the step."""
     generator = torch.Generator().manual_seed(step)
     layer = torch.nn.Linear(64, 128)
     optimizer = torch.optim.Adam(layer.parameters())
@@ -57,19 +57,19 @@ def _save(folder: Path, step: int) -> Path:
 
 
 def _survivor(folder: Path) -> int | None:
-    """The step of the newest checkpoint that loads, if its tensors are bit for bit those that were saved."""
+    """Returns the step of the newest checkpoint that loads, if its tensors are bit for bit those that were saved."""
     try:
-        found = checkpoint.load(folder)
+        newest = checkpoint.load(folder)
     except InputError as error:
         print(error)
         return None
-    wanted = _groups(found.step)
-    same = all(torch.equal(found.groups[group][key], value) for group in wanted for key, value in wanted[group].items())
-    return found.step if same else None
+    saved = _groups(newest.step)
+    same = all(torch.equal(newest.groups[group][key], value) for group in saved for key, value in saved[group].items())
+    return newest.step if same else None
 
 
 def _flip_bit(folder: Path) -> bool:
-    """Turn over one bit of the newest checkpoint, 20 times, anywhere in any of its files."""
+    """Turns over one bit of the newest checkpoint, 20 times, anywhere in any of its files."""
     _save(folder, 100)
     newest, draw = _save(folder, 200), random.Random(0)
     for _ in range(20):
@@ -86,7 +86,7 @@ def _flip_bit(folder: Path) -> bool:
 
 
 def _truncate(folder: Path) -> bool:
-    """Cut each file of the newest checkpoint short: to nothing, to half, by one byte."""
+    """Cuts each file of the newest checkpoint short: to nothing, to half, by one byte."""
     _save(folder, 100)
     newest = _save(folder, 200)
     for file in sorted(newest.iterdir()):
@@ -101,7 +101,7 @@ def _truncate(folder: Path) -> bool:
 
 
 def _kill_in_save(folder: Path) -> bool:
-    """Kill -9 a child that saves without pause, 20 times; what it reported as saved must be there."""
+    """Kills a child that saves without pause (kill -9), 20 times; what it reported as saved must be there."""
     torch.set_num_threads(1)  # a forked child must not wait for threads that only its parent has
     draw = random.Random(0)
     for trial in range(20):
@@ -113,13 +113,13 @@ def _kill_in_save(folder: Path) -> bool:
         os.close(writer)
         with open(reader) as reports:
             reported = int(reports.readline())
-            time.sleep(draw.uniform(0, 0.15))
+            time.sleep(draw.uniform(0, 0.15))  # so that the kill meets every moment of a save
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
             reported = max([reported, *(int(line) for line in reports.read().splitlines())])
-        found = _survivor(place)
-        print(f"killed after it reported step {reported}: step {found} loads")
-        if found is None or found < reported:
+        loaded = _survivor(place)
+        print(f"killed after it reported step {reported}: step {loaded} loads")
+        if loaded is None or loaded < reported:
             return False
     return True
 
@@ -130,7 +130,7 @@ def _save_for_ever(folder: Path, reports: int) -> NoReturn:
             _save(folder, step)
             os.write(reports, f"{step}\n".encode())
     finally:
-        os._exit(1)
+        os._exit(1)  # whatever happens: a forked child must not run its parent's code on the way out
 
 
 _SAVE_ONCE = """
@@ -148,7 +148,7 @@ except errors.RunError as error:
 
 
 def _full_disk(folder: Path) -> bool:
-    """Save where files may grow to 200 kB only: the same as a full disk, without filling one."""
+    """Saves where files may grow to 200 kB only, which acts like a full disk without filling one."""
     _save(folder, 100)
     child = subprocess.run([sys.executable, "-c", _SAVE_ONCE, folder], capture_output=True, text=True)
     print(child.stdout.strip() or child.stderr.strip())

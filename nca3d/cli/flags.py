@@ -16,11 +16,12 @@ from nca3d.config.schema import Spec, toml
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.load import CONFIG, RuleRef, run_folder
 
+# Random seeds that can be given: fire masks hash 32-bit numbers.
 SEEDS = (0, 2**32 - 1)
 
 
 def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS) -> None:
-    """A flag for each of these config fields, in the groups that a config file has."""
+    """Adds a flag for each of these config fields, in the groups that a config file has."""
     groups: dict[str, Any] = {}
     for name in names:
         spec = FIELDS[name]
@@ -46,7 +47,7 @@ def _add(group: Any, name: str, spec: Spec) -> None:
 
 
 def add_rule(parser: argparse.ArgumentParser) -> None:
-    """The flags by which a rule is named, with the body that it should grow and how it is run."""
+    """Adds the flags that name a rule, the body that it should grow, and how it is run."""
     parser.add_argument(
         "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
     )
@@ -54,18 +55,18 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
 
 
 def rule_of(args: argparse.Namespace, fields: Mapping[str, Any]) -> RuleRef:
-    """The rule that is named, with what fields that were read say of its body."""
+    """Returns the rule that the flags name, with the body that these fields give it (see `read_flags`)."""
     return RuleRef(args.run, **{name: fields.get(name) for name in ("target", "size", "target_options")})
 
 
 def read_flags(args: argparse.Namespace, errors: ErrorCollector) -> dict[str, Any]:
-    """The fields that flags gave, each checked as in a file; what is wrong is collected, and then there are none."""
+    """Returns the fields that flags gave, each checked as in a file; none if any is wrong, which is added to `errors`."""
     values, places = _given(args, errors)
     return {} if errors.of(Config.from_dict, values, "flags", places) is None else values
 
 
 def config_from(args: argparse.Namespace) -> Config:
-    """The config that file and flags make together; a flag replaces the file's value.
+    """Returns the config that file and flags make together; a flag replaces the file's value.
 
     Raises:
         InputErrors: everything that is wrong in both, each line with the file or flag that it came from.
@@ -88,7 +89,7 @@ def config_from(args: argparse.Namespace) -> Config:
 
 
 def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, Any], dict[str, str]]:
-    """The fields that flags gave, and the flag that each came from."""
+    """Returns the fields that flags gave, and the flag that each came from."""
     values: dict[str, Any] = {}
     places: dict[str, str] = {}
     for name, spec in FIELDS.items():
@@ -106,7 +107,7 @@ def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, 
 
 
 def _value(given: Any, spec: Spec) -> Any:
-    """Text in the field's type; what does not convert stays text, for the validator to complain of."""
+    """Converts text to the field's type; what does not convert stays text, for the validator to complain of."""
     if isinstance(given, list):
         return given[0] if len(given) == 1 and given[0] in spec.words else [_value(text, spec) for text in given]
     try:
@@ -116,7 +117,7 @@ def _value(given: Any, spec: Spec) -> Any:
 
 
 def _entry(text: str) -> tuple[str, Any]:
-    """`margin=2` as ("margin", 2): the value is read as TOML if it is some, and is text otherwise."""
+    """Splits `margin=2` into ("margin", 2); the value is read as TOML if it is some, and is text otherwise."""
     name, _, value = text.partition("=")
     try:
         read = tomllib.loads(f"value = {value}")
@@ -127,12 +128,12 @@ def _entry(text: str) -> tuple[str, Any]:
 
 
 def flag_of(name: str) -> str:
-    """learning_rate -> --learning-rate."""
+    """Returns the flag of a config field: `learning_rate` has `--learning-rate`."""
     return f"--{name.replace('_', '-')}"
 
 
 def wrong_numbers(args: argparse.Namespace, **ranges: tuple[float, float | None]) -> Iterator[InputError]:
-    """Flags out of their range: name=(low, high), both inclusive; high None = any. What wasn't given is not wrong."""
+    """Yields an error for each flag out of its range, name=(low, high), both inclusive; high None = no bound."""
     for name, (low, high) in ranges.items():
         value = getattr(args, name)
         if value is not None and not (low <= value and (high is None or value <= high)):
@@ -141,7 +142,7 @@ def wrong_numbers(args: argparse.Namespace, **ranges: tuple[float, float | None]
 
 
 def wrong_file(flag: str, file: Path | None, *, may: str = "") -> Iterator[InputError]:
-    """A file that can't be written; `may` says what else would do."""
+    """Yields an error if a file can't be written; `may` says what else would do."""
     if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
         yield InputError(flag, "file", file, f"a file name in a folder that exists{may}")
     elif file is not None:
@@ -149,7 +150,7 @@ def wrong_file(flag: str, file: Path | None, *, may: str = "") -> Iterator[Input
 
 
 def wrong_folder(flag: str, folder: Path | None) -> Iterator[InputError]:
-    """A folder that can't be made or written to."""
+    """Yields an error if a folder can't be made or written to."""
     if folder is not None and folder.exists() and not folder.is_dir():
         yield InputError(flag, "folder", folder, "a folder, or a name that is free")
     elif folder is not None:

@@ -1,4 +1,4 @@
-"""What `nca3d render` and `nca3d export` ask alike: which rule, how long it lives, when it is hurt."""
+"""The flags that `nca3d render` and `nca3d export` share: which rule, how long it lives, when it is damaged."""
 
 import argparse
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
     from nca3d.rules.cell import Rule
     from nca3d.targets import Target
 
-# Steps to grow in, where no card says.
+# Steps in which a body is taken to be grown where no card says: enough for bodies of some thirty cells across.
 HORIZON = 64
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags that choose a rule, its body and its life."""
+    """Adds the flags that choose a rule, its body and its life."""
     add_rule(parser)
     parser.add_argument("--steps", metavar="N", type=int, help="how long it lives (default: as long as its story needs)")
     parser.add_argument("--every", metavar="N", type=int, help="steps between two frames (default: about 60 frames in all)")
@@ -26,14 +26,23 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "--damage",
         metavar="CUT",
         nargs="*",
-        help="STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x; several are one script; none = unhurt",
+        help="STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x; several are one script; none = no damage",
     )
-    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses fire masks and wounds (default: 0)")
+    parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="decides fire masks and wounds (default: 0)")
 
 
 @dataclass(frozen=True)
 class LifeRequest:
-    """A rule, and the life of it that is to be shown."""
+    """A rule, and which life of it is to be shown.
+
+    Attributes:
+        ref: the rule, by name.
+        steps: how long it lives; None = as long as its story needs.
+        every: steps between two frames; None = about 60 frames in all.
+        damage: wounds as the flag --damage has them; None = half of the body at the horizon.
+        random_seed: decides fire masks and wounds.
+        executor: how the rule is run.
+    """
 
     ref: RuleRef
     steps: int | None
@@ -44,7 +53,7 @@ class LifeRequest:
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "LifeRequest":
-        """From flags.
+        """Reads the request from flags.
 
         Raises:
             InputErrors: every flag that is wrong.
@@ -55,13 +64,19 @@ class LifeRequest:
         ref = rule_of(args, fields)
         return cls(ref, args.steps, args.every, args.damage, args.random_seed, fields.get("executor", "auto"))
 
-    def tell(self, rule: "Rule", target: "Target", *, hurt: bool, horizon: int | None = None) -> "Story":
-        """The life: by default it grows and, if `hurt`, is cut in half at its horizon and has two more to heal."""
+    def tell(self, rule: "Rule", target: "Target", *, damaged: bool, horizon: int | None = None) -> "Story":
+        """Lives that life and returns its frames.
+
+        Args:
+            rule, target: what grows, and into what.
+            damaged: without --damage, whether half of the body is destroyed at the horizon, with two more horizons to heal.
+            horizon: steps in which the body is grown; None = as the rule's card says.
+        """
         from nca3d.evaluation.story import Cut, tell
 
         horizon = horizon or horizon_of(rule)
         if self.damage is None:
-            cuts = [Cut(horizon, "half_space", 0.5)] if hurt and (self.steps is None or self.steps > horizon) else []
+            cuts = [Cut(horizon, "half_space", 0.5)] if damaged and (self.steps is None or self.steps > horizon) else []
         else:
             cuts = [] if self.damage == ["none"] else [Cut.read(text) for text in self.damage]
         last = max((cut.step for cut in cuts), default=None)
@@ -72,5 +87,5 @@ class LifeRequest:
 
 
 def horizon_of(rule: "Rule") -> int:
-    """Steps in which the rule's body is grown, as its card says."""
+    """Returns in how many steps the rule's body is grown, by its card."""
     return int(rule.card.get("horizon", HORIZON))

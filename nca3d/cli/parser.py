@@ -1,4 +1,4 @@
-"""The words of a command line as values: argparse, but what is wrong is told in the one form that all errors have."""
+"""Reads a command line by argparse, and tells what is wrong with it in the one form that all errors have."""
 
 import argparse
 import itertools
@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from nca3d.errors import ErrorCollector, InputError, nearest
 
+# How errors call what argparse expects: numbers of values by `nargs`, and types.
 COUNTS: dict[object, str] = {None: "one", "+": "one or more"}
 NOUNS: dict[object, str] = {int: "a whole number", float: "a number"}
 
@@ -18,7 +19,7 @@ class Parser(argparse.ArgumentParser):
         super().__init__(allow_abbrev=False, **options)
 
     def read(self, argv: Sequence[str]) -> argparse.Namespace:
-        """The values of all flags and arguments; those that may be many may stand anywhere among the flags.
+        """Returns the values of all flags and arguments; arguments that may be many may stand anywhere among the flags.
 
         Raises:
             InputError: an unknown flag, a missing argument, too many or too few values, a value that is no number.
@@ -44,14 +45,14 @@ class Parser(argparse.ArgumentParser):
                 errors.append(InputError(self.prog, flag, "an unknown flag", f"a flag of {self.prog} --help{hint}"))
             errors.add(bool(extra and not unknown), self.prog, "arguments", " ".join(extra), f"fewer, see {self.prog} --help")
             errors += [
-                InputError(self.prog, str(action.metavar), "nothing", COUNTS[action.nargs])
+                _missing(self.prog, str(action.metavar), COUNTS[action.nargs])
                 for action in places
                 if action.nargs in COUNTS and getattr(args, action.dest) is None
             ]
         return args
 
     def error(self, message: str) -> NoReturn:
-        """What argparse itself complains of, where nothing here did before: in its own words."""
+        """Raises what argparse itself complains of, where nothing above did before, in its own words."""
         raise InputError(self.prog, "arguments", message, f"what {self.prog} --help says")
 
     def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
@@ -68,3 +69,7 @@ class Parser(argparse.ArgumentParser):
         except argparse.ArgumentError:
             name = action.option_strings[0] if action.option_strings else str(action.metavar)
             raise InputError(self.prog, name, repr(arg_string), NOUNS.get(action.type, "another value")) from None
+
+
+def _missing(verb: str, name: str, count: str) -> InputError:
+    return InputError(verb, name, f"nothing: missing argument {name}", f"{count}, see {verb} --help")

@@ -23,7 +23,7 @@ STYLES, QUALITIES = ("voxels", "surface", "activity"), ("fast", "high")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d render` can be asked."""
+    """Adds the flags of `nca3d render`."""
     life.add_flags(parser)
     where = f"{', '.join(SUFFIXES)}; in a page the reader chooses the look (default: render.mp4 in RUN, or runs/NAME.mp4)"
     parser.add_argument("--out", metavar="FILE", type=Path, help=where)
@@ -38,17 +38,17 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Draw what was asked for and print where it is."""
+    """Draws the film, still or page and prints its path."""
     _check(args)
-    asked = LifeRequest.of(args)
-    out = args.out or _default(asked)
+    request = LifeRequest.of(args)
+    out = args.out or _default(request)
     if args.beside:
-        _side_by_side(args, asked, out)
+        _side_by_side(args, request, out)
         return
-    rule = asked.ref.rule()
-    target = asked.ref.target(rule)
+    rule = request.ref.rule()
+    target = request.ref.target(rule)
     suffix = out.suffix.lower()
-    story = asked.tell(rule, target, hurt=suffix != ".png")
+    story = request.tell(rule, target, damaged=suffix != ".png")
     out.parent.mkdir(parents=True, exist_ok=True)
     legend = legend_of(target)
     if suffix == ".html":
@@ -94,12 +94,12 @@ def _check(args: argparse.Namespace) -> None:
         writable(args.out, "--out", SUFFIXES[:3] if args.beside else SUFFIXES)
 
 
-def _default(asked: LifeRequest) -> Path:
-    """A film beside the run's own pictures; a GIF where there is no ffmpeg."""
+def _default(request: LifeRequest) -> Path:
+    """Returns a path beside the run's own pictures, of a GIF where there is no ffmpeg."""
     from visualize.film import has_ffmpeg
 
     suffix = ".mp4" if has_ffmpeg() else ".gif"
-    return asked.ref.beside(f"render{suffix}", f"{asked.ref.stem}{suffix}")
+    return request.ref.beside(f"render{suffix}", f"{request.ref.stem}{suffix}")
 
 
 def _look(args: argparse.Namespace) -> dict[str, Any]:
@@ -118,15 +118,17 @@ def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str
     Image.fromarray(picture).save(out)
 
 
-def _side_by_side(args: argparse.Namespace, asked: LifeRequest, out: Path) -> None:
+def _side_by_side(args: argparse.Namespace, request: LifeRequest, out: Path) -> None:
     from visualize import side_by_side
 
-    rules = [(ref, ref.rule()) for ref in (asked.ref, RuleRef(args.beside))]
-    horizon = max(horizon_of(rule) for _, rule in rules)  # one script for both
+    rules = [(ref, ref.rule()) for ref in (request.ref, RuleRef(args.beside))]
+    horizon = max(
+        horizon_of(rule) for _, rule in rules
+    )  # one script for both, so that the slower one is not cut before it is grown
     stories: dict[str, Story] = {}
     for ref, rule in rules:
         name = ref.stem if ref.stem not in stories else f"{ref.stem}, again"
-        stories[name] = asked.tell(rule, ref.target(rule), hurt=True, horizon=horizon)
+        stories[name] = request.tell(rule, ref.target(rule), damaged=True, horizon=horizon)
     out.parent.mkdir(parents=True, exist_ok=True)
     first = next(iter(stories.values()))
     side_by_side(
@@ -145,7 +147,7 @@ def _side_by_side(args: argparse.Namespace, asked: LifeRequest, out: Path) -> No
 
 
 def legend_of(target: "Target") -> dict[str, Any] | None:
-    """Names and colours of the classes that a target has; None for colours."""
+    """Returns the colours (r, g, b), 0..1, of the classes that a target has, by name; None for a target of colours."""
     if target.palette is None:
         return None
     there = [label for label in range(1, len(target.names)) if bool((target.values[label] > 0).any())]

@@ -9,14 +9,14 @@ from nca3d.errors import ErrorCollector
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d targets` can be asked."""
+    """Adds the flags of `nca3d targets`."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
     parser.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
     add_fields(parser, ("size", "target_options"))
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print, and draw."""
+    """Lists the bodies, or loads and draws those that are named."""
     with ErrorCollector() as errors:
         config = Config(**read_flags(args, errors))
         if args.draw and (len(args.names) != 1 or args.draw.suffix != ".png"):

@@ -9,11 +9,12 @@ from pathlib import Path
 from nca3d.cli.flags import add_fields, config_from
 from nca3d.config import shipped
 
+# What is printed of a run folder when it is done: what people look at.
 RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d train` can be asked."""
+    """Adds the flags of `nca3d train`."""
     parser.usage = "nca3d train [CONFIG] [--FIELD VALUE ...] [--resume FOLDER] [--print-config]"
     parser.add_argument("config", nargs="?", metavar="CONFIG", help=f"a TOML file or one of: {', '.join(shipped.names())}")
     parser.add_argument("--resume", metavar="FOLDER", help="go on with the run in FOLDER; flags may change its config")
@@ -22,7 +23,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Train, and print where pictures and page are; all files are looked at first: torch alone takes seconds to load."""
+    """Trains, and prints where pictures and page are. All files are checked before torch takes its seconds to load."""
     config = config_from(args)
     if args.print_config:
         print(config.to_toml(), end="")
@@ -33,9 +34,9 @@ def run(args: argparse.Namespace) -> None:
     resume = Path(args.resume) if args.resume else None
     check_memory(config)
     check_run_folder(config, resume)
-    given = config.kind.check_inputs(config)
+    source = config.kind.check_inputs(config)
     from nca3d.experiment import train
 
-    folder = Path(train(config, resume=resume, given=given).folder)
+    folder = Path(train(config, resume=resume, given=source).folder)
     results = [file for file in sorted(folder.rglob("*")) if file.suffix in RESULTS and file.is_file()]
     print(*sorted(results, key=lambda file: file.suffix == ".html"), folder, sep="\n")

@@ -22,7 +22,7 @@ def parser() -> Parser:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("", "RUN: found nothing, allowed one"),
+        ("", "RUN: found nothing: missing argument RUN, allowed one, see nca3d grow --help"),
         ("a --size 1 2", "--size: found 2 values, allowed 3"),
         ("a --size --laws", "--size: found no value, allowed 3"),
         ("a --size=1", "--size: found 1 value, allowed 3"),
