@@ -86,12 +86,12 @@ def heading(start: str, turn: str, thing: str) -> str:
 
 
 def total(first: str, second: str, colour: str) -> str:
-    """first + second cells of a colour."""
+    """Adds two numbers of cells of a colour: first + second."""
     return _cells(NUMBERS.index(first) + NUMBERS.index(second) + 2, colour)
 
 
 def rest(first: str, second: str, colour: str) -> str:
-    """first − second cells of a colour."""
+    """Takes one number of cells of a colour from another: first − second."""
     return _cells(NUMBERS.index(first) - NUMBERS.index(second), colour)
 
 

@@ -1,4 +1,4 @@
-"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME [--standard FILE|-] [--note TEXT]
+"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME [--standard FILE|-] [--note TEXT].
 
 Evaluates it with the presets quick and standard (minutes to hours, by the body's size), so that the card says what
 `nca3d evaluate zoo:NAME` prints.

@@ -11,20 +11,21 @@ from visualize.errors import ArgumentError
 LONGEST = 120  # letters of a value in an error
 
 
-def quoted(value: Any) -> str:
+def quoted(value: object) -> str:
     """A value as it stands in an error: one line, not too long."""
     text = " ".join(repr(value).split())
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
-def as_number(value: Any, where: str, field: str, low: float, high: float, allowed: str) -> float:
+def as_number(value: object, where: str, field: str, low: float, high: float, allowed: str) -> float:
     """A float from low to high, from a number of any library; not from words or booleans.
 
     Raises:
         ArgumentError: `where: field: found value, allowed allowed`, a ValueError.
     """
     try:
-        number = math.nan if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(value) else float(value)
+        any_number: Any = value  # whatever it is, float decides
+        number = math.nan if isinstance(value, str | bytes | bool | np.bool_) or np.ndim(any_number) else float(any_number)
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if not low <= number <= high:
@@ -32,7 +33,7 @@ def as_number(value: Any, where: str, field: str, low: float, high: float, allow
     return number
 
 
-def as_whole(value: Any, where: str, field: str, low: int, high: float, allowed: str) -> int:
+def as_whole(value: object, where: str, field: str, low: int, high: float, allowed: str) -> int:
     """A whole number from low to high; `as_number` for the rest.
 
     Raises:
@@ -44,7 +45,7 @@ def as_whole(value: Any, where: str, field: str, low: int, high: float, allowed:
     return int(number)
 
 
-def as_degrees(value: Any, where: str, field: str) -> float:
+def as_degrees(value: object, where: str, field: str) -> float:
     """A finite angle.
 
     Raises:
@@ -53,7 +54,7 @@ def as_degrees(value: Any, where: str, field: str) -> float:
     return as_number(value, where, field, -1e9, 1e9, "finite degrees")
 
 
-def as_columns(columns: Any, where: str) -> int | None:
+def as_columns(columns: object, where: str) -> int | None:
     """How many stand in a row; None leaves it to the picture.
 
     Raises:
@@ -62,7 +63,7 @@ def as_columns(columns: Any, where: str) -> int | None:
     return None if columns is None else as_whole(columns, where, "columns", 1, math.inf, "1 or more")
 
 
-def check_word(word: Any, known: Iterable[str], where: str, field: str) -> None:
+def check_word(word: object, known: Iterable[str], where: str, field: str) -> None:
     """Refuses what isn't one of the known words.
 
     Raises:

@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def as_steps(steps: Sequence[int] | None, count: int, where: str) -> list[int] |
 
 
 def as_marks(damage_at: Damage | None, count: int, where: str) -> dict[int, str]:
-    """{index of the first frame after damage: word} from an index, several of them, or the mapping itself.
+    """Returns {index of the first frame after damage: word}, from an index, several of them, or the mapping itself.
 
     Raises:
         ValueError: an index beyond the frames.
@@ -52,7 +51,7 @@ def as_marks(damage_at: Damage | None, count: int, where: str) -> dict[int, str]
     return marks
 
 
-def check_fps(fps: Any, where: str) -> float:
+def check_fps(fps: object, where: str) -> float:
     """Frames a second as a float; ValueError unless 0.1 to 60: slower ones overflow the clocks of GIF and WebP."""
     return as_number(fps, where, "fps", 0.1, 60, "0.1 to 60")
 

@@ -63,7 +63,7 @@ def glowing(activity: ArrayLike | None, frames: FloatArray, style: str, where: s
 
 
 def activity_limits(activity: FloatArray) -> tuple[float, float]:
-    """One range of activity for a whole film: from 0 to nearly the highest value.
+    """One range (0, high) of activity (T,D,H,W) for a whole film: from 0 to nearly the highest value.
 
     What hardly changes is left out of the count, or a long rest would turn the growth before it into one white flash.
     """
@@ -73,7 +73,7 @@ def activity_limits(activity: FloatArray) -> tuple[float, float]:
 
 
 def limits(values: NDArray[np.floating]) -> tuple[float, float]:
-    """Lowest and highest finite value, 0 among them if none is negative; never the same number twice."""
+    """The lowest and the highest finite value of an array of any shape, 0 among them if none is negative; never equal."""
     known = values[np.isfinite(values)]
     low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
     low = min(low, 0.0)

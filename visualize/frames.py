@@ -60,7 +60,7 @@ def _checked(values: ArrayLike, where: str, allowed: str, rank: int) -> FloatArr
 
 
 def occupied(rgba: FloatArray) -> BoolArray:
-    """The cells that are drawn: alpha above 0.1."""
+    """The cells that are drawn, bool (…,D,H,W) of RGBA (…,D,H,W,4): alpha above 0.1."""
     return np.asarray(rgba[..., 3] > OCCUPIED_ABOVE)
 
 
@@ -70,7 +70,7 @@ def is_dark(paper: FloatArray) -> bool:
 
 
 def as_picture(colours: FloatArray) -> Picture:
-    """Colours 0..1 as bytes 0..255."""
+    """Colours 0..1 of any shape as bytes 0..255."""
     return (np.clip(colours, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
@@ -93,7 +93,7 @@ def body_box(frames: FloatArray) -> Box:
     return np.array(low, np.float32), np.array(high, np.float32)
 
 
-def as_box(box: Any, where: str) -> Box:
+def as_box(box: object, where: str) -> Box:
     """Low and high corner (x,y,z) of a box in cells.
 
     Raises:
@@ -146,7 +146,7 @@ def as_range(limits: tuple[float, float], where: str) -> tuple[float, float]:
 
 
 def as_colour(colour: Colour, where: str, field: str = "background") -> FloatArray:
-    """A colour as three floats 0..1, from a CSS name, `#rrggbb` or three floats; `field` is whose colour it is.
+    """A colour as floats (3,) in 0..1, from a CSS name, `#rrggbb` or three floats; `field` is whose colour it is.
 
     Raises:
         ValueError: the colour isn't known.

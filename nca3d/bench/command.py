@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -21,9 +21,12 @@ from nca3d.errors import InputError
 from nca3d.executors import exact
 from nca3d.executors.cores import torch_threads
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 def run(request: Request) -> None:
-    """Measure or plan, print, write.
+    """Measures or plans, prints, and writes the files that the flags ask for.
 
     Raises:
         InputError: an executor, device or peer that is not there; nothing was measured.
@@ -69,7 +72,7 @@ def _measure(request: Request, device: torch.device) -> None:
 
 
 def floor_line(floor: Floor) -> str:
-    """What the machine itself reaches, in words."""
+    """Returns in words what the machine itself reaches."""
     return (
         f"floor: matrix products {floor.float32 / 1e9:.3g} Gflop/s in float32, {floor.bf16 / 1e9:.3g} in bf16; "
         f"copies {floor.bandwidth / 1e9:.3g} GB/s (read and written)"
@@ -102,8 +105,8 @@ def _write(request: Request, machine: dict[str, Any], floor: Floor, rows: Sequen
             print(file)
 
 
-def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> Any:
-    """The cost curves as a Figure: time above, memory below; against living cells to the left, volume to the right."""
+def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> "Figure":
+    """Returns the cost curves as a Figure: time above, memory below; against living cells to the left, volume to the right."""
     from visualize import Panel, costs
 
     resident = any(row.resident for points in along.values() for row in points)

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from nca3d.executors import EXECUTORS, exact
 from nca3d.rollout import rollout
 from nca3d.sparse import Compact, compact, dense
 
+# They take seconds a step on large lattices, so their warm-up is short.
 SLOW = (TEXTBOOK, "graph")
 
 
@@ -36,13 +36,15 @@ class Contender:
 
     @property
     def name(self) -> str:
-        """As tables call it."""
+        """The name that tables have for it."""
         return self.executor + " compact" * self.compact + " bf16" * self.bf16
 
 
 def contenders(setting: Setting, executors: Sequence[str] | None = None, peers: Iterable[str] = ()) -> list[Contender]:
-    """The textbook first, then peers, then executors, the event-driven one also from compact states to compact
-    states where most cells are dead; those that may compute in bf16 come a second time.
+    """Returns who takes part: the textbook first, then peers, then executors.
+
+    The event-driven one runs also from compact states to compact states where most cells are dead; those that may compute in
+    bf16 come a second time.
 
     Args:
         setting: what is measured.
@@ -82,15 +84,15 @@ class TorchRunner:
         self.textbook = Textbook(self.rule).to(device) if contender.executor == TEXTBOOK else None
 
     def warm_up(self) -> None:
-        """Both kinds of run, once: the first call of an operation sets it up. Slow contenders train for two steps."""
+        """Does both kinds of run once: the first call of an operation sets it up. Slow contenders train for two steps."""
         seed = self.setting.random_seed
         self.run(True, seed, steps=2 if self.contender.executor in SLOW else None)
         last = self.run(False, seed)
         self.living = living_share(dense(last) if isinstance(last, Compact) else last, self.rule)
         self._drop_gradients()
 
-    def run(self, training: bool, random_seed: int, steps: int | None = None) -> Any:
-        """The last state of one rollout; as training, it has left the gradients of all parameters."""
+    def run(self, training: bool, random_seed: int, steps: int | None = None) -> Tensor | Compact:
+        """Returns the last state (B, C, D, H, W) of one rollout; as training, it has left the gradients of all parameters."""
         with torch.set_grad_enabled(training):
             last = self._rollout(self.setting.steps if steps is None else steps, random_seed)
             if training:
@@ -98,7 +100,7 @@ class TorchRunner:
         return last
 
     def time(self, training: bool, random_seed: int) -> float:
-        """Seconds of one rollout, with its backward pass if `training`.
+        """Returns the seconds of one rollout, with its backward pass if `training`.
 
         Training meets new masks, and so new numbers of firing cells, in each iteration: give each repetition its own seed, or
         libraries that prepare a kernel for each size look faster than they are.
@@ -112,9 +114,9 @@ class TorchRunner:
         return seconds
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Does nothing: there is nothing to give back."""
 
-    def _rollout(self, steps: int, random_seed: int) -> Any:
+    def _rollout(self, steps: int, random_seed: int) -> Tensor | Compact:
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.contender.bf16):
             if self.textbook is not None:
                 assert isinstance(self.state, Tensor), "the textbook knows no compact states"

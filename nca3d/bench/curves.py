@@ -66,7 +66,7 @@ def _along(points: Sequence[tuple[Setting, Sequence[Contender]]], means: Means) 
 
 
 def lines(rows: Sequence[Row], along: str, of: str) -> dict[str, tuple[list[float], list[float]]]:
-    """(x, y) of each contender: `of` ("training", "resident", …) against `along` ("living_cells", "volume")."""
+    """Returns each contender's line (x, y): `of` ("training", "resident", …) against `along` ("living_cells", "volume")."""
     found: dict[str, tuple[list[float], list[float]]] = {}
     for row in rows:
         x, y = getattr(row, along), getattr(row, of)

@@ -59,7 +59,7 @@ class Work:
 
 
 def measure_floor(device: torch.device, threads: int | None = None, repeats: int = 12) -> Floor:
-    """Best of several, with `threads` threads (None = as many as there are now)."""
+    """Measures the machine, the best of several, with `threads` threads (None = as many as there are now)."""
     with torch_threads(threads):
         float32, bf16 = (_matrix_rate(device, dtype, repeats) for dtype in (torch.float32, torch.bfloat16))
         source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
@@ -91,7 +91,7 @@ def operations(setting: Setting, fired: int) -> float:
 
 @torch.no_grad()
 def measure_work(setting: Setting, rule: Rule, state: Tensor) -> Work:
-    """Walks through the rollout of a setting, counting.
+    """Counts living and firing cells along the rollout of a setting from a state (B, C, D, H, W).
 
     Raises:
         RunError: the share of living cells is not, or does not stay, what the setting's name says.

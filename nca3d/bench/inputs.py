@@ -88,12 +88,12 @@ def _living(body: Tensor, rule: Rule) -> int:
 
 
 def living_share(state: Tensor, rule: Rule) -> float:
-    """The share of all cells that are in the alive mask."""
+    """The share of all cells of a state (B, C, D, H, W) that are in the alive mask, 0 to 1."""
     return float(rule.alive_mask(state).float().mean())
 
 
 def loss(state: Tensor | Compact, rule: Rule) -> Tensor:
-    """Sum of the squares of visible channels and alpha: what a loss on the body touches, and no more.
+    """Sum of the squares of visible channels and alpha of a state (B, C, D, H, W), a scalar: what a loss on the body touches.
 
     A sum, so that cells which a compact state leaves out, being zero, change nothing.
     """

@@ -4,6 +4,7 @@ import gc
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
 
 import torch
 
@@ -150,7 +151,7 @@ def _rounds(seconds: float, repeats: int) -> int:
 
 def _peak(setting: Setting, entry: _Entry, means: Means) -> Peak:
     if isinstance(entry.runner, Peer):
-        return Peak(*entry.runner.ask("memory"))
+        return Peak(*cast("list[int | None]", entry.runner.ask("memory")))
     try:
         return peak_memory(entry.contender, setting, means.device, at_once=entry.times[1][0] > SLOW)
     except RuntimeError:  # an executor registered in this process alone, or memory that another process took meanwhile

@@ -15,7 +15,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 import torch
@@ -87,19 +87,19 @@ class Peer:
 
     def warm_up(self) -> None:
         """Compiles both kinds of run and runs each once."""
-        self.living = self.ask("warm-up")
+        self.living = float(cast(float, self.ask("warm-up")))
 
     def time(self, training: bool, random_seed: int) -> float:
         """Seconds of one rollout, with its backward pass if `training`; measured over there, where masks are drawn afresh."""
-        return float(self.ask("training" if training else "forward"))
+        return float(cast(float, self.ask("training" if training else "forward")))
 
     def close(self) -> None:
         """Ends the process."""
         self._process.communicate()
         self._folder.cleanup()
 
-    def ask(self, question: str) -> Any:
-        """The worker's answer.
+    def ask(self, question: str) -> object:
+        """Returns the worker's answer: whatever its line of JSON holds.
 
         Raises:
             RuntimeError: the worker ended; the line has its last words.

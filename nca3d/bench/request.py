@@ -2,6 +2,7 @@
 
 import argparse
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ class Request:
         )
 
 
-def _plan(args: argparse.Namespace, number: Any, wrong: ErrorCollector) -> Setting | None:
+def _plan(args: argparse.Namespace, number: Callable[..., Any], wrong: ErrorCollector) -> Setting | None:
     """The setting that --plan asks about; what belongs to it without it, or is missing, is wrong."""
     given = {name: getattr(args, name) for name in ("steps", "batch", "living", "channels", "hidden")}
     if args.plan is None:

@@ -32,10 +32,10 @@ class Textbook(nn.Module):
 
     def __init__(self, rule: ConvRule) -> None:
         super().__init__()
-        asked = (rule.perception, rule.padding, rule.step_size, rule.dead_value)
-        if asked != ("gradient", "zeros", 1.0, 0.0) or rule.alive_threshold is None:
+        options = (rule.perception, rule.padding, rule.step_size, rule.dead_value)
+        if options != ("gradient", "zeros", 1.0, 0.0) or rule.alive_threshold is None:
             allowed = "perception 'gradient', padding 'zeros', step size 1, dead value 0, and an alive mask"
-            raise ArgumentError("rule", f"{asked}, threshold {rule.alive_threshold}", allowed)
+            raise ArgumentError("rule", f"{options}, threshold {rule.alive_threshold}", allowed)
         self.channels, self.alpha = rule.channels, rule.alpha
         self.fire_rate, self.alive_threshold = rule.fire_rate, rule.alive_threshold
 
@@ -67,7 +67,7 @@ class Textbook(nn.Module):
                         layer.bias.copy_(theirs.bias)
 
     def alive(self, state: Tensor) -> Tensor:
-        """bool (B, 1, D, H, W): alpha above the threshold here or in a neighbour."""
+        """Which cells are alive, bool (B, 1, D, H, W): alpha above the threshold here or in a neighbour."""
         alpha = state[:, self.alpha : self.alpha + 1]
         return F.max_pool3d(alpha, 3, stride=1, padding=1) > self.alive_threshold
 
@@ -81,7 +81,7 @@ class Textbook(nn.Module):
         return state * (pre & self.alive(state))
 
     def rollout(self, state: Tensor, steps: int) -> Tensor:
-        """Many steps, the last state."""
+        """Returns the state (B, C, D, H, W) after many steps."""
         for _ in range(steps):
             state = self(state)
         return state

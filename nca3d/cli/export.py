@@ -34,7 +34,11 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Writes what the flags ask for and prints each path. What can be refused is, before the first file is written."""
+    """Writes what the flags ask for and prints each path. What can be refused is, before the first file is written.
+
+    Raises:
+        InputError: nothing to write, or files that can't be written together, there, or of such a body.
+    """
     own = [name for name in _exporters() if getattr(args, name) is not None]
     if own:
         if len(own) > 1 or args.files or args.live or args.movie:

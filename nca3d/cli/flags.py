@@ -106,7 +106,7 @@ def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, 
     return values, places
 
 
-def _value(given: Any, spec: Spec) -> Any:
+def _value(given: object, spec: Spec) -> object:
     """Converts text to the field's type; what does not convert stays text, for the validator to complain of."""
     if isinstance(given, list):
         return given[0] if len(given) == 1 and given[0] in spec.words else [_value(text, spec) for text in given]

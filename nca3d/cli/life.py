@@ -68,7 +68,8 @@ class LifeRequest:
         """Lives that life and returns its frames.
 
         Args:
-            rule, target: what grows, and into what.
+            rule: what grows.
+            target: what it should grow into.
             damaged: without --damage, whether half of the body is destroyed at the horizon, with two more horizons to heal.
             horizon: steps in which the body is grown; None = as the rule's card says.
         """

@@ -52,7 +52,11 @@ class Parser(argparse.ArgumentParser):
         return args
 
     def error(self, message: str) -> NoReturn:
-        """Raises what argparse itself complains of, where nothing above did before, in its own words."""
+        """Raises what argparse itself complains of, where nothing above did before, in its own words.
+
+        Raises:
+            InputError: always.
+        """
         raise InputError(self.prog, "arguments", message, f"what {self.prog} --help says")
 
     def _match_argument(self, action: argparse.Action, arg_strings_pattern: str) -> int:
@@ -63,7 +67,7 @@ class Parser(argparse.ArgumentParser):
             found = f"{count or 'no'} value{'s' * (count > 1)}"
             raise InputError(self.prog, action.option_strings[0], found, COUNTS.get(action.nargs, str(action.nargs))) from None
 
-    def _get_value(self, action: argparse.Action, arg_string: str) -> Any:
+    def _get_value(self, action: argparse.Action, arg_string: str) -> object:
         try:
             return super()._get_value(action, arg_string)
         except argparse.ArgumentError:

@@ -39,7 +39,8 @@ def dose_response(
         panels: kind → {state: (doses (N,), values (N,), low (N,), high (N,))}; doses are shares, written as percentages,
             low and high an interval or None; None or NaN where not measured. At most four states.
         references: {name: level}, three at most, drawn across all panels; None is left out.
-        x_label, y_label: what the axes are.
+        x_label: what stands below the horizontal axis.
+        y_label: what stands beside the vertical axis.
         limits: of the vertical axis.
         columns: panels side by side.
         title: a line above.

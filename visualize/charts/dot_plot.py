@@ -14,6 +14,7 @@ from visualize.errors import ArgumentError
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
 
 Interval = tuple[float, float]
 WIDTH = 9.2  # inches
@@ -140,7 +141,7 @@ def _panel(
 
 
 def _interval(found: Any, name: str) -> Interval:
-    pair = numbers((None, None) if found is None else found, f"{name}: interval")
+    pair = numbers(np.array([np.nan, np.nan]) if found is None else found, f"{name}: interval")
     if pair.shape != (2,) or pair[0] > pair[1]:
         raise ArgumentError(name, "interval", found, "(low, high)")
     return float(pair[0]), float(pair[1])
@@ -206,7 +207,7 @@ def _abreast(names: Sequence[str]) -> int:
     return max(1, int(WIDTH / max(inches)))
 
 
-def _sign(place: int, name: str) -> Any:
+def _sign(place: int, name: str) -> "Line2D":
     from matplotlib.lines import Line2D
 
     colour, marker = _look(place)

@@ -1,9 +1,10 @@
 """How well bodies keep over a long hold: the worst and the best of every window of steps."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from visualize.charts.figure import COLOURS, INK, QUIET, heading, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, over_bodies, zoomed
@@ -18,9 +19,9 @@ BODIES, WORST = COLOURS[0], COLOURS[1]
 
 
 def envelope(
-    steps: Any,
-    worst: Any,
-    best: Any,
+    steps: ArrayLike | None,
+    worst: ArrayLike | None,
+    best: ArrayLike | None,
     *,
     goal: float | None = None,
     marks: Mapping[int, str] | None = None,
@@ -70,7 +71,7 @@ def envelope(
     return figure
 
 
-def _checked(steps: Any, worst: Any, best: Any) -> tuple[Numbers, Numbers, Numbers]:
+def _checked(steps: ArrayLike | None, worst: ArrayLike | None, best: ArrayLike | None) -> tuple[Numbers, Numbers, Numbers]:
     at = numbers(steps, "envelope: steps")
     low, high = numbers(worst, "envelope: worst"), numbers(best, "envelope: best")
     if low.size == 0 or high.size == 0:  # one of them alone still tells something

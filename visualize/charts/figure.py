@@ -1,7 +1,7 @@
 """Figures without global state: matplotlib's object interface, one quiet look, and a PNG of themselves in notebooks."""
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -24,7 +24,7 @@ def new_figure(width: float, height: float, dpi: int = 120) -> "Figure":
 
 
 @functools.cache
-def _figure_class() -> Any:
+def _figure_class() -> "type[Figure]":
     from io import BytesIO
 
     from matplotlib.figure import Figure
@@ -72,7 +72,7 @@ def literal(drawn: "Figure | Axes", but: "Collection[Text]" = ()) -> None:
             text.set_parse_math(False)
 
 
-def heading(figure: "Figure", signs: "Sequence[Artist]", title: str | None, columns: int, **look: Any) -> None:
+def heading(figure: "Figure", signs: "Sequence[Artist]", title: str | None, columns: int, **look: object) -> None:
     """A title and, in a legend of so many columns below it, the signs of what is drawn: above all panels, to the left."""
     figure.legend(
         handles=signs,

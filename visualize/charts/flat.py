@@ -10,6 +10,7 @@ from visualize.frames import BoolArray, FloatArray, occupied
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
     from matplotlib.image import AxesImage
 
 BORDER = "#c8c8c8"
@@ -56,12 +57,12 @@ def over(layer: FloatArray, page: FloatArray | float = 1.0) -> FloatArray:
 
 
 def cut(values: FloatArray, view: View, at: int) -> FloatArray:
-    """The layer at a position along a view's axis: a cut through the body."""
+    """The layer (rows, columns, …) at a position along a view's axis: a cut through the body (D,H,W,…)."""
     return np.asarray(np.take(values, at, axis=view.along))
 
 
 def silhouette(frame: FloatArray, view: View) -> BoolArray:
-    """Where the page of a view shows any occupied cell."""
+    """Where the page (rows, columns) of a view shows any occupied cell of a frame (D,H,W,4)."""
     return np.asarray(occupied(frame).any(axis=view.along))
 
 
@@ -73,10 +74,30 @@ def brightest(field: FloatArray, view: View) -> FloatArray:
     return np.asarray(field.max(axis=view.along))
 
 
-def draw_page(axes: "Axes", page: NDArray[Any], mask: BoolArray | None = None, edge: str = EDGE, **options: Any) -> "AxesImage":
-    """Puts a page on axes in units of cells, cell i from i to i+1, with a line around the body if its mask is given."""
+def draw_page(
+    axes: "Axes",
+    page: NDArray[Any],
+    mask: BoolArray | None = None,
+    edge: str = EDGE,
+    cmap: "Colormap | None" = None,
+    vmin: float | None = None,
+    vmax: float | None = None,
+) -> "AxesImage":
+    """Puts a page on axes in units of cells, cell i from i to i+1, with a line around the body if its mask is given.
+
+    Args:
+        axes: where.
+        page: numbers (rows, columns), or colours (rows, columns, 3 or 4).
+        mask: the body, bool (rows, columns).
+        edge: the colour of the line around it.
+        cmap: the colours of numbers.
+        vmin: the number at the lower end of the colours.
+        vmax: the number at the upper end.
+    """
     height, width = page.shape[:2]
-    image = axes.imshow(page, origin="lower", interpolation="nearest", extent=(0, width, 0, height), **options)
+    image = axes.imshow(
+        page, origin="lower", interpolation="nearest", extent=(0, width, 0, height), cmap=cmap, vmin=vmin, vmax=vmax
+    )
     if mask is not None:
         _outline(axes, mask, edge)
     axes.spines[:].set_color(BORDER)

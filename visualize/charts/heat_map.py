@@ -1,9 +1,10 @@
 """A table as colours and numbers: damages against severities, and which of them miss the goal."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.charts.measured import NOT_MEASURED, Numbers, mark_missing, numbers, shown
@@ -21,7 +22,7 @@ WIDTH = 9.2
 
 
 def heat_map(
-    values: Any,
+    values: ArrayLike | None,
     rows: Sequence[str],
     columns: Sequence[str],
     *,
@@ -42,7 +43,8 @@ def heat_map(
         label: what the numbers are, said by the colour bar.
         limits: the values at both ends of the colours; beyond them the end's colour is kept.
         goal: cells below it are outlined and printed bold.
-        x_label, y_label: what columns and rows are.
+        x_label: what the columns are.
+        y_label: what the rows are.
 
     Raises:
         ValueError: values don't have a row and a column for each word, or limits that don't rise.
@@ -110,7 +112,7 @@ def _print(axes: "Axes", table: Numbers, mesh: "ScalarMappable", goal: float | N
             axes.add_patch(Rectangle((column + 0.03, row + 0.09), 0.94, 0.82, fill=False, edgecolor=MISSED, linewidth=2))
 
 
-def _readable_on(colour: Any) -> str:
+def _readable_on(colour: object) -> str:
     """Black or white, whichever stands out more by the contrast ratio of WCAG 2: never under 4.5 to 1."""
     channels = np.asarray(colour, float)[:3]
     linear = np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4)

@@ -1,7 +1,7 @@
 """A cube of cells opened like a book: every layer from the front face to the back face, numbers or kinds in its cells."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -88,8 +88,8 @@ def layer_names(count: int, *, short: bool = False) -> list[str]:
     return words
 
 
-def as_limits(limits: Any, values: FloatArray | None, where: str) -> tuple[float, float]:
-    """Both ends of the colours; where none are given those of the values, 0 and 1 without any.
+def as_limits(limits: Sequence[float] | None, values: FloatArray | None, where: str) -> tuple[float, float]:
+    """Both ends (low, high) of the colours: as given, else those of the values (D,H,W), else 0 and 1.
 
     Raises:
         ValueError: they aren't two finite numbers, the second above the first.
@@ -106,8 +106,8 @@ def as_limits(limits: Any, values: FloatArray | None, where: str) -> tuple[float
     return low, high
 
 
-def colour_map(name: Any, where: str, values: FloatArray | None, ends: tuple[float, float]) -> "Colormap":
-    """A colour map with magenta for what isn't finite, and a bar that has arrows at the ends that values go beyond.
+def colour_map(name: object, where: str, values: FloatArray | None, ends: tuple[float, float]) -> "Colormap":
+    """A colour map with magenta for what isn't finite, and a bar with arrows at the ends that the values (D,H,W) go beyond.
 
     Raises:
         ValueError: matplotlib knows none of that name.
@@ -125,7 +125,7 @@ def colour_map(name: Any, where: str, values: FloatArray | None, ends: tuple[flo
 
 
 def faded(kinds: NDArray[np.int64], strength: FloatArray | None = None) -> FloatArray:
-    """Kinds as colours (...,3): those of strength 0 and below are white paper, those of 1 and above have all of theirs."""
+    """Colours (…,3) of kinds (…,): white paper at strength 0 and below, a kind's whole colour at strength 1 and above."""
     colour = np.stack([as_colour(name, WHERE) for name in KIND_COLOURS])[kinds]
     if strength is None:
         return colour

@@ -1,9 +1,9 @@
 """What figures of a study share: numbers with gaps in them, how they are printed, and the mark of what wasn't measured."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from visualize.charts.figure import QUIET
 from visualize.errors import ArgumentError
@@ -16,8 +16,8 @@ NOT_MEASURED = "not measured"
 MOST_ZOOM = 0.9  # no axis of qualities begins above it: noise in the third decimal mustn't look like a fall
 
 
-def numbers(values: Any, name: str) -> Numbers:
-    """Values as floats of the shape given; None and what isn't finite become NaN, and None in place of all is empty.
+def numbers(values: ArrayLike | None, name: str) -> Numbers:
+    """Values as floats of the same shape; None and what isn't finite become NaN, and None in place of all is empty.
 
     Raises:
         ValueError: ragged rows, or something that isn't a number; `name` says where.
@@ -31,8 +31,8 @@ def numbers(values: Any, name: str) -> Numbers:
     return np.where(np.isfinite(found), found, np.nan)
 
 
-def number(value: Any, name: str) -> float:
-    """One float, NaN for None and for what isn't finite.
+def number(value: ArrayLike | None, name: str) -> float:
+    """One float, NaN for a scalar None and for what isn't finite.
 
     Raises:
         ValueError: not one number.

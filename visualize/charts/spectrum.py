@@ -1,8 +1,9 @@
 """Rhythms in time and in space: how much power each frequency has, and which one leads."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from visualize.charts.figure import COLOURS, INK, literal, new_figure, quiet
 from visualize.charts.measured import Numbers, mark_missing, numbers, over_bodies
@@ -17,7 +18,13 @@ POWER, PEAK = COLOURS[0], COLOURS[1]
 
 
 def spectrum(
-    frequencies: Any, power: Any, *, x_label: str, mark: str | None = None, title: str | None = None, y_label: str = "power"
+    frequencies: ArrayLike | None,
+    power: ArrayLike | None,
+    *,
+    x_label: str,
+    mark: str | None = None,
+    title: str | None = None,
+    y_label: str = "power",
 ) -> "Figure":
     """A Figure of a power spectrum on a logarithmic scale, its leading peak marked.
 
@@ -63,7 +70,7 @@ def peak(frequencies: Numbers, power: Numbers) -> int | None:
     return int(at[tops[np.argmax(found[tops])]]) if len(tops) else None
 
 
-def _checked(frequencies: Any, power: Any) -> tuple[Numbers, Numbers]:
+def _checked(frequencies: ArrayLike | None, power: ArrayLike | None) -> tuple[Numbers, Numbers]:
     at, values = numbers(frequencies, "spectrum: frequencies"), numbers(power, "spectrum: power")
     if at.size == 0 or values.size == 0:
         return np.empty(0), np.empty((0, 1))

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -57,7 +56,14 @@ def animate(
         activity: (T,D,H,W) numbers that glow in style "activity"; default how much alpha changed since the frame before.
         activity_range: the values at both ends of the glow's colours, for the whole film; default from 0 to nearly the
             highest.
-        style, azimuth, elevation, background, renderer, quality, legend, axes: as in `volume`.
+        style: "voxels", "surface" or "activity", as in `volume`.
+        azimuth: where the eye stands around the body, in degrees, as in `volume`.
+        elevation: how high the eye stands, in degrees, as in `volume`.
+        background: the paper's colour; "auto" = by style, as in `volume`.
+        renderer: "auto", "opengl" or "raymarch", as in `volume`.
+        quality: "fast" or "high" light, as in `volume`.
+        legend: {name: colour} of the classes, drawn beside the body, as in `volume`.
+        axes: whether to draw axes with cells, as in `volume`.
         progress: show a bar with the time left on stderr.
 
     Raises:
@@ -108,7 +114,7 @@ def walk(azimuth: float, orbit: float, count: int, where: str) -> list[float]:
     return [azimuth + orbit * index / pieces for index in range(count)]
 
 
-def check_size(size: Any, where: str) -> int:
+def check_size(size: object, where: str) -> int:
     """Pixels of one side, made even; ValueError unless a number of pixels that a body can be drawn with."""
     return int(as_number(size, where, "size", 32, 4096, "32..4096 pixels")) // 2 * 2
 

@@ -55,7 +55,11 @@ def film_strip(
         title: a line above.
         columns: frames in a row; default at most 6, rows of equal length.
         size: pixels of one frame.
-        style, quality, azimuth, elevation, renderer: as in `volume`, for the camera.
+        style: "voxels", "surface" or "activity", as in `volume`.
+        quality: "fast" or "high" light, as in `volume`.
+        azimuth: where the eye stands around the body, in degrees, as in `volume`.
+        elevation: how high the eye stands, in degrees, as in `volume`.
+        renderer: "auto", "opengl" or "raymarch", as in `volume`.
         activity: (T,D,H,W) numbers that glow in style "activity"; default how much alpha changed since the frame before.
 
     Raises:

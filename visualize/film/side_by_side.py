@@ -60,7 +60,13 @@ def side_by_side(
         damage_at: index of the film's first frame after damage, several of them, or {index: word}.
         activity: {name: (T,D,H,W)} numbers that glow in style "activity"; default how much alpha changed.
         activity_range: the values at both ends of the glow's colours; default from 0 to nearly the highest of all films.
-        style, azimuth, elevation, background, renderer, quality, axes: as in `volume`.
+        style: "voxels", "surface" or "activity", as in `volume`.
+        azimuth: where the eye stands around the body, in degrees, as in `volume`.
+        elevation: how high the eye stands, in degrees, as in `volume`.
+        background: the paper's colour; "auto" = by style, as in `volume`.
+        renderer: "auto", "opengl" or "raymarch", as in `volume`.
+        quality: "fast" or "high" light, as in `volume`.
+        axes: whether to draw axes with cells, as in `volume`.
         progress: show a bar with the time left on stderr.
 
     Raises:

@@ -1,7 +1,7 @@
 """The strips above and below the bodies of a film: their names, the step counter, the time line and damage on it."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from visualize.frames import FloatArray, Picture, as_picture, is_dark
 from visualize.render.lettering import load_font
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
@@ -79,8 +80,8 @@ def _fitted(draw: "ImageDraw", text: str, pixels: float, room: float) -> "tuple[
     return line, load_font(max(pixels * min(1.0, room / max(wide, 1.0)), SMALLEST))
 
 
-def sheet(size: tuple[int, int], paper: Picture) -> Any:
-    """An empty Pillow image."""
+def sheet(size: tuple[int, int], paper: Picture) -> "Image":
+    """An empty Pillow image of a size (width, height) and a colour (3,)."""
     from PIL import Image
 
     red, green, blue = paper.tolist()
@@ -88,6 +89,6 @@ def sheet(size: tuple[int, int], paper: Picture) -> Any:
 
 
 def inks(paper: Picture) -> tuple[tuple[int, int, int], tuple[int, int, int]]:
-    """Colours of words and of quiet lines that are seen on a paper."""
+    """Colours (r, g, b) of words and of quiet lines that are seen on a paper (3,)."""
     dark = is_dark(paper.astype(np.float32) / np.float32(255))
     return ((235, 235, 235), (80, 80, 80)) if dark else ((45, 45, 45), (222, 222, 222))

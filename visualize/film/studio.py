@@ -63,7 +63,7 @@ class Studio:
         return self._sets[0][0].paper
 
     def draw(self, clips: Sequence[Clip], azimuths: Sequence[float]) -> Iterator[list[Picture]]:
-        """The pictures of all clips, tick by tick; one that repeats is held."""
+        """Yields the pictures (h,w,3) of all clips, tick by tick; one that repeats is held."""
         if len(self._sets) == 1:
             pictures: list[Picture] = [np.empty(0, np.uint8)] * len(clips)
             for tick, azimuth in enumerate(azimuths):
@@ -132,7 +132,7 @@ def _draw(scenes: Sequence[Scene], clip: Clip, tick: int, azimuth: float) -> Pic
 
 
 def bar(ticks: Callable[[], Iterator[Picture]], count: int, progress: bool) -> Iterator[Picture]:
-    """The pictures, with a bar on stderr that says how long the rest will take if `progress`."""
+    """Yields the pictures (h,w,3); if `progress`, a bar on stderr says how long the rest will take."""
     from tqdm.auto import tqdm
 
     yield from tqdm(ticks(), total=count, desc="film", unit="frame", disable=not progress)

@@ -66,7 +66,7 @@ def check_content(
     cell_size: float,
     progress: bool,
 ) -> Content:
-    """What `save` was given, or one line that says what is wrong with it.
+    """Checks what `save` was given: frames (D,H,W,4) or (T,D,H,W,4) and what belongs to them, see `save`.
 
     Raises:
         ValueError: an argument can't be used.
@@ -98,12 +98,12 @@ def check_content(
     )
 
 
-def _some(given: Any) -> bool:
+def _some(given: object) -> bool:
     """Whether something was given, of whatever kind: None and empty sequences are nothing."""
     return given is not None and not (isinstance(given, Sized) and len(given) == 0)
 
 
-def _array(values: Any, field: str, allowed: str) -> Numbers:
+def _array(values: object, field: str, allowed: str) -> Numbers:
     try:
         return np.asarray(values)
     except ValueError:

@@ -1,4 +1,4 @@
-"""glTF binary (.glb) for Blender and web viewers: the visible faces of a body's cells with their colours."""
+"""Binary glTF (.glb) for Blender and web viewers: the visible faces of a body's cells with their colours."""
 
 from pathlib import Path
 from typing import Any

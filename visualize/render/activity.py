@@ -67,7 +67,7 @@ def draw_activity(
 
 
 def over(picture: FloatArray, light: FloatArray, paper: FloatArray) -> FloatArray:
-    """Glow (...,) 0..1 laid over a picture (...,3): light on dark paper, burnt into light paper."""
+    """Glow (h,w) in 0..1 laid over a picture (h,w,3): light on dark paper, burnt into light paper."""
     table = inferno()
     if is_dark(paper):
         colour = np.maximum(_looked_up(table, light) - table[0], 0)  # no light leaves the paper as it is

@@ -35,7 +35,7 @@ class Camera:
 
     @property
     def position(self) -> FloatArray:
-        """Where the eye is, in world axes."""
+        """Where the eye is, (3,) in world axes."""
         return _vector(np.array(self.focal) - self.distance * self.basis[2].astype(float))
 
     @property

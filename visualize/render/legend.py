@@ -159,7 +159,8 @@ def draw_bar(sheet: Picture, room: Room, colours: FloatArray, low: str, high: st
         sheet: (h,w,3).
         room: where.
         colours: (n,3) 0..1, from low to high.
-        low, high: the labels.
+        low: the label at the lower end.
+        high: the label at the upper end.
         paper: (3,), which says how dark the text must be.
     """
     from PIL import Image, ImageDraw

@@ -15,14 +15,14 @@ GAMMA = 2.2
 
 
 def sun_direction(camera: Camera) -> FloatArray:
-    """Unit vector towards the sun, in world axes."""
+    """The unit vector (3,) towards the sun, in world axes."""
     azimuth, elevation = np.radians([camera.azimuth + SUN_AZIMUTH, SUN_ELEVATION])
     flat = np.cos(elevation)
     return np.array([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(elevation)], np.float32)
 
 
 def sun_fan(camera: Camera, count: int, spread: float = 0.16) -> FloatArray:
-    """`count` unit vectors over the sun's disc, for soft shadows; `spread` is the disc's radius in radians."""
+    """Unit vectors (count, 3) over the sun's disc, for soft shadows; `spread` is the disc's radius in radians."""
     sun = sun_direction(camera)
     side = np.cross(sun, [0.0, 0.0, 1.0])
     side /= np.linalg.norm(side)
@@ -33,7 +33,7 @@ def sun_fan(camera: Camera, count: int, spread: float = 0.16) -> FloatArray:
 
 
 def hemisphere(count: int) -> FloatArray:
-    """`count` cosine-weighted unit vectors around +z (a sunflower lifted to the sphere)."""
+    """Cosine-weighted unit vectors (count, 3) around +z (a sunflower lifted to the sphere)."""
     radius = np.sqrt((np.arange(count) + 0.5) / count)
     turn = np.arange(count) * np.pi * (3 - np.sqrt(5))
     directions = np.stack([radius * np.cos(turn), radius * np.sin(turn), np.sqrt(1 - radius**2)], axis=1)
@@ -54,7 +54,7 @@ def brightness(normal: FloatArray, openness: FloatArray, sunlit: FloatArray, sun
 
 
 def lit(colour: FloatArray, light: FloatArray) -> FloatArray:
-    """sRGB colours (n,3) under a light (n,); black keeps a trace of it, so that its form can be seen."""
+    """Colours (n,3), in sRGB, under a light (n,); black keeps a trace of it, so that its form can be seen."""
     linear = 0.012 + 0.988 * colour**GAMMA
     return np.clip((linear * light[:, None]) ** (1 / GAMMA), 0, 1)
 

@@ -25,7 +25,7 @@ class Hits(NamedTuple):
 
 
 def jump_table(cells: BoolArray) -> Table:
-    """Chebyshev distance from each cell to the nearest occupied one (0 in occupied cells), at most `FARTHEST`."""
+    """Chebyshev distance (nx,ny,nz) from each cell to the nearest occupied one, 0 in occupied cells, at most `FARTHEST`."""
     reached, spare = cells.copy(), np.empty_like(cells)
     table = np.zeros(cells.shape, np.uint8)
     for _ in range(FARTHEST):
@@ -43,7 +43,7 @@ def jump_table(cells: BoolArray) -> Table:
 
 
 def enter(size: tuple[int, ...], origin: FloatArray, direction: FloatArray) -> tuple[FloatArray, FloatArray, IntArray]:
-    """Where rays enter and leave the lattice's box, and the axis that they enter through; leave < enter is a miss."""
+    """Where rays (n,3) enter and leave the lattice's box, and the axis that they enter through; leave < enter is a miss."""
     near, far = np.zeros(len(direction), np.float32), np.full(len(direction), np.inf, np.float32)
     axes = np.zeros(len(direction), np.int32)
     for axis, length in enumerate(size):

@@ -48,7 +48,7 @@ def measure_sky(solid: BoolArray, camera: Camera, budget: int) -> Sky:
 
 
 def hemisphere_even(count: int) -> FloatArray:
-    """`count` unit vectors spread evenly over the half sphere around +z."""
+    """Unit vectors (count, 3) spread evenly over the half sphere around +z."""
     height = (np.arange(count) + 0.5) / count
     turn = np.arange(count) * GOLDEN
     flat = np.sqrt(1 - height**2)
@@ -69,7 +69,8 @@ def floor_shade(camera: Camera, box: Box, rgba: FloatArray, reach: int, fineness
         camera: the sun turns with it.
         box: its foot is the floor.
         rgba: checked frame (D,H,W,4) with at least one occupied cell.
-        reach, fineness: how far the floor goes, how fine it is.
+        reach: how far the floor goes beyond the body, in cells.
+        fineness: samples of the floor a cell.
         budget: rays in all.
     """
     body = np.ascontiguousarray(occupied(rgba).transpose(2, 1, 0))
@@ -117,7 +118,7 @@ def _spread(count: int, pitch: float, samples: int, fineness: int) -> FloatArray
 
 
 def blur(plane: FloatArray, spread: float) -> FloatArray:
-    """A Gaussian blur of a plane, one axis after the other."""
+    """A Gaussian blur of a plane (h, w), one axis after the other."""
     half = int(np.ceil(2.5 * spread))
     kernel = np.exp(-0.5 * (np.arange(-half, half + 1) / spread) ** 2)
     kernel /= kernel.sum()

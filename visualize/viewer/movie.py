@@ -89,7 +89,11 @@ def movie(
 
 
 def names_and_colours(legend: Mapping[str, Any] | None) -> tuple[list[str], list[list[int]]]:
-    """A legend as the pages take it: names, and colours 0..255."""
+    """A legend as the pages take it: names, and colours 0..255.
+
+    Raises:
+        ArgumentError: no mapping, or a colour that isn't known.
+    """
     if legend is not None and not isinstance(legend, Mapping):
         raise ArgumentError("legend", "legend", type(legend).__name__, "a mapping of names to colours")
     legend = legend or {}

@@ -54,13 +54,16 @@ def packed(data: bytes) -> str:
 
 
 def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: str) -> str:
-    """The page as text.
+    """Returns the page as text.
 
     Args:
         title: shown by the browser.
         scripts: JavaScript sources, joined into one module; what they declare is known to all of them.
         blocks: by id, text or anything that JSON holds; `text("id")` and `data("id")` give them to `start`.
         start: JavaScript that begins; the element `root` is the page's own.
+
+    Raises:
+        ArgumentError: a block that would end its script early.
     """
     kinds = {name: "text/plain" if isinstance(value, str) else "application/json" for name, value in blocks.items()}
     texts = {name: value if isinstance(value, str) else _json(value) for name, value in blocks.items()}
@@ -82,7 +85,7 @@ def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: s
     )
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
 
 
