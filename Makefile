@@ -1,14 +1,15 @@
 # make demo   installs what the demo needs, trains the default rule, ends with pictures and a report
 # make test   installs what the tests need and runs all of them
 # make check  lint and types only
+# make lock   resolves the versions that both install, after a change of constraints.txt
 # make clean  removes the virtual environment and caches
 
 SHELL := /bin/bash
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c constraints.txt
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements.lock
 
-.PHONY: demo test check clean graphics compiler browser
+.PHONY: demo test check lock clean graphics compiler browser
 
 demo: .venv/.installed-demo graphics compiler
 	$(BIN)/nca3d train quick
@@ -24,12 +25,12 @@ check: .venv/.installed-test
 	$(BIN)/mypy
 
 # Each extra is tried on its own if they can't be had together: what is missing is said, and the rest goes on.
-.venv/.installed-demo: setup.cfg constraints.txt | .venv/bin/python
+.venv/.installed-demo: setup.cfg requirements.lock | .venv/bin/python
 	@$(PIP) -e '.[viz]' || { $(PIP) -e . && \
 	  echo "not installed: extra viz. Pictures come from the built-in ray-marcher, films are GIFs, meshes can't be read." >&2; }
 	@touch $@
 
-.venv/.installed-test: setup.cfg constraints.txt | .venv/bin/python
+.venv/.installed-test: setup.cfg requirements.lock | .venv/bin/python
 	@$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 playwright ruff mypy import-linter && \
 	  for extra in viz zarr gpu tensorboard graph teacher export serve notebooks; do \
 	    $(PIP) -e ".[$$extra]" || echo "not installed: extra $$extra; its tests are skipped." >&2; done; }
@@ -42,32 +43,31 @@ check: .venv/.installed-test
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; \
 	  echo "no venv module: on Debian, apt-get install python3-venv" >&2; exit 1; }
 
-# A browser for the tests of pages: they open the real files in it. Without one those tests are skipped.
+# System packages, where they are missing. What is about to be installed is said first; SYSTEM=0 installs none.
+export SYSTEM
+
+# A browser for the tests of pages: they open the real files in it.
 browser:
-	@if command -v chromium chromium-browser google-chrome >/dev/null; then :; \
-	elif command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
-	  run=; [ "$$(id -u)" = 0 ] || run=sudo; \
-	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends chromium >/dev/null \
-	    || echo "not installed: chromium. Tests of pages are skipped." >&2; \
-	else echo "no browser: apt-get install chromium for the tests of pages; they are skipped until then." >&2; fi
+	@command -v chromium chromium-browser google-chrome >/dev/null || \
+	  tools/system_packages.sh "chromium" "Tests of pages are skipped."
 
 # Headless OpenGL: without these Debian libraries pyvista ends in a segmentation fault, so nca3d draws with its own ray-marcher.
 graphics:
-	@if ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/*swrast* /usr/lib/*/libgallium* 2>/dev/null | grep -q .; then :; \
-	elif command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
-	  run=; [ "$$(id -u)" = 0 ] || run=sudo; \
-	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends libegl1 libgl1 libgl1-mesa-dri >/dev/null \
-	    || echo "not installed: libegl1 libgl1 libgl1-mesa-dri. Pictures come from the built-in ray-marcher." >&2; \
-	else echo "no OpenGL: apt-get install libegl1 libgl1 libgl1-mesa-dri for it; pictures come from the built-in ray-marcher until then." >&2; fi
+	@{ ldconfig -p 2>/dev/null | grep -q libEGL.so.1 && ls /usr/lib/*/dri/*swrast* /usr/lib/*/libgallium* 2>/dev/null | grep -q .; } || \
+	  tools/system_packages.sh "libegl1 libgl1 libgl1-mesa-dri" "Pictures come from the built-in ray-marcher."
 
-# A C compiler for the event-driven executor: without one it runs through torch, several times slower.
+# A C compiler for the event-driven executor.
 compiler:
-	@if command -v cc gcc clang >/dev/null; then :; \
-	elif command -v apt-get >/dev/null && { [ "$$(id -u)" = 0 ] || sudo -n true 2>/dev/null; }; then \
-	  run=; [ "$$(id -u)" = 0 ] || run=sudo; \
-	  $$run apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$run apt-get install -qq -y --no-install-recommends gcc libc6-dev >/dev/null \
-	    || echo "not installed: gcc libc6-dev. Living cells run through torch, several times slower." >&2; \
-	else echo "no C compiler: apt-get install gcc libc6-dev for it; living cells run through torch, several times slower, until then." >&2; fi
+	@command -v cc gcc clang >/dev/null || \
+	  tools/system_packages.sh "gcc libc6-dev" "Living cells run through torch, several times slower."
+
+# The versions that both commands install: constraints.txt pins what we name ourselves, pip resolves the rest.
+lock:
+	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
+	  "$$folder/bin/python" -m pip --disable-pip-version-check install -q -c constraints.txt -e '.[test]' && \
+	  { echo '# Every version that `make demo` and `make test` install with; made by `make lock`.'; \
+	    "$$folder/bin/python" -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' | LC_ALL=C sort -f; } > "$$folder/lock" && \
+	  mv "$$folder/lock" requirements.lock
 
 clean:
 	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
