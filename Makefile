@@ -1,5 +1,7 @@
 # make demo   installs what the demo needs, trains the default rule, ends with pictures and a report
-# make test   installs what the tests need and runs all of them
+# make test   installs what the tests need and runs all of them; PYTEST="tests/laws -k dense" for some
+# make test-fast  runs the tests that take a second at most: a minute and a half in all
+# make nightly    runs all with fresh random examples, all pairs of settings, fuzzers: before a large change is closed
 # make check  lint and types only
 # make lock   resolves the versions that both install, after a change of constraints.txt
 # make clean  removes the virtual environment and caches
@@ -9,14 +11,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c requirements.lock
 
-.PHONY: demo test check lock clean graphics compiler browser
+# One thread a process: two processes with two threads each stall one another on two cores.
+RUN_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+.PHONY: demo test test-fast nightly check lock clean graphics compiler browser
 
 demo: .venv/.installed-demo graphics compiler
 	$(BIN)/nca3d train quick
 
 test: .venv/.installed-test graphics compiler browser
 	$(MAKE) --no-print-directory check
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile $(PYTEST)
+	$(RUN_TESTS) $(PYTEST)
+
+test-fast: .venv/.installed-test
+	NCA3D_EXAMPLES=fast $(RUN_TESTS) -m "not slow and not nightly" $(PYTEST)
+
+nightly: .venv/.installed-test graphics compiler browser
+	NCA3D_EXAMPLES=nightly $(RUN_TESTS) -m "" $(PYTEST)
 
 check: .venv/.installed-test
 	$(BIN)/ruff check .

@@ -146,6 +146,7 @@ def test_one_that_stepped_aside_still_counts(tmp_path: Path) -> None:
 # ---- damage --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_flipped_bit_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     save(tmp_path, 100)
     newest, draw = save(tmp_path, 200), random.Random(0)
@@ -189,17 +190,18 @@ def reseal(path: Path, **changes: Any) -> None:
 MANIFESTS = [
     (dict(format=2), "format: found 2, allowed 1; update nca3d"),
     (dict(format="1"), "format: found '1', allowed int"),
-    (dict(format=...), "format: found nothing"),
+    (dict(format=...), "format: found no such key"),
     (dict(step=7), "step: found 7, allowed 2"),
-    (dict(step=...), "step: found nothing"),
-    (dict(files=...), "files: found nothing"),
+    (dict(step=...), "step: found no such key"),
+    (dict(files=...), "files: found no such key"),
     (dict(files={}), "a file that the manifest does not list"),
     (dict(files={"../rule.safetensors": {"size": 1, "sha256": ""}}), "does not list"),
     (dict(threads="many"), "threads: found 'many'"),
-    (dict(torch=...), "torch: found nothing"),
+    (dict(torch=...), "torch: found no such key"),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("changes", "words"), MANIFESTS)
 def test_a_manifest_that_does_not_fit_is_named(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
     save(tmp_path, 1)
@@ -310,6 +312,7 @@ for trial in range(trials):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trials", [12, pytest.param(50, marks=pytest.mark.slow)])
 def test_killed_in_the_middle_of_a_save(tmp_path: Path, trials: int) -> None:
     done = child(KILLED, tmp_path, trials, timeout=120)
@@ -358,6 +361,7 @@ for again in (False, True):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_each_system_call_of_a_save(tmp_path: Path) -> None:
     done = child(AT_EACH_CALL, tmp_path, timeout=120)
     assert done.returncode == 0, done.stderr
@@ -377,6 +381,7 @@ except RunError as error:
 """
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     save(tmp_path, 1)
     done = child(FULL, tmp_path)

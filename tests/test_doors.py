@@ -37,6 +37,7 @@ def test_doors_are_what_dir_says_and_each_opens():
         assert getattr(nca3d, name) is not None
 
 
+@pytest.mark.slow
 def test_after_importing_every_submodule_the_doors_are_still_callable():
     code = (
         "import importlib, pkgutil, nca3d\n"
@@ -184,7 +185,7 @@ def test_what_is_no_body_config_rule_or_state_is_told():
         lambda: nca3d.tell(rule, None, 9): "tell: target: found a NoneType",
         lambda: nca3d.evaluate(rule, organs): "evaluate: target: found classes with 3 visible channels, allowed rgb with 3",
         lambda: nca3d.iou(state[:, :3], organs): "state: found shape .*, allowed .B, C, D, H, W., C above the 3 of the target",
-        lambda: nca3d.train(cube, target=box()): "train: target: found one, allowed none where regime = answering",
+        lambda: nca3d.train(cube, target=box()): "train: target: found a body, allowed no target where regime = answering",
         lambda: nca3d.train(resume="nowhere"): "nowhere: run folder: found no such folder",
     }.items():
         with pytest.raises(ValueError, match=words):

@@ -60,6 +60,7 @@ def test_the_command_beside_a_file_that_hides_ours(tmp_path: Path, name: str) ->
     assert (told.returncode, told.stdout, told.stderr) == (2, "", line(file, name) + "\n")
 
 
+@pytest.mark.slow
 def test_ours_that_was_imported_first_or_is_alone_is_fine(tmp_path: Path) -> None:
     (tmp_path / "visualise.py").write_text("")
     (tmp_path / "pools").mkdir()  # a folder of data hides nothing: packages go before it

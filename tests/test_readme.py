@@ -29,6 +29,7 @@ def test_train_commands_parse(command, tmp_path, monkeypatch, capsys):
     assert "iterations" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("nca3d targets")])
 def test_targets_commands_run(command, tmp_path, monkeypatch):
     pytest.importorskip("pyvista")
@@ -48,6 +49,7 @@ def test_picture_commands_run(command, tmp_path, monkeypatch, capsys):
     assert all((tmp_path / path).exists() for path in capsys.readouterr().out.split())
 
 
+@pytest.mark.slow
 def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}

@@ -10,6 +10,7 @@ from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", nca3d.zoo())
 def test_a_zoo_rule_grows_its_body(name):
     rule = nca3d.load(f"zoo:{name}")

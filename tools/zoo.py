@@ -7,7 +7,7 @@ import torch
 
 import nca3d
 import visualize
-from nca3d.reports.values import shown
+from nca3d.reports.values import as_text
 
 
 def row(name: str) -> str:
@@ -20,10 +20,10 @@ def row(name: str) -> str:
         f"`zoo:{name}`",
         f"{int(rule.target().occupied.sum()):,} of {' × '.join(map(str, card['size']))}",
         card["regime"],
-        shown(found["grow_iou"]),
+        as_text(found["grow_iou"]),
         f"{found['steps_held']:,} of {found['steps_tried']:,}",
-        shown(healed.get("recovered_small", min(found["recovered"]["sphere"], found["recovered"]["random_cells"]))),
-        shown(healed.get("recovered_half_space", found["recovered"]["half_space"])),
+        as_text(healed.get("recovered_small", min(found["recovered"]["sphere"], found["recovered"]["random_cells"]))),
+        as_text(healed.get("recovered_half_space", found["recovered"]["half_space"])),
         f"{card['training']['seconds'] / 60:.0f} min",
     ]
     return f"| {' | '.join(cells)} |"

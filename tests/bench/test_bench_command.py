@@ -55,6 +55,7 @@ def quick_floor(monkeypatch):
     monkeypatch.setattr(floor, "COPIED", 1 << 16)
 
 
+@pytest.mark.slow
 def test_measures_prints_and_writes(tmp_path, capsys, quick_floor):
     argv = ["quick-cube", "--executors", "event", "--repeats", "1", "--threads", "1", "--no-memory"]
     folder = tmp_path / "new" / "results"
@@ -114,6 +115,7 @@ def test_points_of_the_curves():
     assert all(s.living * s.volume == pytest.approx(curves.BODY) for s in volume)
 
 
+@pytest.mark.slow
 def test_curves_are_measured_and_drawn(tmp_path, monkeypatch, capsys, quick_floor):
     monkeypatch.setattr(curves, "SIDE", 8)
     monkeypatch.setattr(curves, "SHARES", (0.2, 0.3, 0.5))

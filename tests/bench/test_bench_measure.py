@@ -16,6 +16,9 @@ from nca3d.bench.settings import SETTINGS, Setting
 from nca3d.errors import InputErrors
 from nca3d.executors import exact
 
+# They measure, some in processes of their own.
+pytestmark = pytest.mark.slow
+
 CPU = torch.device("cpu")
 TINY = Setting("tiny", (7, 6, 8), batch=2, steps=3, living=0.4, bf16=True)
 MB = 1 << 20
@@ -166,7 +169,6 @@ def test_what_the_textbook_keeps_is_known_beforehand(side, steps):
     assert found == pytest.approx(kept_bytes(setting), rel=0.08)
 
 
-@pytest.mark.slow
 def test_peak_memory_in_a_process_of_its_own():
     setting = SETTINGS["quick-body"]
     textbook, event = (memory.peak_memory(Contender(name), setting, CPU) for name in ("textbook", "event"))

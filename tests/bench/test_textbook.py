@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_cases import body
@@ -26,7 +27,7 @@ def lively(name: str) -> ConvRule:
 
 
 @pytest.mark.parametrize("name", RULES)
-@settings(max_examples=5)
+@settings(max_examples=examples(5))
 @given(random_seed=st.integers(0, 1000))
 def test_same_masks_same_states_and_gradients(name, random_seed):
     rule = lively(name)

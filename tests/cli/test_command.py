@@ -32,6 +32,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [[], *([name] for name in COMMANDS)], ids=lambda words: " ".join(words) or "nca3d")
 def test_help_is_instant_and_loads_nothing_heavy(command: list[str]) -> None:
     times = []

@@ -25,6 +25,7 @@ class Normed(nn.Module):
 """
 
 
+@pytest.mark.slow
 def test_evaluate_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(TINY_RULE)
     mine = f"{tmp_path / 'mine.py'}:rule"
@@ -42,6 +43,7 @@ def test_evaluate_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[st
     assert "FILE" not in complaint(capsys, "evaluate", mine) and "--target" in complaint(capsys, "evaluate", mine)
 
 
+@pytest.mark.slow
 def test_laws_of_any_module(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(TINY_RULE)
     assert main(["evaluate", f"{tmp_path / 'mine.py'}:rule", "--laws"]) == 0

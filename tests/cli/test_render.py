@@ -77,6 +77,7 @@ def test_bad_input_is_one_line_and_writes_nothing(argv, words, tmp_path, monkeyp
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+@pytest.mark.slow
 def test_a_story_is_what_rollout_and_damage_say():
     rule = nca3d.load("zoo:frog")
     target = rule.target()

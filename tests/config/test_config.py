@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -318,7 +319,7 @@ def valid(name: str) -> st.SearchStrategy[Any]:
     return values | st.sampled_from(spec.words) if spec.words else values
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.fixed_dictionaries({name: valid(name) for name in FIELDS}))
 def test_any_config_comes_back_from_toml(values: dict[str, Any]) -> None:
     config = Config.from_dict(values)
@@ -333,7 +334,8 @@ garbage = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@pytest.mark.slow
+@settings(max_examples=examples(150))
 @given(st.dictionaries(st.sampled_from(sorted(FIELDS)) | st.text() | st.integers(), garbage, max_size=6))
 def test_any_garbage_gives_errors_and_nothing_else(raw: dict[Any, Any]) -> None:
     try:
@@ -346,7 +348,7 @@ def test_any_garbage_gives_errors_and_nothing_else(raw: dict[Any, Any]) -> None:
         assert Config.from_dict(tomllib.loads(config.to_toml())) == config
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(st.binary(max_size=60) | st.text(max_size=60).map(lambda text: text.encode("utf-8", "surrogatepass")))
 def test_any_bytes_in_a_file_give_errors_and_nothing_else(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     file = tmp_path_factory.getbasetemp() / "any.toml"

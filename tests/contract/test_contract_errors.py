@@ -46,6 +46,7 @@ def elsewhere(tmp_path, monkeypatch):
     assert not (tmp_path / "runs").exists(), "a command that is refused writes nothing"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", NAMES)
 def test_an_unknown_name_is_told_with_those_there_are(what, capsys):
     argv, names = NAMES[what]

@@ -55,6 +55,7 @@ def test_a_failed_run_is_exit_code_1_and_one_line(tmp_path, monkeypatch, capfd):
     assert "Traceback" not in err and "wild" in err.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_saves_and_says_so_by_its_code(number, code, tmp_path):
     long = ["--iterations", "100000", "--log-every", "1", "--out", "run", "--no-report"]

@@ -10,6 +10,7 @@ import nca3d
 TARGETS = frozen("targets")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TARGETS)
 def test_a_shipped_body(name):
     target = nca3d.targets.load(name, size=(14, 20, 16))

@@ -51,6 +51,7 @@ def test_reports_are_compared(old, capsys):
     assert all(name in shown for name in dotted({"split": table(OLD / "evaluate-cube.json")["split"]}))
 
 
+@pytest.mark.slow
 def test_a_body_is_evaluated(old, capsys):
     """Every figure of 0.1.0 under its name, on screen and in the file."""
     assert main("evaluate", "body", "--preset", "quick", "--no-pictures", "--json", "again.json") == 0

@@ -34,6 +34,7 @@ def total(name) -> int:
     return max(map(int, NEXT[name]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_by_the_shell(name, old, capsys):
     assert main("train", "--resume", name, "--iterations", total(name), "--no-report") == 0
@@ -43,6 +44,7 @@ def test_by_the_shell(name, old, capsys):
     assert nca3d.load(old / name).card["regime"] == nca3d.load(OLD / name).card["regime"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_from_python(name, old):
     config = nca3d.Config.load(old / name / "config.toml").replace(iterations=total(name), report=False)

@@ -287,6 +287,7 @@ print(resident("VmHWM") - before)
 """
 
 
+@pytest.mark.slow
 @needs_compiled
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_nothing_of_the_lattice_size_is_touched():

@@ -336,6 +336,7 @@ def test_without_the_extra_it_says_what_to_install(monkeypatch):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_before_it_is_used():
     code = "import nca3d.executors.graph, sys; sys.exit('torch_geometric' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

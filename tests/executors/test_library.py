@@ -18,6 +18,7 @@ def compiled_steps_wanted(monkeypatch):
 needs_compiler = pytest.mark.skipif(library.compiler_found() is None, reason="needs a C compiler")
 
 
+@pytest.mark.slow
 @needs_compiler
 @pytest.mark.parametrize("real", ["float", "double"])
 def test_built_once_and_found_again(real, tmp_path, monkeypatch):
@@ -30,6 +31,7 @@ def test_built_once_and_found_again(real, tmp_path, monkeypatch):
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_compiles_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path))

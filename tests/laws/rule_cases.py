@@ -13,10 +13,10 @@ from nca3d.rules import ConvRule, Rule
 from nca3d.rules.kernels import laplacian
 
 SIZE = (7, 6, 8)
+# Executors that leave matrix products to torch.
 IN_TORCH = {"dense", "event, in torch", "event, step by step"} | (
     {"event"} if not native_code.available(torch.zeros(1)) else set()
 )
-"""Executors that leave matrix products to torch."""
 
 
 class OwnNetwork(ConvRule):
@@ -119,7 +119,16 @@ def runs(name: str, executor: str) -> bool:
     return executor != "compiled" or not compiled.unsupported(rule, torch.zeros(1, rule.channels, *SIZE))
 
 
+# Rules that differ the most in how they are run: these are in the fast tests, all others in `make test`.
+CORE = {"gradient", "learned circular", "classes", "own network"}
+
 executors = pytest.mark.parametrize("executor", [name for name in exact() if runs("gradient", name)])
 rules_and_executors = pytest.mark.parametrize(
-    ("name", "executor"), [(name, executor) for name in RULE_CASES for executor in exact() if runs(name, executor)]
+    ("name", "executor"),
+    [
+        pytest.param(name, executor, marks=() if name in CORE else pytest.mark.slow)
+        for name in RULE_CASES
+        for executor in exact()
+        if runs(name, executor)
+    ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -43,8 +44,9 @@ def bits(values: torch.Tensor) -> torch.Tensor:
     return values.view(torch.int32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     size=SIZES,
     n=st.integers(1, 4),
@@ -73,7 +75,7 @@ def test_severity_is_the_fraction_of_the_body(name, size, n, severities, one, ki
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(
     size=SIZES,
     n=st.integers(1, 3),
@@ -98,7 +100,7 @@ def test_all_channels_inside_nothing_outside(name, size, n, channels, severity, 
 
 
 @pytest.mark.parametrize("name", NAMES)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10))
 @given(seed=st.integers(0, 2**31), severity=st.floats(0.1, 0.9))
 def test_the_generator_alone_decides(name, seed, severity):
     def masks(number):
@@ -114,7 +116,7 @@ def test_the_generator_alone_decides(name, seed, severity):
 
 
 @pytest.mark.parametrize("name", FREE)
-@settings(max_examples=5, deadline=None)
+@settings(max_examples=examples(5))
 @given(seed=st.integers(0, 2**31))
 def test_each_sample_has_its_own_centre_and_direction(name, seed):
     g = torch.Generator().manual_seed(seed)
@@ -125,7 +127,7 @@ def test_each_sample_has_its_own_centre_and_direction(name, seed):
             assert int((mask[i] ^ mask[j]).sum()) > 20
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4),
     size=SIZES,
@@ -146,7 +148,7 @@ def test_drawn_damage_is_honest(names, size, n, severity, seed):
     assert (destroyed >= torch.minimum(low * cells - 0.5, cells - 1)).all()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(
     names=st.lists(st.sampled_from(NAMES), min_size=1, max_size=4),
     size=SIZES,

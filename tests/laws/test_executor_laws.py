@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rule_cases import SIZE, body, executors, lively, rules_and_executors
@@ -31,7 +32,7 @@ def assert_close(found, wanted, tolerance):
 
 
 @rules_and_executors
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(random_seed=st.integers(0, 2**32 - 1), share=st.sampled_from([0.02, 0.3, 1.0]))
 def test_states_and_gradients_agree(name, executor, random_seed, share):
     """Law 5 in float64, over 6 steps; mixed batches: one sample of the body, one dead, one full."""

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -33,7 +34,7 @@ def rank(losses: list[float]) -> list[int]:
     return sorted(range(len(losses)), key=lambda i: losses[i] if math.isfinite(losses[i]) else math.inf)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(size=st.integers(1, 20), number=st.integers(0, 2**31), data=st.data())
 def test_a_sample_is_unique_and_a_copy(size, number, data):
     states = some_states(size, number)
@@ -46,7 +47,7 @@ def test_a_sample_is_unique_and_a_copy(size, number, data):
     assert torch.equal(pool.states, states) and not pool.age.any()
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80))
 @given(size=st.integers(1, 12), number=st.integers(0, 2**31), dead=st.sampled_from([0.0, -1.0]), data=st.data())
 def test_each_state_goes_back_to_its_own_slot(size, number, dead, data):
     """Whatever order the batch is in: slots, ages, reseeds and counts against a plain dictionary of slots."""
@@ -83,7 +84,7 @@ def test_each_state_goes_back_to_its_own_slot(size, number, dead, data):
 
 
 @pytest.mark.parametrize("name", pools.damage.DAMAGES)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30))
 @given(losses=st.lists(LOSSES, min_size=1, max_size=9), number=st.integers(0, 2**31), data=st.data())
 def test_worst_is_the_seed_and_only_the_best_are_damaged(name, losses, number, data):
     n = len(losses)
@@ -128,7 +129,7 @@ def test_each_damaged_state_has_its_own_centre(name):
     assert all(int((wounds[i] ^ wounds[j]).sum()) > 20 for i in range(4) for j in range(i))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(number=st.integers(0, 2**31), size=st.integers(2, 10), data=st.data())
 def test_a_turn_of_training_touches_sampled_slots_alone(number, size, data):
     states, seed, g = some_states(size, number), some_seed(), gen(number)
@@ -149,7 +150,7 @@ def test_a_turn_of_training_touches_sampled_slots_alone(number, size, data):
     assert torch.equal(pool.states[batch.index[middle]], states[batch.index[middle]])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25))
 @given(number=st.integers(0, 2**31), turns=st.integers(0, 4), later=st.integers(1, 4))
 def test_a_resumed_pool_is_the_same_pool(number, turns, later):
     def evolve(pool, count):

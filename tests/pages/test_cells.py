@@ -13,6 +13,9 @@ from nca3d.live.payload import describe
 from nca3d.metrics import hues
 from nca3d.rules import ConvRule
 
+# They open real files in a real browser.
+pytestmark = pytest.mark.slow
+
 FOREIGN = ["own network"]
 """Rules whose update is their own: the page refuses them."""
 

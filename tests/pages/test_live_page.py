@@ -14,6 +14,9 @@ from nca3d.live.page import ENGINE, live_page, script
 from nca3d.rules import ConvRule
 from visualize.viewer import source
 
+# They open real files in a real browser.
+pytestmark = pytest.mark.slow
+
 SEED = 7
 
 

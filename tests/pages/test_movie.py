@@ -9,6 +9,9 @@ from PIL import Image
 
 from visualize.viewer import movie
 
+# They open real files in a real browser.
+pytestmark = pytest.mark.slow
+
 
 def growing_ball(size, frames, random_seed=0):
     """(T, *size, 4): a lopsided blob in smooth colours that grows, is cut, and whose colours shimmer as a living body's do."""

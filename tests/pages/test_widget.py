@@ -16,6 +16,9 @@ import nca3d
 from nca3d.live.creature import Creature
 from nca3d.rules import ConvRule
 
+# They open real files in a real browser.
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("anywidget")
 TimeoutError = pytest.importorskip("playwright.sync_api").TimeoutError
 ROOT = Path(__file__).parents[2]
@@ -29,7 +32,7 @@ class Page:
         widget.send = lambda content, buffers: self.sent.append((content["frame"], buffers[0]))
 
     def ask(self, call, given=None):
-        self.widget._hear(self.widget, {"call": call, "with": given}, [])
+        self.widget._receive(self.widget, {"call": call, "with": given}, [])
         return self.sent[-1]
 
 

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import pools
 
 
+@pytest.mark.slow
 def test_nothing_else_is_imported():
     look = (
         "import sys, torch; before = set(sys.modules); import pools; new = set(sys.modules) - before;"

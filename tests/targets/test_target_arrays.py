@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -26,7 +27,7 @@ def saved(folder: Path, array: np.ndarray, name: str = "own.npy") -> Path:
     return path
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.data(), SHAPES, st.tuples(*[st.integers(0, 3)] * 3), st.sampled_from([".npy", ".npz"]))
 def test_colours_come_back_from_a_file(tmp_path_factory, data, shape, extra, suffix) -> None:
     rgba = data.draw(hnp.arrays(np.uint8, (*shape, 4)))
@@ -44,7 +45,7 @@ def test_colours_come_back_from_a_file(tmp_path_factory, data, shape, extra, suf
     np.testing.assert_allclose(as_floats.values.numpy(), target.values.numpy(), atol=1e-6)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40))
 @given(st.data(), SHAPES, st.sampled_from(["u1", "i2", "<i8", ">u4", "u8"]))
 def test_labels_come_back_as_classes(tmp_path_factory, data, shape, dtype) -> None:
     labels = data.draw(hnp.arrays(np.dtype(dtype), shape, elements=st.sampled_from([0, 1, 2, 7, 100])))

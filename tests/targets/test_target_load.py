@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from target_laws import check_laws, one_line
@@ -22,7 +23,7 @@ ORIENTATIONS = [
 ]
 
 
-@settings(max_examples=48, deadline=None)
+@settings(max_examples=examples(48))
 @given(st.sampled_from(ORIENTATIONS), st.tuples(*[st.integers(2, 5)] * 3))
 def test_orientation_says_what_each_lattice_axis_is_in_the_source(text: str, size: tuple[int, int, int]) -> None:
     axes = parse_orientation(text, "test")

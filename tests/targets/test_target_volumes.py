@@ -147,6 +147,7 @@ def test_broken_volumes_are_refused(tmp_path: Path, name: str) -> None:
     one_line(lambda: targets.load(tmp_path / name, (8, 8, 8)), name, *words)
 
 
+@pytest.mark.slow
 def test_vti_arrays_of_points_and_cells(tmp_path: Path) -> None:
     pyvista = pytest.importorskip("pyvista")
     image = pyvista.ImageData(dimensions=(5, 6, 7), spacing=(1, 1, 1))
@@ -227,6 +228,7 @@ def test_four_bands_are_rgba_of_bytes_or_floats(tmp_path: Path, where: str) -> N
     one_line(lambda: targets.load(tmp_path / "own.vti", (4, 5, 6)), "values", "0..1")
 
 
+@pytest.mark.slow
 def test_the_frog_has_fifteen_tissues() -> None:
     pytest.importorskip("pyvista")
     target = targets.load("frog", (14, 31, 32))
@@ -240,6 +242,7 @@ def test_the_frog_has_fifteen_tissues() -> None:
     check_laws(targets.load("frog", (9, 19, 20), margin=1), (9, 19, 20), margin=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["ant", "channels"])
 def test_carried_bodies(name: str) -> None:
     pytest.importorskip("pyvista")

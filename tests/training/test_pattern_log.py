@@ -1,5 +1,7 @@
 """Pattern and diversity over training, in metrics.jsonl."""
 
+import pytest
+
 import nca3d
 from nca3d.training.log import DIVERSITY
 
@@ -25,6 +27,7 @@ def short(tmp_path, **changes):
     return nca3d.train(config, progress=False).metrics
 
 
+@pytest.mark.slow
 def test_pattern_and_diversity_are_logged_at_their_pace(tmp_path):
     lines = short(tmp_path)
     wanted = {f"pattern_{name}" for name in PATTERN} | {f"pool_{name}" for name in DIVERSITY}

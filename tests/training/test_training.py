@@ -46,6 +46,7 @@ def tiny(folder: Path, **changes) -> nca3d.Config:
     return TINY.replace(out=str(folder), **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -96,6 +97,7 @@ def test_resuming_with_another_rule_is_refused(tmp_path):
     assert (tmp_path / "run" / "metrics.jsonl").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_evaluation_between_iterations_changes_nothing():
     """F14: evaluation draws from its own numbers, never from those of training or torch's global ones."""
     one, two = Trainer.begin(TINY), Trainer.begin(TINY)
@@ -248,6 +250,7 @@ def test_bad_input_writes_nothing(tmp_path, changes):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_run_can_be_used_from_any_folder(tmp_path, monkeypatch):
     """Relative paths in a config are those of the folder in which training began."""
     (tmp_path / "elsewhere").mkdir()
@@ -351,6 +354,7 @@ def test_tensorboard_events_are_written(tmp_path):
     assert [e.step for e in events.Scalars("loss")] == list(range(1, 13))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_saves_and_exits(tmp_path, number, code):
     """F9, F10: from the shell, in a real process; then the run is resumed to its end."""

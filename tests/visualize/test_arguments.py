@@ -155,6 +155,7 @@ FIGURES: dict[str, Callable[[np.ndarray], Figure]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_dollars_are_dollars(growing: np.ndarray, name: str) -> None:
     figure = FIGURES[name](growing)

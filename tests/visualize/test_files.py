@@ -93,6 +93,7 @@ def test_room_is_all_that_is_said() -> None:
         raise OSError("other")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [*encode.SUFFIXES, ".npz"])
 def test_what_does_not_fit_leaves_the_old_file(tmp_path: Path, suffix: str) -> None:
     """Under a limit of a file's size, as on a full disk: ffmpeg is killed or says so, Pillow and NumPy fail."""

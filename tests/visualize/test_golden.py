@@ -55,6 +55,7 @@ def renderer(request: pytest.FixtureRequest) -> str:
     return request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_pictures_are_the_stored_ones(style: str, renderer: str) -> None:
     picture = draw(style, renderer, little_animal(), glow())
@@ -70,6 +71,7 @@ def wrong_bodies() -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {**mirrored, **swapped, "empty": (np.zeros_like(body), np.zeros_like(field))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", wrong_bodies())
 @pytest.mark.parametrize("style", STYLES)
 def test_the_limits_reject_wrong_pictures(style: str, wrong: str, renderer: str) -> None:

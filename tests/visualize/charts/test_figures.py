@@ -13,6 +13,9 @@ import visualize
 from visualize.charts.cuts import cuts
 from visualize.charts.figure import COLOURS
 
+# They draw many figures.
+pytestmark = pytest.mark.slow
+
 
 def drawn(figure: Figure) -> np.ndarray:
     stream = BytesIO()

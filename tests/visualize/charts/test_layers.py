@@ -116,6 +116,7 @@ def test_kinds_have_colours_that_fade_to_paper() -> None:
     assert np.allclose(np.asarray(panels(twice)[0].images[0].get_array())[1, 2], as_colour(COLOURS[2], "here"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(1, 15, 15), (2, 3, 40), (5, 40, 3), (13, 9, 9)])
 @pytest.mark.parametrize("columns", [None, 9])
 def test_nothing_overlaps_and_nothing_leaves_the_paper(shape: tuple[int, int, int], columns: int | None) -> None:

@@ -88,6 +88,7 @@ def test_recovery_draws_a_panel_a_wound_on_one_scale():
     assert len(fewer.axes) == 1 and fewer.get_figheight() < figure.get_figheight() / 2
 
 
+@pytest.mark.slow
 def test_panels_of_a_recovery_do_not_overlap():
     steps = np.arange(0, 100, 10)
     names = [f"wound {n}" + " of a very long name indeed" * (n % 2) for n in range(22)]
@@ -214,6 +215,7 @@ def test_what_is_not_measured_is_said(figure):
     assert drawn(made).min() < 200
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("error")
 def test_gaps_and_single_points_are_drawn():
     gaps = np.array([[1.0, np.nan], [np.nan, np.nan], [0.9, 0.8]])

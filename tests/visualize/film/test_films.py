@@ -108,6 +108,7 @@ def test_activity_glows_where_and_when_alpha_changes(animal: np.ndarray, tmp_pat
         visualize.animate(story, tmp_path / "bad.gif", activity=field, **FAST)
 
 
+@pytest.mark.slow
 def test_what_a_scene_takes_is_passed_on(growing: np.ndarray, tmp_path: Path) -> None:
     large = FAST | {"size": 240}
     plain = read(visualize.animate(growing[-1:], tmp_path / "plain.gif", **large)).astype(int)

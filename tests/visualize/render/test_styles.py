@@ -127,6 +127,7 @@ class TestActivity:
         assert np.array_equal(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_high_quality_is_the_same_picture_but_finer(animal: np.ndarray, style: str) -> None:
     view = {"size": (96, 80), "renderer": "raymarch", "ground": style != "activity"}
@@ -173,6 +174,7 @@ class TestLegend:
 
 
 class TestAxes:
+    @pytest.mark.slow
     @pytest.mark.parametrize("azimuth", [-58, 10, 90, 200])
     @pytest.mark.parametrize("elevation", [-30, 24, 75])
     @pytest.mark.parametrize("style", ["voxels", "activity"])
@@ -196,6 +198,7 @@ class TestAxes:
         assert drawn.sum() > 100 and not (drawn & body[: len(drawn)]).any()
         assert not drawn[0].any() and not drawn[-1].any() and not drawn[:, 0].any() and not drawn[:, -1].any()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [(17, 11, 13), (16, 16, 16), (40, 6, 6)])
     def test_no_word_runs_into_another_on_an_orbit(self, size: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch) -> None:
         from PIL import ImageDraw
