@@ -56,7 +56,11 @@ def difference(one, other):
 
 @pytest.mark.parametrize(
     ("size", "most"),
-    [((15, 15, 11), 100_000), ((32, 32, 32), 1_000_000), pytest.param((64, 64, 64), 5_000_000, marks=pytest.mark.slow)],
+    [
+        ((15, 15, 11), 100_000),
+        pytest.param((32, 32, 32), 1_000_000, marks=pytest.mark.nightly),
+        pytest.param((64, 64, 64), 5_000_000, marks=pytest.mark.nightly),
+    ],
 )
 def test_pages_are_small_even_if_every_cell_shimmers(size, most, tmp_path):
     body = movie(growing_ball(size, 48), tmp_path / "body.html")
