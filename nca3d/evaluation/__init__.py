@@ -1,7 +1,7 @@
 """Is it alive? What a trained rule grows, holds and heals, measured on fire masks that training never used.
 
-Holds `evaluate`, that fills a report (`nca3d.reports`) by the `studies` of a body; the `laws` that any rule is asked; and
-`story.py`, that films a life. May import everything below it (`lattice` … `losses`, `reports`) and `pools`.
+`evaluate` fills a report (`nca3d.reports`) by the `studies` of a body, `laws` checks what must hold for any rule, and
+`story.py` films a life. The package may import everything below it (`lattice` … `losses`, `reports`) and `pools`.
 """
 
 from nca3d.evaluation.evaluate import evaluate

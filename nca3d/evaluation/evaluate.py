@@ -21,11 +21,11 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, dense
 from nca3d.targets import Target
 
-# How rules are evaluated that grow no body, by their visible kind: they take what `evaluate` does, but for `samples`.
+# Evaluations of rules that grow no body, by their visible kind; each takes the arguments of `evaluate`, but for `samples`.
 EVALUATIONS = Registry("evaluation")
 
-# Numbers of the trials of each study: other numbers are other fire masks and wounds.
-GROW, HOLD, WOUNDS, GRID, AGAIN, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
+# The trial numbers of each study, far enough apart that no two studies share fire masks or wounds.
+GROW, HOLD, WOUNDS, GRID, REPEATED, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_000, 30_000, 40_000, 50_000
 
 # Severity up to which a wound counts as small: what every regenerating body should heal.
 SMALL = 0.25
@@ -42,28 +42,34 @@ def evaluate(
     executor: str = "auto",
     progress: bool = False,
 ) -> Report:
-    """Grow bodies from one cell, hold them, cut them and let them heal; say how well each went.
+    """Grows bodies from one cell, holds them, damages them and lets them heal; reports how well each went.
+
+    IoU is the intersection over union of body and target: cells in both / cells in either, 0 .. 1 (Jaccard 1912). A cell is
+    occupied where its alpha is above 0.1.
 
     Args:
-        rule: what one cell does.
-        target: the body it should grow; None = the one that the rule's card names. For rules that grow none see `EVALUATIONS`.
-        preset: a name in `PRESETS`, or a `Preset` of one's own. "quick" is growth, a hold of 1,000 steps and three wounds;
-            "standard" adds 10,000 steps, the grid of wounds, repeated injury, controls, robustness and emergence; "full" is
+        rule: What one cell does.
+        target: The body that it should grow; None = the one that the rule's card names. For rules that grow none see
+            `EVALUATIONS`.
+        preset: A name in `PRESETS`, or a `Preset` of one's own. "quick" is growth, a hold of 1,000 steps and three wounds;
+            "standard" adds 10,000 steps, the grid of wounds, repeated damage, controls, robustness and emergence; "full" is
             the same on more bodies, moments and steps.
-        horizon: steps after which a body is judged grown; default the rule's card, else 2 · longest side + 10.
-        samples: bodies side by side; default the preset's.
-        random_seed: chooses fire masks and wounds; they never overlap those of training.
-        executor: see `rollout`.
-        progress: whether to show a bar with the time left.
+        horizon: The steps after which a body is judged grown; default the rule's card, else 2 · longest side + 10.
+        samples: The number of bodies side by side; default the preset's.
+        random_seed: Chooses fire masks and wounds; they never overlap those of training.
+        executor: The executor's name, see `nca3d.rollout`.
+        progress: Whether to show a bar with the time left.
 
     Returns:
-        grow_iou (at the horizon), hold_iou_N (N steps later), heal_iou.<damage>, hurt_iou.<damage> (two horizons after the
-        wound, and right after it), recovered.<damage>, steps_held (by the worst body), colour error or label accuracy
-        beside each, and by study `persistence`, `regeneration`, `robustness`, `emergence`. Means over bodies; their spread and
-        bootstrap intervals are attributes of the report.
+        The figures, means over bodies; their spread and bootstrap intervals (Efron 1979) are attributes of the report.
+        `grow_iou`: IoU at the horizon. `hold_iou_N`: IoU N steps later. `hurt_iou.<damage>` and `heal_iou.<damage>`: IoU
+        right after a wound, and two horizons later. `recovered.<damage>`: the share of bodies that were whole again, 0 .. 1.
+        `half_recovery_step.<damage>`: steps until half of the loss was back. `steps_held`: by the worst body. Beside them the
+        colour error (0 .. 1, 0 is right) or label accuracy (0 .. 1), and by study `persistence`, `regeneration`,
+        `robustness` and `emergence`, whose modules give the formulas.
 
     Raises:
-        InputError: an unknown preset, a horizon or number of samples that can't be.
+        InputError: If the preset is unknown, the target doesn't fit the rule, or horizon or samples are below 1.
     """
     if rule.visible_kind in EVALUATIONS:
         return EVALUATIONS[rule.visible_kind](
@@ -71,31 +77,33 @@ def evaluate(
         )
     body = rule.target() if target is None else target
     if not isinstance(body, Target) or not isinstance(preset, str | Preset):
-        given = type(preset if isinstance(body, Target) else body).__name__
-        raise InputError("evaluate", "target and preset", f"a {given}", "a Target, and a Preset or the name of one")
+        kind = type(preset if isinstance(body, Target) else body).__name__
+        raise InputError("evaluate", "target and preset", f"a {kind}", "a Target, and a Preset or the name of one")
     body.for_rule(rule.visible_kind, rule.visible, "evaluate")
-    asked = _asked(preset, samples)
+    preset = _preset(preset, samples)
     if horizon is None:
+        # A body grows by at most one cell a step: twice the longest side lets it reach every corner, and settle.
         horizon = rule.card.get("horizon") or 2 * max(body.size) + 10
     if horizon < 1:
         raise InputError("evaluate", "horizon", horizon, "1 step or more")
-    work = _work(asked, horizon, len(robustness.variations(rule)))
+    work = _work(preset, horizon, len(robustness.variations(rule)))
     with torch_on_one(), tqdm(total=work, disable=not progress, desc="evaluate", unit="step") as bar:
-        trials = Trials(rule, body, horizon, asked.samples, random_seed, executor, bar.update)
-        found = _Findings(trials, asked)
-        bodies = found.life()
-        found.three_wounds(bodies)
-        if "regeneration" in asked.studies:
-            found.regeneration(bodies)
-        if "robustness" in asked.studies:
-            found.robustness()
-        if "emergence" in asked.studies:
-            found.emergence(bodies)
-        bar.update(max(0, bar.total - bar.n))
-    return found.finished()
+        trials = Trials(rule, body, horizon, preset.samples, random_seed, executor, bar.update)
+        evaluation = _Evaluation(trials, preset)
+        bodies = evaluation.life()
+        evaluation.three_wounds(bodies)
+        if "regeneration" in preset.studies:
+            evaluation.regeneration(bodies)
+        if "robustness" in preset.studies:
+            evaluation.robustness()
+        if "emergence" in preset.studies:
+            evaluation.emergence(bodies)
+        bar.update(max(0, bar.total - bar.n))  # the work is an estimate: the bar ends full all the same
+    return evaluation.finished()
 
 
-def _asked(preset: str | Preset, samples: int | None) -> Preset:
+def _preset(preset: str | Preset, samples: int | None) -> Preset:
+    """Returns the preset of that name, with another number of bodies if one is given."""
     if isinstance(preset, str):
         if preset not in PRESETS:
             raise InputError("evaluate", "preset", repr(preset), ", ".join(PRESETS) + nearest(preset, PRESETS))
@@ -105,108 +113,114 @@ def _asked(preset: str | Preset, samples: int | None) -> Preset:
     return preset if samples is None else replace(preset, samples=samples)
 
 
-def _work(asked: Preset, horizon: int, variations: int) -> int:
-    """Steps of the whole evaluation, for the bar: nearly all of its time is steps."""
-    wound = 2 * horizon + asked.late_steps
-    total = horizon + asked.hold_steps + len(QUICK_WOUNDS) * wound
-    if "regeneration" in asked.studies:
-        total += len(asked.moments) * len(asked.wounds) * wound + max(asked.moments) + 2 * len(QUICK_WOUNDS) * wound
-        total += asked.injuries * 2 * horizon
-    if "robustness" in asked.studies:
+def _work(preset: Preset, horizon: int, variations: int) -> int:
+    """Returns the steps of the whole evaluation, for the bar: nearly all of its time is steps."""
+    wound = 2 * horizon + preset.late_steps
+    total = horizon + preset.hold_steps + len(QUICK_WOUNDS) * wound
+    if "regeneration" in preset.studies:
+        # The grid, the way to its last moment, and the controls: two rules that can't heal, three wounds each.
+        total += len(preset.moments) * len(preset.wounds) * wound + max(preset.moments) + 2 * len(QUICK_WOUNDS) * wound
+        total += preset.injuries * 2 * horizon
+    if "robustness" in preset.studies:
         total += variations * (horizon + robustness.HOLD + 4)
     return total
 
 
-class _Findings:
-    """The studies, one method each, and the figures that they leave."""
+class _Evaluation:
+    """One evaluation: each method carries out a study and enters its figures into the report."""
 
-    def __init__(self, trials: Trials, asked: Preset) -> None:
-        self.trials, self.asked = trials, asked
+    def __init__(self, trials: Trials, preset: Preset) -> None:
+        self.trials, self.preset = trials, preset
         self.report = Report()
         self.put, self.series = self.report.put, self.report.series
 
     def life(self) -> Compact:
-        """Growth to the horizon and a long hold; returns the grown bodies."""
-        trials, steps = self.trials, self.asked.hold_steps
+        """Grows bodies to the horizon and holds them; returns the grown bodies."""
+        trials, steps = self.trials, self.preset.hold_steps
         detail = "colour_error" if trials.target.kind == "rgb" else "label_accuracy"
         grown, growth = trials.watch(trials.seeds(), trials.horizon, GROW)
-        held = trials.watch(grown, steps, HOLD, every=self.asked.look_every)[1]
+        held = trials.watch(grown, steps, HOLD, every=self.preset.look_every)[1]
         self.put("grow_iou", growth.quality[-1].tolist())
         self.put(f"grow_{detail}", growth.detail[-1].tolist())
+        # 1,000 steps in every preset, so that reports can be compared; the end of a longer hold besides.
         marks = sorted({min(1000, steps), steps})
         for mark in marks:
             at = int((held.steps - held.steps[0] <= mark).sum()) - 1
             self.put(f"hold_iou_{mark}", held.quality[at].tolist())
         self.put(f"hold_{detail}_{marks[-1]}", held.detail[-1].tolist())
-        judged = persistence.persistence(held)
-        self.put("steps_held", judged["steps_held"])
-        self.report |= {"steps_held": min(judged["steps_held"]), "steps_tried": steps}
+        figures = persistence.persistence(held)
+        self.put("steps_held", figures["steps_held"])
+        # The worst body and not the mean: a rule whose bodies fall apart now and then does not hold.
+        self.report |= {"steps_held": min(figures["steps_held"]), "steps_tried": steps}
         for name in ("blow_up_step", "extinction_step", "drift", "period", "amplitude"):
-            self.put(("persistence", name), judged[name])
+            self.put(("persistence", name), figures[name])
         self.series["growth"] = {"steps": growth.steps.tolist(), "quality": growth.quality.tolist()}
         self.series["hold"] = persistence.windows(held)
         return grown
 
     def three_wounds(self, grown: Compact) -> None:
-        """The wounds of every preset, right at the horizon."""
-        curves = self.series.setdefault("recovery", {})
+        """Measures healing from the wounds of every preset, given right at the horizon."""
+        curves, late_steps = self.series.setdefault("recovery", {}), self.preset.late_steps
         for trial, (damage, severity) in enumerate(QUICK_WOUNDS.items(), start=WOUNDS):
-            healing = regeneration.heal(self.trials, grown, Wound(damage, severity), trial, late_steps=self.asked.late_steps)[1]
-            self.put(("heal_iou", damage), healing.seen.quality[-1].tolist())
-            self.put(("hurt_iou", damage), healing.seen.quality[0].tolist())
+            healing = regeneration.heal(self.trials, grown, Wound(damage, severity), trial, late_steps=late_steps)[1]
+            self.put(("heal_iou", damage), healing.watch.quality[-1].tolist())
+            self.put(("hurt_iou", damage), healing.watch.quality[0].tolist())
             self.put(("recovered", damage), healing.recovered)
             self.put(("half_recovery_step", damage), list(healing.half_step))
             curves[healing.name] = _curve(healing)
 
     def regeneration(self, grown: Compact) -> None:
-        """The whole grid of wounds, repeated injury, and controls that must not pass."""
-        asked, curves = self.asked, self.series.setdefault("recovery", {})
-        healings = list(regeneration.grid(self.trials, grown, asked.wounds, asked.moments, asked.late_steps, GRID))
+        """Measures healing from the whole grid of wounds, from repeated damage, and of controls that must not pass."""
+        preset, curves = self.preset, self.series.setdefault("recovery", {})
+        healings = list(regeneration.grid(self.trials, grown, preset.wounds, preset.moments, preset.late_steps, GRID))
         for healing in healings:
             self.put(("regeneration", "recovered_each", healing.name), healing.recovered)
-            if healing.moment == asked.moments[0]:
+            if healing.moment == preset.moments[0]:  # later moments have their columns in the grid, not a curve each
                 curves[healing.name] = _curve(healing)
         self.series["grid"] = [healing.row() for healing in healings]
         small = [healing.recovered for healing in healings if healing.wound.severity <= SMALL]
-        half = [of.recovered for of in healings if (of.wound.damage, of.wound.severity) == ("half_space", 0.5)]
+        halves = [one.recovered for one in healings if (one.wound.damage, one.wound.severity) == ("half_space", 0.5)]
         self.put(("regeneration", "recovered_small"), _by_body(small))
-        self.put(("regeneration", "recovered_half_space"), _by_body(half))
-        again = regeneration.repeated_injury(self.trials, grown, Wound("sphere", SMALL), asked.injuries, AGAIN)
-        for number, healing in enumerate(again, start=1):
-            self.put(("regeneration", "injury", str(number)), healing.seen.quality[-1].tolist())
+        self.put(("regeneration", "recovered_half_space"), _by_body(halves))
+        repeated = regeneration.repeated_injury(self.trials, grown, Wound("sphere", SMALL), preset.injuries, REPEATED)
+        for number, healing in enumerate(repeated, start=1):
+            self.put(("regeneration", "injury", str(number)), healing.watch.quality[-1].tolist())
         self._controls(grown)
 
     def _controls(self, grown: Compact) -> None:
-        """Rules that can't heal, on the same grown bodies and wounds: what they recover is what the yardstick lets through."""
+        """Measures rules that can't heal on the same bodies and wounds: the yardstick must be able to say no.
+
+        What they recover, 0 .. 1, is what the measure lets through; a figure well above 0 means that the wounds are too small.
+        """
         seed = self.trials.seed(CONTROL)
         for name, rule in (
             ("untrained", robustness.changed(self.trials.rule, step_size=0.0)),  # a fresh rule does nothing
             ("shuffled", robustness.shuffled(self.trials.rule, seed)),
         ):
-            of = self.trials.of(rule)
-            passed = [
-                regeneration.heal(of, grown, Wound(*wound), WOUNDS + number, late_steps=self.asked.late_steps)[1].recovered
+            control, late_steps = self.trials.with_rule(rule), self.preset.late_steps
+            recovered = [
+                regeneration.heal(control, grown, Wound(*wound), WOUNDS + number, late_steps=late_steps)[1].recovered
                 for number, wound in enumerate(QUICK_WOUNDS.items())
             ]
-            self.put(("regeneration", f"control_{name}"), _by_body(passed))
+            self.put(("regeneration", f"control_{name}"), _by_body(recovered))
 
     def robustness(self) -> None:
-        """Growth and hold in a world that is not the one of training."""
+        """Measures growth and hold in a world that is not the one of training."""
         for variation in robustness.variations(self.trials.rule):
             # The same trial each time, so that only the condition differs.
             self.put(("robustness", variation.name), variation.measure(self.trials, WORLD))
             self.series.setdefault("conditions", {})[variation.name] = variation.group
 
     def emergence(self, grown: Compact) -> None:
-        """Pattern and dynamics of the grown bodies."""
+        """Measures the pattern and the dynamics of the grown bodies."""
         trials = self.trials
         states = dense(grown, trials.rule.dead_value)
-        found = emergence(trials.rule, states, random_seed=trials.seed(LIFE), executor=trials.executor)
-        for name, values in found.items():
+        figures = emergence(trials.rule, states, random_seed=trials.seed(LIFE), executor=trials.executor)
+        for name, values in figures.items():
             self.put(("emergence", name), values)
 
     def finished(self) -> Report:
-        """The figures, with what was asked."""
+        """Returns the report, with what was evaluated entered into its `about`."""
         trials, target = self.trials, self.trials.target
         params = sum(p.numel() for p in trials.rule.parameters())
         self.report |= {"horizon": trials.horizon, "samples": trials.samples, "params": params}
@@ -222,20 +236,20 @@ class _Findings:
 
 
 def _curve(healing: regeneration.Healing) -> dict[str, Any]:
-    """A recovery curve as it is kept: quality as a share of that before the wound, about 60 looks."""
-    share = healing.seen.quality / healing.before.clamp_min(1e-6)
-    every = max(1, len(share) // 60)
+    """Returns a recovery curve for the report: IoU as a share of that before the wound, at about 60 steps since the wound."""
+    share = healing.watch.quality / healing.before.clamp_min(1e-6)
+    every = max(1, len(share) // 60)  # more points than a picture can show would only swell report.json
     picked = sorted({*range(0, len(share), every), len(share) - 1})
     return {"steps": picked, "quality": share[picked].tolist(), "recovered": healing.recovered}
 
 
 def _by_body(wounds: list[list[float | None]]) -> list[float | None]:
-    """Each body's recovered fraction over several wounds."""
-    return [mean(of_one) for of_one in zip(*wounds, strict=True)]
+    """Returns each body's mean over several wounds: the share that it recovered from, of those that could tell."""
+    return [mean(body) for body in zip(*wounds, strict=True)]
 
 
 def summary(figures: Mapping[str, Any]) -> dict[str, Any]:
-    """The figures without what is only detail: no entry for each wound of the grid."""
-    kept = {name: dict(value) if isinstance(value, Mapping) else value for name, value in figures.items()}
-    kept.get("regeneration", {}).pop("recovered_each", None)
-    return kept
+    """Returns the figures of a report without its details: no entry for each wound of the grid."""
+    copied = {name: dict(value) if isinstance(value, Mapping) else value for name, value in figures.items()}
+    copied.get("regeneration", {}).pop("recovered_each", None)
+    return copied

@@ -1,28 +1,31 @@
-"""How much an evaluation asks: bodies grown side by side, steps to hold, wounds, and which studies are made."""
+"""Presets of an evaluation: how many bodies are grown, for how long they are held, which wounds and studies there are."""
 
 from dataclasses import dataclass
 
 from nca3d.evaluation.wounds import Wound
 
-# The three wounds of every preset, with the fraction of the body that they destroy: `heal_iou.<damage>` is about them.
+# The three wounds of every preset, with the fraction of the body that they destroy: `heal_iou.<damage>` is about them. One
+# takes a half, one makes a hole, one is scattered: bodies that heal one kind often fail at another.
 QUICK_WOUNDS = {"half_space": 0.5, "sphere": 0.2, "random_cells": 0.25}
 
+# The studies beyond growth, hold and the three wounds, which every preset has.
 STUDIES = ("regeneration", "robustness", "emergence")
 
 
 @dataclass(frozen=True)
 class Preset:
-    """How much is asked.
+    """The extent of an evaluation.
 
-    Args:
-        samples: bodies grown side by side, each with its own fire masks and wounds: the seeds of every figure.
-        hold_steps: steps that a grown body is held.
-        look_every: steps from one look at it to the next: looks cost more than steps, above all at large bodies.
-        late_steps: steps after healing at which a body must still be whole.
-        wounds: the grid of the regeneration study.
-        moments: steps after the horizon at which that grid is applied.
-        injuries: how often one body is hurt, one time after the other.
-        studies: which of `STUDIES` are made.
+    Attributes:
+        samples: The number of bodies grown side by side, each with its own fire masks and wounds: n of every figure.
+        hold_steps: The steps that a grown body is held.
+        look_every: The steps from one measurement of a held body to the next. Measuring costs more than a step, above all
+            at large bodies.
+        late_steps: The steps after healing at which a body must still be whole.
+        wounds: The grid of wounds of the regeneration study.
+        moments: The steps after the horizon at which that grid is applied.
+        injuries: How often one and the same body is damaged, one time after the other.
+        studies: The names in `STUDIES` that are carried out.
     """
 
     samples: int = 8
@@ -36,16 +39,26 @@ class Preset:
 
 
 def grid(severities: tuple[float, ...], halves: tuple[float, ...] = (0.5,)) -> tuple[Wound, ...]:
-    """Every kind of damage at every severity, the six half-spaces at theirs, and scattered cells up to one half."""
+    """Returns the grid of wounds of the regeneration study.
+
+    Args:
+        severities: The fractions of the body at which every kind of damage is applied.
+        halves: The fractions at which half-spaces are cut in each of the six directions.
+
+    Returns:
+        Every kind of damage at every severity, scattered cells at one half, and the half-spaces.
+    """
     kinds = ("half_space", "slab", "cube", "sphere", "shell", "limb", "random_cells")
-    cuts = [sign + axis for axis in "xyz" for sign in "+-"]
+    directions = [sign + axis for axis in "xyz" for sign in "+-"]
     return (
         *(Wound(kind, severity) for kind in kinds for severity in severities),
         Wound("random_cells", 0.5),
-        *(Wound("half_space", severity, {"direction": cut}) for severity in halves for cut in cuts),
+        # All six, because a body often heals its front and not its back: the last cells to grow know the least.
+        *(Wound("half_space", severity, {"direction": direction}) for severity in halves for direction in directions),
     )
 
 
+# "quick" is for a look at a run, "standard" for the figures of a paper, "full" for a rule that others will use.
 PRESETS = {
     "quick": Preset(),
     "standard": Preset(

@@ -1,6 +1,6 @@
-"""A life to be shown: a body grows from one cell, is hurt at given steps, and goes on; its pictures on the way.
+"""The story of a life: a body grows from one cell, is damaged at given steps, and goes on, with pictures on the way.
 
-`tell` is the one way to film a life; `film` asks it for what a report's page shows.
+`tell` is the one way to film a life; `film` uses it for what the page of a report shows.
 """
 
 import re
@@ -22,19 +22,26 @@ from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
-# The trial whose fire masks pictures show: one that no figure uses.
+# The number of the trial whose fire masks pictures show: one that no figure uses. The next one draws the wounds.
 SEED = 1000
 
-# About so many pictures of one life, unless another number of steps between them is asked for.
+# The number of pictures of one life, about, unless the steps between them are given: a film of some seconds.
 FRAMES = 60
 
-# About so many of growth, and of each healing, on a page.
+# The number of pictures of growth, and of each healing, that a page is made from.
 PAGE_FRAMES = 24
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Damage at a step of a life: its name in `pools.damage`, its severity, and for half-spaces and slabs the direction."""
+    """A damage at a step of a life.
+
+    Attributes:
+        step: The step after which the body is damaged, 0 and above.
+        name: The damage's name in `pools.damage.DAMAGES`.
+        severity: The fraction of the body that is destroyed, above 0 to 1.
+        direction: The direction of a half-space or slab, such as "+x"; None = drawn at random.
+    """
 
     step: int
     name: str
@@ -43,10 +50,10 @@ class Cut:
 
     @classmethod
     def read(cls, text: str) -> "Cut":
-        """From "STEP:NAME[:SEVERITY[:DIRECTION]]", such as 46:half_space:0.5:+x.
+        """Reads a cut from the text "STEP:NAME[:SEVERITY[:DIRECTION]]", such as 46:half_space:0.5:+x.
 
         Raises:
-            InputError: text of another form, or a damage, severity or direction that doesn't exist.
+            InputError: If the text has another form, or the damage, severity or direction does not exist.
         """
         form = "STEP:NAME[:SEVERITY[:DIRECTION]], such as 46:half_space:0.5:+x"
         parts = text.split(":")
@@ -68,25 +75,25 @@ class Cut:
 
     @property
     def wound(self) -> Wound:
-        """What is done."""
+        """The damage without its step."""
         return Wound(self.name, self.severity, {"direction": self.direction} if self.direction else {})
 
     @property
     def words(self) -> str:
-        """What a film says of it."""
+        """The caption that a film shows with it, as in "half space 50 %"."""
         return f"{self.name.replace('_', ' ')} {100 * self.severity:.0f} %"
 
 
 @dataclass(frozen=True)
 class Story:
-    """Pictures of a life.
+    """The pictures of a life.
 
     Attributes:
-        frames: float32 (T, D, H, W, 4), straight alpha.
-        steps: (T,) step of each frame; the step of a cut comes twice, before and after it.
-        marks: index of the first frame after a cut → what it was.
-        labels: int16 (T, D, H, W), the class of each cell, 0 = empty; None for colours.
-        last: the state (1, C, D, H, W) at its end, from which another can go on.
+        frames: RGBA pictures with straight alpha, float32 (T, D, H, W, 4), 0 .. 1.
+        steps: The step of each frame, T of them; the step of a cut comes twice, before and after it.
+        marks: The caption of each cut, by the index of the first frame after it.
+        labels: The class of each cell, int16 (T, D, H, W), 0 = empty; None for a body of colours.
+        last: The state at the end, (1, C, D, H, W), from which another story can go on.
     """
 
     frames: np.ndarray
@@ -97,7 +104,7 @@ class Story:
 
     @property
     def times(self) -> list[float]:
-        """Steps that rise, as other tools want them: frames of one step, before and after a cut, share the time to the next."""
+        """The steps as strictly rising times, as other tools want them: frames of one step divide the time to the next."""
         repeats = [self.steps[:place].count(step) for place, step in enumerate(self.steps)]
         return [step + place / self.steps.count(step) for step, place in zip(self.steps, repeats, strict=True)]
 
@@ -115,21 +122,25 @@ def tell(
     executor: str = "auto",
     progress: bool = False,
 ) -> Story:
-    """Live a life from the seed on and keep its pictures, one at a time: memory is that of the pictures.
+    """Runs one body from its first cell and takes pictures on the way. Memory is that of the pictures alone.
 
     Args:
-        rule: what each cell does.
-        target: gives the lattice and the colours of classes.
-        steps: the last step.
-        cuts: damage on the way, within these steps.
-        every: steps between pictures; None = about `FRAMES` of them.
-        start: a life of the same rule that this one goes on from; None = the seed.
-        random_seed: chooses fire masks and wounds, disjoint from training's.
-        executor: see `nca3d.rollout`.
-        progress: show a progress bar on stderr.
+        rule: What each cell does.
+        target: Gives the lattice and the colours of classes.
+        steps: The last step.
+        cuts: Damage on the way, within these steps.
+        every: The steps between pictures; None = about `FRAMES` of them.
+        start: A story of the same rule that this one goes on from; None = the first cell.
+        random_seed: Chooses fire masks and wounds, none of which training has used.
+        executor: The executor's name, see `nca3d.rollout`.
+        progress: Whether to show a progress bar on stderr.
+
+    Returns:
+        The pictures, their steps, and the last state.
 
     Raises:
-        InputError: a target that the rule does not show, an unknown damage, a cut before the first step or beyond the last.
+        InputError: If the rule does not show such a target, a damage is unknown, or a cut lies before the first step or
+            beyond the last.
     """
     from tqdm.auto import tqdm
 
@@ -137,6 +148,7 @@ def tell(
         raise InputError("tell", "target", f"a {type(target).__name__}", "a Target: rule.target() is that of its card")
     target.for_rule(rule.visible_kind, rule.visible, "tell")
     every = max(1, round(steps / FRAMES)) if every is None else every
+    # The fire masks and the wounds have a stream each: another cut leaves the rest of the life as it was.
     seed = evaluation_seed(random_seed, SEED)
     generator = torch.Generator().manual_seed(evaluation_seed(random_seed, SEED + 1))
     state, now = (start.last, start.steps[-1]) if start else (seed_state(rule, target.size), 0)
@@ -150,6 +162,7 @@ def tell(
             raise InputError("--damage", "step", cut.step, f"{now} .. {steps}, the last step")
     shots = [_shot(rule, target, state, now)]
     marks: dict[int, str] = {}
+    # A stop at each picture and at each cut: between two stops the rollout runs in one go.
     stops = sorted({*range(now + every, steps + 1, every), steps, *(cut.step for cut in cuts)})
     for stop in tqdm(stops, desc="life", unit="frame", disable=not progress):
         if stop > now:
@@ -157,6 +170,7 @@ def tell(
             now = stop
             shots.append(_shot(rule, target, state, now))
         for cut in (cut for cut in cuts if cut.step == stop):
+            # The same step once more, now damaged: a film shows the body before and after the cut.
             state = apply_wound(rule, state, cut.wound, generator)
             marks[len(shots)] = cut.words
             shots.append(_shot(rule, target, state, now))
@@ -166,24 +180,32 @@ def tell(
 
 
 def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> FilmedLife:
-    """One body that grows to the horizon, and what becomes of it in two more after each wound of the quick preset."""
+    """Films one body that grows to the horizon, and its next two horizons after each wound of the quick preset.
+
+    Args:
+        rule: What each cell does.
+        target: The body that it should grow.
+        horizon: The steps of growth.
+        random_seed: Chooses fire masks and wounds.
+    """
     every = max(1, horizon // PAGE_FRAMES)
     grown = tell(rule, target, horizon, every=every, random_seed=random_seed)
+    # Growth is filmed once: the wounds are given to the same grown body.
     heal, timelines = {}, {}
     for damage, severity in QUICK_WOUNDS.items():
         cut = [Cut(horizon, damage, severity)]
         healed = tell(rule, target, 3 * horizon, cut, every=2 * every, start=grown, random_seed=random_seed)
-        heal[damage] = healed.frames, healed.steps, 1
+        heal[damage] = healed.frames, healed.steps, 1  # frame 0 is the grown body, 1 the same one right after the cut
         life = np.concatenate([grown.frames, healed.frames[1:]])
         timelines[damage] = [*grown.steps, *healed.steps[1:]], iou(life, target).numpy()
     return FilmedLife((grown.frames, grown.steps), heal, timelines, target.rgba())
 
 
 def _shot(rule: Rule, target: Target, state: Tensor, step: int) -> tuple[np.ndarray, np.ndarray | None, int]:
-    """A picture of a state, the classes of its cells if it has any, and its step."""
+    """Returns the picture of a state, the classes of its cells (None for colours), and its step."""
     picture = to_rgba(state, rule, target.palette)
     if rule.visible_kind != "classes":
         return picture, None, step
-    there = occupied(state, rule.visible, "classes")
-    labels = torch.where(there, state[:, : rule.visible].argmax(dim=1), 0)
+    body = occupied(state, rule.visible, "classes")
+    labels = torch.where(body, state[:, : rule.visible].argmax(dim=1), 0)
     return picture, labels.cpu().numpy().astype(np.int16), step

@@ -1,12 +1,11 @@
-"""Rollouts of one rule against one target, on fire masks that training never used; what every study of it shares.
+"""Rollouts of one rule against one target, on fire masks that training never used: the ground that all studies share.
 
-A rollout can be looked at as it goes: how good the body is, how much of it lives, how large its values are. Only figures are
-kept, a few numbers for each step and body, so that 10,000 steps cost no more memory than 10.
+A rollout can be watched as it goes: how good the body is, how much of it lives, how large its values are. Only these figures
+are kept, a few numbers for each step and body, so that 10,000 steps cost no more memory than 10.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,21 +18,26 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
 
-# Bytes of recorded states that are held before they are looked at.
-AT_ONCE = 64 << 20
+# Bytes of recorded states that are held before they are reduced to figures: one pass over many states is several times
+# quicker than a pass over each, and 64 MiB is little beside the rollout itself.
+RECORD_BYTES = 64 << 20
+
+# States of one record at most: a tiny body would otherwise be recorded for thousands of steps before the bar moves.
+RECORD_STATES = 50
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What was seen; every figure is (T, B) on the CPU.
+    """The figures of a rollout that was watched. Each is a tensor (T, B) on the CPU, but for `steps`.
 
     Attributes:
-        steps: int (T,), absolute step numbers.
-        quality: IoU with the target, 0..1.
-        detail: colour error ("rgb", 0 is right) or label accuracy ("classes", 1 is right) of the cells shared with the target.
-        volume: living cells: alpha above 0.1.
-        peak: the largest |value| in the state.
-        finite: whether all values are.
+        steps: The absolute step numbers of the T looks, int (T,).
+        quality: The intersection over union with the target, cells in both / cells in either, 0 .. 1 (Jaccard 1912).
+        detail: The mean |colour difference| ("rgb", 0 is right, 1 is worst) or the share of right labels ("classes", 1 is
+            right), over the cells that body and target share.
+        volume: The number of living cells, those with alpha above 0.1.
+        peak: The largest |value| in the state.
+        finite: Whether all values of the state are finite, bool.
     """
 
     steps: Tensor
@@ -44,43 +48,59 @@ class Watch:
     finite: Tensor
 
     def then(self, later: "Watch") -> "Watch":
-        """This watch and a later one as one."""
+        """Joins this watch and a later one along time."""
         return Watch(*(torch.cat([getattr(self, f.name), getattr(later, f.name)]) for f in fields(self)))
 
     def __getitem__(self, index: int | slice) -> "Watch":
-        """Some of the steps; one step keeps its axis."""
-        part = slice(index, index + 1 or None) if isinstance(index, int) else index
+        """Selects some of the looks; a single one keeps its axis, so that all figures stay (T, B)."""
+        part = slice(index, index + 1 or None) if isinstance(index, int) else index  # `or None`: -1 + 1 would end at 0
         return Watch(*(getattr(self, f.name)[part] for f in fields(self)))
 
 
 def look(states: list[Compact], steps: list[int], target: Target) -> Watch:
-    """The figures of recorded states, all of one batch size, in one pass over their cells."""
+    """Measures recorded states in one pass over their cells.
+
+    The figures are those of `nca3d.iou`, `colour_error` and `label_accuracy`, computed on compact states: most of a lattice
+    is empty, and no dense state is ever made.
+
+    Args:
+        states: T compact states, all of one batch size B.
+        steps: The T absolute step numbers.
+        target: The body that they are compared with.
+
+    Returns:
+        The figures, (T, B) each.
+    """
     batch, count = states[0].batch, len(states)
     volume = target.occupied.numel()
     values = torch.cat([state.values for state in states])
     cells = torch.cat([state.cells for state in states])
     lengths = torch.tensor([len(state.cells) for state in states], device=cells.device)
+    # A cell number counts through the batch: its quotient is the body, its remainder the place on the lattice.
     owner = torch.arange(count, device=cells.device).repeat_interleave(lengths) * batch + cells // volume
     place = cells % volume
 
     alpha = values[:, target.visible]
-    there = alpha > OCCUPIED_ALPHA
-    living = _count(there, owner, count * batch)
-    shown = values[:, : target.visible]
-    body = there & (shown.argmax(dim=1) != 0) if target.kind == "classes" else there
-    wanted = target.occupied.flatten().to(cells.device)
-    both = body & wanted[place]
+    alive = alpha > OCCUPIED_ALPHA
+    living = _count(alive, owner, count * batch)
+    visible = values[:, : target.visible]
+    body = alive & (visible.argmax(dim=1) != 0) if target.kind == "classes" else alive
+    goal = target.occupied.flatten().to(cells.device)
+    both = body & goal[place]
     shared = _count(both, owner, count * batch)
-    either = _count(body, owner, count * batch) + wanted.sum() - shared
+    # either = body + target - both: cells of the target that no state holds needn't be visited.
+    either = _count(body, owner, count * batch) + goal.sum() - shared
     quality = torch.where(either > 0, shared / either.clamp_min(1), 1.0)
 
     truth = target.values.flatten(1).to(values)[:, place[both]].t()
     rows = values[both]
     if target.kind == "classes":
-        right = (rows[:, : target.visible].argmax(dim=1) == truth[:, :-1].argmax(dim=1)).float()
+        score = (rows[:, : target.visible].argmax(dim=1) == truth[:, :-1].argmax(dim=1)).float()
     else:
-        right = (unpremultiply(rows) - unpremultiply(truth)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
-    detail = torch.zeros(count * batch, device=cells.device).index_add_(0, owner[both], right) / shared.clamp_min(1)
+        # A colour that is not a number counts as wholly wrong, like one that is off by more than the range.
+        score = (unpremultiply(rows) - unpremultiply(truth)).nan_to_num(1.0).abs().clamp_max(1.0).mean(dim=1)
+    detail = torch.zeros(count * batch, device=cells.device).index_add_(0, owner[both], score) / shared.clamp_min(1)
+    # A body that shares no cell with its target gets the worst value of either figure.
     detail = torch.where(shared > 0, detail, 0.0 if target.kind == "classes" else 1.0)
 
     size = values.abs().amax(dim=1)
@@ -92,21 +112,25 @@ def look(states: list[Compact], steps: list[int], target: Target) -> Watch:
 
 
 def _count(which: Tensor, owner: Tensor, length: int) -> Tensor:
+    """Counts the chosen cells of each owner, float (length,)."""
     return torch.bincount(owner[which], minlength=length).float()
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What is tried on whom.
+    """A rule, the target that it is judged by, and how trials of it are run.
 
-    Args:
-        rule: what one cell does.
-        target: the body that it should grow.
-        horizon: steps after which a body is judged grown.
-        samples: bodies side by side.
-        random_seed: chooses fire masks and wounds; trials with other numbers have other ones.
-        executor: see `rollout`.
-        report: is told how many steps were done since it was last told.
+    A trial is known by a number. Its fire masks, wounds and noise follow from that number and `random_seed` alone, so that
+    two conditions with one trial number differ in nothing but the condition.
+
+    Attributes:
+        rule: What one cell does.
+        target: The body that the rule should grow.
+        horizon: The steps after which a body is judged grown.
+        samples: The number of bodies grown side by side, B.
+        random_seed: Chooses fire masks and wounds.
+        executor: The executor's name, see `nca3d.rollout`.
+        report: Is called after each part of a rollout with the steps done since the last call, for a progress bar.
     """
 
     rule: Rule
@@ -117,25 +141,39 @@ class Trials:
     executor: str = "auto"
     report: Callable[[int], object] = lambda steps: None
 
-    def of(self, rule: Rule, **changes: Any) -> "Trials":
-        """The same trials of another rule."""
-        return replace(self, rule=rule, **changes)
+    def with_rule(self, rule: Rule, target: Target | None = None) -> "Trials":
+        """Returns the same trials of another rule, and of another target if one is given."""
+        return replace(self, rule=rule, target=self.target if target is None else target)
 
     def seed(self, trial: int) -> int:
-        """The random_seed of one trial."""
+        """Returns the random seed of one trial; training never uses it."""
         return evaluation_seed(self.random_seed, trial)
 
-    def draws(self, trial: int) -> torch.Generator:
-        """The random numbers of one trial's wounds and noise, on the CPU."""
+    def generator(self, trial: int) -> torch.Generator:
+        """Returns a fresh generator of one trial's wounds and noise, on the CPU: the draws are the same on every device."""
         return torch.Generator().manual_seed(self.seed(trial))
 
     def seeds(self, positions: Tensor | None = None) -> Compact:
-        """The first cells, one a body."""
+        """Returns the first cells, one for each body.
+
+        Args:
+            positions: The (z, y, x) of each body's first cell, int (B, 3); None = where the rule was trained, or the centre.
+        """
         return compact(seed_state(self.rule, self.target.size, self.samples, positions), self.rule.dead_value)
 
     @torch.no_grad()
     def run(self, state: Compact, steps: int, trial: int, *, first_step: int = 0) -> Compact:
-        """So many steps, unseen."""
+        """Runs bodies for some steps without measuring them.
+
+        Args:
+            state: The bodies at the beginning.
+            steps: How many steps to run; 0 returns the state itself.
+            trial: The number that chooses the fire masks.
+            first_step: The step number of the first fire mask, so that a trial can go on where it stopped.
+
+        Returns:
+            The bodies at the end.
+        """
         if not steps:
             return state
         state = rollout(self.rule, state, steps, random_seed=self.seed(trial), first_step=first_step, executor=self.executor)
@@ -144,16 +182,23 @@ class Trials:
 
     @torch.no_grad()
     def watch(self, state: Compact, steps: int, trial: int, *, every: int = 1) -> tuple[Compact, Watch]:
-        """So many steps, with a look at the first state, after every `every` steps, and at the last.
+        """Runs bodies for some steps and measures the first state, every `every`-th after it, and the last.
+
+        Args:
+            state: The bodies at the beginning.
+            steps: How many steps to run.
+            trial: The number that chooses the fire masks.
+            every: The steps from one look to the next.
 
         Returns:
-            The last state and the looks.
+            The last state, and the figures of all looks.
         """
-        seen, done = self.look(state), 0
+        watch, done = self.look(state), 0
         while done < steps:
-            room = AT_ONCE // max(1, state.values.numel() * state.values.element_size())
-            part = int(min(steps - done, every * max(1, min(room, 50))))
-            some = rollout(
+            # The body's size now says how many states fit: bodies grow, so it is asked anew for each part.
+            room = RECORD_BYTES // max(1, state.values.numel() * state.values.element_size())
+            part = int(min(steps - done, every * max(1, min(room, RECORD_STATES))))
+            record = rollout(
                 self.rule,
                 state,
                 part,
@@ -162,17 +207,18 @@ class Trials:
                 executor=self.executor,
                 record_every=every,
             )
-            state = some.states[-1]
-            seen = seen.then(look(some.states[1:], some.steps[1:].tolist(), self.target))
+            state = record.states[-1]
+            # The first state of a record is the last of the one before: it has been measured.
+            watch = watch.then(look(record.states[1:], record.steps[1:].tolist(), self.target))
             done += part
             self.report(part)
-        return state, seen
+        return state, watch
 
     def apply_wound(self, bodies: Compact, wound: Wound, trial: int) -> Compact:
-        """The bodies with the wound, each its own draw of it."""
+        """Returns the bodies with the wound, each with a draw of its own."""
         dead = self.rule.dead_value
-        return compact(apply_wound(self.rule, dense(bodies, dead), wound, self.draws(trial)), dead)
+        return compact(apply_wound(self.rule, dense(bodies, dead), wound, self.generator(trial)), dead)
 
     def look(self, state: Compact) -> Watch:
-        """The figures of states as they are."""
+        """Measures bodies as they are, without a step: figures of (1, B)."""
         return look([state], [0], self.target)

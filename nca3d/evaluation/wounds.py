@@ -1,4 +1,4 @@
-"""Wounds: one damage of a body, or of a lattice that is no body, given to states of a rule."""
+"""Wounds: a wound is one damage of a body (or of a lattice of signals), applied to the states of a rule."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +13,13 @@ from nca3d.rules.cell import Rule
 
 @dataclass(frozen=True)
 class Wound:
-    """One damage with its severity, the fraction of the body destroyed, and the options that settle it."""
+    """One damage with its severity and options.
+
+    Attributes:
+        damage: A name in `pools.damage.DAMAGES`, such as "sphere".
+        severity: The fraction of the body's cells that is destroyed, above 0 to 1.
+        options: Further arguments of the damage, such as {"direction": "+x"} of a half-space.
+    """
 
     damage: str
     severity: float
@@ -21,22 +27,27 @@ class Wound:
 
     @property
     def kind(self) -> str:
-        """The damage and its options: "half_space +x"."""
+        """The damage with its options, as in "half_space +x"."""
         return " ".join([self.damage, *map(str, self.options.values())])
 
     @property
     def name(self) -> str:
-        """What figures call it: "half_space +x 0.5"."""
+        """The name that figures use, with the severity, as in "half_space +x 0.5"."""
         return f"{self.kind} {self.severity:g}"
 
     def mask(self, rule: Rule, states: Tensor, generator: torch.Generator) -> Tensor:
-        """Which cells it destroys, bool (B, 1, D, H, W): each state has a draw of its own.
+        """Draws which cells the wound destroys; each state has a draw of its own.
 
         Args:
-            rule: says which cells are the body; severity is a share of them, and of the whole lattice for a rule of signals.
-            states: (B, C, D, H, W).
-            generator: makes the draws, on the CPU: the same on every device.
+            rule: Says which cells are the body. Severity is a share of them, and of the whole lattice for a rule of signals.
+            states: States (B, C, D, H, W).
+            generator: Makes the draws, on the CPU, so that they are the same on every device.
+
+        Returns:
+            Bool (B, 1, D, H, W), True where a cell is destroyed.
         """
+        # A rule of signals has no alpha: nothing says where its body would be.
+        # `visible_kind` decides, not the states: an all-empty body must stay a body, of no cells.
         body = None if rule.visible_kind == "signal" else occupied(states, rule.visible, rule.visible_kind).cpu()
         damage = pools.damage.DAMAGES[self.damage]
         size = tuple(states.shape[2:])
@@ -45,5 +56,12 @@ class Wound:
 
 
 def apply_wound(rule: Rule, states: Tensor, wound: Wound, generator: torch.Generator) -> Tensor:
-    """The states (B, C, D, H, W) with the wound: its cells are dead in every channel (law 10)."""
+    """Returns the states (B, C, D, H, W) with the wound: its cells are set to the dead value in every channel (law 10).
+
+    Args:
+        rule: Says which cells are the body, and what a dead cell holds.
+        states: States (B, C, D, H, W); they are not changed.
+        wound: What is destroyed.
+        generator: Makes the draws, on the CPU.
+    """
     return pools.damage.apply(states, wound.mask(rule, states, generator), rule.dead_value)

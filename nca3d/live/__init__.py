@@ -1,7 +1,8 @@
 """Bodies that live where you can touch them: in a page of their own (`live_page`) or in Jupyter (`live`).
 
-In JavaScript: kernels.js (WebAssembly for the two heavy loops), fire.js (the draw), cells.js (the rule, on living cells only),
-worker.js and page.js (a page), widget.js (a notebook). May import rules, rollout, metrics, targets; visualize inside functions.
+The JavaScript is kernels.js (WebAssembly for the two heavy loops), fire.js (the draw of the fire mask), cells.js (the rule, on
+living cells only), worker.js and page.js (a page) and widget.js (a notebook). The package may import rules, rollout, metrics
+and targets; `visualize` only inside functions.
 """
 
 from typing import TYPE_CHECKING, TypedDict, Unpack
@@ -16,7 +17,14 @@ if TYPE_CHECKING:
 
 
 class Options(TypedDict, total=False):
-    """How the widget shows a body."""
+    """The options of the widget.
+
+    Attributes:
+        title: The headline; None = the target's name.
+        random_seed: The seed of the fire masks.
+        executor: The executor's name, see `nca3d.rollout`.
+        height: The height of the view in pixels.
+    """
 
     title: str | None
     random_seed: int
@@ -25,23 +33,26 @@ class Options(TypedDict, total=False):
 
 
 def live(rule: Rule, size: Size | None = None, target: Target | None = None, **options: Unpack[Options]) -> "LiveWidget":
-    """A living body in Jupyter: click to cut it, watch it heal. Python steps it, so any rule will do.
+    """Shows a living body in Jupyter: click to cut it, watch it heal. Python steps it, so any rule will do.
 
     Args:
-        rule: any rule; a trained one knows its lattice and its target by its card.
-        size: lattice (D, H, W); default the card's.
-        target: what it should be; default the card's, if the rule has one.
-        options: title (default the target's name), random_seed of the fire masks, executor, height in pixels.
+        rule: Any rule; a trained one knows its lattice and its target by its card.
+        size: The lattice (D, H, W); default the card's.
+        target: The body that it should be; default the card's, if the rule has one.
+        **options: `title` (default the target's name), `random_seed` of the fire masks, `executor`, `height` in pixels.
+
+    Returns:
+        The widget; its `.creature` is the body itself.
 
     Raises:
-        InputError: no size known, a target that doesn't fit, or anywidget is missing (extra `notebooks`).
+        InputError: If no size is known, the target doesn't fit, or anywidget is missing (extra `notebooks`).
     """
     if target is None and size is None and rule.card:
         target = rule.target()
     size = size or (target.size if target is not None else None)
     if size is None:
         raise InputError("live", "size", None, "(D, H, W), or a trained rule with a card")
-    try:
+    try:  # here and not above: anywidget is an extra, and `live_page` does without it
         from nca3d.live.widget import LiveWidget
     except ImportError as error:
         raise InputError("live", "anywidget", "not installed", "pip install 'nca3d[notebooks]'") from error

@@ -1,4 +1,4 @@
-"""A body that lives on in Python: stepped, cut and looked at between steps."""
+"""A body that lives on in Python, and can be stepped, damaged and looked at."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,14 +17,18 @@ from nca3d.targets import Target
 
 
 class Creature:
-    """One body of any rule on its lattice. What the page's worker does in JavaScript, this does with PyTorch.
+    """One body of any rule on its lattice. It does with PyTorch what the page's worker does in JavaScript.
 
     Args:
-        rule: any rule.
-        size: lattice (D, H, W).
-        target: what it should be; None = its IoU isn't known.
-        random_seed: of the fire masks; step numbers count on over cuts and seeds.
-        executor: see `nca3d.rollout`.
+        rule: Any rule.
+        size: The lattice (D, H, W).
+        target: The body that it should be; None = its IoU isn't known.
+        random_seed: The seed of the fire masks. Step numbers count on after damage and after a new first cell.
+        executor: The executor's name, see `nca3d.rollout`.
+
+    Attributes:
+        state: The body's state, (1, C, D, H, W).
+        step_number: The steps that it has lived.
     """
 
     def __init__(
@@ -34,37 +38,42 @@ class Creature:
         check_seed(random_seed)
         self.random_seed, self.executor = random_seed, executor
         self.step_number = 0
-        self._scattered = 0
+        self._scattered = 0  # wounds of scattered cells so far
         self.state: Tensor = seed_state(rule, self.size)
 
     def seed(self) -> None:
-        """Begin again from one cell."""
+        """Begins again from one cell; the step number counts on, so that no fire mask comes twice."""
         self.state = seed_state(self.rule, self.size)
 
     @torch.no_grad()
     def step(self, steps: int = 1) -> None:
-        """Live for some steps."""
+        """Runs the body for some steps."""
         self.state = rollout(
             self.rule, self.state, steps, random_seed=self.random_seed, first_step=self.step_number, executor=self.executor
         )
         self.step_number += steps
 
     def cut(self, wound: Mapping[str, Any]) -> int:
-        """Set all channels inside a wound to the dead value; returns how many of the body's cells were lost.
+        """Damages the body: all channels inside the wound get the dead value.
 
         Args:
             wound: {"kind": "ball", "centre": (x, y, z), "radius": cells}, {"kind": "half", "axis": 0..2 for x, y, z,
                 "side": ±1} or {"kind": "scatter", "share": 0..1}.
 
+        Returns:
+            The number of the body's cells that were lost.
+
         Raises:
-            InputError: another kind of wound.
+            InputError: If the wound is of another kind.
         """
+        # The mask is drawn on the CPU, so that a wound is the same on every device.
         body = occupied(self.state, self.rule.visible, self.rule.visible_kind)[0].cpu()
         inside = self._inside(wound, body)
         self.state = torch.where(inside.to(self.state.device), self.rule.dead_value, self.state)
         return int((body & inside).sum())
 
     def _inside(self, wound: Mapping[str, Any], body: Tensor) -> Tensor:
+        """Returns the cells inside a wound, bool (D, H, W); `body` says where the half of a body is."""
         z, y, x = (axis.float() for axis in torch.meshgrid(*(torch.arange(side) for side in self.size), indexing="ij"))
         kind = wound.get("kind")
         if kind == "ball":
@@ -73,16 +82,17 @@ class Creature:
         if kind == "half":
             along = (x, y, z)[wound["axis"]]
             places = along[body].sort().values
+            # The median cell of the body: both halves are alive, wherever on the lattice it stands.
             middle = places[len(places) // 2] if len(places) else along.mean()
             return along >= middle if wound.get("side", 1) > 0 else along < middle
         if kind == "scatter":
-            self._scattered += 1
+            self._scattered += 1  # each time other cells, and yet the same in every run
             generator = torch.Generator().manual_seed(self.random_seed + self._scattered)
             return torch.rand(self.size, generator=generator) < wound["share"]
         raise InputError("cut", "kind", repr(kind), f"ball, half (axis 0..{len(AXES) - 1}) or scatter")
 
     def status(self) -> dict[str, Any]:
-        """Step number, living cells (alpha above the threshold) and IoU (None without a target)."""
+        """Returns the step number, the living cells (alpha above the threshold) and the IoU, 0 .. 1 (None without a target)."""
         alpha = self.state[0, self.rule.alpha]
         return {
             "step": self.step_number,
@@ -91,6 +101,6 @@ class Creature:
         }
 
     def rgba(self) -> np.ndarray:
-        """The picture, float32 (D, H, W, 4), straight alpha, 0..1."""
+        """Returns the body's picture, RGBA with straight alpha, float32 (D, H, W, 4), 0..1."""
         palette = None if self.target is None else self.target.palette
         return np.asarray(to_rgba(self.state, self.rule, palette)[0])

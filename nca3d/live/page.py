@@ -13,33 +13,37 @@ from nca3d.metrics import hues
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
+# The files that run the rule, in the order in which they need each other; page and tests use the same ones.
 ENGINE = ("kernels.js", "fire.js", "cells.js")
 
 
 def script(name: str) -> str:
-    """The text of a JavaScript file of this folder."""
+    """Returns the text of a JavaScript file of this folder."""
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
 
 
 def live_page(
     rule: Rule, path: str | Path, size: Size, target: Target | None = None, *, title: str | None = None, random_seed: int = 0
 ) -> Path:
-    """Writes the page; returns its path.
+    """Writes a page in which a body lives.
 
-    In the page `window.creature` answers to `run(steps)`, `status()`, `state()`, `restore({state, step, seed})`, `fires(step)`,
-    `cut(wound)`, `seed()`, `play(yes)` and `speed(steps a second)`; see page.js.
+    In the page `window.creature` has the methods `run(steps)`, `status()`, `state()`, `restore({state, step, seed})`,
+    `fires(step)`, `cut(wound)`, `seed()`, `play(yes)` and `speed(steps a second)`; see page.js.
 
     Args:
-        rule: a `ConvRule`, or a subclass that keeps its step and its network.
-        path: where to, .html, in a folder that exists.
-        size: lattice (D, H, W).
-        target: what the body should be: its colours and names, and the IoU that the page shows; None = no IoU.
-        title: headline; default the target's name.
-        random_seed: of the fire masks, with step number and sample id 0, as in `nca3d.rollout`.
+        rule: A `ConvRule`, or a subclass that keeps its step and its network.
+        path: The .html file to write, in a folder that exists.
+        size: The lattice (D, H, W).
+        target: The body that it should be, for colours, names and the IoU that the page shows; None = no IoU.
+        title: The headline; default the target's name.
+        random_seed: The seed of the fire masks, used with the step number and sample id 0, as in `nca3d.rollout`.
+
+    Returns:
+        The path of the page.
 
     Raises:
-        InputError: a rule that the page can't run, a target of another lattice or kind.
-        ValueError: a path that can't be written.
+        InputError: If the page can't run the rule, or the target has another lattice or kind.
+        ValueError: If the path can't be written.
     """
     from visualize.viewer import check_page_path, packed, page, source, write_page
 
@@ -49,9 +53,10 @@ def live_page(
     described, floats = describe(rule, size, _palette(rule, target))
     about |= {"rule": described, "seed": random_seed}
     weights = {
-        "floats": packed(floats.astype("<f4").tobytes()),
+        "floats": packed(floats.astype("<f4").tobytes()),  # little endian, as typed arrays are in every browser
         "target": None if target is None else packed(target.occupied.numpy().astype(np.uint8).tobytes()),
     }
+    # Inert blocks of text: the worker's program is one of them, because a file from disk can't load another.
     blocks = {
         "about": about,
         "weights": weights,
@@ -65,10 +70,19 @@ def live_page(
 
 
 def about_page(rule: Rule, size: Size, target: Target | None, title: str | None) -> dict[str, Any]:
-    """What the viewer wants to know of a body: title, lattice, the box to look at, names and colours of its classes.
+    """Returns what the viewer needs to know of a body, for JSON.
+
+    Args:
+        rule: The body's rule.
+        size: The lattice (D, H, W).
+        target: The body that it should be; None = it is compared with nothing.
+        title: The headline; None = the target's name.
+
+    Returns:
+        The title, the lattice, whether there is an IoU, the box to look at, and names and colours of the classes.
 
     Raises:
-        InputError: a target of another lattice or kind than the rule's.
+        InputError: If the target has another lattice or kind than the rule.
     """
     about: dict[str, Any] = {
         "title": title or (target.name if target is not None else "creature"),
@@ -79,20 +93,22 @@ def about_page(rule: Rule, size: Size, target: Target | None, title: str | None)
     }
     if target is None:
         return about
-    wanted = (rule.visible_kind, rule.visible, tuple(size))
-    if (target.kind, target.visible, target.size) != wanted:
+    if (target.kind, target.visible, target.size) != (rule.visible_kind, rule.visible, tuple(size)):
         found = f"{target.kind} with {target.visible} visible channels, {target.size}"
-        raise InputError("live", "target", found, f"{wanted[0]} with {wanted[1]}, {wanted[2]}, as the rule and its lattice")
-    cells = np.argwhere(target.occupied.numpy())[:, ::-1]
+        allowed = f"{rule.visible_kind} with {rule.visible}, {tuple(size)}, as the rule and its lattice"
+        raise InputError("live", "target", found, allowed)
+    cells = np.argwhere(target.occupied.numpy())[:, ::-1]  # the viewer counts x, y, z
     about["box"] = [cells.min(axis=0).tolist(), (cells.max(axis=0) + 1).tolist()]
     if (palette := _palette(rule, target)) is not None:
-        there = [label for label in range(1, len(target.names)) if bool((target.values[label] > 0).any())]
-        about["names"] = [target.names[label] for label in there]
-        about["colours"] = [np.round(255 * palette[label]).astype(int).tolist() for label in there]
+        # A small lattice may have lost a class of the source: a legend names only what can be seen.
+        present = [label for label in range(1, len(target.names)) if bool((target.values[label] > 0).any())]
+        about["names"] = [target.names[label] for label in present]
+        about["colours"] = [np.round(255 * palette[label]).astype(int).tolist() for label in present]
     return about
 
 
 def _palette(rule: Rule, target: Target | None) -> np.ndarray | None:
+    """Returns the colours of the classes, float (K, 3) in 0..1; None for a rule of colours."""
     if rule.visible_kind != "classes":
         return None
     return hues(rule.visible) if target is None or target.palette is None else np.asarray(target.palette)

@@ -1,4 +1,4 @@
-"""A rule as a page takes it: a description in JSON and all weights in one row of float32."""
+"""A rule in the form that a page takes: a description for JSON, and all weights in one row of float32."""
 
 from typing import Any
 
@@ -14,19 +14,20 @@ from nca3d.rules.cell import Rule
 
 
 def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple[dict[str, Any], np.ndarray]:
-    """What `Cells` in cells.js takes.
+    """Describes a rule for `Cells` in cells.js.
 
     Args:
-        rule: a `ConvRule`, or one of its kind: any depthwise kernels, any hidden layers.
-        size: lattice (D, H, W).
-        palette: float (K, 3) colours of the classes, 0..1; needed where visible_kind is "classes".
+        rule: A `ConvRule`, or one of its kind: any depthwise kernels, any hidden layers.
+        size: The lattice (D, H, W).
+        palette: The colours of the classes, float (K, 3), 0..1; needed where visible_kind is "classes".
 
     Returns:
         The description, with offsets into the weights, and the weights, float32 (n,).
 
     Raises:
-        InputError: a rule whose step is its own; the line says where it can live instead.
+        InputError: If the rule has a step of its own; the message says where it can live instead.
     """
+    # What the page can't know: a step, a network, a method or a hook that was replaced in Python.
     layers = linear_layers(rule)
     own = rule.has_own_step() or {"forward", "perceive", "alive_mask", "pad"} & vars(rule).keys() or rule._forward_hooks
     if layers is None or own or rule.dead_value != 0:
@@ -39,6 +40,7 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
     parts: list[np.ndarray] = []
 
     def put(tensor: Tensor) -> int:
+        """Appends a tensor to the weights and returns the place of its first number."""
         offset = sum(part.size for part in parts)
         parts.append(tensor.detach().to("cpu", torch.float32).numpy().ravel())
         return offset
@@ -54,6 +56,7 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
         for layer in layers
     ]
     size = as_size(size)
+    # The integer that a cell's hash must stay below to fire: the page compares the same 32 bits as PyTorch does.
     below = Draw(0, 0, torch.zeros(1, dtype=torch.int64), size, rule.fire_rate, 1).below
     rule_as_json = {
         "size": list(size),

@@ -1,4 +1,4 @@
-"""A living body in Jupyter: the page's viewer, with Python stepping the rule. Any rule lives here, also one of one's own."""
+"""A living body in Jupyter: the page's viewer, while Python steps the rule. Any rule can live here, also one of your own."""
 
 import time
 from typing import Any
@@ -14,14 +14,26 @@ from nca3d.reports.folder import png_of_pixels
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
-# Seconds of stepping for one picture: the notebook must stay quick.
-LONGEST = 0.1
+# The most seconds of stepping for one picture: the notebook must stay responsive.
+MAX_SECONDS = 0.1
 
 
 class LiveWidget(anywidget.AnyWidget):
-    """What `nca3d.live` shows. The browser asks for steps and is sent a picture: no thread, nothing runs when nobody looks.
+    """The widget that `nca3d.live` shows.
 
-    `.creature` is the body itself (`.state`, `.step(n)`, `.cut(wound)`, `.seed()`); call `.refresh()` after using it.
+    The browser requests steps and gets a picture: there is no thread, and nothing runs when nobody looks.
+
+    Args:
+        rule: Any rule.
+        size: The lattice (D, H, W).
+        target: The body that it should be; None = its IoU isn't known.
+        title: The headline; None = the target's name.
+        random_seed: The seed of the fire masks.
+        executor: The executor's name, see `nca3d.rollout`.
+        height: The height of the view in pixels.
+
+    Attributes:
+        creature: The body itself (`.state`, `.step(n)`, `.cut(wound)`, `.seed()`); call `.refresh()` after using it.
     """
 
     _esm = traitlets.Unicode().tag(sync=True)
@@ -47,35 +59,37 @@ class LiveWidget(anywidget.AnyWidget):
         about["fragment"] = source("body.glsl")
         scripts = [*(source(name) for name in ("volume.js", "parts.js", "creature.js")), script("widget.js")]
         super().__init__(_esm="\n".join(scripts), _css=source("style.css"), about=about, height=height)
-        self.on_msg(self._hear)
+        self.on_msg(self._receive)
 
     def refresh(self) -> None:
-        """Show the body as it is now."""
+        """Shows the body as it is now."""
+        # Bytes beside the message, not numbers in its JSON: a picture of 32³ cells would be half a megabyte of text.
         picture = np.round(255 * self.creature.rgba()).astype(np.uint8)
         self.send({"frame": self.creature.status()}, [picture.tobytes()])
 
-    def _hear(self, _: Any, asked: dict[str, Any], __: Any) -> None:
-        """One call of the viewer: {call: name, with: value}; each is answered with a picture."""
-        call: str | None = asked.get("call")
-        given: Any = asked.get("with")
+    def _receive(self, _: object, message: dict[str, Any], __: object) -> None:
+        """Carries out one call of the viewer, {call: name, with: value}, and answers it with a picture."""
+        call: str | None = message.get("call")
+        value: Any = message.get("with")
         if call == "steps":
             start = time.perf_counter()
-            for _step in range(int(given)):
+            for _step in range(int(value)):
                 self.creature.step()
-                if time.perf_counter() - start > LONGEST:
+                if time.perf_counter() - start > MAX_SECONDS:  # a large body gets fewer steps, not a slower view
                     break
         elif call == "cut":
-            self.creature.cut(given)
+            self.creature.cut(value)
         elif call == "seed":
             self.creature.seed()
         self.refresh()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """The live view; where there is none, such as on a page that shows notebooks, a still of the body."""
-        found = super()._repr_mimebundle_(**options)
-        if found is None:
+        """Returns the live view, and a still of the body for places without one, such as a page that shows notebooks."""
+        result = super()._repr_mimebundle_(**options)
+        if result is None:
             return None
-        bundle, metadata = found if isinstance(found, tuple) else (found, {})
+        # anywidget returns the bundle alone or with its metadata.
+        bundle, metadata = result if isinstance(result, tuple) else (result, {})
         from visualize import volume
 
         low, high = self.about.get("box", ([0, 0, 0], self.creature.size[::-1]))

@@ -1,5 +1,6 @@
-"""What an evaluation found: one shape of report (`report.py`), one page (`page.py`), one way of writing both (`folder.py`).
+"""The results of an evaluation: one shape of report (`report.py`), one page (`page.py`), one way to write both (`folder.py`).
 
-`body.py` says what the page of a body says, `life.py` draws one that was filmed, `compare.py` lays reports side by side. Knows
-nothing of rules or rollouts: a report is data. May import `errors`, `files` and `registry`; `visualize` inside functions.
+`body.py` has the text and the charts of a body's page, `life.py` the pictures of a filmed life, `compare.py` puts reports side
+by side. The package knows nothing of rules or rollouts: a report is data. It may import `errors`, `files` and `registry`;
+`visualize` only inside functions.
 """

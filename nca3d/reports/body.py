@@ -1,5 +1,6 @@
-"""The report of a body, of a training run and of an evaluation alike: what its page says and shows."""
+"""The report of a body, of a training run and of an evaluation alike: the text and the charts of its page."""
 
+import math
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -8,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 from nca3d.reports import life
 from nca3d.reports.folder import write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words
-from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, as_text, display_name, is_number
+from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, as_text, display_name, is_number, measured_values
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nca3d.reports.report import Report
 
-# The figures that a comparison draws, where at least one report has them.
+# The figures that a comparison draws, in this order, where at least one report has them.
 HEADLINES = (
     "grow_iou",
     "grow_colour_error",
@@ -30,11 +31,21 @@ HEADLINES = (
     "emergence.lyapunov",
 )
 
-# What is drawn of pattern and diversity over training, by panel.
+# The curves of pattern and diversity over training: by the label of each panel the keys of the log, and the name of each
+# curve with its unit or range. One panel for each unit: curves of different units would hide each other's changes.
 LOGGED = {
-    "of the bodies at hand": ("pattern_morans_i", "pattern_compressibility"),
-    "bits": ("pattern_spatial_entropy", "pattern_neighbour_information"),
-    "of the pool": ("pool_distance_mean", "pool_distance_nearest"),
+    "pattern of the bodies": {
+        "pattern_morans_i": "Moran's I, −1 .. 1",
+        "pattern_compressibility": "compressibility, 0 .. 1",
+    },
+    "pattern of the bodies, in bits": {
+        "pattern_spatial_entropy": "spatial entropy, 0 .. 8 bits",
+        "pattern_neighbour_information": "neighbour information, bits",
+    },
+    "distance of states in the pool, RMS": {
+        "pool_distance_mean": "mean over all pairs",
+        "pool_distance_nearest": "mean to the nearest state",
+    },
 }
 
 FOOTER = (
@@ -53,16 +64,16 @@ def write_body(
     moving: bool = False,
     progress: bool = False,
 ) -> Path:
-    """Write report.json, report.md, report.html and its pictures into a folder, each whole or not at all.
+    """Writes report.json, report.md, report.html and its pictures into a folder, each whole or not at all.
 
     Args:
-        folder: is made if need be.
-        report: what `evaluate` returned.
-        filmed: one body that grows and heals; None = without its pictures.
-        metrics: the records of a training, for its curves; None = of an evaluation alone.
-        config_toml: the run's config as it was loaded.
-        moving: write film.mp4 (or .gif) of the filmed body too, in place of its portrait.
-        progress: say on stderr what is being drawn.
+        folder: The folder; it is created if it does not exist.
+        report: The report that `evaluate` returned.
+        filmed: One body that grows and heals; None = without its pictures.
+        metrics: The records of a training run, for its curves; None = there are none.
+        config_toml: The run's config as it was loaded; "" = there is none.
+        moving: Whether to write film.mp4 (or .gif) of the filmed body too, in place of its portrait.
+        progress: Whether to print on stderr what is being drawn.
 
     Returns:
         The path of report.html.
@@ -83,11 +94,16 @@ def write_body(
     return write_folder(folder, report, body_words, pictures(), hero=hero, config_toml=config_toml, progress=progress)
 
 
-# What the page says ---------------------------------------------------------------------------------------------------
+# The text of the page -------------------------------------------------------------------------------------------------
 
 
 def body_words(report: "Report", pictures: Collection[str]) -> Words:
-    """The page around the figures of a body."""
+    """Returns the text of a body's page.
+
+    Args:
+        report: The figures of the body.
+        pictures: The names of the pictures that the page will show; parts without one are left out.
+    """
     about = report.about
     name = f"{Path(about.get('name', about.get('target', 'rule'))).name} · {about.get('preset', 'evaluation')}"
     healed = [name.removeprefix("heal-") for name in pictures if name.startswith("heal-")]
@@ -95,157 +111,197 @@ def body_words(report: "Report", pictures: Collection[str]) -> Words:
 
 
 def measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
-    """The figures with a goal, in the order in which a body lives: grow, hold, heal."""
+    """Yields the figures that have a goal, in the order in which a body lives: grow, hold, heal.
+
+    Args:
+        figures: A report, or figures by name, nested or with dotted names. With the spread of a report, a healing measure
+            says how many bodies recovered.
+    """
     horizon = figures.get("horizon")
     if "grow_iou" in figures:
         when = f"at step {horizon:g}, the horizon" if is_number(horizon) else "at the horizon"
         yield Measure("Grown", f"IoU with the target {when}", figures["grow_iou"], 0.95)
-    for key, value in figures.items():
+    for key, value in figures.items():  # the number of steps is part of the key: a preset may hold for any
         held = re.fullmatch(r"hold_iou_(\d+)", key)
         if held:
             yield Measure("Held", f"IoU {int(held[1]):,} steps later, with no retraining", value, 0.93)
-    hurt = figures.get("hurt_iou")
+    damaged = dict(_by_damage(figures, "hurt_iou"))
     for damage, value in _by_damage(figures, "heal_iou"):
-        before = hurt.get(damage) if isinstance(hurt, Mapping) else None
-        start = f"from {before:.2f} right after the cut" if is_number(before) else "once healed"
-        yield Measure(f"Healed, {display_name(damage)}", f"IoU {start}", value, 0.90)
+        before = damaged.get(damage)
+        start = f"from {before:.2f} right after the damage" if is_number(before) else "two horizons after the damage"
+        yield Measure(f"Healed, {display_name(damage)}", f"IoU {start}", value, 0.90, _not_recovered(figures, damage))
     grid = figures.get("regeneration", {})
     if "recovered_small" in grid:
-        yield Measure("Recovered, small wounds", "of bodies, whole grid up to 25 %", grid["recovered_small"], 0.95)
+        note = "share of wounds, over the grid up to 25 % of the body"
+        yield Measure("Recovered, small wounds", note, grid["recovered_small"], 0.95)
     if "recovered_half_space" in grid:
-        yield Measure("Recovered, halves", "of bodies, cut in six directions", grid["recovered_half_space"], 0.80)
+        note = "share of half-spaces, cut in six directions"
+        yield Measure("Recovered, halves", note, grid["recovered_half_space"], 0.80)
+
+
+def _not_recovered(figures: Mapping[str, Any], damage: str) -> str:
+    """Returns how many bodies recovered from a damage, where not all did; else "".
+
+    The mean IoU can be above its goal while bodies are short of 95 % of their own quality, or lose it again later: that is
+    what recovery.png shows, and the page must not say otherwise.
+    """
+    share = dict(_by_damage(figures, "recovered")).get(damage)
+    if not is_number(share) or not share < 1:  # NaN is no share either
+        return ""
+    judged = measured_values(getattr(figures, "spread", {}).get(f"recovered.{damage}", []))
+    count = f"{sum(judged):g} of {len(judged)}" if judged else f"{share:.0%} of"
+    return f"only {count} bodies recovered {WHOLE:.0%} of their own IoU and kept it"
 
 
 def _by_damage(figures: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
+    """Yields the name of each damage and a figure of it, whether the figures are nested or have dotted names."""
     value = figures.get(key, {})
     yield from value.items() if isinstance(value, Mapping) else [("", value)]
     yield from ((name.removeprefix(f"{key}."), inner) for name, inner in figures.items() if name.startswith(f"{key}."))
 
 
 def _lead(report: "Report", healed: Sequence[str]) -> str:
-    """What is to be seen and what was measured, with its own numbers."""
+    """Returns the sentences under the headline: what the page shows, with the numbers of this report."""
     about, horizon, samples = report.about, report.get("horizon"), report.get("samples")
     lattice = f" on a lattice of {' × '.join(map(str, about['size']))}" if "size" in about else ""
     cells = f" of {about['cells']:,} cells" if "cells" in about else ""
     steps = f" in {horizon} steps" if horizon else ""
-    cut = f", is cut and left to heal: {', '.join(map(display_name, healed))}" if healed else ""
-    measured = f" Measured on {samples} bodies, on random draws that training never used." if samples else ""
-    all_alike = "Every cell runs the same small rule and sees its neighbours alone."
-    return f"One cell{lattice} grows into a body{cells}{steps}{cut}. {all_alike}{measured}"
+    damage = f", is damaged and left to heal ({', '.join(map(display_name, healed))})" if healed else ""
+    measured = f" Measured on {samples} bodies, with random draws that training never used." if samples else ""
+    locality = "Every cell runs the same small rule and sees only its neighbours."
+    # "should": whether it does is what the figures below say.
+    return f"One cell{lattice} should grow into a body{cells}{steps}{damage}. {locality}{measured}"
 
 
 def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
-    """The parts of the page, in order; those without pictures and rows are not shown."""
-    moves = report.get("emergence", {})
+    """Returns the parts of the page, in order; those without pictures and rows are not shown."""
+    emergence = report.get("emergence", {})
     held, tried = as_text(report.get("steps_held")), as_text(report.get("steps_tried"))
     return [
         Section(
             "Growth",
-            "From one cell to the body, and the target that it was asked for.",
-            [("growth", "The same eye throughout; pale cells are still faint.")],
+            "The way from one cell to the body, and the target beside it.",
+            [("growth", "All pictures are taken from the same side. Pale cells have a low alpha: they are still growing.")],
         ),
         Section(
-            "Cut and healing",
-            "Cells in the wound lose all they knew; only their neighbours can rebuild them.",
-            [(f"heal-{damage}", f"{display_name(damage).capitalize()}: before, cut, and steps since.") for damage in healed],
+            "Damage and healing",
+            "Cells in the wound lose all channels; only their neighbours can rebuild them.",
+            [
+                (f"heal-{damage}", f"{display_name(damage).capitalize()}: before, right after, and steps since the damage.")
+                for damage in healed
+            ],
         ),
         Section(
             "A life in numbers",
-            "Overlap with the target at every step, through growth, cut and healing.",
-            [("timeline", "One body for each damage; they share their growth.")],
+            "IoU with the target over the steps of growth, damage and healing.",
+            [("timeline", "One line for each damage; all begin with the same grown body.")],
         ),
         Section(
             "Persistence",
-            f"Held for {held} of {tried} steps by the worst body: finite, not swollen, and in every window of 100 steps at no "
-            f"less than {HELD} of its quality at the horizon.",
-            [("persistence", "Worst and best step of each window, over all bodies.")],
+            f"The worst body held for {held} of {tried} steps. A body holds while its values are finite, it doesn't swell, and "
+            f"its IoU in every window of 100 steps is at least {HELD} of that at the horizon.",
+            [("persistence", "Worst and best IoU in each window, over all bodies.")],
         ),
         Section(
             "Regeneration",
-            f"Recovered: {WHOLE:.0%} of the quality before the wound within two horizons, and still so 1,000 steps later.",
+            f"A body has recovered when its IoU is back at {WHOLE:.0%} of that before the wound within two horizons, and is "
+            "there at the last measurement too (1,000 steps later in the shipped presets).",
             [
-                ("regeneration", "Fraction of bodies that recovered, by damage and severity."),
-                ("recovery", "Quality since the wound as a share of that before: median, and from the worst body to the best."),
+                ("regeneration", "Share of bodies that recovered, by damage and severity."),
+                ("recovery", "IoU since the wound as a share of that before: median, and range from worst to best body."),
             ],
         ),
         Section(
             "Robustness",
-            "Grown and held in a world other than that of training; with 95 % bootstrap intervals.",
+            "IoU of bodies that grew and held in a world other than that of training, with 95 % bootstrap intervals.",
             [("robustness", "The line is the same trial with nothing changed.")],
         ),
         Section(
             "Emergence",
-            "What the pattern is and how it moves.",
-            rows={f"{display_name(name)}: {EXPLANATIONS.get(name, '')}": as_text(value) for name, value in moves.items()},
+            "Measures of the pattern and of how it moves, with the range and the source of each.",
+            rows={f"{display_name(name)}: {EXPLANATIONS.get(name, '')}": as_text(value) for name, value in emergence.items()},
         ),
         Section("Laws", "What must hold for any rule.", rows=report.get("laws", {})),
         Section(
             "Training",
-            "What was asked for, and how close the bodies came.",
+            "The loss, and how close the bodies came to the target.",
             [
-                ("curves", "Thin: every record. Thick: smoothed."),
+                ("curves", "Thin lines: every record. Thick lines: smoothed."),
                 ("pattern", "Pattern of the bodies, and distances between the states of the pool (0: all are copies)."),
             ],
         ),
     ]
 
 
-# What it shows --------------------------------------------------------------------------------------------------------
+# The charts of the page -----------------------------------------------------------------------------------------------
 
 
 def body_figures(report: "Report") -> "dict[str, Figure]":
-    """The pictures that a report's series and figures can be drawn as, by name."""
+    """Returns the charts that the series and figures of a report allow, by name."""
     import visualize
 
     series, figures = report.series, {}
     if "hold" in series:
         hold = series["hold"]
+        # The line of the mean body; `steps_held` compares each body with its own start.
         mark = round(HELD * report["grow_iou"], 3)
         figures["persistence"] = visualize.envelope(hold["steps"], hold["worst"], hold["best"], goal=mark, label="IoU")
     if "grid" in series:
         figures["regeneration"] = _heat_map(series["grid"])
     if "recovery" in series:
+        # The note says how many recovered: a median at the goal hides the bodies below it.
         curves = {display_name(name): (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
         notes = {display_name(name): _note(curve["recovered"]) for name, curve in series["recovery"].items()}
         figures["recovery"] = visualize.recovery(curves, goal=WHOLE, horizon=report.get("horizon"), notes=notes)
     if "robustness" in report:
-        found = {name: value for name, value in report["robustness"].items() if name != "unchanged"}
-        intervals = {name: report.intervals.get(f"robustness.{name}") for name in found}
+        # The unchanged world is the line that the others are compared with, not a dot among them.
+        changed = {name: value for name, value in report["robustness"].items() if name != "unchanged"}
+        intervals = {name: report.intervals.get(f"robustness.{name}") for name in changed}
         figures["robustness"] = visualize.dot_plot(
-            found,
+            changed,
             intervals={name: (low_high[0], low_high[1]) for name, low_high in intervals.items() if low_high},
             reference=report["robustness"].get("unchanged"),
-            groups={name: group for name, group in series.get("conditions", {}).items() if name in found},
+            groups={name: group for name, group in series.get("conditions", {}).items() if name in changed},
             label="IoU with the target, 200 steps after the horizon",
         )
     return figures
 
 
 def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "Iterator[tuple[str, Figure]]":
-    """Curves of a training; pattern and diversity where they were logged."""
+    """Yields the curves of a training run, and those of pattern and diversity where they were logged.
+
+    Args:
+        metrics: The records of the log, one mapping each.
+    """
     import visualize
 
     yield "curves", visualize.curves(metrics)
     if any("pattern_morans_i" in record for record in metrics):
-        yield "pattern", visualize.logged(metrics, LOGGED)
+        # A chart labels its curves by their keys, so the records get the names that a reader understands.
+        names = {key: name for panel in LOGGED.values() for key, name in panel.items()}
+        records = [{names.get(key, key): value for key, value in record.items()} for record in metrics]
+        yield "pattern", visualize.logged(records, {label: tuple(panel.values()) for label, panel in LOGGED.items()})
 
 
 def _heat_map(grid: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Damage by severity; several moments are columns of their own."""
+    """Draws the share of recovered bodies by damage and severity; each moment has columns of its own."""
     import visualize
 
     kinds = list(dict.fromkeys(row["damage"] for row in grid))
     columns = sorted({(row["moment"], row["severity"]) for row in grid})
     place = {(row["damage"], row["moment"], row["severity"]): row["recovered"] for row in grid}
-    values = [[place.get((kind, *column)) for column in columns] for kind in kinds]
+    # Not every wound exists at every severity: what was not measured is NaN, and drawn as a dash.
+    values = [[place.get((kind, *column), math.nan) for column in columns] for kind in kinds]
     late = any(moment for moment, _ in columns)
     names = [f"{severity:.0%}" + (f"\n+{moment}" if late else "") for moment, severity in columns]
+    # The second line of a column's name is the moment: the axis must say what both mean.
     label = "share of the body destroyed" + (" · steps after the horizon" if late else "")
     return visualize.heat_map(values, [display_name(kind) for kind in kinds], names, goal=0.95, x_label=label)
 
 
 def _note(recovered: Sequence[float | None]) -> str:
-    judged = [value for value in recovered if value is not None]
+    """Returns the line under a wound's name: how many of the bodies that it really damaged recovered."""
+    judged = measured_values(recovered)
     return f"{sum(judged):g} of {len(judged)} recovered" if judged else "too small to be seen"
 
 

@@ -1,4 +1,4 @@
-"""Kinds of reports, and reports side by side: a Markdown table of all figures, and a picture of the headlines."""
+"""Reports side by side: a Markdown table of all figures and a chart of the headlines; and the kinds of reports there are."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -14,37 +14,44 @@ if TYPE_CHECKING:
 
     from nca3d.reports.report import Report
 
-# How reports are told, by what they speak of in the plural; a wing brings its own.
+# The kinds of reports, by the plural of what they are about; a wing registers its own.
 KINDS = Registry("report")
 KINDS["bodies"] = BODIES
 
-# Letters that fit above a panel.
+# The number of letters that fit above a panel.
 TITLE = 30
 
-# Parts of the names of figures that a table of many reports leaves out.
-UNSEEN = ("pool_diversity", "recovered_each")
+# Parts of the names of figures that a table of several reports leaves out: details by the dozen.
+LEFT_OUT = ("pool_diversity", "recovered_each")
 
 
 def kind_of(report: "Report") -> Kind:
-    """The kind that has a headline among the figures of a report; bodies, if none has."""
+    """Returns the first kind that has a headline among the figures of a report; bodies, if none has."""
     names = [name for name, _ in flat(report)]
     return next((kind for kind in KINDS.values() if headlines(kind, names)), BODIES)
 
 
 def headlines(kind: Kind, names: Sequence[str]) -> list[str]:
-    """Which figures are headlines of a kind, in its order."""
+    """Returns the names of figures that are headlines of a kind, in the kind's order."""
     return [name for pattern in kind.headlines for name in names if fnmatchcase(name, pattern)]
 
 
 def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
-    """Reports side by side: a Markdown table of all figures that any of them has, and a picture of the headlines.
+    """Puts reports side by side.
 
-    Where reports of several kinds stand beside each other, a line below the table says that they have no headline in common.
+    Args:
+        reports: The reports, by the names that the table and the chart give them.
+
+    Returns:
+        A Markdown table of all figures that any of them has, and a chart of the headlines. Where reports of several kinds
+        stand beside each other, a line below the table says that they have no headline in common.
     """
     import visualize
 
     rows = {name: dict(flat(report)) for name, report in reports.items()}
-    measures = [m for m in dict.fromkeys(key for row in rows.values() for key in row) if not any(part in m for part in UNSEEN)]
+    # dict.fromkeys keeps the order of the first report, and adds what only the others have.
+    names = dict.fromkeys(key for row in rows.values() for key in row)
+    measures = [name for name in names if not any(part in name for part in LEFT_OUT)]
     lines = [f"| measure | {' | '.join(rows)} |", "|---|" + "--:|" * len(rows)]
     for measure in measures:
         cells = [
@@ -53,10 +60,10 @@ def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
         ]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
     measured = [m for m in measures if any(is_number(row.get(m)) for row in rows.values())]
-    found = {plural: headlines(kind, measured) for plural, kind in KINDS.items()}
-    # A title that is too long breaks between words.
-    drawn = {m: m if len(m) <= TITLE else display_name(m) for names in found.values() for m in names}
-    mixed = _mixed(rows, found)
+    by_kind = {plural: headlines(kind, measured) for plural, kind in KINDS.items()}
+    # A title that is too long gets spaces for its underscores: it can break there.
+    drawn = {m: m if len(m) <= TITLE else display_name(m) for heads in by_kind.values() for m in heads}
+    mixed = _mixed(rows, by_kind)
     figure = visualize.compare(
         {name: {title: row.get(m) for m, title in drawn.items()} for name, row in rows.items()},
         intervals={
@@ -71,13 +78,14 @@ def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
     return "\n".join(lines), figure
 
 
-def _mixed(rows: Mapping[str, Mapping[str, Any]], found: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """The reports by kind, where there are several kinds and none is of two; else empty."""
-    kinds = {plural: [name for name, row in rows.items() if row.keys() & set(names)] for plural, names in found.items()}
+def _mixed(rows: Mapping[str, Mapping[str, Any]], by_kind: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Returns the names of reports by kind, where there are several kinds and no report is of two; else an empty dict."""
+    kinds = {plural: [name for name, row in rows.items() if row.keys() & set(heads)] for plural, heads in by_kind.items()}
     kinds = {plural: names for plural, names in kinds.items() if names}
     named = [name for names in kinds.values() for name in names]
     return kinds if len(kinds) > 1 and len(named) == len(set(named)) else {}
 
 
-def _with_interval(value: Any, interval: Sequence[float] | None) -> str:
+def _with_interval(value: object, interval: Sequence[float] | None) -> str:
+    """Returns a figure as text, with its interval in parentheses if it has one."""
     return as_text(value) + (f" ({as_text(interval[0])} – {as_text(interval[1])})" if interval and value is not None else "")

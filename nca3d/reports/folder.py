@@ -1,4 +1,4 @@
-"""A report as a folder: report.json, report.md, pictures, perhaps a film, and the page; each file whole or not at all."""
+"""A report as a folder: report.json, report.md, pictures, a film if asked for, and the page; each whole or not at all."""
 
 import base64
 import sys
@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from nca3d.reports.report import Report
 
-KINDS_OF_FILES = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
+# The media types of the files that a page holds as data URLs.
+MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
 
 
 def write_folder(
@@ -30,16 +31,16 @@ def write_folder(
     config_toml: str = "",
     progress: bool = False,
 ) -> Path:
-    """Write a report and its page.
+    """Writes a report, its pictures and its page.
 
     Args:
-        folder: is made if need be.
-        report: numbers that are not finite are shown as missing.
-        words: what the page says, given the report and the names of its pictures.
-        pictures: by name, each drawn when its turn comes.
-        hero: makes the large picture of the page: writes its files into the folder, and returns its HTML and their names.
-        config_toml: the run's config as it was loaded; "" = there is none.
-        progress: say on stderr what is being drawn.
+        folder: The folder; it is created if it does not exist.
+        report: The report; numbers that are not finite are shown as missing.
+        words: Returns the text of the page, given the report and the names of its pictures.
+        pictures: Charts by name; each is drawn when its turn comes, so that one at a time is in memory.
+        hero: Draws the large picture of the page: it writes its files into the folder and returns its HTML and their names.
+        config_toml: The run's config as it was loaded; "" = there is none.
+        progress: Whether to print on stderr what is being drawn.
 
     Returns:
         The path of report.html.
@@ -47,34 +48,39 @@ def write_folder(
     report = report.strict()
     if config_toml:
         report.about["config"] = _config(config_toml)
-    # Figures first: they took long, and drawing may fail where a picture library does.
+    # The figures first: they took long to measure, and drawing may fail where a graphics library does.
     report.to_json(folder / "report.json")
     write_atomic(folder / "report.md", (report.to_markdown() + "\n").encode())
     urls: dict[str, str] = {}
     for name, figure in pictures:
-        _say(name, progress)
+        _print(name, progress)
         picture = png_of(figure)
         write_atomic(folder / f"{name}.png", picture)
         urls[name] = data_url(picture)
-    _say("film", progress and hero is not None)
+    _print("film", progress and hero is not None)
     html, files = hero(folder) if hero is not None else ("", [])
+    # Written again: only now the names of all pictures are known.
     report.about["files"] = [*files, *(f"{name}.png" for name in urls)]
     report.to_json(folder / "report.json")
     page = render_page(report, words(report, urls), urls, hero=html, config_toml=config_toml)
     write_atomic(folder / "report.html", page.encode())
-    _say(str(folder / "report.html"), progress)
+    _print(str(folder / "report.html"), progress)
     return folder / "report.html"
 
 
 def png_of(figure: "Figure") -> bytes:
-    """A Figure as PNG, at the resolution of reports."""
+    """Returns a matplotlib Figure as PNG, at the resolution of reports."""
     stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=144)
+    figure.savefig(stream, format="png", dpi=144)  # twice the 72 points an inch: sharp on a dense screen
     return stream.getvalue()
 
 
 def png_of_pixels(pixels: "np.ndarray") -> bytes:
-    """A picture (H, W, 3 or 4), uint8, as PNG."""
+    """Returns a picture as PNG.
+
+    Args:
+        pixels: RGB or RGBA, uint8 (H, W, 3 or 4).
+    """
     from PIL import Image
 
     stream = BytesIO()
@@ -83,17 +89,23 @@ def png_of_pixels(pixels: "np.ndarray") -> bytes:
 
 
 def data_url(content: bytes, suffix: str = ".png") -> str:
-    """Bytes of a file as a URL that a page can hold: nothing is loaded from elsewhere."""
-    return f"data:{KINDS_OF_FILES[suffix]};base64,{base64.b64encode(content).decode()}"
+    """Returns the content of a file as a data URL, so that a page loads nothing from elsewhere.
+
+    Args:
+        content: The bytes of the file.
+        suffix: The file's suffix, one of `MEDIA_TYPES`.
+    """
+    return f"data:{MEDIA_TYPES[suffix]};base64,{base64.b64encode(content).decode()}"
 
 
-def _say(what: str, progress: bool) -> None:
+def _print(name: str, progress: bool) -> None:
+    """Prints on stderr what is being drawn; stdout belongs to figures."""
     if progress:
-        print(f"report: {what}", file=sys.stderr, flush=True)
+        print(f"report: {name}", file=sys.stderr, flush=True)
 
 
-def _config(config_toml: str) -> Any:
-    """The config as a mapping that JSON can say; as text if it isn't TOML."""
+def _config(config_toml: str) -> dict[str, Any] | str:
+    """Returns the config as a table, or as text if it isn't TOML: a report is written all the same."""
     try:
         return tomllib.loads(config_toml)
     except tomllib.TOMLDecodeError:

@@ -1,4 +1,4 @@
-"""Pictures of one body that grows, is cut and heals: film strips, quality over time, a film, a portrait."""
+"""Pictures of one body that grows, is damaged and heals: film strips, IoU over time, a film, a portrait."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,24 +14,30 @@ from nca3d.reports.values import display_name
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# RGBA pictures of a body with straight alpha, (T, D, H, W, 4), 0 .. 1.
 Frames = NDArray[np.floating]
+# The step of each picture, (T,).
 Steps = NDArray[np.integer] | Sequence[int]
 Growth = tuple[Frames, Steps]
+# The last is the index of the first frame after the damage.
 Healing = tuple[Frames, Steps, int]
 
-GROWTH_FRAMES = 11  # and the target: two rows of six
-HEALING_FRAMES = 4  # and before and cut: one row of six
+GROWTH_FRAMES = 11  # with the target: two rows of six
+HEALING_FRAMES = 4  # with the body before and right after the damage: one row of six
+# Frames a second, pixels of each side, and degrees of the one turn around the body.
 FILM_FPS, FILM_SIZE, FILM_ORBIT = 10, 480, 360.0
-PAUSE = 6  # frames that a grown and a healed body are held
+PAUSE = 6  # frames that a grown and a healed body stand still, long enough to be looked at
 
 
 class FilmedLife(NamedTuple):
-    """One body that grows, and what becomes of it after each wound.
+    """The pictures of one body that grows, and of how it heals after each wound.
 
-    growth: frames (T,D,H,W,4), straight RGBA, and steps (T,), from the seed to the grown body.
-    heal: by damage: frames (T,D,H,W,4), steps (T,) and the index of the first frame after the cut; the body before it is first.
-    timelines: by damage: steps (T,) and IoU (T,), from the seed to healed.
-    target: (D,H,W,4), the body asked for; None = not shown.
+    Attributes:
+        growth: Frames (T, D, H, W, 4), straight RGBA, and steps (T,), from the first cell to the grown body.
+        heal: By the name of the damage: frames (T, D, H, W, 4), steps (T,), and the index of the first frame after the
+            damage; the body before it comes first.
+        timelines: By the name of the damage: steps (T,) and IoU (T,), from the first cell to the healed body.
+        target: The target's picture, (D, H, W, 4); None = it is not shown.
     """
 
     growth: Growth
@@ -41,7 +47,7 @@ class FilmedLife(NamedTuple):
 
 
 def life_figures(filmed: FilmedLife) -> "Iterator[tuple[str, Figure]]":
-    """The pictures of a filmed life, by name: growth, heal-DAMAGE, timeline."""
+    """Yields the charts of a filmed life by name: growth, heal-DAMAGE for each damage, timeline."""
     yield "growth", growth_strip(filmed.growth, filmed.target)
     for damage, healing in filmed.heal.items():
         yield f"heal-{damage}", healing_strip(healing)
@@ -50,7 +56,12 @@ def life_figures(filmed: FilmedLife) -> "Iterator[tuple[str, Figure]]":
 
 
 def growth_strip(growth: Growth, target: Frames | None = None) -> "Figure":
-    """A body that grows, and the target beside it if given."""
+    """Draws a film strip of a body that grows.
+
+    Args:
+        growth: Frames and steps.
+        target: The target's picture, drawn at the end; None = without it.
+    """
     import visualize
 
     count = GROWTH_FRAMES + (target is None)
@@ -61,7 +72,7 @@ def growth_strip(growth: Growth, target: Frames | None = None) -> "Figure":
 
 
 def healing_strip(healing: Healing) -> "Figure":
-    """A body before and after a cut, and how it heals, from where the wound is seen best."""
+    """Draws a film strip of a body before and after the damage, and as it heals, from the side that shows the wound best."""
     import visualize
 
     frames, labels = _healing_frames(healing)
@@ -69,22 +80,26 @@ def healing_strip(healing: Healing) -> "Figure":
 
 
 def portrait(frame: Frames) -> bytes:
-    """One body, (D, H, W, 4), as a square PNG."""
+    """Returns the picture of one body, (D, H, W, 4), as a square PNG."""
     import visualize
 
     return png_of_pixels(visualize.volume(frame, size=(FILM_SIZE, FILM_SIZE)))
 
 
 def still(filmed: FilmedLife) -> str:
-    """The grown body as a page's large picture."""
+    """Returns the grown body as the large picture of a page, in HTML."""
     return still_html(data_url(portrait(filmed.growth[0][-1])), "the grown body")
 
 
 def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
-    """Grow, hold, cut and heal (of the first damage) in one turn around the body; a GIF where ffmpeg is missing.
+    """Films growth, damage (the first one) and healing in one turn around the body; as a GIF where ffmpeg is missing.
+
+    Args:
+        folder: The folder that film.mp4 or film.gif is written into.
+        filmed: The pictures of the life.
 
     Returns:
-        The film as a page's large picture, and the name of its file.
+        The film as the large picture of a page, in HTML, and the name of its file.
     """
     import visualize
     from visualize.film import has_ffmpeg
@@ -93,7 +108,7 @@ def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
     marks: dict[int, str] = {}
     _hold(frames, steps)
     for damage, (healing, healing_steps, cut) in [*filmed.heal.items()][:1]:
-        # The body before the cut is the grown one that is already held, unless the trajectory went on in between.
+        # The body before the damage is the grown one that stands still already, unless it lived on in between.
         start = next((index for index in range(cut) if healing_steps[index] > steps[-1]), cut)
         marks[len(steps) + cut - start] = f"cut: {display_name(damage)}"
         frames.append(np.asarray(healing)[start:])
@@ -113,14 +128,15 @@ def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
 
 
 def _chosen(values: NDArray[Any], count: int) -> NDArray[Any]:
-    """At most `count` of the first axis, evenly spread, first and last among them."""
+    """Returns at most `count` entries of the first axis, evenly spread, with the first and the last."""
     return values[np.unique(np.linspace(0, len(values) - 1, count).round().astype(int))]
 
 
 def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
-    """Before, cut, and healing to its end; the early frames are closer together, because most happens there."""
+    """Returns the frames of a healing strip and their labels: before, right after the damage, and on to the end."""
     frames, steps, cut = healing
     after = len(frames) - 1 - cut
+    # Powers, so that the early frames are closer together: most happens there.
     chosen = {cut + round(after**share) for share in np.linspace(0, 1, HEALING_FRAMES)} if after else set()
     before = [cut - 1] if cut > 0 else []
     indices = [*before, cut, *sorted(chosen)]
@@ -129,7 +145,7 @@ def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
 
 
 def _facing(healing: Healing) -> float:
-    """The three-quarter view (degrees) from which the wound is seen best: the usual one unless it hides the wound."""
+    """Returns the azimuth in degrees, of four views, that shows the wound best: the usual one unless it hides the wound."""
     from visualize.render import AZIMUTH
 
     frames, _, cut = healing
@@ -140,19 +156,19 @@ def _facing(healing: Healing) -> float:
     offset = lost.mean(axis=0) - np.argwhere(alpha[0]).mean(axis=0)
     turns = AZIMUTH + np.array([0.0, 90.0, 180.0, 270.0])
     # The usual view gets a start of half a cell: a wound spread over the whole body is no reason to walk around it.
-    seen = offset[2] * np.cos(np.radians(turns)) + offset[1] * np.sin(np.radians(turns)) + [0.5, 0, 0, 0]
-    return float(turns[seen.argmax()])
+    nearness = offset[2] * np.cos(np.radians(turns)) + offset[1] * np.sin(np.radians(turns)) + [0.5, 0, 0, 0]
+    return float(turns[nearness.argmax()])
 
 
 def _timeline(filmed: FilmedLife) -> "Figure":
-    """IoU from the seed to healed, one line for each damage."""
+    """Draws IoU from the first cell to the healed body, one line for each damage."""
     from visualize import timeline
 
     axes = None
     grown = int(filmed.growth[1][-1])
     for index, (damage, (steps, iou)) in enumerate(filmed.timelines.items()):
         extra: dict[str, Any] = {}
-        if axes is None:
+        if axes is None:  # marks and bands are drawn once, under the first line
             last = int(np.asarray(steps)[-1])
             cuts = {int(at[cut]): "cut" for _, at, cut in filmed.heal.values()}
             extra = {"marks": cuts, "bands": {"grow": (0, grown), "heal": (max(cuts, default=grown), last)}}
@@ -162,5 +178,6 @@ def _timeline(filmed: FilmedLife) -> "Figure":
 
 
 def _hold(frames: list[Frames], steps: list[int]) -> None:
+    """Appends the last frame a few times, so that the film stands still there."""
     frames.append(np.repeat(frames[-1][-1:], PAUSE, axis=0))
     steps += [steps[-1]] * PAUSE

@@ -1,4 +1,4 @@
-"""The page of a report: figures, pictures and film set into `report_template.html`, nothing loaded from elsewhere."""
+"""The page of a report: figures, pictures and film set into `report_template.html`; nothing is loaded from elsewhere."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,22 +15,39 @@ if TYPE_CHECKING:
     from nca3d.reports.report import Report
 
 TEMPLATE = "report_template.html"
-# What a report says about itself that has a place of its own on the page.
+# Entries of `Report.about` that have a place of their own on the page, and are left out of its last table.
 OF_THE_RUN = ("title", "config", "versions", "files")
 
 
 class Measure(NamedTuple):
-    """One figure as the page shows it: what it is called, what it means, and how much was asked for."""
+    """One figure with a goal, as the page shows it.
+
+    Attributes:
+        name: The measure's name.
+        note: A few words on what it means, with the unit or the moment.
+        value: The figure, 0 .. 1; None or NaN where it was not measured.
+        goal: The value from which the goal counts as reached.
+        shortfall: The reason why a value at or above the goal does not reach it all the same; "" = there is none.
+    """
 
     name: str
     note: str
     value: float | None
     goal: float
+    shortfall: str = ""
 
 
 @dataclass(frozen=True)
 class Section:
-    """One part of a page: what it is about, its pictures as (name, caption), a table and more HTML below them."""
+    """One part of a page.
+
+    Attributes:
+        title: The headline of the part.
+        lead: The text under it.
+        pictures: The pictures as (name, caption).
+        rows: A table of names and values under the pictures.
+        more: HTML under the table.
+    """
 
     title: str
     lead: str
@@ -39,16 +56,28 @@ class Section:
     more: str = ""
 
     def html(self, urls: Mapping[str, str]) -> str:
-        """The part as HTML; pictures without a data URL are left out, and so is a part that has nothing to show."""
-        shown = [_picture(urls[name], f"{self.title}: {name}", caption) for name, caption in self.pictures if name in urls]
-        if not shown and not self.rows and not self.more:
+        """Returns the part as HTML, or "" where it has nothing to show.
+
+        Args:
+            urls: Data URLs of pictures by name; pictures without one are left out.
+        """
+        pictures = [_picture(urls[name], f"{self.title}: {name}", caption) for name, caption in self.pictures if name in urls]
+        if not pictures and not self.rows and not self.more:
             return ""
         table = f"<table>{_table(self.rows)}</table>" if self.rows else ""
-        return f"<h2>{escape(self.title)}</h2>\n<p>{escape(self.lead)}</p>\n" + "\n".join(shown) + table + self.more
+        return f"<h2>{escape(self.title)}</h2>\n<p>{escape(self.lead)}</p>\n" + "\n".join(pictures) + table + self.more
 
 
 class Words(NamedTuple):
-    """What a page says: headline and the sentence under it, its parts in order, figures with a goal, how all is to be read."""
+    """The text of a page.
+
+    Attributes:
+        title: The headline.
+        lead: The sentences under it.
+        sections: The parts of the page, in order.
+        measures: The figures with a goal, shown at the top.
+        footer: How the figures are to be read.
+    """
 
     title: str
     lead: str
@@ -58,12 +87,13 @@ class Words(NamedTuple):
 
 
 class Kind(NamedTuple):
-    """How reports of one kind are told.
+    """A kind of report: how its page is written and drawn.
 
     Attributes:
-        headlines: figures by dotted name or pattern: who has one is of this kind, and comparisons draw them.
-        figures: the pictures that a report's series and figures can be drawn as, by name.
-        words: what the page says, given the names of its pictures.
+        headlines: Dotted names of figures, or patterns of them. A report with one of them is of this kind, and comparisons
+            draw them.
+        figures: Returns the charts that the series and figures of a report allow, by name.
+        words: Returns the text of the page, given the report and the names of its pictures.
     """
 
     headlines: tuple[str, ...]
@@ -72,17 +102,18 @@ class Kind(NamedTuple):
 
 
 def render_page(report: "Report", words: Words, pictures: Mapping[str, str], *, hero: str = "", config_toml: str = "") -> str:
-    """The whole page as text.
+    """Returns the whole page as HTML.
 
     Args:
-        report: figures, None where missing; intervals, shown beside them; what it is about, shown as a table.
-        words: what is said.
-        pictures: data URLs by name.
-        hero: HTML of the large picture beside the measures (`film_html`, `still_html`); empty = measures alone.
-        config_toml: shown as it is.
+        report: The figures, None where missing, with their intervals, and what the report is about.
+        words: The text of the page.
+        pictures: Data URLs by name.
+        hero: HTML of the large picture beside the measures (`film_html`, `still_html`); "" = measures alone.
+        config_toml: The run's config, shown as it is; "" = there is none.
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
-    rows = {name: _shown(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
+    # Everything that comes from a config, a target or a name is escaped: a title may hold "<".
+    rows = {name: _cell(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
     about = {name: value for name, value in report.about.items() if name not in OF_THE_RUN}
     return template.substitute(
         title=escape(words.title),
@@ -101,41 +132,47 @@ def render_page(report: "Report", words: Words, pictures: Mapping[str, str], *, 
 
 
 def _measure(measure: Measure) -> str:
+    """Returns a measure as HTML: its value, a bar with the goal on it, and whether the goal was reached."""
     value = measure.value
     if not is_number(value):
         return (
             f'<div class="measure short"><div class="row"><b>{escape(measure.name)}</b><span class="value">—</span></div>'
             f'<div class="note">{escape(measure.note)} · <span class="verdict">not measured</span></div></div>'
         )
-    reached = value >= measure.goal
+    above = value >= measure.goal
+    reached = above and not measure.shortfall
     verdict = f"goal {measure.goal:.2f} {'reached' if reached else 'missed'}"
+    if above and measure.shortfall:
+        # The mean is there and the bodies are not: neither "reached" nor "missed" would be true.
+        verdict = f"the mean is above the goal of {measure.goal:.2f}, but {measure.shortfall}"
     return (
         f'<div class="measure{"" if reached else " short"}">'
         f'<div class="row"><b>{escape(measure.name)}</b><span class="value">{_short_of(value, measure.goal)}</span></div>'
         f'<div class="bar"><i style="width:{100 * min(max(value, 0), 1):.1f}%"></i>'
         f'<u style="left:{100 * measure.goal:.1f}%"></u></div>'
-        f'<div class="note">{escape(measure.note)} · <span class="verdict">{verdict}</span></div></div>'
+        f'<div class="note">{escape(measure.note)} · <span class="verdict">{escape(verdict)}</span></div></div>'
     )
 
 
 def _short_of(value: float, goal: float) -> str:
-    """Three decimals, more where rounding would lift a figure to the goal that it misses."""
+    """Returns a figure with three decimals, or more where rounding would lift it to the goal that it misses."""
+    # 0.9496 is no 0.950 where the goal is 0.95: the page would show the goal and say "missed".
     texts = [f"{value:.{decimals}f}" for decimals in (3, 4, 5, 6)]
     return texts[0] if value >= goal else next((text for text in texts if float(text) < goal), texts[-1])
 
 
 def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Plain numbers that say how big and how long."""
+    """Yields the names and values of plain numbers that say how large the rule is and how long things took."""
     known = {name: value for name, value in figures.items() if is_number(value)}
-    for name, said in (("params", "parameters"), ("iterations", "training iterations")):
+    for name, label in (("params", "parameters"), ("iterations", "training iterations")):
         if name in known:
-            yield said, f"{known[name]:,.0f}"
+            yield label, f"{known[name]:,.0f}"
     if "training_seconds" in known:
         seconds = known["training_seconds"]
         yield "training time", f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
-    for name, said in (("seconds_per_epoch", "seconds an epoch"), ("samples_a_second", "samples a second")):
+    for name, label in (("seconds_per_epoch", "seconds an epoch"), ("samples_a_second", "samples a second")):
         if name in known:
-            yield said, f"{known[name]:,.3g}" if known[name] < 1000 else f"{known[name]:,.0f}"
+            yield label, f"{known[name]:,.3g}" if known[name] < 1000 else f"{known[name]:,.0f}"
     if "horizon" in known:
         yield "horizon, in steps", f"{known['horizon']:,.0f}"
     if "steps_held" in known:
@@ -144,6 +181,8 @@ def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _picture(url: str, alternative: str, caption: str) -> str:
+    """Returns a picture with its caption as HTML."""
+    # White paper behind it, in dark mode too: charts are drawn for a light page.
     return (
         f'<figure><div class="paper"><img alt="{escape(alternative)}" src="{url}"></div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
@@ -151,26 +190,41 @@ def _picture(url: str, alternative: str, caption: str) -> str:
 
 
 def film_html(url: str, poster: str, alternative: str = "film of growth, cut and healing") -> str:
-    """A film that plays by itself, its poster shown until it does (data URLs)."""
+    """Returns a film that plays by itself as HTML.
+
+    Args:
+        url: The data URL of the film, or of an animated picture.
+        poster: The data URL of the picture shown until the film plays.
+        alternative: The text for readers who can't see it.
+    """
+    # Browsers let a film begin by itself only if it is muted.
     if url.startswith("data:video"):
         return f'<video autoplay loop muted playsinline controls poster="{poster}" src="{url}"></video>'
     return still_html(url, alternative)
 
 
 def still_html(url: str, alternative: str) -> str:
-    """A picture in the place of a film."""
+    """Returns a picture in the place of a film as HTML.
+
+    Args:
+        url: The data URL of the picture.
+        alternative: The text for readers who can't see it.
+    """
     return f'<img alt="{escape(alternative)}" src="{url}">'
 
 
 def _table(rows: Mapping[str, Any]) -> str:
-    return "\n".join(f"<tr><td>{escape(name)}</td><td>{escape(_shown(value))}</td></tr>" for name, value in rows.items())
+    """Returns the rows of a table as HTML."""
+    return "\n".join(f"<tr><td>{escape(name)}</td><td>{escape(_cell(value))}</td></tr>" for name, value in rows.items())
 
 
-def _shown(value: Any) -> str:
+def _cell(value: object) -> str:
+    """Returns a value as the page's tables show it: four digits; "—" for what was not measured."""
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def _interval_text(interval: Any) -> str:
+def _interval_text(interval: Sequence[float] | None) -> str:
+    """Returns an interval as the page's tables show it beside a value."""
     return f"  ({interval[0]:.4g} – {interval[1]:.4g})" if interval else ""

@@ -1,4 +1,4 @@
-"""What an evaluation found: figures by name, the values over bodies behind each, and how sure each is."""
+"""The report of an evaluation: figures by name, the values over bodies behind each, and its interval."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -9,10 +9,10 @@ from nca3d.errors import InputError
 from nca3d.files import write_atomic
 from nca3d.reports.values import as_text, bootstrap, flat, json_safe, mean, measured_values, wilson
 
-# Of a report's JSON: 1 = figures at the top level, of an evaluation and of a training run alike; without a number: older.
+# The version of a report's JSON. 1: figures at the top level, for an evaluation and a training run alike; no number: older.
 SCHEMA = 1
 
-# How the names of figures end that are shares of questions, each right or wrong: they have Wilson intervals.
+# Endings of names of figures that are shares of questions, each right or wrong: these have Wilson intervals.
 SHARES = ("top1", "top5")
 
 
@@ -23,12 +23,12 @@ class Report(dict[str, Any]):
     the figures; and beside them `spread`, `intervals`, `series` and `about`.
 
     Attributes:
-        spread: the values over the bodies behind a figure, by its dotted name; None where a body has none.
-        intervals: [low, high] of a figure with a spread: 95 % bootstrap interval of the mean over bodies, or Wilson's of
-            a share of questions (`SHARES`).
-        series: what pictures are drawn from: growth, hold, recovery, grid.
-        about: what was evaluated: name, target, size, preset, versions; of a training run its title and config too, and the
-            files of a folder's pictures.
+        spread: The values over the bodies behind a figure, by its dotted name; None where a body has none.
+        intervals: [low, high] of a figure with a spread, by its dotted name: the 95 % bootstrap interval of the mean over
+            bodies (Efron 1979), or the Wilson interval of a share of questions (`SHARES`).
+        series: The series that charts are drawn from: growth, hold, recovery, grid.
+        about: What was evaluated: name, target, size, preset, versions; of a training run its title and config too, and the
+            names of a folder's pictures.
     """
 
     def __init__(
@@ -42,15 +42,22 @@ class Report(dict[str, Any]):
         super().__init__(figures or {})
         self.spread: dict[str, list[Any]] = dict(spread or {})
         self.series, self.about = dict(series or {}), dict(about or {})
+        # Reports of 0.1.0 have a spread and no intervals: they are computed when such a report is read.
         self.intervals: dict[str, Any] = (
             {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else dict(intervals)
         )
 
-    def __missing__(self, name: str) -> Any:
+    def __missing__(self, name: str) -> object:
+        """Finds a figure by its dotted name, as in `report["heal_iou.sphere"]`."""
         return dict(flat(self))[name]
 
     def put(self, path: str | Sequence[str], values: Sequence[float | None]) -> None:
-        """Enter a figure, nested along a path: the mean of its values over those bodies or questions that have one."""
+        """Enters a figure: the mean of its values, with their spread and interval.
+
+        Args:
+            path: The figure's name, or the names along which it is nested.
+            values: One value for each body or question; None = that one has none, and the mean leaves it out.
+        """
         *outer, last = (path,) if isinstance(path, str) else path
         place: dict[str, Any] = self
         for part in outer:
@@ -59,16 +66,17 @@ class Report(dict[str, Any]):
         place[last], self.spread[name], self.intervals[name] = mean(values), list(values), _interval(name, values)
 
     def rows(self) -> list[tuple[str, object]]:
-        """(name, value) with nested names joined by dots: `heal_iou.sphere`."""
+        """Returns all figures as (name, value), with nested names joined by dots: `heal_iou.sphere`."""
         return list(flat(self))
 
     def strict(self) -> "Report":
-        """The same report in what strict JSON can say: non-finite numbers become None."""
+        """Returns the same report as strict JSON can hold it: non-finite numbers become None."""
         return Report(*map(json_safe, (dict(self), self.spread, self.series, self.about, self.intervals)))
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """The report as strict JSON; written to `path` too if given, whole or not at all."""
+        """Returns the report as strict JSON, and writes it to `path` if there is one, whole or not at all."""
         parts = {"spread": self.spread, "intervals": self.intervals, "series": self.series, "about": self.about}
+        # allow_nan=False: Python's "NaN" is no JSON, and a browser would refuse the whole file.
         text = json.dumps(json_safe({"schema": SCHEMA, **self, **parts}), indent=2, allow_nan=False)
         if path is not None:
             write_atomic(Path(path), (text + "\n").encode())
@@ -76,10 +84,14 @@ class Report(dict[str, Any]):
 
     @classmethod
     def from_json(cls, text: str | bytes, where: object = "report") -> "Report":
-        """A report that `to_json` wrote, or one of the two shapes of 0.1.0: an evaluation's, or a run's with its own `figures`.
+        """Reads a report that `to_json` wrote, or one of the two shapes of version 0.1.0.
+
+        Args:
+            text: The JSON.
+            where: The name that errors give it, such as the path of a file.
 
         Raises:
-            InputError: no JSON table, or one of a newer schema.
+            InputError: If it is no JSON table, or one of a newer schema.
         """
         try:
             record = json.loads(text)
@@ -90,24 +102,26 @@ class Report(dict[str, Any]):
         schema = record.pop("schema", 0)
         if not isinstance(schema, int) or schema > SCHEMA:
             raise InputError(where, "schema", schema, f"up to {SCHEMA}: a newer nca3d wrote this report")
-        if isinstance(record.get("figures"), dict):  # a run of 0.1.0: its figures were one entry among others
+        # In 0.1.0 a run's figures were one entry among others; an evaluation's stood at the top level, as all do now.
+        if isinstance(record.get("figures"), dict):
             figures = record.pop("figures")
             return cls(figures, record.pop("spread", {}), about=record)
         spread, series, about = (record.pop(name, {}) for name in ("spread", "series", "about"))
         return cls(record, spread, series, about, record.pop("intervals", None))
 
     def to_markdown(self) -> str:
-        """A table for a paper: mean, 95 % interval and range over bodies or questions."""
+        """Returns a Markdown table of all figures: mean, 95 % interval and range over bodies or questions."""
         lines = ["| measure | value | 95 % interval | range |", "|---|--:|---|---|"]
         for name, value in self.rows():
             interval, values = self.intervals.get(name), measured_values(self.spread.get(name, []))
-            sure = f"{as_text(interval[0])} – {as_text(interval[1])}" if interval else ""
+            ends = f"{as_text(interval[0])} – {as_text(interval[1])}" if interval else ""
             span = f"{as_text(min(values))} – {as_text(max(values))}" if values else ""
-            lines.append(f"| {name} | {as_text(value)} | {sure} | {span} |")
+            lines.append(f"| {name} | {as_text(value)} | {ends} | {span} |")
         return "\n".join(lines)
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """One self-contained page with its plots; written to `path` too if given, whole or not at all."""
+        """Returns one self-contained HTML page with its charts, and writes it to `path` if there is one."""
+        # Inside, because a kind's charts need matplotlib, and `compare` needs this class.
         from nca3d.reports.compare import kind_of
         from nca3d.reports.folder import data_url, png_of
         from nca3d.reports.page import render_page
@@ -121,14 +135,18 @@ class Report(dict[str, Any]):
 
 
 def _interval(name: str, values: Sequence[Any]) -> list[float] | None:
+    """Returns the 95 % interval of a figure, of the kind that its name asks for."""
     return wilson(values) if name.endswith(SHARES) else bootstrap(values)
 
 
 def read_report(path: Path) -> Report:
-    """A report from disk: a report.json, or a folder that has one (of an evaluation or of a run).
+    """Reads a report from disk.
+
+    Args:
+        path: A report.json, or a folder that has one (of an evaluation or of a run).
 
     Raises:
-        InputError: no report there.
+        InputError: If there is no report.
     """
     file = path / "report.json" if path.is_dir() else path
     try:

@@ -1,4 +1,8 @@
-"""Bodies given by formulas and strokes: torus, gyroid, letters, cross, jack, sphere, heart."""
+"""Bodies given by formulas and strokes: torus, gyroid, letters, cross, jack, sphere, heart.
+
+The first line of each function is its line in `nca3d.targets.catalogue()`. All take the lattice (D, H, W) and the free cells at
+each face, and return straight RGBA (D, H, W, 4) with alpha 0 or 1.
+"""
 
 import numpy as np
 
@@ -50,9 +54,18 @@ LETTERS = {
 
 
 def sphere(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Beach ball in six wedges of colour."""
+    """Beach ball in six wedges of colour.
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
 
     def paint(points: np.ndarray) -> np.ndarray:
+        # Half a wedge off, so that no border of two colours runs along the x axis, through the middle of a row of cells.
         wedge = np.floor((np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi) * 6 + 0.5) % 6)
         return hue(wedge / 6 + 0.02)
 
@@ -60,8 +73,17 @@ def sphere(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def torus(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Ring lying flat, once round the colour wheel."""
+    """Ring lying flat, once round the colour wheel.
 
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
+
+    # A tube of radius 0.42 around a circle of radius 1.
     def test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         return (np.hypot(x, y) - 1) ** 2 + z**2 <= 0.42**2
 
@@ -72,12 +94,25 @@ def torus(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def gyroid(size: Size, *, margin: int = 1, periods: float = 1.2) -> np.ndarray:
-    """Gyroid: its winding wall, cut out of a rounded cube (option periods: how many fit across)."""
+    """Gyroid: its winding wall, cut out of a rounded cube (option periods: how many fit across).
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        periods: The number of periods that fit across, 0.5..8.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+
+    Raises:
+        InputError: If periods is out of range.
+    """
     if not is_number(periods) or not 0.5 <= periods <= 8:
         raise InputError("target 'gyroid'", "periods", repr(periods), "a number in 0.5..8")
     wave = np.pi * periods
 
     def test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
+        # Schoen's minimal surface is where the level is 0 (Schoen 1970); a band around it gives the wall its thickness.
         a, b, c = x * wave, y * wave, z * wave
         level = np.sin(a) * np.cos(b) + np.sin(b) * np.cos(c) + np.sin(c) * np.cos(a)
         return (x**6 + y**6 + z**6 <= 1) & (np.abs(level) <= 0.6)
@@ -89,8 +124,17 @@ def gyroid(size: Size, *, margin: int = 1, periods: float = 1.2) -> np.ndarray:
 
 
 def heart(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Heart, red and swelling at the top (Taubin's surface)."""
+    """Heart, red and swelling at the top (Taubin's surface).
 
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
+
+    # Taubin 1994, IEEE Computer Graphics and Applications 14: the level 0 of a polynomial of degree six.
     def test(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
         return (x**2 + 2.25 * y**2 + z**2 - 1) ** 3 - x**2 * z**3 - 0.1125 * y**2 * z**3 <= 0
 
@@ -102,7 +146,16 @@ def heart(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def cross(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Lopsided cross: six arms of six lengths and colours, with no symmetry at all."""
+    """Lopsided cross: six arms of six lengths and colours, with no symmetry at all.
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
+    # Six different lengths: a body that grows mirrored or turned can't be taken for the right one.
     arms = [
         ((0, -8.5, 0), (0.95, 0.26, 0.30)),
         ((0, 6.5, 0), (0.20, 0.52, 0.95)),
@@ -118,7 +171,15 @@ def cross(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def jack(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Jack: six equal arms with round ends, the same after every turn and mirroring of the cube (on an odd, cubic lattice)."""
+    """Jack: six equal arms with round ends, the same after every turn and mirroring of the cube (on an odd, cubic lattice).
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
     core, stem, knob = (0.99, 0.90, 0.55), (0.93, 0.45, 0.25), (0.35, 0.25, 0.65)
     parts: list[Shape] = [ball(core, (0, 0, 0), 2.3, weight=2.0)]
     for end in ((-5.0, 0.0, 0.0), (5.0, 0.0, 0.0), (0.0, -5.0, 0.0), (0.0, 5.0, 0.0), (0.0, 0.0, -5.0), (0.0, 0.0, 5.0)):
@@ -128,7 +189,19 @@ def jack(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def letter(size: Size, *, margin: int = 1, text: str = "R") -> np.ndarray:
-    """Letter drawn with a thick pen, facing low y (option text: one to six of A-Z and 0-9, on a shared bar)."""
+    """Letter drawn with a thick pen, facing low y (option text: one to six of A-Z and 0-9, on a shared bar).
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        text: One to six of A-Z and 0-9, set in a row.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+
+    Raises:
+        InputError: If the text has other letters, or too many.
+    """
     if not isinstance(text, str) or not 1 <= len(text) <= 6 or not set(text.upper()) <= set(LETTERS):
         raise InputError("target 'letter'", "text", repr(text), "one to six of A-Z and 0-9")
 
@@ -137,7 +210,7 @@ def letter(size: Size, *, margin: int = 1, text: str = "R") -> np.ndarray:
 
     parts: list[Shape] = []
     for index, sign in enumerate(text.upper()):
-        left = index * 9.0
+        left = index * 9.0  # six units of the square, and three between two signs
         for stroke in LETTERS[sign].split():
             points = [(left + int(p[0]), 0.0, 1.2 * int(p[1])) for p in stroke.split("-")]
             parts += chain(paint, points, [0.8] * len(points), (1.0, 1.4, 1.0), least=0.75)

@@ -1,7 +1,7 @@
-"""From an array to a `Target`: straight RGBA or labels, checked, premultiplied or made one-hot."""
+"""From an array to a `Target`: straight RGBA is checked and premultiplied, labels are checked and made one-hot."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from nca3d.targets.target import OCCUPIED_ALPHA, Size, Target
 if TYPE_CHECKING:
     import torch
 
-# Visible channels of a "classes" target, the empty one included.
+# The most visible channels of a "classes" target, the empty class included: each costs a channel of every cell's state.
 MAX_CLASSES = 64
+# The arrays that can be a target, for error messages.
 LAYOUTS = "(D, H, W, 4) straight RGBA, uint8 or float 0..1, or (D, H, W) integer or bool labels with 0 empty"
 
 
@@ -28,13 +29,25 @@ def from_voxels(
     margin: int = 1,
     fit: bool | str = "auto",
     threshold: float = 0.5,
-    palette: Any = None,
+    palette: object = None,
     names: Sequence[str] | None = None,
 ) -> Target:
-    """An array as a target: kept at its own size and centred, or with fit=True resampled to the room inside the margin.
+    """Makes a target of an array, at its own size and centred, or with fit=True resampled to the room inside the margin.
+
+    Args:
+        array: Straight RGBA (D, H, W, 4) or labels (D, H, W), see `check_array`.
+        where: The name that errors give it.
+        name: The target's name in reports.
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face, with fit=True.
+        fit: True resamples the array; False and "auto" keep its size.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True.
+        palette: The colours of the classes, see `parse_palette`.
+        names: The names of the classes, the first of them for empty cells.
 
     Raises:
-        InputError: see `check_array`; larger than the lattice without fit=True; nothing left after fitting.
+        InputError: If the array can't be a target, is larger than the lattice without fit=True, or nothing is left after
+            fitting.
     """
     threshold = check_fraction(threshold, where)
     voxels = check_array(array, where)
@@ -45,7 +58,7 @@ def from_voxels(
         return from_rgba(rgba, name, where)
     if voxels.dtype == bool and names is None:
         names = ("empty", "body")
-    if len(labels_present(voxels)) >= MAX_CLASSES:  # before fitting, which takes its time over each of them
+    if len(labels_present(voxels)) >= MAX_CLASSES:  # before fitting, which takes time for each label
         raise InputError(
             where, "labels", f"{len(labels_present(voxels))} different labels", f"at most {MAX_CLASSES - 1} besides 0"
         )
@@ -54,10 +67,15 @@ def from_voxels(
 
 
 def check_array(array: "np.ndarray | torch.Tensor", where: object) -> np.ndarray:
-    """An array that can be a target: float32 RGBA (D, H, W, 4), or integer or bool labels (D, H, W).
+    """Checks an array and returns it as float32 RGBA (D, H, W, 4), or as integer or bool labels (D, H, W).
+
+    Args:
+        array: A numpy array or torch tensor, or what numpy can turn into one.
+        where: The name that errors give it.
 
     Raises:
-        InputError: wrong rank, channels or dtype, not finite, out of range, or nothing in it.
+        InputError: If its rank, channels or dtype can't be a target's, a value is not finite or out of range, or no cell is
+            occupied.
     """
     voxels = _as_numpy(array, where)
     if voxels.ndim not in (3, 4) or (voxels.ndim == 4 and voxels.shape[-1] != 4) or 0 in voxels.shape:
@@ -68,7 +86,8 @@ def check_array(array: "np.ndarray | torch.Tensor", where: object) -> np.ndarray
     return _check_labels(voxels, where) if voxels.ndim == 3 else _check_rgba(voxels, where)
 
 
-def _as_numpy(array: Any, where: object) -> np.ndarray:
+def _as_numpy(array: object, where: object) -> np.ndarray:
+    """Returns the array as numpy; a tensor is taken off its device and out of its graph."""
     if isinstance(array, np.ndarray):
         return array
     import torch
@@ -83,6 +102,7 @@ def _as_numpy(array: Any, where: object) -> np.ndarray:
 
 
 def _check_labels(labels: np.ndarray, where: object) -> np.ndarray:
+    """Returns the labels if none is negative and some are above 0."""
     if labels.min() < 0:
         found = f"{int((labels < 0).sum())} negative, the least {labels.min()}"
         raise InputError(where, "labels", found, "0 (empty) and above")
@@ -92,7 +112,9 @@ def _check_labels(labels: np.ndarray, where: object) -> np.ndarray:
 
 
 def _check_rgba(voxels: np.ndarray, where: object) -> np.ndarray:
+    """Returns the colours as float32 in 0..1 if they are in range and some cell is occupied."""
     check_finite(voxels, where, "finite numbers in 0..1")
+    # The dtype alone says the range: floats of 0..255 are refused, not guessed at.
     most = 255 if voxels.dtype == np.uint8 else 1
     if voxels.min() < 0 or voxels.max() > most:
         found = f"{voxels.dtype} from {voxels.min():.4g} to {voxels.max():.4g}"
@@ -105,10 +127,15 @@ def _check_rgba(voxels: np.ndarray, where: object) -> np.ndarray:
 
 
 def check_finite(array: np.ndarray, where: object, allowed: str = "finite numbers") -> None:
-    """Every number is finite.
+    """Checks that every number is finite.
+
+    Args:
+        array: Numbers of any shape (...).
+        where: The name that the error gives it.
+        allowed: The error's words for what would be allowed.
 
     Raises:
-        InputError: some aren't; it says how many, and where the first is.
+        InputError: If some are not; it says how many, and where the first is.
     """
     bad = ~np.isfinite(array)
     if bad.any():
@@ -117,7 +144,16 @@ def check_finite(array: np.ndarray, where: object, allowed: str = "finite number
 
 
 def from_rgba(rgba: np.ndarray, name: str, where: object) -> Target:
-    """Straight RGBA (D, H, W, 4) in 0..1, of the lattice's size -> "rgb" target with premultiplied colours."""
+    """Makes an "rgb" target with premultiplied colours.
+
+    Args:
+        rgba: Straight RGBA of the lattice's size, (D, H, W, 4), 0..1.
+        name: The target's name in reports.
+        where: The name that errors give it.
+
+    Raises:
+        InputError: If no cell is occupied.
+    """
     import torch
 
     alpha = rgba[..., 3:].astype(np.float32)
@@ -125,6 +161,7 @@ def from_rgba(rgba: np.ndarray, name: str, where: object) -> Target:
     occupied = values[3] > OCCUPIED_ALPHA
     if not occupied.any():
         raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
+    # moveaxis is only a view: the copy has the channels first in memory, as a state does.
     return Target(torch.from_numpy(values.copy()), torch.from_numpy(occupied), "rgb", (), None, name)
 
 
@@ -133,32 +170,38 @@ def from_labels(
     name: str,
     where: object,
     *,
-    palette: Any = None,
+    palette: object = None,
     names: Sequence[str] | Mapping[int, str] | None = None,
 ) -> Target:
-    """Labels (D, H, W) of the lattice's size -> "classes" target; the labels that occur become classes 1, 2, ...
+    """Makes a "classes" target; the labels that occur become classes 1, 2, ... in rising order.
 
     Args:
-        labels: integers, 0 is empty.
-        palette: one colour a class, a colour map's name, or the colours of the original labels.
-        names: all class names ("empty" first), or the names of the original labels.
+        labels: Integer labels of the lattice's size, (D, H, W), 0 is empty.
+        name: The target's name in reports.
+        where: The name that errors give it.
+        palette: One colour for each class, a colour map's name, or the colours of the original labels.
+        names: All class names ("empty" first), or the names of the original labels.
+
+    Raises:
+        InputError: If no cell is occupied, or the number of names or colours is wrong.
     """
     import torch
 
-    kept = labels_present(labels)
-    if not kept:
+    present = labels_present(labels)
+    if not present:
         raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
-    classes = len(kept) + 1
+    classes = len(present) + 1
     if names is None or isinstance(names, Mapping):
         known = names or {}
-        names = ("empty", *(known.get(label, str(label)) for label in kept))
+        names = ("empty", *(known.get(label, str(label)) for label in present))
     if len(names) != classes:
         raise InputError(where, "names", f"{len(names)} names", f"{classes}, the first of them for empty cells")
-    index = np.searchsorted(np.array([0, *kept]), labels.astype(np.int64))
+    # Every label occurs in the sorted list, so that its place there is its class.
+    index = np.searchsorted(np.array([0, *present]), labels.astype(np.int64))
     onehot = (index[None] == np.arange(classes)[:, None, None, None]).astype(np.float32)
     occupied = index > 0
     values = np.concatenate([onehot, occupied[None].astype(np.float32)])
     if isinstance(palette, Mapping):
-        palette = [palette[label] for label in kept]
+        palette = [palette[label] for label in present]
     colours = parse_palette(palette, classes, where)
     return Target(torch.from_numpy(values), torch.from_numpy(occupied), "classes", tuple(names), colours, name)

@@ -1,4 +1,8 @@
-"""Creatures sculpted from round parts: the axolotl, the body that the default experiment grows."""
+"""Creatures sculpted from round parts: the axolotl, which the default experiment grows, a toadstool and a toucan.
+
+The first line of each function is its line in `nca3d.targets.catalogue()`. All take the lattice (D, H, W) and the free cells at
+each face, and return straight RGBA (D, H, W, 4) with alpha 0 or 1. Later parts are painted over earlier ones.
+"""
 
 import numpy as np
 
@@ -11,9 +15,18 @@ CORAL, WHITE = (1.0, 0.42, 0.36), (1.0, 1.0, 1.0)
 
 
 def axolotl(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Axolotl: pink, with magenta gills, one paw raised and a lilac tail swung to one side."""
+    """Axolotl: pink, with magenta gills, one paw raised and a lilac tail swung to one side.
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
 
     def skin(points: np.ndarray) -> np.ndarray:
+        # A pale belly: what lies below this height of the head and the trunk is cream.
         return np.where(points[:, 2:] >= 2.9, PINK, CREAM)
 
     # In cells of its home lattice (D, H, W) = (11, 20, 15): 13 wide, 18 long, 9 high, facing low y.
@@ -43,12 +56,21 @@ def axolotl(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def mushroom(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Toadstool: a leaning stalk under a red cap with cream spots, moss at its foot."""
+    """Toadstool: a leaning stalk under a red cap with cream spots, moss at its foot.
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
     red, moss = (0.90, 0.13, 0.16), (0.36, 0.62, 0.25)
     parts: list[Shape] = [ball(moss, (0.2, 0.1, 0.2), (3.2, 2.8, 1.2))]
     parts += chain(CREAM, [(0.2, 0.0, 0.4), (-0.5, 0.2, 5.0)], [1.9, 1.4])
     parts += [ball(CREAM, (-0.8, 0.2, 5.8), (4.4, 4.4, 1.0)), ball(red, (-0.9, 0.2, 6.8), (5.2, 5.2, 2.6), power=2.2)]
     parts += [ball(red, (-1.0, 0.2, 8.2), (3.8, 3.8, 2.2))]
+    # The spots are placed by hand: even ones would give the cap a symmetry, and growth an easy way.
     for x, y, z in (
         (-1.6, -4.2, 7.2),
         (2.6, -3.4, 7.3),
@@ -65,7 +87,15 @@ def mushroom(size: Size, *, margin: int = 1) -> np.ndarray:
 
 
 def toucan(size: Size, *, margin: int = 1) -> np.ndarray:
-    """Toucan: black and white, a great orange beak turned aside, a blue-ringed eye, a red patch under the tail."""
+    """Toucan: black and white, a great orange beak turned aside, a blue-ringed eye, a red patch under the tail.
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+
+    Returns:
+        Straight RGBA, float32 (D, H, W, 4), with alpha 0 or 1.
+    """
     black, orange, red, blue = (0.10, 0.10, 0.17), (1.0, 0.58, 0.08), (0.93, 0.16, 0.18), (0.16, 0.55, 0.95)
     white, yellow, wood = (1.0, 0.97, 0.86), (1.0, 0.84, 0.20), (0.50, 0.33, 0.20)
     parts: list[Shape] = chain(wood, [(-5.0, 0.6, 0.9), (5.2, 0.2, 0.7)], [0.9, 0.8], least=0.7)

@@ -1,4 +1,4 @@
-"""The ways to a `Target`: by a name, from a file, from an array; all of them check, turn and name in one place."""
+"""The public ways to a `Target`: by name, from a file, from an array; options are checked and axes turned in one place."""
 
 import inspect
 from collections.abc import Callable
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-# Name -> builder(size, **options) that returns straight RGBA (D, H, W, 4), labels (D, H, W) or a `Target`.
+# Name -> builder(size, **options) that returns straight RGBA (D, H, W, 4), labels (D, H, W) or a `Target`. The first line of
+# a builder's docstring is its line in the catalogue.
 TARGETS = Registry("target")
 
 for _body in (axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus, frog, ant, channels):
@@ -39,76 +40,87 @@ READERS: dict[str, Callable[..., Target]] = {
 
 
 def catalogue() -> dict[str, str]:
-    """The names that `load` knows, each with one line about it (nothing is built or loaded)."""
+    """Returns the names that `load` knows, each with one line about it. Nothing is built or loaded."""
     return {name: (inspect.getdoc(builder) or "").partition("\n")[0] for name, builder in TARGETS.items()}
 
 
 def load(name_or_path: str | Path, size: Size = (11, 20, 15), **options: object) -> Target:
-    """A target by its name in `catalogue()` or from a file (.npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz).
+    """Loads a target by its name in `catalogue()` or from a file (.npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz).
 
     Args:
-        name_or_path: a name, or a path.
-        size: the lattice (D, H, W).
-        **options: `orientation` for all, and those of the target: `margin` in cells (default 1), `fit`, `threshold`,
-            `colormap`, `color`, `palette`, `fill`, `key`, `text`, ...
+        name_or_path: A name, or the path of a file.
+        size: The lattice (D, H, W).
+        **options: `orientation` for every target, and those of the target itself: `margin` in cells (default 1), `fit`,
+            `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ...
 
     Raises:
-        InputError: no such target, an option that it doesn't take, or a file that can't be used.
+        InputError: If there is no such target, it doesn't take an option, or the file can't be used.
     """
-    return _made(*_source(name_or_path), size, options)
+    return _build(*_source(name_or_path), size, options)
 
 
 def from_array(rgba_or_labels: "np.ndarray | torch.Tensor", size: Size, *, name: str = "array", **options: object) -> Target:
-    """A target from an array in memory, just as `load` makes one from an array in a .npy file.
+    """Makes a target from an array in memory, just as `load` makes one from an array in a .npy file.
 
     Args:
-        rgba_or_labels: (D, H, W, 4) straight RGBA, uint8 or float 0..1, which becomes an "rgb" target; or (D, H, W)
-            integer or bool labels with 0 empty, which become "classes". numpy or torch, on any device; it is copied.
-        size: the lattice (D, H, W). The array keeps its own size and is centred.
-        name: what the target is called in reports.
+        rgba_or_labels: Straight RGBA (D, H, W, 4), uint8 or float 0..1, which becomes an "rgb" target; or integer or bool
+            labels (D, H, W) with 0 empty, which become "classes". numpy or torch, on any device; it is copied.
+        size: The lattice (D, H, W). The array keeps its own size and is centred.
+        name: The target's name in reports.
         **options: `fit=True` resamples it to fill the room inside `margin` (cells, default 1; aspect kept), each cell
             filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `palette` and `names`
             are those of the classes.
 
     Raises:
-        InputError: not such an array, nothing in it, larger than the lattice without `fit=True`, or an option that
-            isn't one of these.
+        InputError: If it is no such array, is empty, is larger than the lattice without `fit=True`, or an option isn't one
+            of these.
     """
     where = f"target {name!r}"
-    return _made(partial(from_voxels, rgba_or_labels, where, name), where, name, size, options)
+    return _build(partial(from_voxels, rgba_or_labels, where, name), where, name, size, options)
 
 
-def _made(make: Callable[..., Any], where: object, name: str, size: object, options: dict[str, Any]) -> Target:
-    """What `make` (size, **options) gives, as a target of the lattice `size`, turned as `orientation` says."""
+def _build(builder: Callable[..., Any], where: object, name: str, size: object, options: dict[str, Any]) -> Target:
+    """Builds a target of the lattice `size`, turned as `orientation` says.
+
+    Args:
+        builder: Takes (size, **options); returns straight RGBA, labels or a `Target`.
+        where: The name that errors give the target, or the path of its file.
+        name: The target's name in reports.
+        size: The lattice (D, H, W), not checked yet.
+        options: The user's options, not checked yet.
+    """
     size = check_size(size, where)
-    check_options(make, options, where)
+    check_options(builder, options, where)
     axes = parse_orientation(options.pop("orientation", "xyz"), where)
+    # The body is built on the lattice that turning makes the right one.
     before = source_size(size, axes)
-    if make is TARGETS.get(name):
-        margin = inspect.signature(make).parameters.get("margin")
+    if builder is TARGETS.get(name):
+        # A margin that leaves no room is reported here, before a shape is computed for nothing.
+        margin = inspect.signature(builder).parameters.get("margin")
         room_for(before, options.get("margin", margin.default if margin else 0), where)
     try:
-        made = make(before, **options)
+        source = builder(before, **options)
     except OSError as error:
         if not isinstance(where, Path):
             raise
         raise InputError(where, "file", f"unreadable ({error.strerror or error})", "a readable file") from error
-    target = made if isinstance(made, Target) else from_voxels(made, where, name, before)
-    if target.size != before:
+    target = source if isinstance(source, Target) else from_voxels(source, where, name, before)
+    if target.size != before:  # a builder of one's own may ignore the size
         raise InputError(where, "size", target.size, f"the lattice {before} that was asked for")
-    return _turned(target, axes)
+    return _turn(target, axes)
 
 
 def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
-    """The builder (size, **options), what errors call it, and its name."""
+    """Returns the builder of a name or a file, the name that errors give it, and its name in reports."""
     if isinstance(name_or_path, str) and name_or_path in TARGETS:
         return TARGETS[name_or_path], f"target {name_or_path!r}", name_or_path
     suffixes = " ".join(sorted(READERS))
     if not isinstance(name_or_path, str | Path) or not str(name_or_path):
         raise InputError("target", "name", repr(name_or_path), f"{', '.join(sorted(TARGETS))}, or a file ({suffixes})")
     path = Path(name_or_path)
+    # ".nii.gz" is one suffix of two parts; all others are the last part.
     suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
-    if not path.exists() and not suffix and len(path.parts) == 1:
+    if not path.exists() and not suffix and len(path.parts) == 1:  # a bare word is a misspelt name, not a missing file
         allowed = f"{', '.join(sorted(TARGETS))}, or a file ({suffixes}){nearest(path.name, TARGETS)}"
         raise InputError("target", "name", repr(path.name), allowed)
     if not path.exists():
@@ -122,7 +134,8 @@ def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
     return partial(READERS[suffix], path), path, path.stem
 
 
-def _turned(target: Target, axes: Axes) -> Target:
+def _turn(target: Target, axes: Axes) -> Target:
+    """Returns the target with its axes permuted and flipped; the target itself where nothing changes."""
     if axes == ((0, 1), (1, 1), (2, 1)):
         return target
     import torch

@@ -1,4 +1,4 @@
-"""Turning and fitting a body into the lattice: which axis is which, aspect kept, centred, with a margin."""
+"""Turning and fitting a body into the lattice: axes, margin, centring, and resampling that keeps the aspect."""
 
 import re
 from collections.abc import Sequence
@@ -14,10 +14,14 @@ Axes = tuple[tuple[int, int], ...]
 
 
 def parse_orientation(text: object, where: object) -> Axes:
-    """What lattice x, y, z are in the source, in that order: "xyz" leaves all, "x-zy" stands a y-up mesh upright.
+    """Reads an orientation: what x, y and z of the lattice are in the source, in that order.
+
+    Args:
+        text: Three letters with optional signs. "xyz" changes nothing, "x-zy" stands a mesh with y up upright.
+        where: The name that errors give the target.
 
     Raises:
-        InputError: not each of x, y, z once.
+        InputError: If x, y and z are not there once each.
     """
     parts = re.fullmatch(r"([+-]?[xyz])([+-]?[xyz])([+-]?[xyz])", text) if isinstance(text, str) else None
     if parts is None or len({part[-1] for part in parts.groups()}) != 3:
@@ -28,23 +32,37 @@ def parse_orientation(text: object, where: object) -> Axes:
 
 
 def source_size(size: Size, axes: Axes) -> Size:
-    """The size before turning that gives `size` after it."""
+    """Returns the size before turning that gives `size` after it."""
     before = {axis: count for count, (axis, _) in zip(size, axes, strict=True)}
     return before[0], before[1], before[2]
 
 
 def turn(array: np.ndarray, axes: Axes, first: int = 0) -> np.ndarray:
-    """An array with its three space axes (from `first`) permuted and flipped."""
+    """Returns an array with its three space axes permuted and flipped.
+
+    Args:
+        array: Voxels (D, H, W) or values (C, D, H, W).
+        axes: What `parse_orientation` read.
+        first: The place of D among the axes.
+    """
     order = [*range(first), *(first + axis for axis, _ in axes), *range(first + 3, array.ndim)]
     flip = tuple(first + i for i, (_, sign) in enumerate(axes) if sign < 0)
     return np.ascontiguousarray(np.flip(array.transpose(order), flip))
 
 
 def centre_in(array: np.ndarray, size: Size, where: object) -> np.ndarray:
-    """An array (d, h, w, ...) as it is, in the middle of the lattice, with zeros around it.
+    """Puts an array as it is into the middle of the lattice, with zeros around it.
+
+    Args:
+        array: Voxels, (d, h, w) or (d, h, w, 4).
+        size: The lattice (D, H, W).
+        where: The name that errors give it.
+
+    Returns:
+        Voxels, (D, H, W) or (D, H, W, 4).
 
     Raises:
-        InputError: it is larger than the lattice; both sizes are named.
+        InputError: If it is larger than the lattice; both sizes are named.
     """
     shape = array.shape[:3]
     if any(n > room for n, room in zip(shape, size, strict=True)):
@@ -55,10 +73,10 @@ def centre_in(array: np.ndarray, size: Size, where: object) -> np.ndarray:
 
 
 def room_for(size: Size, margin: int, where: object) -> Size:
-    """The cells inside the margin.
+    """Returns the size of the room inside the margin.
 
     Raises:
-        InputError: nothing is left.
+        InputError: If nothing is left.
     """
     room = (size[0] - 2 * margin, size[1] - 2 * margin, size[2] - 2 * margin)
     if min(room) < 1:
@@ -67,7 +85,7 @@ def room_for(size: Size, margin: int, where: object) -> Size:
 
 
 def _overlap(count: int, first: int, low: float, step: float, cells: int) -> np.ndarray:
-    """How much of each cell (rows) is covered by each of `count` voxels that start at index `first` (columns)."""
+    """Returns the share of each cell (rows) that each of `count` voxels from index `first` on covers (columns)."""
     start = low + step * np.arange(cells)[:, None]
     voxel = first + np.arange(count)[None]
     shared = np.minimum(start + step, voxel + 1) - np.maximum(start, voxel)
@@ -75,34 +93,40 @@ def _overlap(count: int, first: int, low: float, step: float, cells: int) -> np.
 
 
 class Resampler:
-    """Averages over each cell's volume, from a box of voxels into the room inside the margin (aspect kept, centred).
+    """Averages voxels over each cell's volume, from a box into the room inside the margin (aspect kept, centred).
 
     Args:
-        box: (3, 2), first voxel and one past the last along each axis.
-        spacing: voxel lengths along the axes (d, h, w).
-        size: the lattice.
-        margin: cells left free at each face.
-        where: what errors call it.
+        box: The first voxel and one past the last along each axis, (3, 2).
+        spacing: The voxel lengths along the axes (d, h, w).
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        where: The name that errors give the target.
     """
 
     def __init__(self, box: np.ndarray, spacing: Spacing, size: Size, margin: int, where: object) -> None:
         self.size, self.margin = size, margin
         self.room = room_for(size, margin, where)
         extent = (box[:, 1] - box[:, 0]) * np.array(spacing)
+        # One cell is as long in every direction, in the units of the source; `step` counts it in voxels of each axis.
         self.step = float((extent / np.array(self.room)).max()) / np.array(spacing)
         self.low = box.mean(1) - np.array(self.room) / 2 * self.step
 
     def average(self, voxels: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> np.ndarray:
-        """(d, h, w), whose first voxel has the index `first` -> float32 (D, H, W), zeros in the margin."""
+        """Returns the mean of the voxels in each cell, float32 (D, H, W), with zeros in the margin.
+
+        Args:
+            voxels: Part of the source, (d, h, w).
+            first: The index of its first voxel in the source.
+        """
         part = voxels.astype(np.float32)
-        for axis in range(3):
+        for axis in range(3):  # a box filter is separable: three small matrices in place of a large one
             weights = _overlap(part.shape[axis], first[axis], self.low[axis], self.step[axis], self.room[axis])
             part = np.moveaxis(np.tensordot(weights, part, (1, axis)), 0, axis)
         return np.pad(part, self.margin)
 
 
 def occupied_box(occupied: np.ndarray) -> np.ndarray:
-    """(3, 2): first index and one past the last along each axis."""
+    """Returns the box of the occupied voxels: the first index and one past the last along each axis, (3, 2)."""
     hits = [np.flatnonzero(occupied.any(tuple({0, 1, 2} - {axis}))) for axis in range(3)]
     return np.array([(hit[0], hit[-1] + 1) for hit in hits])
 
@@ -116,39 +140,56 @@ def fit_labels(
     spacing: Spacing = (1, 1, 1),
     whole: bool = False,
 ) -> np.ndarray:
-    """Labels at any size -> labels on the lattice, each cell with the commonest label in it.
+    """Resamples labels to the lattice; each cell gets the most frequent label in it.
 
     Args:
-        labels: integers (d, h, w), 0 is empty.
-        size: the lattice.
-        margin: cells left free at each face.
-        threshold: a cell is filled from this share of its volume.
-        where: what errors call it.
-        spacing: voxel lengths along the axes (d, h, w).
-        whole: fit the whole block of voxels, not the occupied part of it.
+        labels: Integer labels (d, h, w), 0 is empty.
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1.
+        where: The name that errors give the target.
+        spacing: The voxel lengths along the axes (d, h, w).
+        whole: Whether to fit the whole block of voxels, not the occupied part of it.
+
+    Returns:
+        Labels (D, H, W).
     """
     places = np.nonzero(labels)
     kinds = labels[places].astype(np.int64)
     box = np.array([(0, n) for n in labels.shape] if whole else [(at.min(), at.max() + 1) for at in places])
     resample = Resampler(box, spacing, size, margin, where)
-    best, total, found = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.int64)
+    best, total, winner = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.int64)
     for label in np.unique(kinds):
         # Only the box of one label at a time: organs are small in a scan of 32 million voxels.
         mine = kinds == label
         spans = [(int(at[mine].min()), int(at[mine].max()) + 1) for at in places]
         share = resample.average(labels[tuple(slice(*span) for span in spans)] == label, [low for low, _ in spans])
         total += share
-        found[share > best] = label
+        winner[share > best] = label
         best = np.maximum(best, share)
-    return np.where(total >= threshold - 1e-6, found, 0)
+    # A hair below the threshold: a share of exactly one half must not be lost to rounding.
+    return np.where(total >= threshold - 1e-6, winner, 0)
 
 
 def fit_rgba(
     rgba: np.ndarray, size: Size, margin: int, threshold: float, where: object, spacing: Spacing = (1, 1, 1)
 ) -> np.ndarray:
-    """Straight RGBA at any size -> straight RGBA on the lattice; a body with crisp alpha (0 or 1) stays crisp."""
+    """Resamples straight RGBA to the lattice; a body with crisp alpha (0 or 1) stays crisp.
+
+    Args:
+        rgba: Straight RGBA (d, h, w, 4), 0..1.
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        threshold: The share of its volume from which a cell of a crisp body is filled, above 0 to 1.
+        where: The name that errors give the target.
+        spacing: The voxel lengths along the axes (d, h, w).
+
+    Returns:
+        Straight RGBA (D, H, W, 4), 0..1.
+    """
     alpha = rgba[..., 3]
     resample = Resampler(occupied_box(alpha > 0), spacing, size, margin, where)
+    # Colours are averaged with their alpha as weight, or empty voxels would darken the rim.
     cover = resample.average(alpha)
     colour = np.stack([resample.average(rgba[..., c] * alpha) for c in range(3)], -1) / np.maximum(cover, 1e-9)[..., None]
     crisp = bool(((alpha == 0) | (alpha == 1)).all())
@@ -157,5 +198,5 @@ def fit_rgba(
 
 
 def labels_present(labels: np.ndarray) -> list[int]:
-    """The labels that occur, 0 left out, in rising order."""
+    """Returns the labels that occur in an array (D, H, W), without 0, in rising order."""
     return [int(label) for label in np.unique(labels[labels != 0])]

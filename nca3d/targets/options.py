@@ -1,8 +1,8 @@
-"""The options of a target, as they come from a config: known names, right types, in range."""
+"""The options of a target as they come from a config: names, types and ranges are checked here."""
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -22,10 +22,10 @@ VIZ = "the extra: pip install 'nca3d[viz]'"
 
 
 def check_size(size: object, where: object) -> Size:
-    """Three whole numbers (D, H, W), 1 or more, at most 2^24 cells.
+    """Returns a lattice size of three whole numbers (D, H, W), 1 or more, with at most 2^24 cells.
 
     Raises:
-        InputError: anything else.
+        InputError: If it is anything else.
     """
     if isinstance(size, list | tuple) and len(size) == 3 and all(_whole(n) and n >= 1 for n in size):
         depth, height, width = (int(n) for n in size)
@@ -35,20 +35,22 @@ def check_size(size: object, where: object) -> Size:
     raise InputError(where, "size", repr(size), allowed)
 
 
-def _whole(value: Any) -> bool:
+def _whole(value: object) -> bool:
+    """Whether a value is a whole number; True and False, which Python counts as 1 and 0, are not."""
     return isinstance(value, int | np.integer) and not isinstance(value, bool)
 
 
-def is_number(value: Any) -> bool:
-    """Whether a value is an int or a float; True and False are none."""
+def is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is an int or a float; True and False are not."""
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _names(value: Any) -> bool:
+def _names(value: object) -> bool:
+    """Whether a value is None or a list of strings."""
     return value is None or (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value))
 
 
-# Option name -> (is it good, what is allowed); options that only one target knows are checked by that target.
+# Option name -> (whether a value is allowed, the words for what is); options of a single target are checked by that target.
 CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "margin": (lambda v: _whole(v) and v >= 0, "a whole number of cells, 0 or more"),
     "fit": (
@@ -63,10 +65,16 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 
 def check_options(builder: Callable[..., Any], options: dict[str, Any], where: object) -> None:
-    """Every option is one that the builder takes (its keyword parameters), or `orientation`, and has a value that can be.
+    """Checks that every option is a keyword parameter of the builder, or `orientation`, and that its value is allowed.
+
+    Args:
+        builder: The builder of a target; its first parameter is the lattice.
+        options: The user's options by name.
+        where: The name that errors give the target.
 
     Raises:
-        InputError: unknown name (with the nearest one), wrong type or range; several are shown together.
+        InputError: If a name is unknown (the nearest one is suggested), or a type or range is wrong. Several errors are shown
+            together.
     """
     parameters = list(inspect.signature(builder).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
@@ -79,7 +87,8 @@ def check_options(builder: Callable[..., Any], options: dict[str, Any], where: o
                 errors.add(True, where, "option", repr(name), f"{', '.join(sorted(known))}{nearest(name, known)}")
 
 
-def _check_value(name: str, value: Any, where: object) -> None:
+def _check_value(name: str, value: object, where: object) -> None:
+    """Checks the value of one option by its name; options without a check here pass."""
     if name == "orientation":
         parse_orientation(value, where)
     elif name == "color" and value is not None:
@@ -88,11 +97,11 @@ def _check_value(name: str, value: Any, where: object) -> None:
         raise InputError(where, name, repr(value), CHECKS[name][1])
 
 
-def check_fraction(value: Any, where: object, field: str = "threshold") -> float:
-    """A share of a cell's volume, above 0 and at most 1.
+def check_fraction(value: object, where: object, field: str = "threshold") -> float:
+    """Returns a share of a cell's volume, above 0 and at most 1.
 
     Raises:
-        InputError: anything else.
+        InputError: If it is anything else.
     """
     if not is_number(value) or not 0 < value <= 1:
         raise InputError(where, field, repr(value), "a share of a cell's volume, above 0 and at most 1")

@@ -1,13 +1,13 @@
 """Colours by numpy alone: colour maps, hues, and a palette whose neighbours are easy to tell apart."""
 
 import colorsys
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 
 from nca3d.errors import InputError, nearest
 
-# Each map by its colours from low to high.
+# The colour maps, by their colours from low to high in hexadecimal.
 COLORMAPS: dict[str, str] = {
     "sunset": "2b1a5a 6a1f7a b8326e ea5f56 fb9a4b ffdf8a",
     "reef": "10316b 0f6fa5 17a8a8 7ccf86 f5e663",
@@ -19,6 +19,7 @@ COLORMAPS: dict[str, str] = {
     "rainbow": "6b3fd4 2f7de1 19b7a0 7ac943 ffd23f ff8c42 e8384f",
 }
 
+# Colours of classes, in an order that puts unlike hues beside each other: classes with near numbers often touch.
 DISTINCT = (
     "f26d6d 4c9be8 f7c948 6fcf7c b07ce8 ff9f59 42c6c0 e870b4 9c7a5b 5565d6 "
     "b8d84a d64550 8fd0f2 f4a6c6 2f8f6b e0b98c 7a4fb5 c7c7cf ffe08f 58707a"
@@ -26,24 +27,43 @@ DISTINCT = (
 
 
 def _rgb(code: str) -> tuple[float, float, float]:
+    """Returns red, green and blue in 0..1 of a code such as "f26d6d"."""
     return int(code[:2], 16) / 255, int(code[2:4], 16) / 255, int(code[4:6], 16) / 255
 
 
 def colormap(name: str, values: np.ndarray) -> np.ndarray:
-    """Values (...) in 0..1 -> colours (..., 3)."""
+    """Returns the colours of a colour map, interpolated between its stops.
+
+    Args:
+        name: A name in `COLORMAPS`.
+        values: Positions on the map, (N,) or of any shape (...), 0..1.
+
+    Returns:
+        Colours, (N, 3) or (..., 3), 0..1.
+    """
     stops = np.array([_rgb(code) for code in COLORMAPS[name].split()])
     at = np.linspace(0, 1, len(stops))
     return np.stack([np.interp(values, at, stops[:, c]) for c in range(3)], -1)
 
 
 def hue(values: np.ndarray, saturation: float = 0.72, value: float = 0.97) -> np.ndarray:
-    """Values (...), one turn of the colour wheel a unit -> colours (..., 3)."""
+    """Returns colours of the colour wheel.
+
+    Args:
+        values: Positions on the wheel, (N,) or of any shape (...); one unit is a whole turn.
+        saturation: 0 (grey) .. 1.
+        value: The brightness, 0 .. 1.
+
+    Returns:
+        Colours, (N, 3) or (..., 3), 0..1.
+    """
+    # HSV to RGB (Smith 1978) without branches: each channel is a clipped triangle wave of the hue.
     sector = (np.asarray(values)[..., None] * 6 + np.array([5, 3, 1])) % 6
     return value * (1 - saturation * np.clip(np.minimum(sector, 4 - sector), 0, 1))
 
 
 def distinct(count: int) -> np.ndarray:
-    """A palette (count, 3) for classes; row 0 (empty) is black."""
+    """Returns a palette (count, 3) for classes whose neighbours are easy to tell apart; row 0 (empty) is black."""
     codes = DISTINCT.split()
     rows = [(0.0, 0.0, 0.0)] + [_rgb(code) for code in codes[: max(count - 1, 0)]]
     # The golden angle never comes back to a hue that it has used.
@@ -51,28 +71,37 @@ def distinct(count: int) -> np.ndarray:
     return np.array(rows[:count], np.float64)
 
 
-def parse_color(value: Any, where: object, field: str = "color") -> tuple[float, float, float]:
-    """'#ff8040' or three numbers in 0..1.
+def parse_color(value: object, where: object, field: str = "color") -> tuple[float, float, float]:
+    """Reads a colour: '#ff8040' or three numbers in 0..1.
 
     Raises:
-        InputError: anything else.
+        InputError: If it is anything else.
     """
     try:
         if isinstance(value, str) and len(code := value.removeprefix("#")) == 6:
             return _rgb(code)
-        red, green, blue = (float(part) for part in value)
-        if all(0 <= part <= 1 for part in (red, green, blue)) and not isinstance(value, str):
-            return red, green, blue
-    except (TypeError, ValueError):
+        if isinstance(value, Iterable) and not isinstance(value, str):
+            red, green, blue = (float(part) for part in value)
+            if all(0 <= part <= 1 for part in (red, green, blue)):
+                return red, green, blue
+    except (TypeError, ValueError):  # not three of them, or no numbers: the error below says what is allowed
         pass
     raise InputError(where, field, repr(value), "'#rrggbb' or three numbers in 0..1")
 
 
-def parse_palette(value: Any, classes: int, where: object) -> np.ndarray:
-    """A colour map's name, or one colour for each class (with or without the empty one) -> (classes, 3).
+def parse_palette(value: object, classes: int, where: object) -> np.ndarray:
+    """Reads a palette.
+
+    Args:
+        value: A colour map's name, or one colour for each class, with or without the empty one; None = `distinct`.
+        classes: The number of classes, the empty one included.
+        where: The name that errors give the target.
+
+    Returns:
+        Colours (classes, 3) in 0..1; the first, of empty cells, is black unless it is among the colours.
 
     Raises:
-        InputError: an unknown map, a wrong number of colours, a colour that is none.
+        InputError: If the map is unknown, the number of colours is wrong, or one is no colour.
     """
     if value is None:
         return distinct(classes)
@@ -84,5 +113,5 @@ def parse_palette(value: Any, classes: int, where: object) -> np.ndarray:
     if not isinstance(value, list | tuple | np.ndarray) or len(value) not in (classes, classes - 1):
         found = f"{len(value)} colours" if isinstance(value, list | tuple | np.ndarray) else repr(value)
         raise InputError(where, "palette", found, f"{classes - 1} colours (one a class), or a colour map's name")
-    given = [parse_color(item, where, f"palette[{i}]") for i, item in enumerate(value)]
-    return np.array(([(0.0, 0.0, 0.0)] if len(given) < classes else []) + given)
+    colours = [parse_color(item, where, f"palette[{i}]") for i, item in enumerate(value)]
+    return np.array(([(0.0, 0.0, 0.0)] if len(colours) < classes else []) + colours)

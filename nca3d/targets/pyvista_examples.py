@@ -1,4 +1,7 @@
-"""The real bodies that pyvista carries with it: a frog, an ant, river channels."""
+"""Bodies from data sets that come with pyvista: a frog, an ant, river channels.
+
+The first line of each function is its line in `nca3d.targets.catalogue()`.
+"""
 
 from typing import Any
 
@@ -35,6 +38,11 @@ TISSUES = {
 
 
 def _examples(name: str) -> Any:
+    """Returns pyvista's module of examples.
+
+    Raises:
+        InputError: If pyvista is not installed.
+    """
     try:
         from pyvista import examples
     except ImportError as error:
@@ -47,6 +55,11 @@ def frog(size: Size, *, margin: int = 0, threshold: float = 0.08) -> Target:
 
     The scanned block is fitted whole: it has its own free border, so that the margin is 0 by default. There is no skin, so
     bones are thin: at a `threshold` (share of a cell's volume) of 0.25 they break into pieces that growth can't reach.
+
+    Args:
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1.
     """
     where = "target 'frog'"
     threshold = check_fraction(threshold, where)
@@ -61,6 +74,7 @@ def ant(size: Size, *, margin: int = 1) -> Target:
     """Ant: six legs and two feelers, all one piece (best from 14 x 22 x 22 up)."""
     surface = _examples("ant").load_ant().triangulate().clean()
     mesh = Mesh(np.asarray(surface.points, np.float64)[surface.regular_faces]).upright()
+    # The scan has open edges, as is known: a warning would tell a user nothing that they could change.
     return from_mesh(mesh, size, "target 'ant'", "ant", margin=margin, quiet=True)
 
 

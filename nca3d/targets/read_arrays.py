@@ -1,10 +1,10 @@
-"""Voxel files: .npy and .npz, whose headers are read and weighed before their data."""
+"""Voxel files, .npy and .npz: the header is compared with the bytes in the file before any data is read."""
 
 import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
@@ -22,13 +22,23 @@ def read_array(
     margin: int = 1,
     fit: bool | str = "auto",
     threshold: float = 0.5,
-    palette: Any = None,
+    palette: object = None,
     names: Sequence[str] | None = None,
 ) -> Target:
-    """Target from a .npy or .npz file (options: key, margin, fit, threshold, palette).
+    """Reads a target from a .npy or .npz file.
+
+    Args:
+        path: The file.
+        size: The lattice (D, H, W).
+        key: The array's name in a .npz; None = its only array.
+        margin: The cells left free at each face, with fit=True.
+        fit: True resamples the array to the room inside the margin; False and "auto" keep its size.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True.
+        palette: The colours of the classes.
+        names: The names of the classes, the first of them for empty cells.
 
     Raises:
-        InputError: unreadable, too large, truncated, objects inside, or not an array that can be a target.
+        InputError: If the file is unreadable, too large or truncated, has objects inside, or its array can't be a target.
     """
     if path.suffix.lower() == ".npy":
         if key is not None:
@@ -41,7 +51,10 @@ def read_array(
 
 
 def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
-    """One array from a stream that holds `held` bytes."""
+    """Reads one array from a stream that has `held` bytes.
+
+    numpy's own reader would first make room for what the header promises, and would unpickle objects: both are refused here.
+    """
     try:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -50,14 +63,14 @@ def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
         raise InputError(where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save") from error
     if dtype.hasobject or dtype.kind not in "biuf":
         raise InputError(where, "dtype", dtype, "bool, integer or float numbers")
-    need = math.prod(shape, start=dtype.itemsize)  # Python integers: what would overflow is still seen for what it is
+    need = math.prod(shape, start=dtype.itemsize)  # Python's integers don't overflow: a huge shape stays huge
     if min(shape, default=0) < 0 or need > MAX_BYTES:
         raise InputError(where, "header", f"shape {shape} of {dtype}, {need:,} bytes", f"at most {MAX_BYTES:,} bytes")
     if need > held:
         raise InputError(where, "data", f"{held:,} bytes in the file", f"the {need:,} bytes that its header speaks of")
     try:
         data = file.read(need)
-        file.read(1)  # a zip entry's checksum is looked at when its end is reached
+        file.read(1)  # zipfile compares an entry's checksum only when its end is read
     except Exception as error:  # whatever a broken archive raises, the user needs one line
         raise InputError(where, "data", f"unreadable ({error})", "a whole file") from error
     if len(data) < need:
@@ -66,6 +79,7 @@ def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
 
 
 def _read_npz(path: Path, key: str | None) -> np.ndarray:
+    """Reads the array of that name from a .npz, or its only array."""
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError, ValueError) as error:
@@ -79,7 +93,7 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
             raise InputError(path, "key", repr(name), f"{', '.join(entries)}{nearest(name, entries)}")
         info = entries[name]
         where = f"{path}[{name}]"
-        if info.file_size > MAX_BYTES + 65536:
+        if info.file_size > MAX_BYTES + 65536:  # 64 KiB for the header
             raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
         try:
             file = archive.open(info)

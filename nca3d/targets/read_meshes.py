@@ -1,4 +1,4 @@
-"""Mesh files (.ply .obj .stl .glb): headers are weighed, parts checked, colours found."""
+"""Mesh files (.ply .obj .stl .glb): headers are compared with the file's length, parts checked, colours read."""
 
 import math
 import re
@@ -26,25 +26,26 @@ def read_mesh(
     fill: bool = True,
     threshold: float = 0.3,
     colormap: str = "sunset",
-    color: Any = None,
+    color: object = None,
 ) -> Target:
-    """Target from a mesh file, always fitted; its own colours if it has some, else a colour map along height.
+    """Reads a target from a mesh file. It is always fitted, with its own colours or a colour map along height.
 
     x, y and z of a file are those of the lattice, z up; but glTF has y up, so that a .glb stands as in any viewer: its
     (x, y, z) become (x, -z, y) before any `orientation`. A body that `visualize.save` wrote as .glb comes back cell by
     cell where the fit leaves its size as it was (`margin=0` on its own lattice, if the body reaches two opposite ends).
 
     Args:
-        path: .ply, .obj, .stl or .glb.
-        size: the lattice (D, H, W).
-        margin: cells left free at each face.
-        fill: solid (True) or surface only.
-        threshold: a cell is filled from this share of its volume.
-        colormap: colours along height for a mesh without its own.
-        color: one colour for all of it.
+        path: The .ply, .obj, .stl or .glb file.
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face.
+        fill: Whether the body is solid; False = its surface only.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1.
+        colormap: The colour map along height, for a mesh without colours of its own.
+        color: One colour for all of it.
 
     Raises:
-        InputError: unreadable, empty, flat, not finite, or a header that promises more than the file holds.
+        InputError: If the file is unreadable, empty or flat, a corner is not finite, or the header promises more than the
+            file has.
     """
     mesh = _load(path, promised=_check_header(path))
     if path.suffix.lower() in GLTF:
@@ -53,13 +54,21 @@ def read_mesh(
 
 
 def _check_header(path: Path) -> int:
-    """Weigh what the header promises against the bytes that are there, before any reader believes it; the faces promised."""
+    """Compares what the header promises with the bytes in the file, before a reader makes room for it.
+
+    Returns:
+        The number of faces that a .ply promises; 0 where the header has no such number.
+
+    Raises:
+        InputError: If the file is too large, is of another format, or the header promises more than it has.
+    """
     held = path.stat().st_size
     if held > MAX_BYTES:
         raise InputError(path, "file", f"{held:,} bytes", f"at most {MAX_BYTES:,} bytes")
     with path.open("rb") as file:
         start = file.read(65536)
     suffix = path.suffix.lower()
+    # Many binary .stl files begin with "solid" too: only text has a "facet" soon after.
     if suffix == ".stl" and not (start[:5].lower() == b"solid" and b"facet" in start[:2048]):
         faces = int.from_bytes(start[80:84], "little") if held >= 84 else -1
         if held < 84 or 84 + 50 * faces > held:
@@ -76,9 +85,11 @@ def _check_header(path: Path) -> int:
 
 
 def _check_ply(path: Path, start: bytes, held: int) -> int:
+    """Compares the elements that a .ply promises with the bytes in the file; returns the number of faces."""
     header, end, _ = start.partition(b"end_header")
     if not header.startswith(b"ply") or not end:
         raise InputError(path, "header", repr(start[:16]), "'ply' ... 'end_header'")
+    # Three numbers for each element at least, each of two characters in text and of one byte in binary.
     least = 2 if b"format ascii" in header else 1
     promised = 0
     for kind, count in re.findall(rb"element\s+(\w+)\s+(\d+)", header):
@@ -90,7 +101,12 @@ def _check_ply(path: Path, start: bytes, held: int) -> int:
 
 
 def _load(path: Path, promised: int) -> Mesh:
-    """The triangles of a file, checked one part at a time (a scene has several)."""
+    """Reads the triangles of a file, checked one part at a time (a scene has several).
+
+    Args:
+        path: The file.
+        promised: The number of faces in the header; fewer in the file mean that it is truncated.
+    """
     try:
         import trimesh
     except ImportError as error:
@@ -98,7 +114,7 @@ def _load(path: Path, promised: int) -> Mesh:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            loaded: Any = trimesh.load(path, process=False)
+            loaded: Any = trimesh.load(path, process=False)  # merging corners would mix their colours
             parts = [(np.eye(4), loaded)]
             if isinstance(loaded, trimesh.Scene):
                 placed = [loaded.graph[node] for node in loaded.graph.nodes_geometry]
@@ -116,14 +132,14 @@ def _load(path: Path, promised: int) -> Mesh:
         raise InputError(path, "faces", f"{faces:,}", f"the {promised:,} that the header speaks of")
     colours = None
     if any(mesh.colours is not None for mesh in meshes):
-        plain = (0.7, 0.7, 0.7)
+        plain = (0.7, 0.7, 0.7)  # grey, for the parts of a coloured scene that have no colour
         painted = [np.broadcast_to(plain, m.corners.shape) if m.colours is None else m.colours for m in meshes]
         colours = np.concatenate(painted)
     return Mesh(np.concatenate([mesh.corners for mesh in meshes]), colours)
 
 
 def _part(part: Any, matrix: np.ndarray, path: Path) -> Mesh:
-    """One part with its place in the scene."""
+    """Returns the triangles of one part, moved to its place in the scene."""
     points, faces = np.asarray(part.vertices, np.float64), np.asarray(part.faces, np.int64).reshape(-1, 3)
     bad = ~np.isfinite(points).all(-1)
     if bad.any():
@@ -140,7 +156,7 @@ def _part(part: Any, matrix: np.ndarray, path: Path) -> Mesh:
 
 
 def _colours(loaded: Any, faces: np.ndarray, gltf: bool) -> np.ndarray | None:
-    """Corner colours (N, 3, 3) from face, vertex or texture colours; None if the mesh has none."""
+    """Returns corner colours (N, 3, 3) from face, vertex or texture colours; None if the mesh has none."""
     try:
         visual = loaded.visual
         if gltf:
@@ -160,28 +176,30 @@ def _colours(loaded: Any, faces: np.ndarray, gltf: bool) -> np.ndarray | None:
 
 
 def _gltf_colours(visual: Any, count: int) -> np.ndarray | None:
-    """Linear colours (count, 3) of the vertices: texture or factor, times vertex colour (glTF 2.0, section 3.9.2)."""
-    found: list[np.ndarray] = []
+    """Returns linear colours (count, 3) of the vertices: texture or factor, times vertex colour (glTF 2.0, section 3.9.2)."""
+    factors: list[np.ndarray] = []
     if visual.kind == "vertex":
-        found.append(np.asarray(visual.vertex_colors) / 255)
+        factors.append(np.asarray(visual.vertex_colors) / 255)
     elif visual.kind == "texture":
         material, corners = visual.material, visual.vertex_attributes.get("color")
         if getattr(material, "baseColorTexture", None) is not None and visual.uv is not None:
             # A texture isn't linear. The factor is left out beside it: trimesh writes a grey one that nobody asked for.
-            found.append(_to_linear(np.asarray(visual.to_color().vertex_colors) / 255))
+            factors.append(_to_linear(np.asarray(visual.to_color().vertex_colors) / 255))
         elif getattr(material, "baseColorFactor", None) is not None:
-            found.append(np.asarray(material.baseColorFactor)[None] / 255)
+            factors.append(np.asarray(material.baseColorFactor)[None] / 255)
         if corners is not None:
             corners = np.asarray(corners)
-            found.append(corners if corners.dtype.kind == "f" else corners / np.iinfo(corners.dtype).max)
-    return math.prod((np.clip(colours[:, :3], 0, 1) for colours in found), start=np.ones((count, 3))) if found else None
+            factors.append(corners if corners.dtype.kind == "f" else corners / np.iinfo(corners.dtype).max)
+    if not factors:
+        return None
+    return math.prod((np.clip(colours[:, :3], 0, 1) for colours in factors), start=np.ones((count, 3)))
 
 
 def _to_display(linear: np.ndarray) -> np.ndarray:
-    """Linear colours 0..1 as displays have them (sRGB, IEC 61966-2-1)."""
+    """Returns linear colours 0..1 as a display shows them (sRGB, IEC 61966-2-1)."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
 
 
 def _to_linear(display: np.ndarray) -> np.ndarray:
-    """The other way round."""
+    """Returns the linear colours of display colours 0..1: the inverse of `_to_display`."""
     return np.where(display <= 0.04045, display / 12.92, ((display + 0.055) / 1.055) ** 2.4)

@@ -1,4 +1,4 @@
-"""Volume files: .vti through pyvista; .nii and .nii.gz read here."""
+"""Volume files: .vti is read through pyvista, .nii and .nii.gz here."""
 
 import gzip
 import math
@@ -16,6 +16,7 @@ from nca3d.targets.options import MAX_BYTES, VIZ
 from nca3d.targets.target import Size, Target
 from nca3d.targets.volumes import Volume, from_volume
 
+# NumPy's name of each NIfTI-1 data type that is read; 128 and 2304 are three and four bytes a voxel, RGB and RGBA.
 NIFTI_TYPES = {
     2: "u1",
     4: "i2",
@@ -41,14 +42,14 @@ def read_volume(
     threshold: float | None = None,
     coverage: float = 0.5,
     colormap: str = "magma",
-    palette: Any = None,
+    palette: object = None,
     names: Sequence[str] | None = None,
     key: str | None = None,
 ) -> Target:
-    """Target from a .vti, .nii or .nii.gz file.
+    """Reads a target from a .vti, .nii or .nii.gz file.
 
     One whole number a voxel makes "classes", other numbers a body cut at `threshold`. Four bands are straight RGBA: alpha
-    says where the body is, so that black cells stay. Three bands are colours cut by their brightness.
+    says where the body is, so that black cells stay. Three bands are colours, cut by their brightness.
 
     Of several arrays in a .vti, `key` chooses. Without it: `labels`, if it has one whole number a voxel ("classes", with
     the file's own `label_names` and `label_colours`); else `rgba`, if it has four bands; else the active array; else the
@@ -56,22 +57,22 @@ def read_volume(
     their colours instead.
 
     Args:
-        path: the file.
-        size: the lattice (D, H, W).
-        margin: cells left free at each face, if it is fitted.
+        path: The file.
+        size: The lattice (D, H, W).
+        margin: The cells left free at each face, if the volume is fitted.
         fit: False keeps the volume's own size, True fits it. "auto" fits too, except for cells that `visualize.save`
             wrote (.vti with RGBA on its cells, as long as wide as high): if the lattice has room they keep their size,
             centred, as an array does.
-        threshold: scalars at or above it are the body (default: halfway from lowest to highest), of RGBA the voxels
-            with at least this alpha (default: all, as they are); whole numbers become labels unless it is given.
-        coverage: a cell is filled from this share of its volume.
-        colormap: colours of the scalars, from the threshold up.
-        palette: colours of the labels, instead of the file's.
-        names: names of the classes, instead of the file's.
-        key: the array's name in a .vti.
+        threshold: Scalars at or above it are the body (default: halfway from lowest to highest), of RGBA the voxels
+            with at least this alpha (default: all, as they are). Whole numbers become labels unless there is a threshold.
+        coverage: The share of its volume from which a cell is filled, above 0 to 1.
+        colormap: The colour map of the scalars, from the threshold up.
+        palette: The colours of the labels, instead of the file's.
+        names: The names of the classes, instead of the file's.
+        key: The array's name in a .vti.
 
     Raises:
-        InputError: unreadable, truncated, too large, not finite, or nothing in it.
+        InputError: If the file is unreadable, truncated or too large, a value is not finite, or nothing is in it.
     """
     volume = _read_vti(path, key) if path.suffix.lower() == ".vti" else _read_nifti(path)
     return from_volume(
@@ -90,6 +91,7 @@ def read_volume(
 
 
 def _read_vti(path: Path, key: str | None) -> Volume:
+    """Reads a .vti, once its header promises no more voxels than memory has room for."""
     with path.open("rb") as file:
         start = file.read(16384)
     extent = re.search(rb'WholeExtent="\s*' + rb"\s+".join([rb"(-?\d+)"] * 6) + rb'\s*"', start)
@@ -106,7 +108,7 @@ def _read_vti(path: Path, key: str | None) -> Volume:
     except ImportError as error:
         raise InputError(path, "pyvista", "not installed", VIZ) from error
     with pyvista.VtkErrorCatcher() as caught, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # said below, in one line
+        warnings.simplefilter("ignore")  # VTK's own events are reported below, in one line
         try:
             image = pyvista.read(path)
         except Exception as error:  # whatever the reader raises, the user needs one line
@@ -118,13 +120,23 @@ def _read_vti(path: Path, key: str | None) -> Volume:
 
 
 def image_volume(image: Any, where: object, key: str | None = None) -> Volume:
-    """One array of a pyvista ImageData, of points or of cells; `read_volume` says which one without `key`."""
+    """Returns one array of a pyvista ImageData, of points or of cells.
+
+    Args:
+        image: The ImageData.
+        where: The name that errors give it.
+        key: The array's name; None = the one that `read_volume` describes.
+
+    Raises:
+        InputError: If there is no such array, or it has other numbers than a volume's.
+    """
     arrays = {name: np.asarray(array) for data in (image.cell_data, image.point_data) for name, array in data.items()}
     if not arrays:
         raise InputError(where, "arrays", "none of points or cells", "a data array")
     name = _chosen(image, arrays) if key is None else key
     if name not in arrays:
         raise InputError(where, "key", repr(name), f"{', '.join(arrays)}{nearest(name, arrays)}")
+    # VTK counts points: between n of them lie n - 1 cells. Its arrays run x first, which is our last axis.
     array, of_points = arrays[name], name in image.point_data
     width, height, depth = (n if of_points else max(n - 1, 1) for n in image.dimensions)
     colours = array.ndim == 2 and (
@@ -134,13 +146,15 @@ def image_volume(image: Any, where: object, key: str | None = None) -> Volume:
         allowed = "one number a voxel, 3 or 4 of uint8, or 4 floats 0..1"
         raise InputError(where, "array", f"{name} of {array.dtype} {array.shape}", allowed)
     dx, dy, dz = (float(step) for step in image.spacing)
-    ours = [name, "rgba"] if not of_points and np.allclose((dy, dz), dx) else []
-    cells = any(other in image.cell_data and _four_bands(arrays[other]) for other in ours)
-    names, palette = _of_labels(image, array) if name == "labels" and array.ndim == 1 else (None, None)
+    # RGBA on cells that are as long as wide as high: that is how `visualize.save` writes the cells of a lattice.
+    candidates = [name, "rgba"] if not of_points and np.allclose((dy, dz), dx) else []
+    cells = any(other in image.cell_data and _four_bands(arrays[other]) for other in candidates)
+    names, palette = _label_fields(image, array) if name == "labels" and array.ndim == 1 else (None, None)
     return Volume(array.reshape(depth, height, width, *array.shape[1:]), (dz, dy, dx), cells, names, palette)
 
 
 def _chosen(image: Any, arrays: Mapping[str, np.ndarray]) -> str:
+    """Returns the name of the array that is read without a key: labels, rgba, the active one, or the first."""
     labels, rgba = arrays.get("labels"), arrays.get("rgba")
     if labels is not None and labels.ndim == 1 and labels.dtype.kind in "ui":
         return "labels"
@@ -150,27 +164,32 @@ def _chosen(image: Any, arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _four_bands(array: np.ndarray) -> bool:
+    """Whether an array has four numbers for each voxel."""
     return array.ndim == 2 and array.shape[1] == 4
 
 
-def _of_labels(image: Any, labels: np.ndarray) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
-    """Names and colours of the labels, from the fields that `visualize.save` writes; None for those that aren't there."""
+def _label_fields(image: Any, labels: np.ndarray) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
+    """Returns names and colours of the labels from the fields that `visualize.save` writes; None for a missing field."""
     fields = {name: np.asarray(array) for name, array in image.field_data.items()}
-    words, colours = fields.get("label_names"), fields.get("label_colours")
-    names = dict(enumerate(map(str, words))) if words is not None and words.dtype.kind == "U" else None
+    texts, colours = fields.get("label_names"), fields.get("label_colours")
+    names = dict(enumerate(map(str, texts))) if texts is not None and texts.dtype.kind == "U" else None
     if colours is None or colours.dtype != np.uint8 or colours.ndim != 2 or colours.shape[1] != 3:
         return names, None
-    if len(colours) <= labels.max(initial=0):
+    if len(colours) <= labels.max(initial=0):  # too few: which label lacks its colour can't be known
         return names, None
     return names, {label: tuple(colour) for label, colour in enumerate((colours / 255).tolist())}
 
 
 def _read_nifti(path: Path) -> Volume:
-    """NIfTI-1 in one file. Read here: readers in common use crash on files with colours."""
+    """Reads NIfTI-1 in one file, packed or not (Cox et al. 2004, "A (sort of) new image data format standard").
+
+    It is read here because readers in common use crash on files with colours.
+    """
     packed = path.name.lower().endswith(".gz")
     try:
         with gzip.open(path) if packed else path.open("rb") as file:
             head = file.read(352)
+            # The header begins with its own length, 348: the order of these bytes is that of all numbers.
             order = "<" if head[:4] == (348).to_bytes(4, "little") else ">"
             if (
                 len(head) < 352
@@ -189,7 +208,7 @@ def _read_nifti(path: Path) -> Volume:
             bands = {128: 3, 2304: 4}.get(code, 1)
             dtype = np.dtype(order + NIFTI_TYPES[code])
             need = dims[1] * dims[2] * dims[3] * bands * dtype.itemsize
-            held = MAX_BYTES if packed else path.stat().st_size
+            held = MAX_BYTES if packed else path.stat().st_size  # a packed file doesn't say how long it really is
             if need > MAX_BYTES or need > held or not 352 <= offset <= 1 << 20:
                 raise InputError(path, "header", f"{need:,} bytes of voxels from byte {offset:.0f}", f"at most {held:,} bytes")
             file.read(int(offset) - 352)
@@ -198,8 +217,10 @@ def _read_nifti(path: Path) -> Volume:
         raise InputError(path, "file", f"unreadable ({error})", "a whole NIfTI-1 file") from error
     if len(data) < need:
         raise InputError(path, "data", f"{len(data):,} bytes", f"the {need:,} bytes that its header speaks of")
+    # NIfTI runs x first, which is our last axis.
     shape = (dims[3], dims[2], dims[1]) + ((bands,) if bands > 1 else ())
     voxels = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
+    # A slope of 0 means that values are stored as they are; colours are never scaled.
     if math.isfinite(slope) and slope != 0 and (slope, shift) != (1.0, 0.0) and bands == 1:
         voxels = voxels * slope + shift
     dx, dy, dz = (step if math.isfinite(step) and step > 0 else 1.0 for step in steps[1:4])

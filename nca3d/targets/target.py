@@ -1,4 +1,4 @@
-"""The body to grow, in the channels that a rule shows: values, occupied cells, names and colours."""
+"""The target: the body to grow, in the visible channels of a rule, with its occupied cells, names and colours."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Self
@@ -12,22 +12,24 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int, int]
 
-# A cell counts as occupied when its alpha is above this, in a target and in a grown body alike.
+# A cell counts as occupied when its alpha is above this, in a target and in a grown body alike. It is the alive threshold of
+# the default rule (Mordvintsev et al. 2020), so that what is judged is what lives.
 OCCUPIED_ALPHA = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What a rule should grow: made by `nca3d.targets.load` from a name or a file, by `from_array` from an array.
+    """The body that a rule should grow. `nca3d.targets.load` reads one by name or from a file, `from_array` from an array.
 
     Attributes:
-        values: float32 (visible + 1, D, H, W). "rgb": premultiplied red, green, blue (0..1), then alpha (0..1).
-            "classes": one-hot over K classes (class 0 is empty), then alpha, 1 where a class other than 0 stands.
-        occupied: bool (D, H, W), True where alpha > 0.1 (classes: and not class 0).
-        kind: "rgb" or "classes".
-        names: the K class names, the first of them "empty"; () for "rgb".
-        palette: float (K, 3) in 0..1, the colour of each class; None for "rgb".
-        name: what the target is called in reports.
+        values: The visible channels and alpha, float32 (visible + 1, D, H, W). "rgb": premultiplied red, green, blue (0..1),
+            then alpha (0..1). "classes": one-hot over K classes (class 0 is empty), then alpha, 1 where a class other than 0
+            stands.
+        occupied: The cells of the body, bool (D, H, W): True where alpha > 0.1 (classes: and not class 0).
+        kind: The kind of its visible channels, "rgb" or "classes".
+        names: The K class names, the first of them "empty"; () for "rgb".
+        palette: The colour of each class, float (K, 3) in 0..1; None for "rgb".
+        name: The target's name in reports.
     """
 
     values: "torch.Tensor"
@@ -57,15 +59,15 @@ class Target:
         return z, y, x
 
     def for_rule(self, kind: str, visible: int, where: object) -> Self:
-        """The target, for a rule that shows what it has.
+        """Returns the target itself, once it is sure that a rule can show it.
 
         Args:
-            kind: the rule's `visible_kind`.
-            visible: the number of its visible channels.
-            where: for the error.
+            kind: The rule's `visible_kind`.
+            visible: The number of the rule's visible channels.
+            where: The name that an error gives the caller.
 
         Raises:
-            InputError: the rule shows something else.
+            InputError: If the rule's visible channels are of another kind or number.
         """
         if (self.kind, self.visible) != (kind, visible):
             found = f"{self.kind} with {self.visible} visible channels"
@@ -73,13 +75,14 @@ class Target:
         return self
 
     def rgba(self) -> np.ndarray:
-        """The picture of the target: float32 (D, H, W, 4), straight (not premultiplied) colours, 0..1."""
+        """Returns the picture of the target, RGBA with straight (not premultiplied) colours, float32 (D, H, W, 4), 0..1."""
         values = self.values.numpy()
         alpha = values[-1]
         if self.palette is not None:
             colour = np.asarray(self.palette, np.float32)[values[:-1].argmax(0)]
         else:
             colour = np.moveaxis(values[:3], 0, -1) / np.maximum(alpha, 1e-6)[..., None]
+        # Premultiplied colours of an empty cell are rounding: straight ones would be noise in any colour.
         colour = np.where(alpha[..., None] > 0, colour, 0)
         return np.concatenate([np.clip(colour, 0, 1), alpha[..., None]], -1).astype(np.float32)
 

@@ -1,8 +1,8 @@
-"""From a volume to a `Target`: labels become classes, RGBA and scalars a coloured body."""
+"""From a volume to a `Target`: labels become classes, RGBA and scalars become a coloured body."""
 
 import math
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,14 +15,15 @@ from nca3d.targets.target import Size, Target
 
 
 class Volume(NamedTuple):
-    """What a file holds.
+    """The content of a volume file.
 
     Attributes:
-        voxels: (d, h, w); (d, h, w, 3) colours as uint8; or (d, h, w, 4) straight RGBA, uint8 or floats 0..1.
-        spacing: (dz, dy, dx) between them.
-        cells: they are cells of a lattice, as `visualize.save` writes them, not samples of something.
-        names: words for labels.
-        palette: a colour for each label, 0..1.
+        voxels: Labels or scalars (d, h, w), colours as uint8 (d, h, w, 3), or straight RGBA (d, h, w, 4), uint8 or floats
+            0..1.
+        spacing: The distances (dz, dy, dx) between voxels, in any unit.
+        cells: Whether the voxels are cells of a lattice, as `visualize.save` writes them, and not samples of an object.
+        names: The name of each label; None = the file has none.
+        palette: The colour of each label, 0..1; None = the file has none.
     """
 
     voxels: np.ndarray
@@ -43,10 +44,27 @@ def from_volume(
     threshold: float | None = None,
     coverage: float = 0.5,
     colormap: str = "magma",
-    palette: Any = None,
-    names: Any = None,
+    palette: object = None,
+    names: Sequence[str] | None = None,
 ) -> Target:
-    """A volume of labels ("classes"), of RGBA or of scalars ("rgb") as a target; see `read_volume`."""
+    """Makes a target of a volume: of labels "classes", of RGBA or scalars "rgb".
+
+    Args:
+        volume: The voxels, with their spacing, names and colours.
+        size: The lattice (D, H, W).
+        where: The name that errors give it.
+        name: The target's name in reports.
+        margin: The cells left free at each face, if it is fitted.
+        fit: True fits the volume, False keeps its own size, "auto" keeps it for cells of a lattice that has room.
+        threshold: The level from which scalars, or the alpha of RGBA, are the body; see `read_volume`.
+        coverage: The share of its volume from which a cell is filled, above 0 to 1.
+        colormap: The colour map of the scalars, from the threshold up.
+        palette: The colours of the labels; None = the volume's own.
+        names: The names of the classes; None = the volume's own.
+
+    Raises:
+        InputError: If a value is not finite, nothing is in it or left of it, or an option doesn't fit.
+    """
     coverage = check_fraction(coverage, where, "coverage")
     voxels = volume.voxels
     if voxels.size == 0:
@@ -54,9 +72,10 @@ def from_volume(
     if voxels.dtype.kind == "f":
         check_finite(voxels, where)
     if fit == "auto":
+        # Cells come back cell by cell; samples of something have no size that a lattice should keep.
         fit = not (volume.cells and all(n <= room for n, room in zip(voxels.shape, size, strict=False)))
     if voxels.ndim == 3 and threshold is None and _are_labels(voxels):
-        labels = voxels if voxels.dtype.kind in "uib" else voxels.astype(np.int64)
+        labels = voxels if voxels.dtype.kind in "uib" else voxels.astype(np.int64)  # files often hold labels as floats
         if not labels.any():
             raise InputError(where, "labels", f"no occupied voxel in {labels.shape}", "at least one label above 0")
         if fit is False:
@@ -74,14 +93,14 @@ def from_volume(
 
 
 def _are_labels(voxels: np.ndarray) -> bool:
-    """Whole numbers from 0 up, few enough to be classes."""
+    """Whether all voxels are whole numbers from 0 up, few enough to be classes."""
     if voxels.dtype.kind == "f" and not (voxels == np.round(voxels)).all():
         return False
     return bool(voxels.min() >= 0 and len(labels_present(voxels)) < MAX_CLASSES)
 
 
-def _cut(rgba: np.ndarray, threshold: Any, where: object) -> np.ndarray:
-    """Straight RGBA without the voxels whose alpha is below the threshold, if there is one."""
+def _cut(rgba: np.ndarray, threshold: float | None, where: object) -> np.ndarray:
+    """Returns straight RGBA without the voxels whose alpha is below the threshold, if there is one."""
     if threshold is None:
         return rgba
     most = float(rgba[..., 3].max())
@@ -90,10 +109,15 @@ def _cut(rgba: np.ndarray, threshold: Any, where: object) -> np.ndarray:
     return np.where(rgba[..., 3:] >= threshold, rgba, 0)
 
 
-def _painted(voxels: np.ndarray, threshold: Any, colormap: str, where: object) -> np.ndarray:
-    """Scalars (d, h, w), or colours (d, h, w, 3) by their brightness, cut at the threshold -> straight RGBA, alpha 0 or 1."""
+def _painted(voxels: np.ndarray, threshold: float | None, colormap: str, where: object) -> np.ndarray:
+    """Cuts scalars (d, h, w), or colours (d, h, w, 3) by their brightness, at the threshold.
+
+    Returns:
+        Straight RGBA (d, h, w, 4) with alpha 0 or 1.
+    """
     scalars = voxels.mean(-1) if voxels.ndim == 4 else voxels.astype(np.float64)
     low, high = float(scalars.min()), float(scalars.max())
+    # Halfway between the extremes: for a bright object on a dark ground that is its rim.
     level = (low + high) / 2 if threshold is None else threshold
     if not is_number(level) or not math.isfinite(level):
         raise InputError(where, "threshold", repr(level), f"a number in {low:.4g}..{high:.4g}")
@@ -106,5 +130,6 @@ def _painted(voxels: np.ndarray, threshold: Any, colormap: str, where: object) -
     if voxels.ndim == 4:
         rgba[body, :3] = voxels[body] / 255
     else:
+        # The lowest quarter of the map is left out: it is nearly black, and a dark skin would hide the shape.
         rgba[body, :3] = map_colours(colormap, 0.25 + 0.75 * (scalars[body] - level) / max(high - level, 1e-12))
     return rgba

@@ -14,12 +14,15 @@ from nca3d.evaluation.story import film
 from nca3d.evaluation.studies import persistence
 from nca3d.evaluation.studies.regeneration import Healing
 from nca3d.evaluation.trials import Trials, Watch
-from nca3d.evaluation.wounds import hurt
+from nca3d.evaluation.wounds import apply_wound
 from nca3d.reports.body import write_body
 from nca3d.reports.compare import compare
 from nca3d.reports.report import read_report
 from nca3d.reports.values import bootstrap, wilson
 from nca3d.rules import ConvRule, Rule
+
+# They share evaluations of trained rules.
+pytestmark = pytest.mark.slow
 
 SIZE = (7, 7, 7)
 
@@ -268,7 +271,7 @@ def test_a_wound_is_the_damage_that_it_names():
     wound, body = Wound("half_space", 0.4, {"direction": "+x"}), state[:, rule.alpha] > 0.1
     generators = [torch.Generator().manual_seed(5) for _ in range(2)]
     mask = pools.damage.half_space(SIZE, 3, severity=0.4, body=body, generator=generators[0], direction="+x")
-    after = hurt(rule, state, wound, generators[1])
+    after = apply_wound(rule, state, wound, generators[1])
     assert torch.equal(after, torch.where(mask, 0.0, state)) and wound.name == "half_space +x 0.4"
 
 

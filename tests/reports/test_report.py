@@ -9,10 +9,13 @@ from PIL import Image
 
 from nca3d.errors import InputError
 from nca3d.files import write_atomic
-from nca3d.reports.body import measures, write_body
+from nca3d.reports.body import LOGGED, measures, training_figures, write_body
 from nca3d.reports.compare import compare
 from nca3d.reports.life import FilmedLife
 from nca3d.reports.report import Report, read_report
+
+# They share the report of a trained run.
+pytestmark = pytest.mark.slow
 
 FIGURES = {
     "grow_iou": 0.97,
@@ -151,6 +154,23 @@ def test_measures_follow_the_figures() -> None:
     assert "step 40" in found[0].note and "1,000 steps later" in found[1].note and "0.50" in found[2].note
     assert [m.value for m in measures({"heal_iou.sphere": 0.8})] == [0.8]
     assert not list(measures({"params": 3}))
+
+
+def test_a_mean_above_its_goal_is_not_reached_by_bodies_that_did_not_recover() -> None:
+    report = Report({"heal_iou": {"half_space": 0.93, "sphere": 0.97}, "hurt_iou": {"half_space": 0.5}})
+    report.put(("recovered", "half_space"), [1.0, 0.0, None, 1.0])
+    report.put(("recovered", "sphere"), [1.0, None, 1.0, 1.0])
+    page = report.to_html()
+    assert "but only 2 of 3 bodies recovered 95% of their own IoU and kept it" in page
+    assert page.count("goal 0.90 reached") == 1
+    assert "but only 67% of bodies recovered" in Report({**report}).to_html()  # without the values behind the share
+
+
+def test_the_curves_of_pattern_have_names_with_their_units() -> None:
+    records = [{"iteration": i, **{key: i / 9 for panel in LOGGED.values() for key in panel}} for i in range(9)]
+    pattern = dict(training_figures(records))["pattern"]
+    labels = [text.get_text() for axes in pattern.axes for text in axes.get_legend().get_texts()]
+    assert labels == [name for panel in LOGGED.values() for name in panel.values()]
 
 
 def test_a_growing_run_without_damage_has_a_report_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

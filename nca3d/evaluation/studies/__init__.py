@@ -1,1 +1,1 @@
-"""The studies of a body, one a file: `persistence`, `regeneration`, `robustness`, `emergence` (with `dynamics`)."""
+"""The studies of a body, one in each file: `persistence`, `regeneration`, `robustness`, `emergence` (with `dynamics`)."""

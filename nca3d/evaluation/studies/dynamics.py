@@ -1,4 +1,4 @@
-"""How a body moves, and how its rule takes a small difference: `moving`, `period`, `specialisation`, `lyapunov`."""
+"""How a body moves, and whether a small difference grows: `moving`, `period`, `specialisation`, `lyapunov`."""
 
 import copy
 import math
@@ -11,10 +11,11 @@ from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from pools import pattern
 
-# A wave stands clear when its power is so many times the median of the spectrum, times the log of its length.
+# A wave stands clear when its power is above this number times the median of the spectrum times the log of its length: the
+# largest of n noise powers grows with log n, so that longer series don't find waves by chance more often.
 CLEAR = 10.0
 
-# A wave with an amplitude below this share of the series' size is left to the rounding of float32.
+# A wave with an amplitude below this share of the series' mean |value| could be the rounding of float32.
 SLIGHT = 1e-4
 
 
@@ -22,21 +23,26 @@ SLIGHT = 1e-4
 def moving(
     rule: Rule, state: Tensor, *, steps: int, random_seed: int, sample_ids: Tensor, executor: str = "auto"
 ) -> dict[str, float | None]:
-    """How one body moves: `activity`, `activity_period`, `specialisation`, `behaviours`. Holds two states at a time.
+    """Measures how one body moves. Two states are held at a time, whatever the number of steps.
 
     Args:
-        rule: what one cell does.
-        state: float (1, C, D, H, W).
-        steps: for how long it is watched, 1 or more.
-        random_seed, sample_ids: choose the fire masks.
-        executor: see `rollout`.
+        rule: What one cell does.
+        state: The body, float (1, C, D, H, W).
+        steps: The number of steps for which it is watched, T, 1 or more.
+        random_seed: Chooses the fire masks, together with sample_ids.
+        sample_ids: The number of the body, int (1,).
+        executor: The executor's name, see `nca3d.rollout`.
 
     Returns:
-        The figures, None for what can't be told: a body that blows up has none.
+        `activity` = (1/T) Σ_t Σ_cells mean_c |x_t - x_(t-1)| / number of living cells, over the visible channels and alpha,
+        0 and above; `activity_period` in steps, see `period`; `specialisation` and `behaviours`, see `specialisation`. Each
+        is None where it can't be told: a body that blows up has none.
     """
     alive = rule.alive_mask(state)[0, 0]
     start, activity = state, []
+    # A rule without hidden channels is judged by all that it has.
     hidden = slice(rule.alpha + 1, None) if rule.channels > rule.alpha + 1 else slice(0, None)
+    # Sums in place of the trajectory, in float64: the variance is a small difference of large numbers.
     total = torch.zeros_like(state[0, hidden][:, alive], dtype=torch.float64)
     square = torch.zeros_like(total)
     for step in range(steps):
@@ -53,23 +59,25 @@ def moving(
 
 
 def period(series: Tensor, *, fits: int = 3, spacing: int = 1, peak: bool = True) -> float | None:
-    """Steps from crest to crest of the wave that stands clear in a series (Welch 1967); None where none does.
+    """Finds the wave that stands clear in a series: argmax of its power spectrum (windowed as in Welch 1967).
 
-    It must rise above `CLEAR`, and be the strongest of those that fit in `fits` times or more.
+    The wave is the strongest of those that fit in `fits` times or more, and its power is above `CLEAR` · median(power) ·
+    ln(number of waves).
 
     Args:
-        series: (T,), one value a look; fewer than four looks for each time that the wave must fit in tell nothing.
-        fits: how often the wave must fit in: slower ones can't be told from a drift.
-        spacing: steps from one look to the next.
-        peak: whether it must be a peak of the whole spectrum (what settles down falls all the way instead) and above `SLIGHT`;
-            else it is held against the waves that it is chosen from, and the plain mean is taken off.
+        series: One value for each look, (T,). With fewer than 4 · `fits` looks nothing is told.
+        fits: How often the wave must fit into the series: slower ones can't be told from a drift.
+        spacing: The steps from one look to the next.
+        peak: True: the wave must be a peak of the whole spectrum (the spectrum of a body that settles down has no peak, it
+            falls all the way) and have an amplitude above `SLIGHT`. False: it is compared with the waves that fit in
+            alone, and only the mean is subtracted.
 
     Returns:
-        2 .. T / fits looks, in steps, or None.
+        Steps from crest to crest, 2 · spacing .. T · spacing / fits; None where no wave stands clear.
     """
     if len(series) < 4 * fits or not bool(series.isfinite().all()) or not bool((series != series[0]).any()):
         return None
-    power = pattern.temporal_spectrum(series[:, None], weighted=peak)[1][:, 0]  # from the wave that fits in once
+    power = pattern.temporal_spectrum(series[:, None], weighted=peak)[1][:, 0]  # begins with the wave that fits in once
     best = int(power[fits - 1 :].argmax()) + fits - 1
     floor = power if peak else power[fits - 1 :]
     clear = float(power[best]) > CLEAR * math.log(len(floor)) * float(floor.median())
@@ -80,37 +88,48 @@ def period(series: Tensor, *, fits: int = 3, spacing: int = 1, peak: bool = True
 
 
 def eta_squared(between: Tensor, overall: Tensor, rounding: Tensor | float = 0.0) -> Tensor:
-    """The share of a variance that lies between groups, η² (Fisher 1925), 0 .. 1; NaN where nothing varies beyond rounding."""
+    """Returns the share of a variance that lies between groups, η² = between / overall (Fisher 1925).
+
+    Args:
+        between: The variance of the groups' means.
+        overall: The variance of all values, of the same shape.
+        rounding: The overall variance up to which nothing is taken to vary.
+
+    Returns:
+        0 .. 1; NaN where nothing varies beyond rounding.
+    """
     return torch.where(overall > rounding, (between / overall).clamp_max(1.0), torch.nan)
 
 
 def specialisation(total: Tensor, square: Tensor, steps: int) -> dict[str, float | None]:
-    """How differently cells behave, from sums over time of each cell's channels and of their squares.
-
-    `specialisation`, η² = variance between the cells' means / variance of all values (Fisher 1925): 0, all do the same; 1, each
-    keeps to a way of its own. `behaviours` = (Σλ)² / Σλ², λ the variances along the principal axes of the cells' means: in how
-    many independent ways they differ.
+    """Measures how differently cells behave, from sums over time.
 
     Args:
-        total, square: float64 (C, N), sums over time for N cells.
-        steps: how many moments were added up.
+        total: The sum over time of each cell's channels, float64 (C, N) for N cells.
+        square: The sum over time of their squares, float64 (C, N).
+        steps: The number of moments that were added up.
 
     Returns:
-        0 .. 1, and 1 .. C; None where nothing varies or something isn't finite.
+        `specialisation`, η² = variance between the cells' means / variance of all values, 0 .. 1 (Fisher 1925): at 0 all
+        cells do the same, at 1 each keeps to a way of its own. `behaviours` = (Σλ)² / Σλ², 1 .. C, where λ are the variances
+        along the principal axes of the cells' means: the number of independent ways in which cells differ (participation
+        ratio, Bell & Dean 1970). Each is None where nothing varies or a value isn't finite.
     """
-    found: dict[str, float | None] = {"specialisation": None, "behaviours": None}
+    figures: dict[str, float | None] = {"specialisation": None, "behaviours": None}
     if not total.numel() or not steps or not bool((total.isfinite() & square.isfinite()).all()):
-        return found
+        return figures
     mean = total / steps
     between = mean.var(dim=1, correction=0).sum()
     power = (square / steps).mean(dim=1)
+    # Variances are differences of squares: what is this small beside the squares is rounding of float64.
     rounding = 1e-12 * power.sum()
     share = float(eta_squared(between, (power - mean.mean(dim=1).square()).sum(), rounding))
-    found["specialisation"] = None if math.isnan(share) else share
+    figures["specialisation"] = None if math.isnan(share) else share
     if between > rounding:
+        # One channel has a covariance without axes: the reshape gives it two. Rounding may make an eigenvalue negative.
         spread = torch.linalg.eigvalsh(torch.cov(mean, correction=0).reshape(len(mean), -1)).clamp_min(0)
-        found["behaviours"] = float(spread.sum() ** 2 / spread.square().sum())
-    return found
+        figures["behaviours"] = float(spread.sum() ** 2 / spread.square().sum())
+    return figures
 
 
 @torch.no_grad()
@@ -125,28 +144,30 @@ def lyapunov(
     every: int = 4,
     distance: float = 1e-6,
 ) -> list[float | None]:
-    """Finite-time Lyapunov exponent a step: does a small difference grow (> 0) or fade (< 0) under the same fire masks?
+    """Measures the finite-time Lyapunov exponent: does a small difference grow (> 0) or fade (< 0) under the same fire masks?
 
-    λ = (1/T) Σ ln(|d_k| / |d_0|), the difference set back to |d_0| after every few steps (Benettin et al. 1980, Meccanica 15);
-    in float64, the difference on living cells alone.
+    λ = (1/T) Σ_k ln(|d_k| / |d_0|), in 1 / step; the difference d is set back to the size |d_0| after every few steps
+    (Benettin et al. 1980, Meccanica 15). Computed in float64; the first difference lies on living cells alone.
 
     Args:
-        rule: what one cell does; it is copied, not changed.
-        states: (B, C, D, H, W).
+        rule: What one cell does. It is copied, not changed.
+        states: Grown bodies (B, C, D, H, W).
         steps: T, 1 or more.
-        random_seed, sample_ids: choose the fire masks, the same for both.
-        executor: see `rollout`.
-        every: steps between two renormalisations.
-        distance: |d_0|, the root mean square over the living cells' values.
+        random_seed: Chooses the first difference and, together with sample_ids, the fire masks, the same for both bodies.
+        sample_ids: The numbers of the bodies, int (B,); None = 0 .. B - 1.
+        executor: The executor's name, see `nca3d.rollout`.
+        every: The steps between two renormalisations.
+        distance: |d_0|, as a root mean square over the living cells' values.
 
     Returns:
-        One rate a body; None where nothing lives, the difference vanished altogether or became infinite.
+        One rate for each body, any number; None where nothing lives, or the difference vanished or became infinite.
 
     Raises:
-        ValueError: steps or every below 1.
+        ValueError: If steps or every is below 1.
     """
     if steps < 1 or every < 1:
         raise ArgumentError("lyapunov", f"steps {steps}, every {every}", "1 or more")
+    # In float32 the difference would drown: 1e-6 is about the rounding of values near 1.
     exact = copy.deepcopy(rule).double().requires_grad_(False)
     one = states.double()
     cells = rule.alive_mask(states).expand_as(states)
@@ -154,8 +175,8 @@ def lyapunov(
     noise = torch.randn(one.shape, generator=generator, dtype=torch.float64).to(one.device)
     difference = torch.where(cells, noise, 0.0)
     size = difference.flatten(1).norm(dim=1)
-    wanted = distance * cells.flatten(1).sum(dim=1).double().sqrt()
-    difference = difference * _scale(wanted / size.clamp_min(1e-300))
+    start_size = distance * cells.flatten(1).sum(dim=1).double().sqrt()
+    difference = difference * _scale(start_size / size.clamp_min(1e-300))
     growth, whole = torch.zeros(len(states), dtype=torch.float64), size > 0
     done = 0
     while done < steps:
@@ -165,7 +186,8 @@ def lyapunov(
         difference = other - one
         size = difference.flatten(1).norm(dim=1)
         whole &= (size > 0) & size.isfinite()
-        ratio = torch.where(whole, size / wanted.clamp_min(1e-300), 1.0)
+        # A body that is out of the count goes on with a ratio of 1, so that the others needn't be taken out of the batch.
+        ratio = torch.where(whole, size / start_size.clamp_min(1e-300), 1.0)
         growth += ratio.log().cpu()
         difference = difference.nan_to_num(0.0, 0.0, 0.0) * _scale(1 / ratio)
         done += part
@@ -173,4 +195,5 @@ def lyapunov(
 
 
 def _scale(factor: Tensor) -> Tensor:
+    """Returns one factor for each body in the shape (B, 1, 1, 1, 1) that multiplies its state."""
     return factor[:, None, None, None, None]

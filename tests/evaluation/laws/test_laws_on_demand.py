@@ -177,6 +177,7 @@ def by_law(rule, **options) -> dict:
     return {verdict.law: verdict for verdict in check_laws(rule, **{"trials": 3, **options})}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BROKEN)
 def test_what_breaks_a_law_is_found(name):
     make, laws = BROKEN[name]
@@ -192,6 +193,7 @@ def test_every_law_has_something_that_breaks_it_alone_or_nearly_so():
     assert found == set(LAWS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULE_CASES)
 def test_rules_keep_all_laws(name):
     verdicts = check_laws(lively(name), trials=2)
@@ -200,6 +202,7 @@ def test_rules_keep_all_laws(name):
     assert not any("nothing yet" in verdict.detail for verdict in verdicts)
 
 
+@pytest.mark.slow
 def test_the_shipped_rule_keeps_all_laws():
     verdicts = check_laws(nca3d.load("zoo:axolotl"), random_seed=3)
     assert all(verdict.status == "holds" for verdict in verdicts), verdicts
@@ -210,6 +213,7 @@ def cube(**options):
     return nca3d.GMLPRule(**{**given, "generator": torch.Generator().manual_seed(0), **options})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "options",
     [
@@ -248,6 +252,7 @@ class CrowdCube(nca3d.GMLPRule):
         return super().fed(shown, attribute) + shown.mean(dim=1, keepdim=True)[..., : self.external]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "laws"), [(FarCube, {"locality", "light cone"}), (CrowdCube, {"batch", "executors"})])
 def test_cubes_that_break_a_law_are_found(kind, laws):
     rule = kind((7, 6, 8), 6, 3, 2, 8, preset="cube", generator=torch.Generator().manual_seed(0))
@@ -269,6 +274,7 @@ def test_a_fresh_rule_is_asked_as_a_lively_copy():
     assert "does nothing yet" in by_law(idle, channels=4)["vacuum"].detail
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make",
     [

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -35,7 +36,7 @@ def test_morans_i_of_a_checkerboard_halves_a_ramp_and_noise():
     assert many.std().item() < 0.06
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(constant=st.floats(-1e30, 1e30), size=st.tuples(*[st.integers(1, 9)] * 3))
 def test_any_constant_has_no_pattern(constant, size):
     field = torch.full((1, 2, *size), constant, dtype=torch.float64)
@@ -44,7 +45,7 @@ def test_any_constant_has_no_pattern(constant, size):
     assert wavelength(field) == {"peak_wavelength": None, "spectral_centroid": None}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(scale=st.floats(1e-9, 1e200) | st.floats(-1e200, -1e-9), shift=st.floats(-100, 100), seed=st.integers(0, 99))
 def test_morans_i_minds_neither_scale_nor_shift_nor_place(scale, shift, seed):
     field = noise(1, 1, 4, 5, 6, seed=seed)
@@ -109,7 +110,7 @@ def test_the_spectra_know_the_middle_of_what_they_hold():
     assert pattern.temporal_spectrum(first)[1].max().item() < 1e-20
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20))
 @given(seed=st.integers(0, 9999), size=st.tuples(*[st.integers(1, 6)] * 3), kind=st.sampled_from(["rgb", "classes"]))
 def test_whatever_a_state_holds_its_measures_are_finite_and_in_range(seed, size, kind):
     generator = torch.Generator().manual_seed(seed)
