@@ -1,14 +1,14 @@
-"""What goes wrong because of what was given (exit code 2) and what goes wrong in a run (exit code 1)."""
+"""Errors: input that cannot be used (exit code 2), and runs that fail (exit code 1)."""
 
 import difflib
 from collections.abc import Callable, Iterable
-from typing import Any, Self, TypeVar
+from typing import Self, TypeVar
 
 T = TypeVar("T")
 
 
 class ArgumentError(ValueError):
-    """A value that can't be used, in one line: `field: found …, allowed …`, as functions say it that know no file or flag.
+    """A value that can't be used, in one line: `field: found …, allowed …`. For functions that know of no file or flag.
 
     Args:
         field: the name of the thing that is wrong.
@@ -63,17 +63,17 @@ class ErrorCollector(list[InputError]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, InputError):
+        if error is None or isinstance(error, InputError):  # any other error is a bug: it passes
             self += [] if error is None else error.errors
             if self:
                 raise InputErrors(self) from None
 
     def add(self, wrong: bool, where: object, field: str, found: object, allowed: str) -> None:
-        """One more, if something is wrong."""
+        """Adds an InputError of these fields if `wrong`."""
         self += [InputError(where, field, found, allowed)] if wrong else []
 
-    def of(self, call: Callable[..., T], *args: Any, **options: Any) -> T | None:
-        """What a call returns; None where it raises input errors, which are kept."""
+    def of(self, call: Callable[..., T], *args: object, **options: object) -> T | None:
+        """Returns what a call returns; None where it raises input errors, which are collected."""
         try:
             return call(*args, **options)
         except InputError as error:
@@ -86,6 +86,6 @@ class RunError(RuntimeError):
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """A hint such as `; did you mean 'learning_rate'?`, or an empty string when nothing is near."""
+    """Returns a hint such as `; did you mean 'learning_rate'?`, or an empty string when nothing is near."""
     close = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

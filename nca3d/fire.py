@@ -25,19 +25,20 @@ from torch import Tensor
 from nca3d.errors import ArgumentError
 from nca3d.lattice import Size, as_size
 
+# The constants of MurmurHash3_x86_32: of its body, and of its finish.
 _C1, _C2, _N = 0xCC9E2D51, 0x1B873593, 0xE6546B64
 _F1, _F2 = 0x85EBCA6B, 0xC2B2AE35
-_WORD = 1 << 32
+_WORD = 1 << 32  # how many numbers 32 bits hold
 
 
 def _signed(word: int) -> int:
-    """The int32 with the same bits: torch multiplies int32 with wrap-around, which is all that the hash needs."""
+    """Returns the int32 with the same bits: torch multiplies int32 with wrap-around, which is all that the hash needs."""
     word %= _WORD
     return word - _WORD if word >= _WORD // 2 else word
 
 
 def _shift_right(x: Tensor, bits: int) -> Tensor:
-    """Logical shift: torch's own is arithmetic on int32, so the copied sign bits are cleared."""
+    """Shifts logically: torch's own is arithmetic on int32, so the copied sign bits are cleared."""
     return (x >> bits) & ((1 << (32 - bits)) - 1)
 
 
@@ -46,11 +47,16 @@ def _rotate(x: Tensor, bits: int) -> Tensor:
 
 
 def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) -> Tensor:
-    """The 32-bit draws of cells, as int32 with the bits of the unsigned number.
+    """Returns the 32-bit draws of cells, as int32 with the bits of the unsigned number.
 
     Args:
         random_seed: 0 .. 2³²−1.
-        steps, sample_ids, cells: int32 or int64 tensors that broadcast together; their low 32 bits count.
+        steps: int32 or int64 of any shape; this and the next two broadcast together, and their low 32 bits count.
+        sample_ids: int32 or int64.
+        cells: int32 or int64, flat indices (d·H + h)·W + w within the lattice.
+
+    Returns:
+        int32 of the broadcast shape.
     """
     h = torch.full((), _signed(random_seed), dtype=torch.int32, device=cells.device)
     for words in (steps, sample_ids, cells):  # broadcasting keeps the outer words small: only `cells` costs
@@ -66,7 +72,7 @@ def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) ->
 def fire_mask(
     random_seed: int, step: int | Sequence[int], sample_ids: Tensor | Sequence[int], size: Size, fire_rate: float
 ) -> Tensor:
-    """Which cells update in a step (law 4): the same on every executor, device, batch split and number of processes.
+    """Draws which cells update in a step (law 4): the same on every executor, device, batch split and number of processes.
 
     Args:
         random_seed: 0 .. 2³²−1.
@@ -108,12 +114,13 @@ class Draw:
     """Which cells fire in the steps 0, 1, … of one rollout: drawn when asked for, or looked up in masks that the caller gave.
 
     Args:
-        random_seed, fire_rate: as in `fire_mask`.
+        random_seed: as in `fire_mask`.
+        fire_rate: as in `fire_mask`.
         first_step: absolute number of step 0.
         sample_ids: int (B,).
         size: lattice (D, H, W).
         steps: how many.
-        given: bool (steps, B, 1, D, H, W) instead of the draw, on the device of `sample_ids`.
+        given_masks: bool (steps, B, 1, D, H, W) instead of the draw, on the device of `sample_ids`.
 
     Raises:
         ValueError: a seed or step out of range.
@@ -125,37 +132,37 @@ class Draw:
     size: Size
     fire_rate: float
     steps: int
-    given: Tensor | None = None
+    given_masks: Tensor | None = None
 
     def __post_init__(self) -> None:
-        if self.given is None:
+        if self.given_masks is None:
             check_seed(self.random_seed)
             _check_steps((self.first_step, self.first_step + max(0, self.steps - 1)))
 
     @property
     def below(self) -> int:
-        """A cell fires when its draw, 0 .. 2³²−1, is below this."""
+        """The bound, 0 .. 2³²: a cell fires when its draw, 0 .. 2³²−1, is below it."""
         return round(self.fire_rate * _WORD)
 
     def only(self, samples: range) -> "Draw":
-        """The same draw for some neighbouring samples of the batch."""
+        """Returns the same draw for some neighbouring samples of the batch."""
         if len(samples) == len(self.sample_ids):
             return self
         part = slice(samples.start, samples.stop)
-        given = None if self.given is None else self.given[:, part]
-        return replace(self, sample_ids=self.sample_ids[part], given=given)
+        given = None if self.given_masks is None else self.given_masks[:, part]
+        return replace(self, sample_ids=self.sample_ids[part], given_masks=given)
 
     def masks(self, start: int, stop: int) -> Tensor:
-        """Steps start .. stop−1 for every cell of the lattice, bool (stop − start, B, D, H, W)."""
-        if self.given is not None:
-            return self.given[start:stop, :, 0]
+        """Returns the masks of steps start .. stop−1 for every cell of the lattice, bool (stop − start, B, D, H, W)."""
+        if self.given_masks is not None:
+            return self.given_masks[start:stop, :, 0]
         numbers = range(self.first_step + start, self.first_step + stop)
         return fire_mask(self.random_seed, numbers, self.sample_ids, self.size, self.fire_rate)[:, :, 0]
 
     def at(self, step: int, cells: Tensor) -> Tensor:
-        """Whether these cells (int64, flat indices over batch and lattice) fire in one step, bool like `cells`."""
-        if self.given is not None:
-            return self.given[step].flatten()[cells]
+        """Returns whether cells, int64 (n,) flat indices over batch and lattice, fire in one step, bool (n,)."""
+        if self.given_masks is not None:
+            return self.given_masks[step].flatten()[cells]
         if self.below == _WORD:
             return torch.ones_like(cells, dtype=torch.bool)
         depth, height, width = self.size
@@ -165,12 +172,12 @@ class Draw:
         return _below(draws(self.random_seed, number, ids, cells % volume), self.below)
 
     def words(self) -> Tensor:
-        """The sample ids as the hash takes them, int32 (B,)."""
+        """Returns the sample ids as the hash takes them, int32 (B,)."""
         return _low_word(self.sample_ids)
 
 
 def check_seed(random_seed: int) -> None:
-    """Refuse what is no 32-bit number.
+    """Refuses a seed that is no 32-bit number.
 
     Raises:
         ValueError: the line says what is allowed.
@@ -185,12 +192,12 @@ def _check_steps(steps: Sequence[int]) -> None:
 
 
 def _below(draw: Tensor, bound: int) -> Tensor:
-    """Flipping the sign bit turns the order of unsigned numbers into that of signed ones."""
+    """Compares unsigned numbers: flipping the sign bit turns the order of unsigned numbers into that of signed ones."""
     return (draw ^ _signed(1 << 31)) < bound - (1 << 31)
 
 
 def _low_word(ids: Tensor) -> Tensor:
-    """The low 32 bits of each id, so that ids beyond 2³¹ wrap instead of depending on how a cast overflows."""
+    """Returns the low 32 bits of each id, so that ids beyond 2³¹ wrap instead of depending on how a cast overflows."""
     return (((ids.to(torch.int64) + (1 << 31)) % _WORD) - (1 << 31)).to(torch.int32)
 
 

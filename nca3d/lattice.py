@@ -15,6 +15,7 @@ Size = tuple[int, int, int]
 # The place of each axis in (D, H, W).
 AXES = {"x": 2, "y": 1, "z": 0}
 
+# What lies beyond the border: dead cells, the border itself again, or the other side.
 PADDINGS = ("zeros", "replicate", "circular")
 
 # Offsets (d, h, w) of the neighbours of a cell: 6 that share a face, or all 26 that touch it.
@@ -25,7 +26,7 @@ NEIGHBOURHOODS: dict[str, tuple[tuple[int, int, int], ...]] = {
 
 
 def as_size(size: object, least: int = 1) -> Size:
-    """`size` as three ints (D, H, W).
+    """Returns `size` as three ints (D, H, W).
 
     Raises:
         ValueError: not three whole numbers, or one below `least`.
@@ -37,17 +38,20 @@ def as_size(size: object, least: int = 1) -> Size:
 
 
 def centre(size: Size) -> Size:
-    """The centre cell, n // 2 along each axis."""
+    """Returns the centre cell (d, h, w), n // 2 along each axis."""
     depth, height, width = size
     return depth // 2, height // 2, width // 2
 
 
 def dilate(mask: Tensor, circular: bool = False) -> Tensor:
-    """Every cell that is in `mask` or touches it: a 3×3×3 maximum, as three passes of a logical or.
+    """Marks every cell that is in `mask` or touches it: a 3×3×3 maximum, as three passes of a logical or.
 
     Args:
         mask: bool (..., D, H, W).
         circular: whether the lattice wraps around; otherwise nothing beyond the border counts.
+
+    Returns:
+        bool (..., D, H, W).
     """
     for axis in (-1, -2, -3):
         length = mask.shape[axis]

@@ -18,26 +18,26 @@ T = TypeVar("T")
 
 
 class LazyImport(NamedTuple):
-    """Where a thing is found when it is first asked for: "module:attribute", or "module"."""
+    """The place of a thing that is imported when it is first used: "module:attribute", or "module"."""
 
     place: str
 
-    def load(self) -> Any:
-        """The thing itself."""
+    def load(self) -> Any:  # whatever lies there
+        """Imports the thing and returns it."""
         module, _, attribute = self.place.partition(":")
-        found = import_module(module)
-        return getattr(found, attribute) if attribute else found
+        home = import_module(module)
+        return getattr(home, attribute) if attribute else home
 
 
 @cache
 def wings() -> tuple[Mapping[str, Mapping[str, str]], ...]:
-    """What each wing provides: kind -> name -> "module:attribute"."""
+    """Returns what each wing provides: {kind: {name: "module:attribute"}}."""
     folders = sorted(file.parent.name for file in Path(__file__).parent.glob("*/wing.py"))
     return tuple(import_module(f"nca3d.{folder}.wing").PROVIDES for folder in folders)
 
 
 def wing_entries(kind: str) -> dict[str, LazyImport]:
-    """All that wings provide of one kind, by name."""
+    """Returns all that wings provide of one kind, by name."""
     return {name: LazyImport(place) for wing in wings() for name, place in wing.get(kind, {}).items()}
 
 
@@ -55,7 +55,7 @@ class Registry(UserDict[str, Any]):
         return thing
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator: `@LOSSES.register("mine")` makes `mine` a value that configs may name.
+        """Returns a decorator: `@LOSSES.register("mine")` makes `mine` a value that configs may name.
 
         Raises:
             ValueError: the name is taken (a silent replacement would change other people's runs). Defining one's own thing
@@ -71,7 +71,7 @@ class Registry(UserDict[str, Any]):
         return add
 
     def find(self, name: str, where: object = "config", field: str | None = None) -> Any:
-        """The thing called `name`.
+        """Returns the thing called `name`.
 
         Raises:
             InputError: no such name; the line lists the names there are and the nearest one.
@@ -82,13 +82,13 @@ class Registry(UserDict[str, Any]):
 
 
 def constructor_arguments(make: Callable[..., Any]) -> set[str] | None:
-    """The names of what a constructor takes; None = anything."""
+    """Returns the names of the arguments that a constructor takes; None = any."""
     parameters = inspect.signature(make).parameters.values()
     return None if any(entry.kind is entry.VAR_KEYWORD for entry in parameters) else {entry.name for entry in parameters}
 
 
 def accepted_arguments(make: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Of some options those that a constructor takes: a rule of one's own needs none that mean nothing to it."""
+    """Returns those options that a constructor takes: a rule of one's own need not take what means nothing to it."""
     names = constructor_arguments(make)
     return {name: value for name, value in options.items() if names is None or name in names}
 

@@ -21,14 +21,18 @@ States = TypeVar("States", Tensor, list[Compact])
 
 @dataclass(frozen=True)
 class Trajectory(Generic[States]):
-    """States on the way: `states` (T, B, C, D, H, W), or a list of T compact ones if the rollout began with one; `steps` (T,)
-    absolute step numbers: the first, every k-th, the last."""
+    """The states on the way of a rollout.
+
+    Attributes:
+        states: (T, B, C, D, H, W), or a list of T compact ones if the rollout began with one.
+        steps: int64 (T,), absolute step numbers: the first, every k-th, the last.
+    """
 
     states: States
     steps: Tensor
 
     def numpy(self, rule: Rule, sample: int = 0, palette: np.ndarray | None = None) -> np.ndarray:
-        """One sample's life as pictures, what `visualize` takes: float32 (T, D, H, W, 4), straight RGBA, 0..1.
+        """Returns one sample's life as pictures, as `visualize` takes them: float32 (T, D, H, W, 4), straight RGBA, 0..1.
 
         Args:
             rule: says what the visible channels mean.
@@ -50,7 +54,7 @@ def seed_state(
     positions: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """The first cell: alpha and hidden channels 1, visible ones 0; a rule that has none (a cube) is at rest instead.
+    """Returns the first cell: alpha and hidden channels 1, visible ones 0; a rule without one (a cube) is at rest instead.
 
     Args:
         rule: whose channels the state has.
@@ -86,17 +90,23 @@ def seed_state(
 
 @torch.no_grad()
 def record(rule: Rule, state: Tensor, steps: int, every: int = 4, *, random_seed: int = 0) -> Trajectory[Tensor]:
-    """A rollout that is kept on the way, without gradient: `record(rule, seed_state(rule), 92).numpy(rule)` is a film.
+    """Records a rollout on its way, without gradient: `record(rule, seed_state(rule), 92).numpy(rule)` is a film.
 
     Args:
-        rule, state, steps, random_seed: as in `rollout`.
+        rule: what one cell does.
+        state: float (B, C, D, H, W).
+        steps: how many, 0 or more.
         every: steps from one recorded state to the next; the first and the last are recorded too.
+        random_seed: as in `rollout`.
+
+    Returns:
+        The trajectory, whose `states` are (T, B, C, D, H, W).
     """
     return rollout(rule, state, steps, random_seed=random_seed, record_every=every)
 
 
 class Options(TypedDict, total=False):
-    """What `rollout` takes beside rule, state, steps and record_every."""
+    """The options of `rollout` beside rule, state, steps and record_every."""
 
     random_seed: int
     first_step: int
@@ -143,19 +153,19 @@ def rollout(
     activity_threshold: float = THRESHOLD,
     record_every: int | None = None,
 ) -> Tensor | Compact | Trajectory[Tensor] | Trajectory[list[Compact]]:
-    """Run `steps` steps of `rule` from `state`.
+    """Runs `steps` steps of `rule` from `state`.
 
     Args:
         rule: what one cell does.
         state: float32 (B, C, D, H, W), or `nca3d.compact` of it: then the answer is compact too, and no array of the lattice's
             size is made on the way.
         steps: how many, 0 or more.
-        random_seed: 0 .. 2³²−1, chooses the fire masks (with step number and sample ids).
+        random_seed: 0 .. 2³²−1, decides the fire masks (with step number and sample ids).
         first_step: absolute number of the first step: a rollout of 10 + 10 steps equals one of 20 if this counts on.
         sample_ids: int (B,), who each sample is for the fire masks; default 0 .. B−1.
         fire_masks: bool (steps, B, 1, D, H, W) instead of the draw.
-        inputs: what comes from outside in every step, for rules that take it: float (B, E, D, H, W), so many
-            external channels, or what the rule's `ask(question)` gives.
+        inputs: external inputs in every step, for rules that take them: float (B, E, D, H, W), E external channels, or
+            what the rule's `ask(question)` returns.
         executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`; all agree but
             "event-approx", which saves work at a small error (its report measures both), without gradient.
         memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments
@@ -182,7 +192,7 @@ def rollout(
     if inputs is not None:
         rule = RuleWithInputs(rule, Inputs.of(inputs).to(state.values if isinstance(state, Compact) else state))
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
-    if hasattr(run, "opened"):  # it remembers, for one rollout, what cells were last asked
+    if hasattr(run, "opened"):  # an executor that remembers, for one rollout, what its cells computed last
         run = run.opened(activity_threshold)
     plan = Memory.of(memory, memory_budget)
 
@@ -227,10 +237,10 @@ def _check(
 def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Inputs | None) -> None:
     given = Inputs.of(inputs)
     external, features = getattr(rule, "external", 0), getattr(rule, "features", 0)
-    for name, part, wanted in (
+    for name, part, expected in (
         ("inputs", given.external, (shape[0], external, *shape[2:]) if external else None),
         ("inputs: face", given.face, (shape[0], features, *shape[3:]) if features else None),
     ):
-        if part is not None and tuple(part.shape) != wanted:
-            allowed = str(wanted) if wanted else f"None: {type(rule).__name__} takes nothing from outside"
+        if part is not None and tuple(part.shape) != expected:
+            allowed = str(expected) if expected else f"None: {type(rule).__name__} takes nothing from outside"
             raise ArgumentError(name, f"shape {tuple(part.shape)}", allowed)

@@ -49,16 +49,16 @@ class Compact:
         return (self.batch, self.values.shape[1], *self.size)
 
     def detach(self) -> "Compact":
-        """The same states without their history."""
+        """Returns the same states without their history."""
         return replace(self, values=self.values.detach())
 
     def to(self, device: torch.device | str) -> "Compact":
-        """The same states on another device."""
+        """Returns the same states on another device."""
         return replace(self, values=self.values.to(device), cells=self.cells.to(device))
 
 
 def compact(state: Tensor, background: float = 0.0) -> Compact:
-    """The cells of a state that are not zero (or not `background`) in every channel.
+    """Returns the cells of a state that are not zero (or not `background`) in every channel.
 
     Args:
         state: float (B, C, D, H, W).
@@ -70,24 +70,24 @@ def compact(state: Tensor, background: float = 0.0) -> Compact:
     if state.ndim != 5 or not state.is_floating_point():
         raise ArgumentError("state", f"{state.dtype} {tuple(state.shape)}", "floating-point (B, C, D, H, W)")
     volume = math.prod(state.shape[2:])
-    found = [(sample.detach() != background).any(0).flatten().nonzero().squeeze(1) for sample in state]
+    places = [(sample.detach() != background).any(0).flatten().nonzero().squeeze(1) for sample in state]
     none = torch.zeros(0, dtype=torch.int64, device=state.device)
-    cells = torch.cat([none, *(where + volume * b for b, where in enumerate(found))])
+    cells = torch.cat([none, *(where + volume * b for b, where in enumerate(places))])
     return gather(state, cells)
 
 
 def dense(state: Compact, background: float = 0.0) -> Tensor:
-    """(B, C, D, H, W) with the listed cells in their places and `background` everywhere else."""
+    """Returns (B, C, D, H, W) with the listed cells in their places and `background` everywhere else."""
     return _Scatter.apply(state.values, state.cells, state.shape, background)
 
 
 def gather(state: Tensor, cells: Tensor) -> Compact:
-    """The states of these cells (flat indices, rising), zero or not."""
+    """Returns the states of some cells of (B, C, D, H, W), int64 (N,) flat indices that rise, zero or not."""
     return Compact(_Gather.apply(state, cells), cells, len(state), as_size(state.shape[2:]))
 
 
 class _Gather(torch.autograd.Function):
-    """Sample by sample, so that no copy of the volume with another order of axes is made; the adjoint of `_Scatter`."""
+    """Reads cells sample by sample: no copy of the volume with another order of axes is made. The adjoint of `_Scatter`."""
 
     @staticmethod
     def forward(ctx: Any, state: Tensor, cells: Tensor) -> Tensor:
@@ -116,7 +116,7 @@ class _Scatter(torch.autograd.Function):
 
 
 def _by_sample(cells: Tensor, shape: tuple[int, ...]) -> list[tuple[slice, Tensor]]:
-    """For each sample in order its rows, and their cells within it."""
+    """Returns for each sample in order its rows, and their cells within it."""
     volume = math.prod(shape[2:])
     bounds = torch.searchsorted(cells, torch.arange(shape[0] + 1, device=cells.device) * volume).tolist()
     rows = [slice(first, last) for first, last in pairwise(bounds)]

@@ -61,8 +61,8 @@ class NativePart(Part):
         c.fire.ids, c.fire.seed, c.fire.below = ids.data_ptr(), draw.random_seed, draw.below
         c.first_step = draw.first_step
         self.alive_with.append(ids)
-        if draw.given is not None and len(draw.given):
-            masks = draw.given if draw.given[0].is_contiguous() else draw.given.contiguous()
+        if draw.given_masks is not None and len(draw.given_masks):
+            masks = draw.given_masks if draw.given_masks[0].is_contiguous() else draw.given_masks.contiguous()
             c.masks, c.mask_step = masks.data_ptr(), masks.stride(0)
             self.alive_with.append(masks)
 

@@ -75,8 +75,8 @@ class NativeRows(Rows):
             self.fire_keeps = (draw, draw.words().contiguous())
             self.fire.ids = self.fire_keeps[1].data_ptr()
             self.fire.seed, self.fire.below = draw.random_seed, draw.below
-        if draw.given is not None:
-            mask = draw.given[step].contiguous()
+        if draw.given_masks is not None:
+            mask = draw.given_masks[step].contiguous()
             self.fire_keeps = (*self.fire_keeps[:2], mask)
             self.fire.mask = mask.data_ptr()
         self.fire.step = (draw.first_step + step) % (1 << 32)

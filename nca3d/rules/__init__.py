@@ -1,5 +1,6 @@
-"""What one cell does: `cell.py` (read it first), `kernels.py`, `conv.py`; `inputs.py` is what may come from outside. May import
-`lattice`, `registry`, torch, and `targets` inside functions.
+"""What one cell does: `cell.py` (read it first), `kernels.py`, `conv.py`; `inputs.py` has what may come from outside.
+
+May import `lattice`, `registry`, torch, and `targets` inside functions.
 
 A rule of one's own is one line: `@RULES.register("mine")` over a subclass of `Rule`; configs then say `rule = "mine"`.
 """

@@ -36,7 +36,9 @@ class Rule(nn.Module, ABC):
         padding: what lies beyond the border: "zeros", "replicate" or "circular".
     """
 
+    #: Which neighbours a cell sees: "von_neumann" (6) or "moore" (26).
     neighbourhood: str = "moore"
+    #: What every channel of a dead cell holds.
     dead_value: float = 0.0
     #: How far a change of one cell can reach in a step: the support grows by 1, but `post` looks at updated neighbours.
     reach: int = 2
@@ -44,9 +46,9 @@ class Rule(nn.Module, ABC):
     stepper: str = ""
     #: The lattice (D, H, W) that the rule belongs to; None = it fits any.
     size: Size | None = None
-    #: Whether a step takes what comes from outside and its own number too: forward(state, fire, inputs, step).
+    #: Whether a step takes external inputs and its own number too: forward(state, fire, inputs, step).
     takes_inputs: bool = False
-    #: Whether its lattice can be a torus: padding "circular" does what it says.
+    #: Whether its lattice can be a torus, so that padding "circular" does what it says.
     wraps: bool = True
     #: Whether the kernels depend on parameters, so that training must ask for their gradients.
     learns_kernels: bool = False
@@ -89,15 +91,15 @@ class Rule(nn.Module, ABC):
 
     @abstractmethod
     def kernels(self) -> list[Tensor | None]:
-        """What a cell sees: depthwise kernels (1 or C, 3, 3, 3), one for all channels or one each; None = the cell itself."""
+        """Returns what a cell sees: depthwise kernels, (1, 3, 3, 3) for all channels or (C, 3, 3, 3); None = itself."""
 
     @abstractmethod
     def update(self, perception: Tensor) -> Tensor:
-        """What a cell proposes: (..., K·C) seen -> (..., C) change; pointwise, so any set of cells can be asked."""
+        """Returns the change (…, C) that cells propose for their perception (…, K·C); pointwise, so for any set of cells."""
 
     @abstractmethod
     def spec(self) -> dict[str, object]:
-        """The keyword arguments that build this rule anew (without its weights)."""
+        """Returns the keyword arguments that build this rule anew, without its weights."""
 
     # What every rule does ---------------------------------------------------------------------------------------
 
@@ -108,19 +110,19 @@ class Rule(nn.Module, ABC):
 
     @property
     def threshold(self) -> float:
-        """What alpha is compared with: −∞ without an alive mask."""
+        """The number that alpha is compared with; −∞ without an alive mask."""
         return -math.inf if self.alive_threshold is None else self.alive_threshold
 
     @classmethod
     def has_own_step(cls) -> bool:
-        """Whether it overrides a part of the step itself: executors can then only run the step as it is written."""
+        """Whether the rule overrides a part of the step itself: executors can then only run the step as it is written."""
         return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
 
     def target(self) -> "Target":
-        """The body that it was trained to grow, as its card says: options and all.
+        """Returns the body that the rule was trained to grow, by its card, with the options that it names.
 
         Raises:
-            InputError: it has no card that names one.
+            InputError: the rule has no card that names a body.
         """
         from nca3d.targets import load
 
@@ -130,41 +132,50 @@ class Rule(nn.Module, ABC):
         return load(card["target"], size=tuple(card["size"]), **card.get("target_options", {}))
 
     def plant(self, state: Tensor, cells: Tensor) -> None:
-        """Put the first cell of each sample, int (B, 3), into empty states (B, C, D, H, W): visible 0, alpha and hidden 1."""
+        """Puts the first cell of each sample into empty states, in place: visible channels 0, alpha and hidden ones 1.
+
+        Args:
+            state: float (B, C, D, H, W).
+            cells: int (B, 3), the places (d, h, w).
+        """
         for sample, (d, h, w) in enumerate(cells.tolist()):
             state[sample, : self.visible, d, h, w] = 0.0
             state[sample, self.visible :, d, h, w] = 1.0
 
     def pad(self, state: Tensor) -> Tensor:
-        """One layer of cells around the lattice, (B, C, D, H, W) -> (B, C, D+2, H+2, W+2)."""
+        """Adds one layer of cells around the lattice: (B, C, D, H, W) becomes (B, C, D+2, H+2, W+2)."""
         return F.pad(state, (1,) * 6, mode="constant" if self.padding == "zeros" else self.padding)
 
     def perceive(self, state: Tensor) -> Tensor:
-        """Everything that every cell sees, (B, C, D, H, W) -> (B, K·C, D, H, W), kernel by kernel."""
+        """Returns what every cell of a state (B, C, D, H, W) sees, (B, K·C, D, H, W), kernel by kernel."""
         padded = self.pad(state)
-        seen = [
+        perception = [
             state if kernel is None else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
             for kernel in self.kernels()
         ]
-        return torch.cat(seen, dim=1)
+        return torch.cat(perception, dim=1)
 
     def alive_mask(self, state: Tensor) -> Tensor:
-        """bool (B, 1, D, H, W): alpha above the threshold here or in one of the 26 neighbours (maxpool3³ > threshold)."""
+        """Returns which cells of (B, C, D, H, W) live, bool (B, 1, D, H, W): maxpool3³(alpha) is above the threshold."""
         alpha = state[:, self.alpha : self.alpha + 1]
         if self.alive_threshold is None:
             return torch.ones_like(alpha, dtype=torch.bool)
         return dilate(alpha > self.alive_threshold, circular=self.padding == "circular")
 
     def forward(self, state: Tensor, fire: Tensor) -> Tensor:
-        """One step of every cell, in the field's order (law §4 of the design): slow, plain and the measure of all executors.
+        """Runs one step of every cell, in the field's order: slow, plain, and the measure of all executors.
 
         Args:
             state: float (B, C, D, H, W).
             fire: bool (B, 1, D, H, W), True = this cell updates (`nca3d.fire_mask`).
+
+        Returns:
+            The state after the step, (B, C, D, H, W).
         """
         pre = self.alive_mask(state)
+        # Everywhere, dead cells too: a cell beside the body is born by its own update.
         delta = self.update(self.perceive(state).movedim(1, -1)).movedim(-1, 1)
         y = torch.where(fire, state + self.step_size * delta, state)
-        post = self.alive_mask(y)
+        post = self.alive_mask(y)  # of the updated neighbours, so that influence travels two cells a step
         # where, never a product: 0 · NaN is NaN, and one broken cell would poison its neighbours for ever.
         return torch.where(pre & post, y, self.dead_value)

@@ -13,9 +13,9 @@ from nca3d.rules.kernels import LEARNED_KERNELS, PERCEPTIONS
 
 
 class ConvRule(Rule):
-    """Perception by 3×3×3 depthwise kernels, update by a network of linear layers and ReLUs whose last layer starts at zero.
+    """A rule that perceives by 3×3×3 depthwise kernels and updates by linear layers and ReLUs, the last one zero at first.
 
-    With the defaults 16·4·128 + 128 + 128·16 = 10,368 parameters. A fresh rule does nothing (law 1): its last layer is
+    With the defaults it has 16·4·128 + 128 + 128·16 = 10,368 parameters. A fresh rule does nothing (law 1): its last layer is
     zero and has no bias, so training starts from "stay as you are" (Mordvintsev et al. 2020).
 
     Args:
@@ -54,34 +54,37 @@ class ConvRule(Rule):
         self.learned: nn.Parameter | None = None
         self.learns_kernels = perception == "learned"
         if self.learns_kernels:
+            # 27 weights of this size keep the variance of what they sum up.
             kernels = torch.randn(LEARNED_KERNELS, channels, 3, 3, 3, generator=generator) / 27**0.5
             self.learned = nn.Parameter(kernels)
         else:
             for place, kernel in enumerate(PERCEPTIONS[perception]):
                 if kernel is not None:
+                    # Not saved: they follow from the perception's name.
                     self.register_buffer(f"kernel_{place}", kernel[None].clone(), persistent=False)
 
         widths = [len(self.kernels()) * channels, *self.hidden]
         layers: list[nn.Module] = []
         for narrow, wide in pairwise(widths):
             layers += [_linear(narrow, wide, generator), nn.ReLU(inplace=True)]
+        # Without a bias: it would push every cell alike, vacuum too.
         last = nn.Linear(widths[-1], channels, bias=False)
         nn.init.zeros_(last.weight)
         self.network = nn.Sequential(*layers, last)
 
     def kernels(self) -> list[Tensor | None]:
-        """Depthwise kernels (1 or C, 3, 3, 3); None = the cell itself."""
+        """Returns depthwise kernels (1 or C, 3, 3, 3); None = the cell itself."""
         if self.learned is not None:
             return list(self.learned)
         fixed = PERCEPTIONS[self.perception]
         return [None if kernel is None else self.get_buffer(f"kernel_{place}") for place, kernel in enumerate(fixed)]
 
     def update(self, perception: Tensor) -> Tensor:
-        """(..., K·C) -> (..., C)."""
+        """Returns the change (…, C) that the network proposes for cells that perceive (…, K·C)."""
         return self.network(perception)
 
     def spec(self) -> dict[str, object]:
-        """Keyword arguments that build this rule anew (without its weights)."""
+        """Returns the keyword arguments that build this rule anew, without its weights."""
         names = (
             "channels",
             "perception",
@@ -96,7 +99,7 @@ class ConvRule(Rule):
 
 
 def _linear(narrow: int, wide: int, generator: torch.Generator | None) -> nn.Linear:
-    """torch's default initialisation, drawn from a generator of our own so that a run is a function of its random_seed."""
+    """A layer with torch's default initialisation, drawn from our own generator: a run is a function of its random_seed."""
     layer = nn.Linear(narrow, wide)
     bound = narrow**-0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)

@@ -13,14 +13,14 @@ _SLOPE = torch.tensor([-1.0, 0.0, 1.0])
 
 
 def sobel(axis: str) -> Tensor:
-    """d/d`axis` as a (3, 3, 3) kernel: slope along the axis, smoothing across it, divided by 32 (2 · 4 · 4)."""
+    """The derivative along an axis ("x", "y", "z") as a Sobel kernel (3, 3, 3): slope along it, smoothing across it."""
     factors = [_SMOOTH, _SMOOTH, _SMOOTH]
     factors[AXES[axis]] = _SLOPE
-    return torch.einsum("d,h,w->dhw", *factors) / 32
+    return torch.einsum("d,h,w->dhw", *factors) / 32  # 2 · 4 · 4, so that a unit ramp gives 1
 
 
 def laplacian() -> Tensor:
-    """The 27-point Laplacian, (3, 3, 3): faces 6, edges 3, corners 2, centre −88, divided by 26."""
+    """The 27-point Laplacian as a kernel (3, 3, 3): faces 6, edges 3, corners 2, centre −88, all divided by 26."""
     weights = torch.tensor([-88.0, 6.0, 3.0, 2.0])  # by how many axes a neighbour is away
     away = torch.tensor([1, 0, 1])
     distance = away[:, None, None] + away[None, :, None] + away[None, None, :]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from rule_cases import SIZE, body, lively
+from rule_cases import SIZE, body, events, lively
 
 import nca3d
 from nca3d.executors import Memory, choose, event, event_steps, native_code, native_part, use_cores
@@ -18,7 +18,6 @@ from nca3d.rules import ConvRule
 GIVEN = fire_mask(3, range(4), [0, 1, 2], SIZE, 0.5)
 
 
-events = pytest.mark.parametrize("executor", ["event", "event, in torch", "event, step by step"])
 needs_compiled = pytest.mark.skipif(not native_code.available(torch.zeros(1)), reason="speaks of compiled steps")
 
 
@@ -232,7 +231,7 @@ def test_a_second_backward_pass_gives_the_same():
     [
         Draw(7, 3, torch.tensor([5, 2**31 + 1, -4]), SIZE, 0.3, 4),
         Draw(7, 3, torch.arange(3), SIZE, 1.0, 4),
-        Draw(0, 0, torch.arange(3), SIZE, 0.5, 4, given=GIVEN),
+        Draw(0, 0, torch.arange(3), SIZE, 0.5, 4, given_masks=GIVEN),
     ],
 )
 def test_draws_of_single_cells_are_those_of_the_mask(draw):
