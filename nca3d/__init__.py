@@ -1,4 +1,4 @@
-"""nca3d: 3D neural cellular automata that grow, keep and heal a body, trained from a pool of evolved states.
+"""Neural cellular automata in 3D that grow, maintain and regenerate a body, trained from a pool of evolved states.
 
     import nca3d
     run = nca3d.train(nca3d.Config(target="axolotl", size=(10, 18, 14)))
@@ -33,11 +33,12 @@ if TYPE_CHECKING:
     from nca3d.targets import TARGETS, Target
     from nca3d.training.loop import Run
 
-# libgomp's threads spin at every barrier and stall each other on a busy machine; the choice must precede torch's import.
+# OpenMP threads would spin at every barrier and stall each other on a busy machine; this must be set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 __version__ = "0.1.0"
 
+# The module of each public name; a name in `__all__` that is not here is a module itself.
 _HOMES = {
     "Compact": "sparse",
     "Config": "config",
@@ -114,22 +115,24 @@ __all__ = [
 
 
 def _refuse_neighbours() -> None:
-    """Says which file of the user's hides `pools` or `visualize`: beside a script or a notebook, Python finds that one first.
+    """Refuses to go on if a user's own pools.py or visualize.py hides ours: Python finds a file beside a script first.
 
     Raises:
-        ImportError: one does; as a command, the same line and exit code 2.
+        ImportError: a file hides ours, and the message says which; as a command, the same message and exit code 2.
     """
     for name in ("pools", "visualize"):
         ours = os.path.join(os.path.dirname(__path__[0]), name)
         try:
             spec = importlib.util.find_spec(name)
-        except ValueError:  # a stand-in without a spec
+        except ValueError:  # a module without a spec, such as a test's replacement
             continue
+        # A package without __init__.py has no origin, only folders.
         found = ours if spec is None else spec.origin or next(iter(spec.submodule_search_locations or ()), ours)
+        # Real paths, because an editable installation may reach ours through a link.
         if os.path.realpath(found) in {os.path.realpath(place) for place in (ours, os.path.join(ours, "__init__.py"))}:
             continue
         line = f"nca3d: import: found {os.path.abspath(found)}, which hides nca3d's own {name}, allowed another name for it"
-        # Run as a module, or by the script that pip writes.
+        # A command (`nca3d`, or `python -m nca3d`) shows one line instead of a traceback.
         if os.path.basename(sys.argv[0]) == "nca3d" or (sys.argv[0] == "-m" and "nca3d" in sys.orig_argv):
             print(line, file=sys.stderr)
             sys.exit(2)
@@ -143,12 +146,16 @@ def __getattr__(name: str) -> object:
     if name not in __all__:
         raise AttributeError(f"module 'nca3d' has no attribute {name!r}")
     module = importlib.import_module(f"nca3d.{_HOMES.get(name, name)}")
+    # Stored, so that the next use is an ordinary attribute.
     globals()[name] = value = getattr(module, name) if name in _HOMES else module
     return value
 
 
 class _Doors(ModuleType):
-    """Keeps `nca3d.rollout` the function: importing the file of that name would put the module in its place."""
+    """The class of this module, which keeps `nca3d.rollout` the function.
+
+    When Python imports nca3d/rollout.py, it sets the attribute `rollout` of the package to the module; this ignores it.
+    """
 
     def __setattr__(self, name: str, value: object) -> None:
         if not (name in _HOMES and isinstance(value, ModuleType)):

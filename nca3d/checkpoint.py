@@ -1,8 +1,8 @@
 """Checkpoint folders `checkpoints/step-NNNNNN/` that survive kill -9, a full disk and a flipped bit.
 
-Tensors lie in safetensors, scalars in JSON (no pickle), and a manifest written last has the sha256 of each file:
-neither torch.load nor safetensors notices a flipped bit. A folder is written beside, synced, then renamed: it is there
-whole or not at all (`files.py`). The newest is the one with the highest step, whatever the clock says.
+Tensors are saved as safetensors, scalars as JSON (no pickle), and a manifest, written last, has the sha256 of each file:
+neither torch.load nor safetensors notices a flipped bit. A folder is written under another name, synced, then renamed: it is
+there whole or not at all (`files.py`). The newest is the one with the highest step, whatever the clock says.
 """
 
 import contextlib
@@ -34,8 +34,10 @@ from nca3d.files import (
 )
 from nca3d.versions import versions
 
+# Version of the manifest's format. A change of what is in a folder needs a new number and a reader of the old one.
 FORMAT = 1
 MANIFEST, SCALARS = "manifest.json", "scalars.json"
+# With .old-PID: the folder of a step that was being replaced when its writer was killed.
 _STEP = re.compile(r"step-(\d{6,18})(\.old-\d+)?")
 _GROUP = re.compile(r"[a-z][a-z0-9_]*")
 _KEYS = {"format": int, "step": int, "files": dict, "torch": str, "threads": int, "world_size": int, "sha256": str}
@@ -43,7 +45,16 @@ _KEYS = {"format": int, "step": int, "files": dict, "torch": str, "threads": int
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was verified. `skipped` has the newer ones that were not good, each with the reason."""
+    """A checkpoint that was verified.
+
+    Attributes:
+        step: the iteration that it was saved at.
+        groups: tensors by name, by group (rule, optimizer, pool, …).
+        scalars: what was saved as JSON.
+        manifest: the manifest, with versions and device.
+        path: the folder.
+        skipped: newer checkpoints that could not be used, each with the reason.
+    """
 
     step: int
     groups: dict[str, dict[str, Tensor]]
@@ -56,19 +67,23 @@ class Checkpoint:
 def save(
     run_folder: Path, step: int, groups: Mapping[str, Mapping[str, Tensor]], scalars: Mapping[str, Any], *, keep: int
 ) -> Path:
-    """Write `checkpoints/step-NNNNNN/`, then remove all but the last `keep` and what killed saves left behind.
+    """Writes `checkpoints/step-NNNNNN/`, then removes older ones and what killed saves left behind.
 
     Args:
         run_folder: the run's folder, whose lock is held.
         step: 0, 1, …; a folder of the same step is replaced.
-        groups: name -> tensors, one file each; any layout in memory, shared storage allowed.
+        groups: tensors by name, by group; one file for each group. Any layout in memory, also shared storage.
         scalars: what JSON can hold.
-        keep: at least 2.
+        keep: how many of the newest checkpoints stay; at least 2.
+
+    Returns:
+        The folder.
 
     Raises:
-        InputError: something that can't be saved: a sparse tensor, a scalar that JSON can't hold.
+        InputError: a tensor is sparse, JSON can't hold a scalar, or `keep` is below 2.
         RunError: the disk is full or fails, or a tensor is not finite; the older checkpoints are untouched.
     """
+    # One alone would be lost with its first damaged file.
     if keep < 2:
         raise InputError("checkpoint", "keep", keep, "at least 2: the newest may turn out damaged")
     final = Path(run_folder) / "checkpoints" / f"step-{step:06d}"
@@ -78,6 +93,7 @@ def save(
         raise InputError("checkpoint", "scalars", error, "what JSON can hold") from None
     for group, tensors in groups.items():
         _check_tensors(final, group, tensors)
+    # For the message of a full disk; 200 bytes is about what a tensor's header takes.
     needed = len(text) + sum(t.numel() * t.element_size() + 200 for tensors in groups.values() for t in tensors.values())
     try:
         with atomic_folder(final) as folder:
@@ -95,22 +111,28 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Checkpoint:
-    """The newest checkpoint of a run folder that verifies, or the one in a `step-NNNNNN` folder.
+    """Returns the newest checkpoint of a run folder that verifies, or the one in a `step-NNNNNN` folder.
 
-    Those that are skipped are told on stderr, each with its reason.
+    Checkpoints that are skipped are reported on stderr, each with its reason.
+
+    Args:
+        path: a run folder, its folder of checkpoints, or one checkpoint.
 
     Raises:
-        InputErrors: there is none, or none is good: a line for each, with the reason.
+        InputError: the path is none of these, or the one checkpoint can't be used.
+        InputErrors: no checkpoint can be used; there is one line for each, with the reason.
     """
     place = Path(path)
     if not place.is_dir():
         found = "a file" if place.exists() else "no such folder"
         raise InputError(place, "checkpoint", found, "a run folder or one of its checkpoints/step-NNNNNN")
+    # One checkpoint, named outright: there is no older one to fall back on.
     if (place / MANIFEST).exists() or _STEP.fullmatch(place.name):
         return _read(place)
     bad: list[tuple[Path, InputError]] = []
     for candidate in _newest_first(place / "checkpoints" if (place / "checkpoints").is_dir() else place):
         try:
+            # A link would make a run go on from another run's state without a word.
             if candidate.is_symlink():
                 raise InputError(candidate, "folder", "a link", "a folder of this run, or its path given outright")
             good = _read(candidate)
@@ -128,13 +150,19 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
 
 
 def bit_exact_warning(manifest: Mapping[str, Any], device: str | None = None) -> str | None:
-    """Why a run resumed here, on this device, is not bit for bit the run that was saved; None when it is."""
+    """Returns why a run that is resumed here is not bit for bit the run that was saved; None if it is.
+
+    Args:
+        manifest: of the checkpoint.
+        device: type of the device that the run goes on with; None = not compared.
+    """
     now = _surroundings() | ({"device": device} if device else {})
     changes = [f"{key} was {manifest.get(key)}, is {now[key]}" for key in now if manifest.get(key) != now[key]]
     return f"not bit-exact: {'; '.join(changes)}" if changes else None
 
 
 def _surroundings() -> dict[str, Any]:
+    """Returns what bits depend on besides the checkpoint: torch, the CPU's instructions, threads and processes."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     return {
         "torch": str(torch.__version__),
@@ -146,12 +174,14 @@ def _surroundings() -> dict[str, Any]:
 
 def _manifest(step: int, files: dict[str, Any], groups: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Any]:
     devices = {tensor.device.type for tensors in groups.values() for tensor in tensors.values()}
-    made = {name: version for name, version in versions().items() if name in ("nca3d", "numpy", "python")}
+    software = {name: version for name, version in versions().items() if name in ("nca3d", "numpy", "python")}
+    # The pool stays on the CPU even where the rule trains on a GPU.
     device = max(devices - {"cpu"}, default="cpu")
-    return {"format": FORMAT, "step": step, "files": files, "device": device} | made | _surroundings()
+    return {"format": FORMAT, "step": step, "files": files, "device": device} | software | _surroundings()
 
 
 def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> None:
+    """Refuses what could not be read back, and NaN: a run must not be able to go on from it."""
     if not _GROUP.fullmatch(group):
         raise InputError(where, "group", repr(group), "lower-case letters, digits and _")
     for name, tensor in tensors.items():
@@ -163,18 +193,20 @@ def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> No
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    # safetensors refuses views and shared storage; a contiguous copy of each is neither
+    # safetensors refuses views and shared storage; contiguous copies are neither.
     return safetensors.torch.save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
 
 
 def _write(path: Path, data: bytes) -> dict[str, Any]:
+    """Writes a file and returns its entry for the manifest."""
     path.write_bytes(data)
     return file_entry(data)
 
 
 def _tidy(folder: Path, step: int, keep: int) -> None:
-    """Remove what is older than the last `keep`, counted back from the one just written, which is known to be good."""
+    """Removes checkpoints older than the newest `keep`, counted back from the one just written, which is known to be good."""
     sweep(folder, r"step-\d+")
+    # Failing to tidy up is no reason to end a run.
     with contextlib.suppress(OSError):
         older = [path for path in _newest_first(folder) if _step_of(path) <= step and not path.suffix]
         for path in older[keep:]:
@@ -182,21 +214,29 @@ def _tidy(folder: Path, step: int, keep: int) -> None:
 
 
 def _step_of(path: Path) -> int:
+    """Returns the step in a folder's name; −1 for another name."""
     name = _STEP.fullmatch(path.name)
     return int(name[1]) if name else -1
 
 
 def _newest_first(folder: Path) -> list[Path]:
-    found = [path for path in folder.iterdir() if _step_of(path) >= 0]
-    return sorted(found, key=lambda path: (_step_of(path), not path.suffix), reverse=True)
+    """Returns the folders of checkpoints by falling step; of one step, a replaced folder (.old-PID) comes last."""
+    checkpoints = [path for path in folder.iterdir() if _step_of(path) >= 0]
+    return sorted(checkpoints, key=lambda path: (_step_of(path), not path.suffix), reverse=True)
 
 
 def _read(folder: Path) -> Checkpoint:
+    """Returns a verified checkpoint.
+
+    Raises:
+        InputError: a file is missing or changed, or a number is not finite.
+    """
     manifest = _read_manifest(folder)
     groups: dict[str, dict[str, Tensor]] = {}
     scalars: dict[str, Any] = {}
     for name, entry in manifest["files"].items():
         data = read_verified(folder / MANIFEST, name, entry)
+        # All other files are tensors.
         if name == SCALARS:
             scalars = parse_table(data, folder / name)
             continue
@@ -205,18 +245,25 @@ def _read(folder: Path) -> Checkpoint:
             if not torch.isfinite(tensor).all():
                 raise InputError(folder / name, key, "numbers that are not finite", "finite numbers")
     if SCALARS not in manifest["files"]:
-        raise InputError(folder, SCALARS, "nothing", "a file")
+        raise InputError(folder, SCALARS, "no such file in the manifest", "a checkpoint with its scalars")
     return Checkpoint(manifest["step"], groups, scalars, manifest, folder)
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Returns the verified manifest.
+
+    Raises:
+        InputError: it is missing or changed, or doesn't fit the folder.
+    """
     path = folder / MANIFEST
     if not os.path.exists(path):
         raise InputError(folder, MANIFEST, "no such file", "a checkpoint that was written to its end")
     manifest = read_sealed(path, _KEYS, FORMAT)
+    # A folder that was copied under another name (−1) is fine; one that was renamed to another step is not.
     if _step_of(folder) not in (-1, manifest["step"]):
         raise InputError(path, "step", manifest["step"], f"{_step_of(folder)}, as the folder is named")
-    strangers = {file.name for file in folder.glob("*.safetensors")} - manifest["files"].keys()
-    if strangers:
-        raise InputError(folder, min(strangers), "a file that the manifest does not list", ", ".join(manifest["files"]))
+    # Tensors that no digest covers must not pass for a part of the checkpoint.
+    unlisted = {file.name for file in folder.glob("*.safetensors")} - manifest["files"].keys()
+    if unlisted:
+        raise InputError(folder, min(unlisted), "a file that the manifest does not list", ", ".join(manifest["files"]))
     return manifest

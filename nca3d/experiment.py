@@ -1,6 +1,7 @@
-"""An experiment: `train(config)`, training and then the report. The one place that knows both.
+"""An experiment: `train(config)`, training and then the report. This is the only module that knows both.
 
-The end of a body's run: measure the trained rule, film it growing, cut and healing, write the report and the page it lives in.
+A body's run ends with `finish_run`: it measures the trained rule, films it growing, damaged and regenerating, and writes the
+report and the page that it lives in.
 """
 
 import contextlib
@@ -32,13 +33,21 @@ from nca3d.versions import versions
 
 
 def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
-    """Figures, pictures, film and report of a finished run, written into its folder.
+    """Evaluates a finished run of a body, and writes report, pictures and film into its folder.
+
+    Args:
+        run: the finished run.
+        trainer: its trainer, for the config, the target and the pool.
+        progress: whether to show bars.
 
     Returns:
-        What `evaluate` measured, with iterations and seconds of training.
+        The results of `evaluate`, with iterations and seconds of training.
     """
     config, target, rule = trainer.config, trainer.target, run.rule
+    assert target is not None, "a body's task has a target"
+    # With the seed of the run, so that an evaluation of the same run gives the same numbers.
     report = evaluate_rule(rule, target, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    # From here on whoever has the rule has its numbers, too.
     rule.card = {**rule.card, "figures": dict(report)}
     report |= trained(trainer) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
     report.about |= {"title": f"{target.name} · {config.regime}", "versions": versions()}
@@ -51,13 +60,14 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
         moving=True,
         progress=progress,
     )
-    with contextlib.suppress(InputError):  # a rule with a step of its own can't live in a page
+    # A rule with a step of its own can't run in a page: such a run ends without one.
+    with contextlib.suppress(InputError):
         live_page(rule, Path(run.folder) / "creature.html", target.size, target, random_seed=config.random_seed)
     return report
 
 
 def trained(trainer: Trainer) -> dict[str, Any]:
-    """What a training took: iterations, seconds, iterations that were skipped and states that were reseeded, and why."""
+    """Returns what a training took: iterations, seconds, iterations skipped, and states replaced by the seed, by reason."""
     return {
         "iterations": trainer.iteration,
         "training_seconds": round(trainer.seconds, 1),
@@ -77,19 +87,19 @@ def train(
     progress: bool = True,
     given: object = None,
 ) -> Run:
-    """Train a rule, and end with a report: the same call from the shell and in Jupyter.
+    """Trains a rule and ends with a report: the same call from the shell and in Jupyter.
 
     Args:
         config: the experiment; None = the one in the folder `resume`, or the default one. Everything is checked before anything
             is written.
-        target: the body to grow, instead of the one that the config names: a `Target`, or an array as
-            `nca3d.targets.from_array` takes it. It is kept in the run folder.
-        rule: is trained instead of a fresh one; a copy of it, all of whose weights learn.
-        resume: a run folder to go on with, from its newest checkpoint that verifies.
-        iterations: how many in all, those already done among them; None = as the config says.
-        report: whether to end with figures, pictures, films and a page; None = as the config says.
-        progress: show a bar with time left, loss and IoU.
-        given: what `config.kind.check_inputs` read, so that it is read once.
+        target: the body to grow instead of the one that the config names: a `Target`, or an array (D, H, W) or (D, H, W, 4) as
+            `nca3d.targets.from_array` takes it. It is saved in the run folder.
+        rule: the rule to train instead of a fresh one; a copy of it is trained, with all its weights.
+        resume: a run folder to continue from its newest checkpoint that verifies.
+        iterations: how many iterations in all, including those already done; None = as the config says.
+        report: whether to end with an evaluation, pictures, films and a page; None = as the config says.
+        progress: whether to show a bar with time left, loss and IoU.
+        given: what `config.kind.check_inputs` returned, if it was called before, so that files are read once.
 
     Returns:
         The finished `Run`: .rule .folder .pool .metrics .report.
@@ -97,11 +107,13 @@ def train(
     Raises:
         InputError: bad input; nothing was written.
         RunError: the run failed on its own (extinct, non-finite, disk full); the last good checkpoint is kept.
-        KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
+        KeyboardInterrupt: stopped by Ctrl-C, after saving.
+        SystemExit: stopped by another signal, after saving.
     """
+    # A resumed run must go on with what it began with (law 11).
     if resume is not None and (target is not None or rule is not None):
         what = "target" if target is not None else "rule"
-        raise InputError("train", what, "one beside resume", f"none: the {what} of a resumed run lies in its folder")
+        raise InputError("train", what, f"a {what} together with resume", f"one of the two: a resumed run has its own {what}")
     if not isinstance(config, Config | None):
         raise InputError("train", "config", f"a {type(config).__name__}", "a Config: Config(…), or Config.load(FILE)")
     if not isinstance(rule, Rule | None):
@@ -112,10 +124,12 @@ def train(
     config = config.replace(**{name: value for name, value in changes.items() if value is not None})
     if target is not None:
         if config.kind.task is not GROWTH:
-            raise InputError("train", "target", "one", f"none where regime = {config.regime}, which grows no body")
+            raise InputError("train", "target", "a body", f"no target where regime = {config.regime}, which grows no body")
+        # Imported here, like every task: a config names its task, and only that one is loaded.
         from nca3d.training.growth import CustomBody
 
         given = CustomBody.of(target, config)
+    # Each regime brings its own end of a run; it is loaded only if a report is due.
     finish = partial(config.kind.finish.load(), progress=progress) if config.report else None
     return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)
 
@@ -131,25 +145,32 @@ def evaluate(
     executor: str = "auto",
     progress: bool = False,
 ) -> Report:
-    """Is it alive? `nca3d.evaluation.evaluate`, asked of a rule, of a run, or of what either is called.
+    """Is it alive? Evaluates a rule, a run, or a rule that is given by its name; see `nca3d.evaluation.evaluate`.
 
     Args:
         rule: a rule, what `train` returned, a run folder, one of its checkpoints, "zoo:NAME" or "FILE.py:NAME".
-        target: the body it should grow; None = the one that its card names; of a cube, the questions of its run.
-        preset, horizon, samples, random_seed, executor, progress: see `nca3d.evaluation.evaluate`.
+        target: the body that it should grow; None = what its card names, or what it was trained on.
+        preset: how thorough to be; see `nca3d.evaluation.evaluate`.
+        horizon: the age in steps at which the body is judged grown; None = the card's.
+        samples: how many bodies; None = as the preset says.
+        random_seed: every random draw follows from it.
+        executor: how steps are run.
+        progress: whether to show a bar.
 
     Raises:
-        InputError: no such rule, no body that is known, an unknown preset, a number that can't be.
+        InputError: the rule, its body or the preset is unknown, or a number is out of range.
     """
+    # A name is resolved to its rule, and to its folder where it has one.
     run = rule.folder if isinstance(rule, Run) else None
     if isinstance(rule, str | Path):
         ref = RuleRef(rule)
         rule, run = ref.rule(), ref.folder
     rule = rule.rule if isinstance(rule, Run) else rule
-    wanted = run if target is None and rule.visible_kind in EVALUATIONS else target
+    # Kinds with an evaluation of their own take the run folder, and read from it what they were trained on.
+    goal = run if target is None and rule.visible_kind in EVALUATIONS else target
     return evaluate_rule(
         rule,
-        wanted,
+        goal,
         preset,
         horizon=horizon,
         samples=samples,

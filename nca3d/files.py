@@ -1,8 +1,8 @@
-"""Files that are there whole or not at all: how nca3d writes them, vouches for them, locks them and tidies up after a kill.
+"""Atomic writes, digests and locks of files: a file or folder is there whole or not at all, even after a kill.
 
-What is written stands beside its place at first, is synced, then renamed: whoever reads sees the old one or the new one. What
-a killed process leaves says so by its name: NAME.tmp-PID is half written; NAME.old-PID stepped aside for what never came.
-Standard library only; safetensors inside a function.
+New content is written beside its place, synced, then renamed, so that readers see the old content or the new. A killed process
+leaves files that say so by their names: NAME.tmp-PID is half written; NAME.old-PID is an old folder that was moved out of the
+way before the new one could take its place. Standard library only; safetensors is imported inside a function.
 """
 
 import contextlib
@@ -23,8 +23,9 @@ from nca3d.errors import InputError
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Bytes of a sealed record that are read: no more, whatever lies there.
+# How many bytes of a sealed record are read at most: whatever is there, it must not fill the memory.
 LARGEST_RECORD = 16_000_000
+# Names in a record that can't lead out of its folder: no "..", no absolute path.
 _PLAIN = re.compile(r"([a-z]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _numbers = itertools.count()
 
@@ -32,18 +33,25 @@ _numbers = itertools.count()
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file; a link in its place is replaced, never followed.
+    """Writes a file, whole or not at all; a link in its place is replaced, never followed.
+
+    Args:
+        path: the file; missing folders are made.
+        data: its content.
 
     Raises:
-        OSError: the disk is full or the folder can't be written; the old file is untouched.
+        OSError: the disk is full or the folder can't be written to; the old file is untouched.
     """
-    if path.exists() and (path.parent == Path("/dev") or not path.is_file()):  # a terminal, a pipe: nothing to put in place of
+    # A terminal or a pipe can't be replaced, only written to.
+    if path.exists() and (path.parent == Path("/dev") or not path.is_file()):
         path.write_bytes(data)
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name[:40]}.{next(_numbers)}.tmp-{os.getpid()}")  # numbered: threads write at once
+    # Numbered, because threads of one process may write the same file at once.
+    beside = path.with_name(f".{path.name[:40]}.{next(_numbers)}.tmp-{os.getpid()}")
     try:
         beside.write_bytes(data)
+        # Synced before it is renamed: after a power cut the new name must not lead to an empty file.
         _sync(beside)
         os.replace(beside, path)
         _sync(path.parent)
@@ -54,21 +62,23 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def atomic_folder(path: Path) -> Iterator[Path]:
-    """A folder to fill, which stands at `path` when the block ends, or vanishes when it fails.
+    """A context with a new folder to fill, which takes the place of `path` when the block ends, or vanishes when it fails.
 
-    An older folder there steps aside for the moment of the change.
+    Args:
+        path: the final place; a folder that is there is replaced.
 
     Raises:
-        OSError: the disk is full or the folder can't be written; the older folder is untouched.
+        OSError: the disk is full or the folder can't be written to; the older folder is untouched.
     """
     sweep(path.parent, re.escape(path.name))
-    beside, aside = _left_behind(path, "tmp"), _left_behind(path, "old")
+    beside, aside = _temporary(path, "tmp"), _temporary(path, "old")
     try:
         shutil.rmtree(beside, ignore_errors=True)
         beside.mkdir(parents=True)
         yield beside
         for inside in (*beside.rglob("*"), beside):
             _sync(inside)
+        # A folder can't be renamed onto a full one. A kill between the two renames is what `sweep` repairs.
         if path.exists():
             path.rename(aside)
         try:
@@ -84,54 +94,59 @@ def atomic_folder(path: Path) -> Iterator[Path]:
 
 
 def remove_folder(path: Path) -> None:
-    """Remove a folder that counts as whole as long as it has its name: half removed, it doesn't have it any more."""
-    doomed = _left_behind(path, "tmp")
+    """Removes a folder; it is renamed first, so that a half-removed one doesn't pass for a whole one."""
+    # If the process is killed below, `sweep` finds the rest by this name.
+    doomed = _temporary(path, "tmp")
     path.rename(doomed)
     shutil.rmtree(doomed, ignore_errors=True)
 
 
 def sweep(folder: Path, names: str) -> None:
-    """Tidy up after killed writers: remove what is half written, put back what stepped aside and was not replaced.
+    """Tidies up after killed writers: removes what is half written, and puts back old folders that were not replaced.
 
     Args:
-        folder: where they wrote.
-        names: a regular expression over the names of the folders that they wrote, without groups.
+        folder: the folder that they wrote into.
+        names: a regular expression, without groups, that matches the names of what they wrote.
     """
     with contextlib.suppress(OSError):
         for path in sorted(folder.iterdir()):
-            left = re.fullmatch(rf"\.?({names})\.(tmp|old)-(\d+)", path.name)  # with a dot: as 0.1.0 called exports
-            if left is None or is_running(int(left[3])):
+            # With a dot in front, as version 0.1.0 named exports.
+            leftover = re.fullmatch(rf"\.?({names})\.(tmp|old)-(\d+)", path.name)
+            if leftover is None or is_running(int(leftover[3])):
                 continue
-            if left[2] == "old" and not (folder / left[1]).exists():
-                path.rename(folder / left[1])
+            if leftover[2] == "old" and not (folder / leftover[1]).exists():
+                path.rename(folder / leftover[1])
             else:
                 shutil.rmtree(path, ignore_errors=True)
 
 
 def is_running(pid: int) -> bool:
-    """Whether another process of this number lives: it may be writing."""
+    """Returns whether another process of this number is running, and so may still be writing."""
     if pid == os.getpid() or not 0 < pid < 2**31:
         return False
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
+    # Another user's process: it can't be signalled, but it runs.
     except PermissionError:
         pass
     return True
 
 
-def _left_behind(path: Path, kind: str) -> Path:
+def _temporary(path: Path, kind: str) -> Path:
+    """Returns the temporary name beside `path`: kind "tmp" for new content, "old" for what is being replaced."""
     return path.with_name(f"{path.name}.{kind}-{os.getpid()}")
 
 
 def _sync(path: Path) -> None:
-    """Have the disk keep what a file holds, or which files a folder holds."""
+    """Makes the disk keep a file's content, or a folder's list of files, before going on."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems can't sync a folder, and say so
+        # Some network file systems can't sync a folder, and say so.
+        if error.errno != errno.EINVAL:
             raise
     finally:
         os.close(descriptor)
@@ -142,7 +157,12 @@ def _sync(path: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold a lock file: by flock, so that the kernel frees it when the process dies. Its text says who holds it.
+    """A context that holds a lock file, whose text says who holds it.
+
+    It is locked with flock, so that the kernel frees it when the process dies.
+
+    Args:
+        path: the lock file, which is removed at the end.
 
     Raises:
         InputError: another process holds it, or its folder can't be written to.
@@ -160,23 +180,26 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def refuse_locked(path: Path) -> None:
-    """Look at a lock file without touching it.
+    """Checks a lock file without changing it.
 
     Raises:
-        InputError: another process holds it; the line says which.
+        InputError: another process holds it; the message says which.
     """
-    import fcntl  # POSIX only; importing nca3d must work elsewhere
+    # Imported here: it is POSIX only, and importing nca3d must work elsewhere.
+    import fcntl
 
     try:
         with path.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         raise _is_locked(path) from None
+    # No lock file: nobody holds it.
     except OSError:
         return
 
 
 def _is_locked(path: Path) -> InputError:
+    """Returns the error that says who holds a lock."""
     try:
         holder = path.read_text(errors="replace").strip()
     except OSError:
@@ -185,11 +208,12 @@ def _is_locked(path: Path) -> InputError:
 
 
 def _acquire(path: Path) -> int:
+    """Opens and locks a lock file; returns its descriptor, which holds the lock until it is closed."""
     import fcntl
 
     while True:
         try:
-            # a link is not followed: what it leads to would be emptied
+            # A link is not followed: the file that it leads to would be emptied.
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,7 +225,8 @@ def _acquire(path: Path) -> int:
         except OSError as error:
             found = "a link" if error.errno == errno.ELOOP else error.strerror or error
             raise InputError(path.parent, path.name, found, "a folder that can be locked") from None
-        # the former holder may have removed the file between our open and our lock: then the lock is on nothing
+        # The former holder may have removed the file between our open and our lock: then we hold a file without a name, which
+        # nobody else can see, and try again.
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
@@ -212,20 +237,24 @@ def _acquire(path: Path) -> int:
 
 
 def read_file(path: Path) -> bytes:
-    """The bytes of a regular file.
+    """Returns the bytes of a regular file.
 
     Raises:
-        InputError: there is none, or it can't be read.
+        InputError: there is no such file, or it can't be read.
     """
     with _readable(path):
         return path.read_bytes()
 
 
 def parse_table(data: bytes, where: object) -> dict[str, Any]:
-    """A JSON object.
+    """Returns a JSON object.
+
+    Args:
+        data: JSON text.
+        where: source of the text, for errors.
 
     Raises:
-        InputError: no JSON, or no object.
+        InputError: the text is no JSON, or no object.
     """
     try:
         table = json.loads(data)
@@ -237,23 +266,30 @@ def parse_table(data: bytes, where: object) -> dict[str, Any]:
 
 
 def load_tensors(data: bytes, where: object) -> "dict[str, Tensor]":
-    """The tensors of a safetensors file's bytes.
+    """Returns the tensors in the bytes of a safetensors file, of any shape, by name.
+
+    Args:
+        data: content of the file.
+        where: source of the bytes, for errors.
 
     Raises:
-        InputError: the bytes are something else.
+        InputError: the bytes are no safetensors file.
     """
     from safetensors.torch import load
 
     try:
         return load(data)
-    except Exception as error:  # safetensors has errors of its own kind; whatever it is, the file is no good
+    # safetensors has errors of its own class; whichever it is, the file can't be used.
+    except Exception as error:
         raise InputError(where, "safetensors", str(error) or type(error).__name__, "tensors") from None
 
 
 @contextlib.contextmanager
 def _readable(path: Path) -> Iterator[None]:
+    """A context that turns what goes wrong in reading a file into an InputError."""
     try:
-        if not path.is_file():  # a pipe would block for ever
+        # Asked first, because reading a pipe would block for ever.
+        if not path.is_file():
             found = "a folder" if path.is_dir() else "a device or pipe" if path.exists() else "no such file"
             raise InputError(path, "file", found, "a file")
         yield
@@ -265,26 +301,32 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def sha256(data: bytes) -> str:
-    """As 64 hexadecimal digits."""
+    """Returns the SHA-256 digest as 64 hexadecimal digits."""
     return hashlib.sha256(data).hexdigest()
 
 
 def file_entry(data: bytes) -> dict[str, Any]:
-    """What a record says of a file: its size and digest. Neither torch nor safetensors notices a flipped bit."""
+    """Returns a file's entry in a record, its size and digest: neither torch nor safetensors notices a flipped bit."""
     return {"size": len(data), "sha256": sha256(data)}
 
 
-def read_verified(record: Path, name: str, entry: Any) -> bytes:
-    """The bytes of a file beside a record, which are those that the record's entry vouches for.
+def read_verified(record: Path, name: str, entry: object) -> bytes:
+    """Returns the bytes of a file beside a record, once they are known to be those of the record's entry.
+
+    Args:
+        record: path of the record.
+        name: name of the file.
+        entry: the file's entry in the record, see `file_entry`.
 
     Raises:
-        InputError: they are not, or there is no such file.
+        InputError: the file is missing, or its size or digest is not the entry's.
     """
     if not _PLAIN.fullmatch(name) or not isinstance(entry, dict) or entry.keys() != {"size", "sha256"}:
         raise InputError(record, "files", repr(name), "plain file names, each with size and sha256")
     path = record.parent / name
     with _readable(path):
-        if path.stat().st_size != entry["size"]:  # looked at first: whatever lies there may be too large to read
+        # Checked before reading: whatever is there may be too large to read.
+        if path.stat().st_size != entry["size"]:
             raise InputError(path, "size", f"{path.stat().st_size} bytes", f"{entry['size']}, as {record.name} says")
         data = path.read_bytes()
     if sha256(data) != entry["sha256"]:
@@ -293,29 +335,30 @@ def read_verified(record: Path, name: str, entry: Any) -> bytes:
 
 
 def seal(record: Mapping[str, Any]) -> bytes:
-    """A record as JSON with its own digest, so that a flipped bit in it is noticed too."""
+    """Returns a record as JSON with its own digest in it, so that a flipped bit in the record is noticed, too."""
     body = {key: value for key, value in record.items() if key != "sha256"}
     digest = sha256(json.dumps(body, indent=1).encode())
     return json.dumps({**body, "sha256": digest}, indent=1).encode()
 
 
 def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str, Any]:
-    """A record that was `seal`.
+    """Reads a record that `seal` made, and verifies it.
 
     Args:
-        path: of its file.
-        kinds: the keys that it must have, each with its type; `format`, the first, must be `version`.
-        version: of the format.
+        path: the record's file.
+        kinds: the keys that it must have, each with its type; `format`, the first one, must be `version`.
+        version: version of the format.
 
     Raises:
-        InputError: no such file, another format, a key that is missing or of another type, a flipped bit.
+        InputError: there is no such file, the format is another, a key is missing or of another type, or a bit flipped.
     """
     with _readable(path), path.open("rb") as file:
         data = file.read(LARGEST_RECORD)
     record = parse_table(data, path)
     for key, kind in kinds.items():
+        # Not isinstance: True is no version.
         if type(record.get(key)) is not kind:
-            raise InputError(path, key, repr(record[key]) if key in record else "nothing", kind.__name__)
+            raise InputError(path, key, repr(record[key]) if key in record else "no such key", kind.__name__)
         if key == "format" and record[key] != version:
             hint = "; update nca3d to read a newer one" if record[key] > version else ""
             raise InputError(path, key, record[key], f"{version}{hint}")
@@ -328,7 +371,7 @@ def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str
 
 
 def cache_folder() -> Path:
-    """Where what can be made again is kept: $NCA3D_CACHE, else nca3d in the user's cache folder."""
+    """Returns the folder for files that can be made again: $NCA3D_CACHE, else nca3d in the user's cache folder."""
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("NCA3D_CACHE") or user_cache_path("nca3d", appauthor=False))

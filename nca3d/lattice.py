@@ -51,7 +51,7 @@ def dilate(mask: Tensor, circular: bool = False) -> Tensor:
         circular: whether the lattice wraps around; otherwise nothing beyond the border counts.
 
     Returns:
-        bool (..., D, H, W).
+        bool (…, D, H, W), of the same shape.
     """
     for axis in (-1, -2, -3):
         length = mask.shape[axis]

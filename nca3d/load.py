@@ -1,7 +1,7 @@
-"""A rule by its name, and all that is known by it: `load("runs/axolotl-1")`, `load("zoo:frog")`, `RuleRef(...)`.
+"""Loads a rule by its name: `load("runs/axolotl-1")`, `load("zoo:frog")`; `RuleRef(...)` knows what goes with it.
 
-The one place that knows what a rule can be called and what lies in a run folder. A name is checked before torch is imported,
-which happens once a rule is asked for. Tensors come from safetensors, never from pickle.
+This is the only module that knows the names of rules and the contents of a run folder. A name is checked before torch is
+imported, which happens when the rule itself is needed. Tensors come from safetensors, never from pickle.
 """
 
 import json
@@ -13,7 +13,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.config.shipped import moved, one_line
+from nca3d.config.shipped import moved_target, one_line
 from nca3d.errors import InputError, nearest
 from nca3d.registry import wing_entries
 
@@ -30,35 +30,35 @@ _IN_FILE = re.compile(r"\.py:\w+$")
 
 
 def load(source: str | os.PathLike[str], *, trainable: bool = False) -> "Rule":
-    """A trained rule, ready to run, with its `.card`: size, regime, target, target_options, horizon, figures.
+    """Returns a trained rule, ready to run, with its `.card`: size, regime, target, target_options, horizon, figures.
 
     Args:
-        source: a run folder (its newest checkpoint that verifies), one checkpoint folder, "zoo:NAME" or "FILE.py:NAME". The
-            plug-ins that a run's config names are run first.
-        trainable: whether gradients reach its weights. They are kept from them else, so that nothing is remembered for a
-            backward pass that nobody asks for.
+        source: a run folder (its newest checkpoint that verifies is used), one checkpoint folder, "zoo:NAME" or "FILE.py:NAME".
+            The plug-ins that a run's config names are run first.
+        trainable: whether its weights get gradients. By default they don't, so that rollouts keep nothing for a backward pass.
 
     Raises:
-        InputError: nothing there, or nothing there that can be trusted; the line says why.
+        InputError: there is no rule, or none whose files can be trusted; the message says why.
     """
     return RuleRef(source).rule(trainable=trainable)
 
 
 def zoo() -> list[str]:
-    """The names of the trained rules that are shipped."""
+    """Returns the names of the trained rules that are shipped, sorted."""
     folder = resources.files("nca3d") / "zoo"
     names = [entry.name for entry in folder.iterdir()] if folder.is_dir() else []
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
 def run_folder(name: str | os.PathLike[str]) -> Path:
-    """The folder of a run, by its own path or by that of one of its checkpoints.
+    """Returns the folder of a run, given its own path or that of one of its checkpoints.
 
     Raises:
-        InputError: there is none.
+        InputError: the path is neither.
     """
     path = folder = Path(name)
     if path.absolute().parent.name == "checkpoints":
+        # A relative path stays relative, unless it is too short to have a grandparent.
         folder = (path if path.parent.name else path.absolute()).parent.parent
     if path.is_dir() and (folder / CONFIG).is_file():
         return folder
@@ -67,35 +67,40 @@ def run_folder(name: str | os.PathLike[str]) -> Path:
 
 
 def run_plugins(files: Iterable[str]) -> None:
-    """Run the Python files that register rules, targets, losses and damages of one's own.
+    """Runs the Python files that register a user's own rules, targets, losses and damages.
+
+    Args:
+        files: paths, which are run in this order.
 
     Raises:
-        InputError: a file that is missing or fails; the line has its error.
+        InputError: a file is missing or fails; the message has its error.
     """
     for plugin in files:
         if not Path(plugin).is_file():
             raise InputError("config", "plugins", repr(plugin), "Python files that exist")
         try:
             runpy.run_path(plugin)
+        # A user's file can fail in any way; its error becomes a line of ours.
         except Exception as error:
             raise InputError(plugin, "plugin", f"{type(error).__name__}: {error}", "a file that runs") from error
 
 
 class RuleRef:
-    """A rule by its name, and the body that goes with it: by its card, or by what is given here.
+    """A reference to a rule by its name, which also knows the body that the rule grows.
 
     Args:
-        name: a run folder, one of its checkpoints, "zoo:NAME", or "FILE.py:NAME" for a rule of one's own.
-        target: the name or file of the body; None = the card's.
+        name: a run folder, one of its checkpoints, "zoo:NAME", or "FILE.py:NAME" for a rule of your own.
+        target: name or file of the body; None = the card's.
         size: its lattice (D, H, W); None = the card's.
-        target_options: of the body; None = the card's, or none where `target` is given.
+        target_options: options of the body; None = the card's, or no options where `target` is passed.
 
     Attributes:
+        name: the name as it was passed.
         folder: the run's folder; None for a rule without a run.
         config: the run's config, read and checked; None for a rule without a run.
 
     Raises:
-        InputError: no such rule, or a config that can't be used, as far as can be told without torch.
+        InputError: there is no such rule, or its config can't be used, as far as that can be checked without torch.
     """
 
     def __init__(
@@ -109,7 +114,9 @@ class RuleRef:
         self.name = os.fspath(name)
         self.folder: Path | None = None
         self.config: Config | None = None
+        # What was passed wins over the card.
         self._target, self._size, self._options = target, size, target_options
+        # Checked now, before torch is imported: a misspelled name is answered at once.
         if self.name.startswith(ZOO):
             _require_in_zoo(self.name.removeprefix(ZOO))
         elif _IN_FILE.search(self.name):
@@ -118,19 +125,26 @@ class RuleRef:
             self._find_run()
 
     def _find_run(self) -> None:
+        """Sets folder and config of a rule that is named by a path."""
         from nca3d.config import Config
 
         try:
             self.folder = run_folder(self.name)
         except InputError as error:
-            if _has_checkpoints(Path(self.name)):  # copied from their run, they still have all that it takes to build the rule
+            # Checkpoints that were copied without their run still have all that it takes to build the rule.
+            if _has_checkpoints(Path(self.name)):
                 return
             allowed = f"{error.allowed}; or FILE.py:NAME, or zoo:{'|'.join(zoo())}"
             raise InputError(error.where, error.field, error.found, allowed) from None
+        # Read now, because its plug-ins have to run before the rule can be built.
         self.config = Config.load(self.folder / CONFIG)
 
     def module(self) -> "nn.Module":
-        """The rule, or whatever module FILE.py:NAME makes."""
+        """Returns the rule, or whatever module FILE.py:NAME makes.
+
+        Raises:
+            InputError: the files can't be read or trusted.
+        """
         if self.config is not None:
             run_plugins(self.config.plugins)
         if _IN_FILE.search(self.name):
@@ -138,10 +152,10 @@ class RuleRef:
         return _from_zoo(self.name.removeprefix(ZOO)) if self.name.startswith(ZOO) else _from_checkpoint(Path(self.name))
 
     def rule(self, *, trainable: bool = False) -> "Rule":
-        """The rule; see `load`.
+        """Returns the rule; see `load`.
 
         Raises:
-            InputError: a module that is no rule, or nothing that can be trusted.
+            InputError: the module is no rule, or its files can't be trusted.
         """
         from nca3d.rules.cell import Rule
 
@@ -151,10 +165,13 @@ class RuleRef:
         return rule.requires_grad_(trainable)
 
     def target(self, rule: "Rule") -> "Target":
-        """The body that the rule, which was made by this name, should grow.
+        """Returns the body that the rule should grow.
+
+        Args:
+            rule: what `rule()` returned.
 
         Raises:
-            InputError: none is known, or one of another kind than the rule shows.
+            InputError: no body is known, or the body is of another kind than the rule's visible channels.
         """
         from nca3d.targets import load as load_target
 
@@ -165,24 +182,25 @@ class RuleRef:
         name, size = self._target or card.get("target"), self._size or card.get("size")
         if name is None or size is None:
             missing = "--target" if name is None else "--size"
-            wanted = "the body that this rule should grow: it has no card that names one"
-            raise InputError(self.name, missing, "nothing", wanted)
+            allowed = "the body that this rule should grow: it has no card that names one"
+            raise InputError(self.name, missing, f"nothing: missing argument {missing}", allowed)
+        # The card's options belong to the card's target, not to another one.
         options = self._options if self._options is not None else {} if self._target else card["target_options"]
         return load_target(name, size=tuple(size), **options).for_rule(rule.visible_kind, rule.visible, self.name)
 
     @property
     def stem(self) -> str:
-        """The name as a part of a file's name."""
+        """The name in a form that can be part of a file name."""
         path = Path(self.name)
         text = path.resolve().name if path.is_dir() else self.name.removeprefix(ZOO)
         return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.")
 
     def beside(self, name: str, alone: str) -> Path:
-        """Where what is made of the rule goes, if nobody says where.
+        """Returns the default place of what is made from the rule, such as a film.
 
         Args:
-            name: of the file or folder where the rule has a run: it lies in the run's folder, behind the step of a checkpoint.
-            alone: of the one where it has none: it lies in runs/.
+            name: name of the file in the rule's run folder; for a checkpoint, its step is put in front.
+            alone: name of the file in runs/, for a rule without a run.
         """
         if self.folder is None:
             return Path("runs") / alone
@@ -190,40 +208,41 @@ class RuleRef:
 
 
 def from_file(text: str) -> "nn.Module":
-    """The rule that "FILE.py:NAME" names: a module, or a class or function without arguments that makes one.
+    """Returns the rule that "FILE.py:NAME" names: a module, or what a class or function makes without arguments.
 
     Raises:
-        InputError: no such file or name, a file or call that fails, something that is no module.
+        InputError: there is no such file or name, the file or the call fails, or the result is no module.
     """
     from torch import nn
 
     file, name = _split(text)
     try:
-        there = runpy.run_path(file)
+        defined = runpy.run_path(file)
     except Exception as error:
         raise InputError(file, "file", f"{type(error).__name__}: {error}", "a Python file that runs") from error
-    if name not in there:
+    if name not in defined:
+        # Suggestions: what the file defines itself (its module is called "<run_path>"), not what it imports.
         own = [
             known
-            for known, thing in there.items()
-            if isinstance(thing, nn.Module)
-            or (callable(thing) and getattr(thing, "__module__", None) == "<run_path>")  # defined there, not imported
+            for known, value in defined.items()
+            if isinstance(value, nn.Module) or (callable(value) and getattr(value, "__module__", None) == "<run_path>")
         ]
         raise InputError(file, "name", repr(name), (", ".join(own) or "a name that the file defines") + nearest(name, own))
-    thing = there[name]
-    if callable(thing) and not isinstance(thing, nn.Module):
+    value = defined[name]
+    # A module is callable too, but calling it would run it.
+    if callable(value) and not isinstance(value, nn.Module):
         try:
-            thing = thing()
+            value = value()
         except Exception as error:
             found = f"{type(error).__name__}: {error}"
             raise InputError(file, name, found, "a class or function that makes a module without arguments") from error
-    if not isinstance(thing, nn.Module):
-        raise InputError(file, name, type(thing).__name__, "a torch.nn.Module, or a class or function that makes one")
-    return thing
+    if not isinstance(value, nn.Module):
+        raise InputError(file, name, type(value).__name__, "a torch.nn.Module, or a class or function that makes one")
+    return value
 
 
 def _split(text: str) -> tuple[str, str]:
-    """File and name of "FILE.py:NAME"."""
+    """Returns file and name of "FILE.py:NAME", once the file is known to exist."""
     file, _, name = text.rpartition(":")
     if not file or not name:
         raise InputError("rule", "name", repr(text), "FILE.py:NAME")
@@ -233,36 +252,49 @@ def _split(text: str) -> tuple[str, str]:
 
 
 def _has_checkpoints(path: Path) -> bool:
-    """Whether there are checkpoints, with or without the run that saved them."""
+    """Returns whether there are checkpoints, with or without the run that saved them."""
     patterns = ("manifest.json", "step-*/manifest.json", "checkpoints/step-*/manifest.json")
     return any(any(path.glob(pattern)) for pattern in patterns)
 
 
 def _require_in_zoo(name: str) -> None:
+    """Checks that a rule of this name is shipped."""
     if name not in zoo():
         raise InputError("zoo", "rule", repr(name), (", ".join(zoo()) or "none shipped yet") + nearest(name, zoo()))
 
 
 def _from_zoo(name: str) -> "Rule":
+    """Returns a shipped rule; its JSON file is the card with the rule's constructor in it."""
     from safetensors.torch import load as load_tensors
 
     folder = resources.files("nca3d") / "zoo"
+    # The card of a shipped rule also holds the constructor's record, which is no part of a rule's card.
     card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     tensors = load_tensors((folder / f"{name}.safetensors").read_bytes())
     return _build(f"{ZOO}{name}", card.pop("rule"), tensors, card)
 
 
 def _from_checkpoint(path: Path) -> "Rule":
+    """Returns the rule of a checkpoint, or of the newest checkpoint in a run folder that verifies."""
     from nca3d import checkpoint
 
     saved = checkpoint.load(path)
     card = saved.scalars["card"]
+    # The card has an absolute path, which is wrong once the run folder was moved.
     if isinstance(card.get("target"), str):
-        card["target"] = moved(card["target"], saved.path.parents[1])
+        card["target"] = moved_target(card["target"], saved.path.parents[1])
     return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card)
 
 
 def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> "Rule":
+    """Returns a rule with these weights, ready to run.
+
+    Args:
+        where: source of the record, for errors.
+        rule_record: name and options of its constructor, see `training.build.rule_record`.
+        tensors: its state_dict.
+        card: what it knows of its training.
+    """
     from nca3d.rules import RULES
 
     try:

@@ -1,4 +1,4 @@
-"""What runs here: said in every report, run, rule and checkpoint. Imports nothing heavy until it is asked."""
+"""Versions of the software that runs here, for reports, runs and checkpoints. Nothing heavy is imported before the call."""
 
 import platform
 
@@ -6,7 +6,7 @@ import nca3d
 
 
 def versions() -> dict[str, str]:
-    """What figures, runs and rules are made with: nca3d, Python, torch, numpy and the machine."""
+    """Returns the versions of nca3d, Python, torch and numpy, and the machine."""
     import numpy
     import torch
 

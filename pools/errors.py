@@ -1,14 +1,14 @@
-"""What can't be drawn from, stored or hurt, told by its fields."""
+"""The error of this package: an argument that can't be used."""
 
 
 class ArgumentError(ValueError):
-    """An argument that can't be used, in one line: `where: field: found …, allowed …`.
+    """An argument can't be used; the message is one line: `where: field: found …, allowed …`.
 
     Args:
-        where: the function that it was given to.
-        field: the argument.
-        found: what was given, as it is to be shown.
-        allowed: what would do.
+        where: the function or class that was called.
+        field: the argument's name.
+        found: the argument's value, as the message shows it.
+        allowed: the allowed values, in words.
     """
 
     def __init__(self, where: str, field: str, found: object, allowed: str) -> None:

@@ -1,4 +1,8 @@
-"""A pool of evolved states (Mordvintsev et al. 2020): sample, evolve, write each back to its own slot (law 9)."""
+"""A pool of evolved states: sample some, let them evolve, write each back to its own slot (law 9).
+
+Without a pool a rule only learns to grow from the seed. With a pool it meets its own old states again, and learns to keep
+them alive (Mordvintsev et al. 2020, "Growing Neural Cellular Automata").
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +14,21 @@ from torch import Tensor
 from pools import damage as damages
 from pools.errors import ArgumentError
 
+# (bodies bool (k,D,H,W), generator) -> bool (k,1,D,H,W), True = destroyed.
 Damage = Callable[[Tensor, torch.Generator | None], Tensor]
+# Why a state is replaced by the seed.
 REASONS = ("dead", "non_finite")
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """A sample of a pool: `.index (n,)` int64 unique slots, `.states (n,C,D,H,W)` a copy, `.age (n,)` steps."""
+    """A sample of a pool.
+
+    Attributes:
+        index: int64 (n,), the slots, each once.
+        states: (n,C,D,H,W), a copy.
+        age: int64 (n,), steps since the slot's last seed.
+    """
 
     index: Tensor
     states: Tensor
@@ -25,7 +37,13 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """A batch ready to be evolved, in the order it came: `.states (n,C,D,H,W)`, `.fresh` and `.damaged` bool (n,)."""
+    """A batch that is ready to evolve, in the order of the sample.
+
+    Attributes:
+        states: (n,C,D,H,W).
+        fresh: bool (n,), True where the state was replaced by the seed.
+        damaged: bool (n,), True where the state was damaged.
+    """
 
     states: Tensor
     fresh: Tensor
@@ -38,17 +56,17 @@ class StatePool:
     Args:
         states: (N,C,D,H,W) float32, finite; copied.
         generator: draws the samples and nothing else; default a fresh CPU generator seeded with 0.
-        seed: (C,D,H,W), the exact state that dead and non-finite cubes start again from; default a copy of `states[0]`.
-        dead_value: what every value of a dead cube equals.
+        seed: (C,D,H,W), the exact state from which dead and non-finite states start again; default a copy of `states[0]`.
+        dead_value: the value of all channels of a dead cell.
 
     Attributes:
         states: (N,C,D,H,W) float32.
-        age: (N,) int64, steps since the slot's seed.
+        age: (N,) int64, steps since the slot's last seed.
         seed: (C,D,H,W) float32.
-        reseeded: how many cubes were replaced by the seed so far, `{"dead": int, "non_finite": int}`.
+        reseeded: how many states were replaced by the seed so far, `{"dead": int, "non_finite": int}`.
 
     Raises:
-        ValueError: a shape, dtype or value that can't be used.
+        ValueError: a shape, dtype or value can't be used.
     """
 
     def __init__(
@@ -61,6 +79,7 @@ class StatePool:
             _refuse("seed", _shape(seed), f"(C,D,H,W) = {tuple(states.shape[1:])}")
         for field, values in (("states", states), ("seed", seed)):
             _check_values(field, values)
+        # Contiguous copies: an expanded seed would share its memory among all slots.
         self.states = states.detach().clone(memory_format=torch.contiguous_format)
         self.seed = seed.detach().to(self.states.device).clone(memory_format=torch.contiguous_format)
         self.age = torch.zeros(len(states), dtype=torch.int64, device=states.device)
@@ -72,10 +91,10 @@ class StatePool:
         return len(self.states)
 
     def sample(self, n: int) -> Batch:
-        """`n` different slots, every one as likely as any other.
+        """Draws `n` different slots, all equally likely, and returns copies of their states.
 
         Raises:
-            ValueError: `n` below 1 or beyond the pool's size.
+            ValueError: `n` is below 1 or above the pool's size.
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self):
             _refuse("sample", repr(n), f"1..{len(self)} (the pool's size)")
@@ -93,20 +112,20 @@ class StatePool:
         fresh: Tensor | None = None,
         ages: Tensor | None = None,
     ) -> dict[str, int]:
-        """Writes states back to their own slots, detached; dead and non-finite cubes become the exact seed, age 0.
+        """Writes states back to their own slots, detached; dead and non-finite ones become the exact seed with age 0.
 
         Args:
-            index: (n,) integer, unique: the slots, as `sample` gave them.
+            index: (n,) integer, unique: the slots, as `sample` returned them.
             new_states: (n,C,D,H,W) floating; stored as float32.
             steps: how many steps the states evolved: one number or (n,).
             fresh: bool (n,); True where the evolution began at the seed, so that the age counts from there.
-            ages: (n,) integer, the ages to write as they are, instead of `steps` and `fresh`.
+            ages: (n,) integer, the ages to store, instead of `steps` and `fresh`.
 
         Returns:
-            How many cubes of this call were reseeded, `{"dead": int, "non_finite": int}`.
+            How many states of this call were replaced by the seed, `{"dead": int, "non_finite": int}`.
 
         Raises:
-            ValueError: index, shapes or dtypes that don't fit; nothing is written then.
+            ValueError: index, shapes or dtypes don't fit; nothing is written then.
         """
         index = self._check_index(index)
         n, device = len(index), self.states.device
@@ -116,49 +135,57 @@ class StatePool:
             _refuse("new_states", str(new_states.dtype), "a floating dtype")
         if ages is not None and (fresh is not None or not isinstance(steps, int) or steps):
             _refuse("ages", "ages together with steps or fresh", "one of the two")
-        aged = self.age[index] if ages is None else _whole("ages", ages, n, device)
+        new_age = self.age[index] if ages is None else _whole("ages", ages, n, device)
         if ages is None:
             if fresh is not None:
                 if _shape(fresh) != (n,) or fresh.dtype != torch.bool:
                     _refuse("fresh", f"{_shape(fresh)} {getattr(fresh, 'dtype', '')}".strip(), f"bool ({n},)")
-                aged = aged.masked_fill(fresh.to(device), 0)
-            aged = aged + _whole("steps", steps, n, device)
+                new_age = new_age.masked_fill(fresh.to(device), 0)
+            new_age = new_age + _whole("steps", steps, n, device)
 
         # Cast first: a large float64 can become infinite in float32.
         new = new_states.detach().to(self.states)
         non_finite = ~new.flatten(1).isfinite().all(dim=1)
         dead = (new == self.dead_value).flatten(1).all(dim=1)
-        gone = dead | non_finite
-        self.states[index] = torch.where(gone.view(-1, 1, 1, 1, 1), self.seed, new)
-        self.age[index] = aged.masked_fill(gone, 0)
+        # Such a state would never teach anything again: nothing grows from it.
+        lost = dead | non_finite
+        self.states[index] = torch.where(lost.view(-1, 1, 1, 1, 1), self.seed, new)
+        self.age[index] = new_age.masked_fill(lost, 0)
         counts = {"dead": int(dead.sum()), "non_finite": int(non_finite.sum())}
+        # Counted for the log: many seeds in a row mean that the rule kills what it grows.
         for reason, count in counts.items():
             self.reseeded[reason] += count
         return counts
 
     def state_dict(self) -> dict[str, Tensor]:
-        """A copy of all that a resumed run needs, flat, tensors only (law 11)."""
+        """Returns a copy of all that a resumed run needs, as one flat dict of tensors (law 11)."""
         counts = {f"reseeded_{reason}": torch.tensor(count) for reason, count in self.reseeded.items()}
-        held = {"states": self.states.clone(), "age": self.age.clone(), "seed": self.seed.clone()}
-        return {**held, **counts, "generator": self.generator.get_state()}
+        slots = {"states": self.states.clone(), "age": self.age.clone(), "seed": self.seed.clone()}
+        return {**slots, **counts, "generator": self.generator.get_state()}
 
     def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
-        """Goes on exactly where `state_dict` was taken: the next sample is the same, bit for bit.
+        """Continues exactly where `state_dict` was taken: the next sample is the same, bit for bit.
+
+        Args:
+            saved: what `state_dict` returned.
 
         Raises:
-            ValueError: a key, shape, dtype or value that doesn't fit, named; the pool is as before then.
+            ValueError: a key, shape, dtype or value doesn't fit, and the message names it; the pool is unchanged then.
         """
+        # Compared with the pool's own state: another size or lattice would fit no slot.
         own = self.state_dict()
         if unlike := sorted(set(saved) ^ set(own)):
             _refuse(unlike[0], "no such key" if unlike[0] in own else "an unknown key", "the keys " + ", ".join(own))
+        # All is checked before anything is changed.
         for field, value in own.items():
-            found = saved[field]
-            if _shape(found) != tuple(value.shape) or found.dtype != value.dtype:
-                _refuse(field, f"{_shape(found)} {getattr(found, 'dtype', '')}".strip(), f"{tuple(value.shape)} {value.dtype}")
+            new = saved[field]
+            if _shape(new) != tuple(value.shape) or new.dtype != value.dtype:
+                _refuse(field, f"{_shape(new)} {getattr(new, 'dtype', '')}".strip(), f"{tuple(value.shape)} {value.dtype}")
             if field in ("states", "seed"):
-                _check_values(field, found)
-            elif field != "generator" and bool((found < 0).any()):
+                _check_values(field, new)
+            elif field != "generator" and bool((new < 0).any()):
                 _refuse(field, "a negative number", "0 or more")
+        # The generator comes first: whether its bytes are a state shows only when they are set.
         try:
             self.generator.set_state(saved["generator"].cpu())
         except RuntimeError:
@@ -169,6 +196,8 @@ class StatePool:
         self.reseeded = {reason: int(saved[f"reseeded_{reason}"]) for reason in REASONS}
 
     def _check_index(self, index: Tensor) -> Tensor:
+        """Returns the slots as int64 (n,) on the pool's device, once they are known to be unique and within the pool."""
+        # Slots may come from NumPy or a list.
         index = torch.as_tensor(index, device=self.states.device)
         if index.ndim != 1 or not len(index) or index.is_floating_point() or index.dtype == torch.bool:
             _refuse("index", f"{_shape(index)} {index.dtype}", "integer (n,), n at least 1")
@@ -190,57 +219,60 @@ def prepare(
     generator: torch.Generator | None = None,
     dead_value: float = 0.0,
 ) -> Prepared:
-    """The sampled batch with its worst state replaced by the seed and its best ones damaged (law 9).
+    """Returns a sampled batch with its worst state replaced by the seed and its best states damaged (law 9).
 
     The order of the batch stays, so that each state goes back to its own slot. The input is not changed.
     Source: Mordvintsev et al. 2020, "Growing Neural Cellular Automata", experiments 2 and 3.
 
     Args:
         states: (n,C,D,H,W), as sampled.
-        losses: (n,), how bad each is; a non-finite loss is the worst of all, equal losses rank in order.
+        losses: (n,), how bad each state is; a non-finite loss is the worst, equal losses rank in the order of the batch.
         seed: (C,D,H,W), the exact seed state.
         damage: (bodies bool (k,D,H,W), generator) -> bool (k,1,D,H,W), such as `pools.damage.mixture(names)`.
-        damage_count: k, how many of the best to damage: 0..n-1, since the fresh seed is never damaged.
-        body: the alpha channel's index (a cell of the body has alpha > 0.1), or a function of the states
+        damage_count: k, how many of the best states to damage: 0..n-1, since the fresh seed is never damaged.
+        body: index of the alpha channel (a cell of the body has alpha > 0.1), or a function of the states
             (k,C,D,H,W) -> bool (k,D,H,W).
-        generator: handed to `damage`.
-        dead_value: what destroyed cells are set to, in all channels.
+        generator: is passed to `damage`.
+        dead_value: the value of destroyed cells, in all channels.
 
     Raises:
-        ValueError: shapes, counts or masks that don't fit.
+        ValueError: shapes, counts or masks don't fit.
     """
     n = len(states) if isinstance(states, Tensor) and states.ndim == 5 else 0
     if not n:
         _refuse("states", _shape(states), "(n,C,D,H,W), n at least 1")
     if _shape(seed) != tuple(states.shape[1:]):
         _refuse("seed", _shape(seed), f"(C,D,H,W) = {tuple(states.shape[1:])}")
+    # The pool is no part of the graph: ranking must not hold on to it.
     losses = torch.as_tensor(losses, device=states.device).detach()
     if losses.shape != (n,):
         _refuse("losses", _shape(losses), f"({n},)")
     if not 0 <= damage_count < n or (damage_count and damage is None):
         _refuse("damage_count", damage_count, "0 without a damage" if damage is None else f"0..{n - 1}")
 
+    # The worst makes room for a fresh seed, so that growing is not forgotten. The best are damaged: a body that is not grown
+    # yet has nothing to regenerate. A stable sort, so that equal losses rank alike on every machine.
     ranked = torch.where(losses.isfinite(), losses.double(), torch.inf).argsort(stable=True)
     worst, best = ranked[-1], ranked[:damage_count]
-    ready = states.detach().clone()
-    ready[worst] = seed.to(ready)
+    prepared = states.detach().clone()
+    prepared[worst] = seed.to(prepared)
     if damage is not None and damage_count:
-        hurt = ready[best]
-        bodies = body(hurt) if callable(body) else hurt[:, body] > damages.ALIVE_THRESHOLD
-        ready[best] = damages.apply(hurt, damage(bodies, generator), dead_value)
+        whole = prepared[best]
+        bodies = body(whole) if callable(body) else whole[:, body] > damages.ALIVE_THRESHOLD
+        prepared[best] = damages.apply(whole, damage(bodies, generator), dead_value)
     fresh, damaged = torch.zeros(2, n, dtype=torch.bool, device=states.device)
     fresh[worst], damaged[best] = True, True
-    return Prepared(ready, fresh, damaged)
+    return Prepared(prepared, fresh, damaged)
 
 
 def _whole(field: str, values: int | Tensor, n: int, device: torch.device) -> Tensor:
-    """Whole numbers from 0 as int64 (n,)."""
-    found = torch.as_tensor(values, device=device)
-    if found.is_floating_point() or found.dtype == torch.bool or found.shape not in ((), (n,)):
-        _refuse(field, f"{_shape(found)} {found.dtype}", f"a whole number or integer ({n},)")
-    if bool((found < 0).any()):
-        _refuse(field, int(found.min()), "0 or more")
-    return found.long().expand(n)
+    """Returns checked whole numbers from 0 as int64 (n,)."""
+    numbers = torch.as_tensor(values, device=device)
+    if numbers.is_floating_point() or numbers.dtype == torch.bool or numbers.shape not in ((), (n,)):
+        _refuse(field, f"{_shape(numbers)} {numbers.dtype}", f"a whole number or integer ({n},)")
+    if bool((numbers < 0).any()):
+        _refuse(field, int(numbers.min()), "0 or more")
+    return numbers.long().expand(n)
 
 
 def _check_values(field: str, values: Tensor) -> None:
@@ -251,6 +283,7 @@ def _check_values(field: str, values: Tensor) -> None:
 
 
 def _shape(values: object) -> tuple[int, ...] | str:
+    """Returns the shape of a tensor, or the type of anything else, for comparisons and messages."""
     return tuple(values.shape) if isinstance(values, Tensor) else type(values).__name__
 
 

@@ -192,7 +192,7 @@ def test_what_was_sealed_is_read_and_vouches(tmp_path: Path) -> None:
         ({"format": 4}, "format: found 4, allowed 3; update nca3d"),
         ({"format": 2}, "format: found 2, allowed 3$"),
         ({"format": "3"}, "format: found '3', allowed int"),
-        ({"files": ...}, "files: found nothing, allowed dict"),
+        ({"files": ...}, "files: found no such key, allowed dict"),
     ],
 )
 def test_a_record_that_does_not_fit(tmp_path: Path, changes: dict[str, object], words: str) -> None:
@@ -251,9 +251,9 @@ def test_nothing_else_in_the_house_writes_so() -> None:
         if isinstance(node, ast.Attribute)
         and node.attr in calls
         and ((isinstance(node.value, ast.Name) and node.value.id in ("os", "tempfile", "fcntl")) or node.attr == "rename")
-        and path != ROOT / "files.py"
     ]
-    assert found == []
+    # Where it is done is found, so the search works; nowhere else is.
+    assert {line.partition(":")[0] for line in found} == {"files.py"}
 
 
 def test_it_loads_nothing_heavy() -> None:

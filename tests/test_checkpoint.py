@@ -171,7 +171,9 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_every_truncation_is_noticed(tmp_path: Path, share: float) -> None:
     save(tmp_path, 1)
     newest = save(tmp_path, 2)
-    for file in sorted(newest.iterdir()):
+    files = sorted(newest.iterdir())
+    assert "manifest.json" in [file.name for file in files] and len(files) == 5
+    for file in files:
         data = file.read_bytes()
         file.write_bytes(data[: int(len(data) * share)])
         found = checkpoint.load(tmp_path)

@@ -1,7 +1,7 @@
-"""The fields of an experiment: what all runs share, and the table `[body]`. Another wing brings a table of its own.
+"""The fields of an experiment: those that all runs share, and the table `[body]`. Another wing brings a table of its own.
 
-Each field carries its doc, range and choices, so that validation, `--help` and the comments of a written file come from one
-place. Python fields <-> TOML keys <-> command-line flags.
+Each field carries its description, range and choices, so that validation, `--help` and the comments of a written file come
+from one place. A field `pool_size` is the TOML key `pool_size` and the flag `--pool-size`.
 """
 
 from dataclasses import dataclass
@@ -13,53 +13,61 @@ from nca3d.registry import wing_entries
 
 @dataclass(frozen=True)
 class Shared:
-    """What all runs share: the keys that stand at the top of a file."""
+    """The fields that all runs share: the keys at the top of a file. Each field's description says what it means."""
 
+    # At least 3: a cell perceives the 3 x 3 x 3 cells around it.
     size: tuple[int, int, int] = field((10, 18, 14), "the lattice: D H W cells", low=3, high=512, group="the lattice")
     rule: str = field("conv", "the kind of rule", group="what one cell does")
+    # Cells have no common clock: each updates by chance (Mordvintsev et al. 2020). 1 = all at once, as in Conway's Life.
     fire_rate: float = field(0.5, "probability that a cell updates in a step", above=0, high=1)
     step_size: float = field(1.0, "factor on each update", above=0, high=10)
-    rule_options: dict[str, Any] = field({}, "options of a rule of one's own")  # noqa: RUF009
+    rule_options: dict[str, Any] = field({}, "options of a rule of your own")  # noqa: RUF009
     init: str = field("", "start from this rule: a run folder, a checkpoint or zoo:NAME", may_be_empty=True, path="folder")
     regime: str = field(
         "regenerating",
-        "what the body must do: grow, also stay, also heal; or what another wing asks for",
+        "what to train: a body that grows, also persists, also regenerates; or what another wing trains",
         choices=("growing", "persistent", "regenerating", *wing_entries("regime")),
         group="what we ask for",
     )
     iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
     batch: int = field(4, "bodies in one iteration", low=1, high=4096)
+    # Many times the batch, so that states of many ages are in it; each takes the memory of one state.
     pool_size: int = field(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
     steps: tuple[int, int] | str = field(
         "auto",
-        "steps of one training rollout, drawn in this range; "
-        "auto = as the regime has it, of bodies longest side + 5 to twice it + 10",
+        "steps of one training rollout, drawn from this range; "
+        "auto = the regime's own (of a body: longest side + 5 to 2 * longest side + 10)",
         low=1,
         high=100_000,
         order="not falling",
         words=("auto",),
     )
+    # For rollouts that are too long to be remembered whole; auto memory is the better choice where it is fast enough.
     detach_every: int = field(
-        0, "cut the graph every so many steps (truncated backpropagation); 0 = never", low=0, high=100_000
+        0, "cut the gradient graph every this many steps (truncated backpropagation); 0 = never", low=0, high=100_000
     )
-    damages: tuple[str, ...] = field(("sphere", "half_space"), "kinds of damage, drawn from these")
-    damage_count: int = field(1, "how many of the batch (the best) are damaged", low=0, high=4095)
+    damages: tuple[str, ...] = field(("sphere", "half_space"), "kinds of damage to draw from")
+    damage_count: int = field(1, "how many of the best states of a batch are damaged", low=0, high=4095)
+    # Below 1: one cell always survives, for nothing can regenerate from nothing.
     damage_severity: tuple[float, float] = field(
         (0.05, 0.6), "range of the fraction of the body destroyed", above=0, below=1, order="not falling"
     )
+    # A body has to grow before there is anything to damage.
     damage_from: float = field(0.1, "share of the iterations before damage begins", low=0, high=1)
     losses: dict[str, float] = field(  # noqa: RUF009
-        {}, "named terms with weights; none = the default terms of the target's kind", low=0
+        {}, "loss terms with their weights; none = the default terms of the target's kind", low=0
     )
     balance: str = field(
         "fixed",
-        "of the terms: their weights as given, learned (log-variances), or by how fast each falls",
+        "how much each loss term counts: as given, learned (log-variances), or by how fast it falls",
         choices=("fixed", "learned", "softadapt"),
     )
-    optimizer: str = field("adam", "adamw8bit needs the gpu extra", choices=("adam", "adamw", "adamw8bit"), group="how")
-    learning_rate: float = field(6e-3, "at the height of the schedule", above=0, high=1)
+    optimizer: str = field(
+        "adam", "the optimizer; adamw8bit needs the gpu extra", choices=("adam", "adamw", "adamw8bit"), group="how"
+    )
+    learning_rate: float = field(6e-3, "the highest learning rate of the schedule", above=0, high=1)
     betas: tuple[float, float] = field((0.9, 0.95), "decay of the optimizer's running mean and square", low=0, below=1)
-    weight_decay: float = field(0.0, "decoupled for adamw", low=0, high=1)
+    weight_decay: float = field(0.0, "weight decay; decoupled for adamw", low=0, high=1)
     schedule: str = field("cosine", "course of the learning rate", choices=("constant", "step", "cosine"))
     warmup: int = field(50, "iterations over which the learning rate rises from zero", low=0, high=1_000_000)
     final_learning_rate: float = field(
@@ -69,13 +77,17 @@ class Shared:
         (0.6, 0.85), "shares of the iterations at which schedule step falls", low=0, high=1, order="rising"
     )
     gradient: str = field(
-        "normalise", "each variable to L2 norm 1, or all clipped to norm 1", choices=("normalise", "clip", "none")
+        "normalise",
+        "each parameter's gradient scaled to L2 norm 1, or all together clipped to norm 1",
+        choices=("normalise", "clip", "none"),
     )
-    max_bad_steps: int = field(20, "stop after so many non-finite iterations in a row", low=1, high=10_000)
-    precision: str = field("fp32", "of the arithmetic; the state stays float32", choices=("fp32", "bf16"))
-    accumulate: int = field(1, "split the batch into so many parts, one after the other", low=1, high=1024)
+    # A single bad iteration is skipped; many in a row mean that the weights are lost.
+    max_bad_steps: int = field(20, "stop after this many faulty iterations in a row", low=1, high=10_000)
+    precision: str = field("fp32", "precision of the arithmetic; the state stays float32", choices=("fp32", "bf16"))
+    accumulate: int = field(1, "split the batch into this many parts, run one after the other", low=1, high=1024)
+    # An average over about the last 100 iterations is steadier than the newest weights, which the last batch has pulled at.
     average: float = field(
-        0.99, "decay of the running average of the weights that is evaluated and saved; 0 = off", low=0, below=1
+        0.99, "decay of the running average of the weights, which is evaluated and saved; 0 = off", low=0, below=1
     )
     device: str = field("auto", "where to compute", choices=("auto", "cpu", "cuda"))
     threads: int = field(0, "CPU threads; 0 = one for small lattices, else as many as torch has", low=0, high=1024)
@@ -86,6 +98,7 @@ class Shared:
         high=100_000,
         words=("auto", "keep", "recompute"),
     )
+    # Beyond it, steps are computed twice instead of being remembered: slower, and the same numbers.
     memory_budget: int = field(2048, "MiB that memory = auto keeps before it recomputes", low=1, high=1 << 30)
     executor: str = field(
         "auto",
@@ -93,30 +106,33 @@ class Shared:
         "event-approx (no gradient) = cells whose input changed",
         choices=("auto", "dense", "compiled", "event", "graph", *wing_entries("executor")),
     )
+    # 0 is exact; the larger it is, the more cells rest and the larger is the error.
     activity_threshold: float = field(
-        1e-3, "executor event-approx: cells whose input changed by no more than this rest", low=0, high=1e6
+        1e-3, "for event-approx: cells whose input changed by no more than this are skipped", low=0, high=1e6
     )
-    random_seed: int = field(0, "every draw follows from it", low=0, high=2**31 - 1, group="house-keeping")
+    # Fire masks hash 32-bit numbers.
+    random_seed: int = field(0, "every random draw follows from it", low=0, high=2**31 - 1, group="house-keeping")
     out: str = field("", "run folder; empty = runs/<target>-<n>, the first n that is free", may_be_empty=True)
     save_every: int = field(250, "iterations between checkpoints", low=1, high=10_000_000)
-    keep_checkpoints: int = field(3, "how many of the last ones stay", low=2, high=1000)
+    # At least 2: the newest may turn out damaged.
+    keep_checkpoints: int = field(3, "how many of the newest checkpoints are kept", low=2, high=1000)
     log_every: int = field(10, "iterations between lines of metrics.jsonl", low=1, high=10_000_000)
     pattern_every: int = field(
         100,
-        "iterations between measures of pattern and of the pool's diversity in metrics.jsonl; 0 = never",
+        "iterations between measurements of pattern and of the pool's diversity in metrics.jsonl; 0 = never",
         low=0,
         high=1 << 30,
     )
     tensorboard: bool = field(False, "write TensorBoard events too (needs the tensorboard extra)")
     report: bool = field(True, "end with pictures, films and report.html")
     plugins: tuple[str, ...] = field(
-        (), "Python files imported first: they register rules, targets, losses, damages", path="file"
+        (), "Python files to run first: they register rules, targets, losses, damages", path="file"
     )
 
 
 @dataclass(frozen=True)
 class Body:
-    """The table `[body]`: what is grown, and by which cells."""
+    """The fields of the table `[body]`: what to grow, and by which cells."""
 
     target: str = field(
         "axolotl",
@@ -124,7 +140,7 @@ class Body:
         path="file",
         group="what to grow",
     )
-    target_options: dict[str, Any] = field({}, "options of that target: margin, orientation, colormap ...")  # noqa: RUF009
+    target_options: dict[str, Any] = field({}, "options of the target: margin, orientation, colormap ...")  # noqa: RUF009
     channels: int | str = field(
         "auto",
         "channels of a cell: visible, alpha, hidden; auto = 16, more for many classes",
@@ -139,13 +155,18 @@ class Body:
     )
     alive_threshold: float = field(0.1, "alpha above which a cell is alive", low=0, below=1)
     padding: str = field("zeros", "what lies beyond the lattice", choices=("zeros", "replicate", "circular"))
+    # Short rollouts first: through many steps of an untrained rule gradients say little.
     curriculum: float = field(
         0.3,
-        "share of the iterations over which that range grows to its full length",
+        "share of the iterations over which the range of steps grows to its full length",
         low=0,
         high=1,
         group="what we ask for",
     )
+    # Old bodies are what persistence is learned from, see `training/step.py`.
     ageing: int = field(
-        300, "every fifth iteration pooled states first run on without gradient, at most so many steps", low=0, high=1_000_000
+        300,
+        "every fifth iteration pooled states first run on without gradient, for at most this many steps",
+        low=0,
+        high=1_000_000,
     )

@@ -1,4 +1,4 @@
-"""One experiment in one frozen record: `Config`. All errors are shown together, one line each. No torch here."""
+"""One experiment as one frozen record, `Config`. All errors are shown together, one line each. No torch here."""
 
 import dataclasses
 import os
@@ -10,44 +10,49 @@ from typing import TYPE_CHECKING, Any, get_type_hints
 from nca3d.config import shipped
 from nca3d.config.fields import Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
-from nca3d.config.schema import Spec, converted, shown, toml
+from nca3d.config.schema import Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import write_atomic
 from nca3d.registry import wing_entries
 
-# The fields by the table of a file in which they stand; "" = at its top.
+# The dataclasses of fields by the table of a file that has them; "" = the top of the file. Wings add their own.
 TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.load() for name, late in wing_entries("table").items()}}
 
 
 def _specs() -> dict[str, Spec]:
+    """Returns the fields of all tables by name; their names are unique across tables."""
     specs: dict[str, Spec] = {}
     for table, fields in TABLES.items():
         group, hints = "", get_type_hints(fields)
         for entry in dataclasses.fields(fields):
             spec: Spec = entry.metadata["spec"]
+            # A group is named at its first field and holds for those that follow.
             group = spec.group or group
             specs[entry.name] = dataclasses.replace(spec, group=group, table=table, hint=hints[entry.name])
     return specs
 
 
+# Every field of a config by its name.
 FIELDS: dict[str, Spec] = _specs()
 
 
 @dataclass(frozen=True)
 class Config(Body, Shared):
-    """Everything that decides a run. Lists become tuples; every value is checked when the record is made.
+    """Everything that decides a run. Lists become tuples, and every value is checked when the record is made.
 
-    Fields of other wings are attributes too. A field that the regime doesn't use is refused, unless it has its default
-    (a whole record can be given); a file may not even name it.
+    Fields of other wings are attributes too. A field that the regime doesn't use is refused unless it has its default, so
+    that all fields can be passed at once; in a file it is refused in any case.
 
     Raises:
-        InputErrors: all the fields that are wrong, one line each.
+        InputErrors: fields are wrong; there is one line for each.
     """
 
-    if not TYPE_CHECKING:  # the checker sees the fields of `Shared` and `Body`
+    # Type checkers see the fields of `Shared` and `Body` instead.
+    if not TYPE_CHECKING:
 
-        def __init__(self, **values: Any) -> None:
-            vars(self).update(_checked(values, "Config", defaults_stand=True))  # a frozen record refuses to be set one by one
+        def __init__(self, **values: object) -> None:
+            # All at once: a frozen record refuses to have its fields set one by one.
+            vars(self).update(_checked(values, "Config", defaults_allowed=True))
 
     def __repr__(self) -> str:
         own = (f"{name}={value!r}" for name, value in self._values().items() if value != FIELDS[name].default)
@@ -56,6 +61,7 @@ class Config(Body, Shared):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Config) and self._values() == other._values()
 
+    # `losses` and the options are dicts, so a config has no hash.
     __hash__ = None  # type: ignore[assignment]
 
     def _values(self) -> dict[str, Any]:
@@ -63,10 +69,10 @@ class Config(Body, Shared):
 
     @classmethod
     def load(cls, source: str | os.PathLike[str]) -> "Config":
-        """The config in a TOML file, or a shipped one by its name (`nca3d.config.shipped.names()`).
+        """Reads the config in a TOML file, or a shipped one by its name (`nca3d.config.shipped.names()`).
 
         Raises:
-            InputError: whatever is wrong with the file, or with any of its fields.
+            InputError: something is wrong with the file, or with any of its fields.
         """
         return cls.from_dict(*shipped.read(source))
 
@@ -78,32 +84,38 @@ class Config(Body, Shared):
         places: Mapping[str, str] | None = None,
         over: Mapping[str, object] | None = None,
     ) -> "Config":
-        """A config from plain values, as a file has them.
+        """Makes a config of plain values, as a file has them.
 
         Args:
-            raw: fields by name, those of a table in it or, as version 0.1.0 wrote them, beside the others; what stands there
-                and isn't used in this regime takes its default.
-            where: their source, for errors.
-            places: the source of single fields, such as a flag.
-            over: fields that go before those of `raw`.
+            raw: fields by name. Fields of a table are inside it or, as version 0.1.0 wrote them, at the top; one at the top
+                that the regime doesn't use takes its default.
+            where: source of the values, for errors.
+            places: source of single fields, such as a flag, by name.
+            over: fields that override those of `raw`.
 
         Raises:
-            InputErrors: all unknown, mistyped, out-of-range, unused and contradictory fields.
+            InputErrors: fields are unknown, mistyped, out of range, unused or contradictory.
         """
-        values, forgiven, errors = _flat(raw, where)
-        return _made({**values, **(over or {})}, forgiven - (places or {}).keys(), errors, where, places or {})
+        values, tolerated, errors = _flat(raw, where)
+        # What a flag sets is meant: it is not tolerated where it has no use.
+        return _make({**values, **(over or {})}, tolerated - (places or {}).keys(), errors, where, places or {})
 
     def replace(self, **changes: object) -> "Config":
-        """A copy with some fields changed, checked again; what a new regime doesn't use takes its default."""
-        return _made({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {})
+        """Returns a copy with some fields changed, checked again; fields that a new regime doesn't use take their defaults.
+
+        Raises:
+            InputErrors: fields are wrong; there is one line for each.
+        """
+        return _make({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {})
 
     def to_toml(self) -> str:
-        """The config as TOML with a comment a field, those of its table below; reading it back gives an equal config."""
+        """Returns the config as TOML with a comment for each field; reading it back gives an equal config."""
         lines: list[str] = []
         for table in ("", self.kind.table):
-            group, part = "", [(name, spec) for name, spec in FIELDS.items() if spec.table == table]
+            # Only the regime's own table: the others have their defaults.
+            group, fields = "", [(name, spec) for name, spec in FIELDS.items() if spec.table == table]
             lines += ["", f"[{table}]"] if table else []
-            for name, spec in part:
+            for name, spec in fields:
                 if spec.group != group:
                     group = spec.group
                     lines += ["", f"# {group}"]
@@ -112,80 +124,96 @@ class Config(Body, Shared):
         return "\n".join(lines[1:]) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write `to_toml()` to a file."""
+        """Writes `to_toml()` to a file, whole or not at all."""
         write_atomic(Path(path), self.to_toml().encode())
 
     def require_known(self, name: str, known: Iterable[str], where: str = "config") -> None:
-        """Check the names in field `name` (damages, losses, rule) against a registry, once plugins have added theirs.
+        """Checks the names in a field against a registry, once plug-ins have added their own.
+
+        Args:
+            name: the field: damages, losses or rule.
+            known: the registered names.
+            where: source of the config, for errors.
 
         Raises:
-            InputErrors: a line for each name that is not in `known`, with the nearest one.
+            InputErrors: names are not registered; there is one line for each, with the nearest registered name.
         """
         value, known = getattr(self, name), sorted(known)
-        asked = [value] if isinstance(value, str) else list(value)
-        unknown = [word for word in asked if word not in known]
+        requested = [value] if isinstance(value, str) else list(value)
+        # All unknown names in one go, as for all errors of a config.
+        unknown = [word for word in requested if word not in known]
         if unknown:
             raise InputErrors(InputError(where, name, repr(word), ", ".join(known) + nearest(word, known)) for word in unknown)
 
     def anchored(self) -> "Config":
-        """A copy whose relative paths are absolute, so that a run can be gone on with and evaluated from any folder."""
+        """Returns a copy whose relative paths are absolute, so that a run can be resumed and evaluated from any folder."""
 
         def absolute(value: Any, kind: str) -> Any:
             if isinstance(value, tuple):
                 return tuple(absolute(entry, kind) for entry in value)
-            there = Path(value).is_dir() if kind == "folder" else bool(Path(value).suffix) and Path(value).is_file()
-            return str(Path(value).absolute()) if value and there else value
+            # A shipped name such as "frog" stays a name, even beside a file called frog: a file to read has a suffix.
+            exists = Path(value).is_dir() if kind == "folder" else bool(Path(value).suffix) and Path(value).is_file()
+            return str(Path(value).absolute()) if value and exists else value
 
         changes = {name: absolute(getattr(self, name), spec.path) for name, spec in FIELDS.items() if spec.path}
         return self.replace(**{name: value for name, value in changes.items() if value != getattr(self, name)})
 
     @property
     def kind(self) -> Regime:
-        """What the regime asks."""
+        """The regime's entry in the registry: which task it trains, and with which switches."""
         return REGIMES.find(self.regime)
 
     @property
     def steps_range(self) -> tuple[int, int]:
-        """The full range of steps of a training rollout, "auto" resolved from the lattice size."""
+        """The full range of steps of a training rollout; "auto" is resolved by the regime."""
         return self.kind.steps(self) if isinstance(self.steps, str) else self.steps
 
     def channels_for(self, visible: int) -> int:
-        """The channels of a rule with so many visible ones: "auto" leaves at least eight hidden ones."""
+        """Returns how many channels a rule has in all; "auto" is 16, and more if fewer than eight would be hidden.
+
+        Args:
+            visible: how many channels are visible.
+        """
         return max(16, visible + 1 + 8) if isinstance(self.channels, str) else self.channels
 
     @property
     def horizon(self) -> int:
-        """The upper end of the range of training steps: the age at which a body is judged grown."""
+        """The age in steps at which a body is judged grown: the upper end of the range of training steps."""
         return self.steps_range[1]
 
 
 def _flat(raw: Any, where: str) -> tuple[dict[Any, Any], set[Any], list[InputError]]:
-    """Fields by name, those that stand at the top whatever table they belong to, and what is wrong with the tables."""
+    """Takes the fields out of their tables.
+
+    Returns:
+        All fields by name, the names of those at the top (whatever table they belong to), and errors of the tables.
+    """
     if not isinstance(raw, Mapping):
         return {}, set(), [InputError(where, "config", f"a {type(raw).__name__}", "a table of fields")]
     values = {name: value for name, value in raw.items() if name not in TABLES or not name}
-    beside, errors = set(values), []
+    at_top, errors = set(values), []
     for table in (name for name in TABLES if name and name in raw):
         if not isinstance(raw[table], Mapping):
-            errors.append(InputError(where, table, shown(raw[table]), "a table of fields"))
+            errors.append(InputError(where, table, as_text(raw[table]), "a table of fields"))
             continue
         for name, value in raw[table].items():
             if name in values:
                 place = f"{table}.{shipped.one_line(str(name))}"
-                errors.append(InputError(where, place, "a field that stands at the top too", "it once"))
+                errors.append(InputError(where, place, "a field that is at the top too", "one of the two"))
             elif name in FIELDS and FIELDS[name].table != table:
-                home = f"in [{FIELDS[name].table}]" if FIELDS[name].table else "at the top of the file"
-                errors.append(InputError(where, f"{table}.{name}", "a field of another table", f"it {home}"))
+                home = f"under [{FIELDS[name].table}]" if FIELDS[name].table else "at the top of the file"
+                errors.append(InputError(where, f"{table}.{name}", "a field of another table", f"the field {home}"))
             else:
                 values[name] = value
-    return values, beside, errors
+    return values, at_top, errors
 
 
-def _made(
-    values: Mapping[Any, Any], forgiven: Collection[Any], errors: list[InputError], where: str, places: Mapping[str, str]
+def _make(
+    values: Mapping[Any, Any], tolerated: Collection[Any], errors: list[InputError], where: str, places: Mapping[str, str]
 ) -> Config:
+    """Returns a config without calling its `__init__`, which knows neither sources nor errors found before."""
     config = object.__new__(Config)
-    vars(config).update(_checked(values, where, places, forgiven, errors))
+    vars(config).update(_checked(values, where, places, tolerated, errors))
     return config
 
 
@@ -193,12 +221,22 @@ def _checked(
     raw: Mapping[Any, Any],
     where: str,
     places: Mapping[str, str] | None = None,
-    forgiven: Collection[Any] = (),
+    tolerated: Collection[Any] = (),
     errors: Iterable[InputError] = (),
-    defaults_stand: bool = False,
+    defaults_allowed: bool = False,
 ) -> dict[str, Any]:
-    """All fields converted to their declared types; every error is collected before any is raised."""
-    places, errors, values = places or {}, list(errors), {}
+    """Returns all fields, converted to their declared types; every error is collected before any is raised.
+
+    Args:
+        raw: fields by name.
+        where: source of the values, for errors.
+        places: source of single fields.
+        tolerated: fields that take their default without an error where the regime doesn't use them.
+        errors: those found before.
+        defaults_allowed: whether an unused field may be named as long as it has its default.
+    """
+    places, errors = places or {}, list(errors)
+    values: dict[str, Any] = {}
     for name, value in raw.items():
         place, spec = places.get(name, where), FIELDS.get(name) if isinstance(name, str) else None
         if spec is None:
@@ -209,7 +247,7 @@ def _checked(
             values[name] = converted(value, spec)
         except (ValueError, TypeError, OverflowError):
             hint = nearest(value, (*spec.choices, *spec.words)) if isinstance(value, str) else ""
-            errors.append(InputError(place, name, shown(value), spec.allowed + hint))
+            errors.append(InputError(place, name, as_text(value), spec.allowed + hint))
     wrong = raw.keys() - values.keys()
     whole = {name: values.get(name, _default(spec)) for name, spec in FIELDS.items()}
     regime = whole["regime"]
@@ -217,26 +255,29 @@ def _checked(
         spec = FIELDS[name]
         if spec.table in ("", REGIMES[regime].table):
             continue
-        needless = (defaults_stand or name in places) and values[name] == spec.default
-        if name not in forgiven and not needless:
+        harmless = (defaults_allowed or name in places) and values[name] == spec.default
+        if name not in tolerated and not harmless:
             users = ", ".join(other for other in REGIMES if REGIMES[other].table == spec.table)
-            errors.append(InputError(places.get(name, where), name, shown(values[name]), f"it where regime is one of {users}"))
+            only = f"the field only where regime is one of {users}"
+            errors.append(InputError(places.get(name, where), name, as_text(values[name]), only))
         whole[name] = _default(spec)
     for names, allowed in _contradictions(whole):
-        if not wrong & set(names):  # a field that is wrong already is not spoken of twice
+        # A field that is wrong already is not reported twice.
+        if not wrong & set(names):
             place = next((places[name] for name in names if name in places), where)
-            errors.append(InputError(place, names[0], shown(whole[names[0]]), allowed))
+            errors.append(InputError(place, names[0], as_text(whole[names[0]]), allowed))
     if errors:
         raise InputErrors(errors)
     return whole
 
 
 def _default(spec: Spec) -> Any:
+    """Returns the default; each config has a dict of its own."""
     return dict(spec.default) if isinstance(spec.default, dict) else spec.default
 
 
 def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-    """Fields that are fine alone and not together: the one to change first, then those that it depends on."""
+    """Yields fields that are fine alone but not together, the one to change first, and what is allowed."""
     batch, pool_size, regime = values["batch"], values["pool_size"], REGIMES[values["regime"]]
     if regime.pooled and batch > pool_size:
         yield ("batch", "pool_size", "regime"), f"at most pool_size = {pool_size}"

@@ -1,4 +1,4 @@
-"""What each regime asks of a config, as far as it can be told without torch: its table, its steps, what contradicts it.
+"""What each regime asks of a config, as far as that can be checked without torch: its table, its steps, its contradictions.
 
 growing, persistent and regenerating (Mordvintsev et al. 2020) are one experiment with two switches. A wing may bring regimes.
 """
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from nca3d.config.record import Config
 
 
+# By name, since these modules import torch: they are loaded when a run begins.
 GROWTH, FINISH = LazyImport("nca3d.training.growth:Growth"), LazyImport("nca3d.experiment:finish_run")
 
 
 @dataclass(frozen=True)
 class Regime:
-    """A body that grows; `pooled`: it also stays, and evolved states come back; `damaging`: it also heals.
+    """What kind of training a run is. A body always learns to grow; two switches say what else it learns.
 
-    Args:
-        name: as configs call it.
-        pooled: whether training returns to evolved states.
-        damaging: whether some of them are damaged on the way.
-        table: the table of fields that it reads beside what all runs share.
-        task: what the training loop asks ("module:class", see `training/task.py`).
-        finish: what ends a run with figures and a page ("module:function").
+    Attributes:
+        name: the name in configs.
+        pooled: whether training returns to evolved states, so that the body learns to persist.
+        damaging: whether some of those states are damaged, so that it learns to regenerate.
+        table: the table of fields that it reads besides the shared ones.
+        task: the class of the task ("module:class", see `training/task.py`).
+        finish: the function that measures the trained rule and writes the report ("module:function").
     """
 
     name: str
@@ -39,41 +40,51 @@ class Regime:
     finish: LazyImport = FINISH
 
     def steps(self, config: "Config") -> tuple[int, int]:
-        """The range of steps of a training rollout where the config says "auto"."""
+        """Returns the range of steps of a training rollout where the config says "auto"."""
+        # From the centre a body reaches its farthest cell in about half its longest side; the rest is time to settle.
         return max(config.size) + 5, 2 * max(config.size) + 10
 
     def subject(self, config: "Config") -> str:
-        """What a run is about: its folder is named after it."""
+        """Returns what a run's folder is named after: the name of the target."""
         return config.target
 
     def channels(self, config: "Config") -> int:
-        """About how many channels a cell will have, for an estimate of memory."""
+        """Returns about how many channels a cell will have, for an estimate of memory."""
         return config.channels_for(3)
 
     def contradictions(self, values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """Fields that are fine alone and not in this regime: the one to change first, what it depends on; what would do."""
+        """Returns combinations of fields that this regime can't use.
+
+        Args:
+            values: all fields by name.
+
+        Returns:
+            For each contradiction the fields concerned, the one to change first, and the allowed values in words.
+        """
         return ()
 
     def check_inputs(self, config: "Config") -> object:
-        """Refuse at once what is wrong with the files that a run reads: torch alone takes seconds to load.
+        """Checks the files that a run reads, before torch is loaded, which takes seconds.
 
         Returns:
-            What was read, for `train(given=…)`; None where a plug-in may have to register it first.
+            What was read, for `train(given=…)`; None if there are plug-ins, which may have to register it first.
 
         Raises:
-            InputError: a target that can't be used.
+            InputError: the target or the `init` rule can't be used.
         """
+        # A folder that is missing is found out now; what is in it is checked when the rule is built.
         if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
             raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
         return None if config.plugins else self.read(config)
 
     def read(self, config: "Config") -> object:
-        """What the config names: the target."""
+        """Reads and returns what the config names: the target."""
         from nca3d import targets
 
         return targets.load(config.target, size=config.size, **config.target_options)
 
 
+# The three experiments of Mordvintsev et al. 2020, in the order of the paper.
 REGIMES = Registry("regime")
 REGIMES.update(
     (regime.name, regime)

@@ -1,6 +1,7 @@
-"""What one field of a config may hold: strict conversion, the words of an error, TOML text. Imports no torch.
+"""What one field of a config may hold: strict conversion, the text of errors, TOML text. Imports no torch.
 
-Strict: a bool is no integer, "3" is no 3, NaN and infinity are no numbers; an integer will do where a number is asked.
+Conversion is strict, because a guess would be a run with another meaning: True is no integer, "3" is not 3, NaN and infinity
+are no numbers. Only an integer is accepted where a number is asked.
 """
 
 import dataclasses
@@ -12,17 +13,36 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, get_args, get_origin
+from typing import Any, NoReturn, TypeVar, get_args, get_origin
 
+Default = TypeVar("Default")
+
+# How deep lists and tables of options may be nested.
 MAX_DEPTH = 8
+# One and many of each type, as errors name them.
 _NOUNS = {int: ("an integer", "integers"), float: ("a number", "numbers"), str: ("text", "names")}
 
 
 @dataclass(frozen=True)
 class Spec:
-    """One field: `low`/`high` are inclusive, `above`/`below` exclusive; `words` may stand in for the value.
+    """The description and limits of one field.
 
-    table: where it stands in a file, "" = at the top. path: "file" or "folder", if it may name one.
+    Attributes:
+        doc: what the field means, as `--help` and files show it.
+        group: heading under which `--help` and files show it; "" = the heading of the field before it.
+        low: least value; None = no limit.
+        high: greatest value; None = no limit.
+        above: exclusive lower limit; None = no limit.
+        below: exclusive upper limit; None = no limit.
+        choices: the values of a text; () = any text.
+        words: texts that may stand in for a value of another type, such as "auto".
+        length: fewest and most entries of a list without a fixed length.
+        order: "rising" or "not falling", for the entries of a list; "" = any order.
+        may_be_empty: whether a text may be "".
+        path: "file" or "folder" if the value may be a path; "" otherwise.
+        table: the table of a file that has the field; "" = the top of the file.
+        hint: the type annotation.
+        default: the default value.
     """
 
     doc: str
@@ -42,15 +62,17 @@ class Spec:
     default: Any = None
 
     @property
-    def kind(self) -> Any:
-        """The declared type without the words that may stand in for it: `int | str` with words is int."""
-        return next(arg for arg in get_args(self.hint) if arg is not str) if self.words else self.hint
+    def kind(self) -> type[Any]:
+        """The declared type without `words`: the kind of `int | str` with words is int."""
+        kind: type[Any] = next(arg for arg in get_args(self.hint) if arg is not str) if self.words else self.hint
+        return kind
 
     @property
-    def item(self) -> Any:
-        """The type of one entry of a list or table, or the type itself."""
+    def item(self) -> type[Any]:
+        """The type of one entry of a list or table; else the type itself."""
         origin, args = get_origin(self.kind), get_args(self.kind)
-        return args[0] if origin is tuple else args[1] if origin is dict else self.kind
+        item: type[Any] = args[0] if origin is tuple else args[1] if origin is dict else self.kind
+        return item
 
     @property
     def is_table(self) -> bool:
@@ -59,7 +81,7 @@ class Spec:
 
     @property
     def count(self) -> tuple[int, int] | None:
-        """The fewest and most entries of a list; None for anything else."""
+        """The fewest and most entries of a list; None for a field of another type."""
         if get_origin(self.kind) is not tuple:
             return None
         args = get_args(self.kind)
@@ -67,20 +89,30 @@ class Spec:
 
     @property
     def allowed(self) -> str:
-        """The values allowed, in words."""
+        """The allowed values, in words, for error messages."""
         words = [json.dumps(word) for word in self.words]
         return " or ".join([*words, _described(self)])
 
 
-def field(default: Any, doc: str, **limits: Any) -> Any:
-    """A dataclass field that carries its `Spec`; an empty dict becomes a default of its own for each record."""
-    metadata = {"spec": Spec(doc, default=default, **limits)}
-    if isinstance(default, dict):
-        return dataclasses.field(default_factory=dict, metadata=metadata)
-    return dataclasses.field(default=default, metadata=metadata)
+def field(default: Default, doc: str, **limits: object) -> Default:
+    """Returns a dataclass field that carries its `Spec`.
+
+    Args:
+        default: the default value; each record gets an empty dict of its own.
+        doc: what the field means.
+        **limits: other attributes of `Spec`.
+    """
+    values: dict[str, Any] = {"default": default, **limits}
+    metadata = {"spec": Spec(doc, **values)}
+    # Else all records would share one dict.
+    own: dict[str, Any] = {"default_factory": dict} if isinstance(default, dict) else {"default": default}
+    # To type checkers a field has the type of its default, like `dataclasses.field`.
+    entry: Default = dataclasses.field(**own, metadata=metadata)
+    return entry
 
 
 def _described(spec: Spec) -> str:
+    """Returns the allowed values in words, without `words`."""
     if spec.choices:
         return f"one of {', '.join(spec.choices)}"
     if spec.item is bool:
@@ -97,21 +129,26 @@ def _described(spec: Spec) -> str:
 
 
 def _range(spec: Spec) -> str:
-    def shown(limit: float) -> str:
+    """Returns the limits in words, with a leading space; "" without limits."""
+
+    def text(limit: float) -> str:
         return f"{limit:_}" if isinstance(limit, int) else f"{limit:g}"
 
     if spec.low is not None and spec.high is not None:
-        return f" from {shown(spec.low)} to {shown(spec.high)}"
+        return f" from {text(spec.low)} to {text(spec.high)}"
     ends = (("above", spec.above), ("at least", spec.low), ("at most", spec.high), ("below", spec.below))
-    return " and".join(f" {word} {shown(limit)}" for word, limit in ends if limit is not None)
+    return " and".join(f" {word} {text(limit)}" for word, limit in ends if limit is not None)
 
 
-def converted(value: Any, spec: Spec) -> Any:
-    """The value in the field's declared type.
+def converted(value: object, spec: Spec) -> object:
+    """Returns the value in the field's declared type.
 
     Raises:
-        ValueError, TypeError, OverflowError: it is of another type or out of range (`spec.allowed` says what would do).
+        ValueError: it is out of range or of another type (`spec.allowed` says what is allowed).
+        TypeError: it is of another type.
+        OverflowError: the number is too large.
     """
+    # A text can only be meant as one of the words, never as a number.
     if spec.words and isinstance(value, str):
         return _chosen(value, spec.words)
     if spec.is_table:
@@ -121,6 +158,7 @@ def converted(value: Any, spec: Spec) -> Any:
         return _single(value, spec)
     if not isinstance(value, list | tuple) or not spec.count[0] <= len(value) <= spec.count[1]:
         _refuse()
+    # A tuple, so that a frozen record can't be changed from within.
     entries = tuple(_single(entry, spec) for entry in value)
     if spec.order and not all(a < b if spec.order == "rising" else a <= b for a, b in itertools.pairwise(entries)):
         _refuse()
@@ -128,6 +166,7 @@ def converted(value: Any, spec: Spec) -> Any:
 
 
 def _single(value: Any, spec: Spec) -> Any:
+    """Returns one entry in the field's declared type, or raises as `converted` does."""
     kind = spec.item
     if kind is bool:
         return value if isinstance(value, bool) else _refuse()
@@ -136,9 +175,11 @@ def _single(value: Any, spec: Spec) -> Any:
         if not (text or spec.may_be_empty):
             _refuse()
         return _chosen(_clean(text), spec.choices)
+    # The abstract types, because NumPy's numbers are welcome too.
     if isinstance(value, bool) or not isinstance(value, Integral if kind is int else Real):
         _refuse()
     number = kind(value)
+    # NaN fails every comparison, so `isfinite` comes first.
     inside = (
         math.isfinite(number)
         and (spec.low is None or number >= spec.low)
@@ -149,8 +190,8 @@ def _single(value: Any, spec: Spec) -> Any:
     return number if inside else _refuse()
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """A copy of what TOML can say: text, numbers, booleans, lists and tables of these."""
+def _plain(value: object, depth: int) -> Any:
+    """Returns a copy of a value that TOML can hold: text, numbers, booleans, lists and tables of these."""
     if depth < 0:
         _refuse()
     if isinstance(value, Mapping):
@@ -159,11 +200,13 @@ def _plain(value: Any, depth: int) -> Any:
         return {_clean(name): _plain(entry, depth - 1) for name, entry in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(entry, depth - 1) for entry in value]
+    # Before numbers: Python counts True among the integers.
     if isinstance(value, bool):
         return value
     if isinstance(value, str | os.PathLike):
         return _clean(os.fspath(value))
     if isinstance(value, Integral):
+        # TOML's integers have 64 bits.
         return int(value) if abs(int(value)) < 2**63 else _refuse()
     number = float(value) if isinstance(value, Real) else _refuse()
     return number if math.isfinite(number) else _refuse()
@@ -174,26 +217,30 @@ def _chosen(text: str, choices: tuple[str, ...]) -> str:
 
 
 def _clean(text: str | bytes) -> str:
+    """Returns text that a file can hold: no bytes, no NUL, no lone surrogate."""
     if isinstance(text, bytes) or "\0" in text:
         _refuse()
-    str(text).encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, a ValueError
+    # A lone surrogate raises UnicodeEncodeError, which is a ValueError.
+    str(text).encode("utf-8")
     return str(text)
 
 
-def _refuse() -> Any:
+def _refuse() -> NoReturn:
+    """Raises an error without a text: `Spec.allowed` says what the message needs."""
     raise ValueError
 
 
-def shown(value: Any) -> str:
-    """The value as an error line shows it, whatever it is."""
+def as_text(value: object) -> str:
+    """Returns the value as an error message shows it, whatever it is."""
     try:
         return repr(value)
-    except Exception:  # a number of thousands of digits or a hostile __repr__ must not hide the error that it is in
+    # A number of thousands of digits or a broken __repr__ must not hide the error that is being reported.
+    except Exception:
         return f"a value of type {type(value).__name__}"
 
 
-def toml(value: Any) -> str:
-    """A plain value as TOML text on one line; read back it is equal."""
+def toml(value: object) -> str:
+    """Returns a plain value as TOML text on one line; reading it back gives an equal value."""
     if isinstance(value, Mapping):
         inner = ", ".join(f"{_key(name)} = {toml(entry)}" for name, entry in value.items())
         return f"{{ {inner} }}" if inner else "{}"
@@ -203,8 +250,10 @@ def toml(value: Any) -> str:
 
 
 def _key(name: str) -> str:
+    """Returns a key as TOML text; TOML allows a few characters without quotes."""
     return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _quoted(name)
 
 
 def _quoted(text: str) -> str:
+    """Returns a text in quotes, as TOML and JSON both write it, but for DEL: JSON allows it as it is, TOML doesn't."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

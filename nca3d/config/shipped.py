@@ -1,4 +1,4 @@
-"""Whole experiments, one TOML file each, called by their bare name (`nca3d train quick`); and how such a file is read.
+"""The shipped configs, one TOML file each, which go by their bare name (`nca3d train quick`), and the reader of such files.
 
 Imports the standard library and `nca3d.errors` only.
 """
@@ -12,29 +12,36 @@ from typing import Any
 
 from nca3d.errors import InputError, nearest
 
+# A config has a few kilobytes: a larger file is a mistake, and is not read into memory.
 MAX_BYTES = 1_000_000
-# What a run calls the body that it was given as an array.
-KEPT = "target.npy"
-HOUSE = Path(__file__).parents[1]
+# The file in a run folder that holds a body which came as an array. Old runs have it under this name.
+CUSTOM_TARGET = "target.npy"
+PACKAGE = Path(__file__).parents[1]
 
 
 @cache
 def files() -> dict[str, Path]:
-    """The shipped configs by name: those of this folder, and those that lie beside a `wing.py`."""
-    folders = [HOUSE / "config", *(wing.parent for wing in HOUSE.glob("*/wing.py"))]
+    """Returns the shipped configs by name: those in this folder, and those beside a `wing.py`."""
+    folders = [PACKAGE / "config", *(wing.parent for wing in PACKAGE.glob("*/wing.py"))]
     return {file.stem: file for folder in folders for file in folder.glob("*.toml")}
 
 
 def names() -> list[str]:
-    """The names of the shipped configs, sorted."""
+    """Returns the names of the shipped configs, sorted."""
     return sorted(files())
 
 
 def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
-    """The raw keys of a TOML file or shipped config, and its path; what the keys hold is not checked here.
+    """Reads a TOML file; what its keys hold is not checked here.
+
+    Args:
+        source: the path of a file, or the name of a shipped config.
+
+    Returns:
+        The table, and the path of the file.
 
     Raises:
-        InputError: missing, a folder, over 1 MB, not UTF-8, not TOML (with line and column).
+        InputError: the file is missing, a folder, over 1 MB, not UTF-8, or not TOML (with line and column).
     """
     name = os.fspath(source)
     file = files().get(name, Path(name))
@@ -48,31 +55,37 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         line = data.count(b"\n", 0, error.start) + 1
         raise InputError(where, f"line {line}", f"byte 0x{data[error.start]:02x}", "a TOML file in UTF-8") from None
     table = _parsed(text, where)
+    # Version 0.1.0 wrote `target` at the top, later ones write it in [body].
     for fields in (table, table.get("body")):
         if isinstance(fields, dict) and isinstance(target := fields.get("target"), str):
-            fields["target"] = moved(target, file.parent)
+            fields["target"] = moved_target(target, file.parent)
     return table, where
 
 
-def moved(file: str, folder: Path) -> str:
-    """The path of the body that a run keeps beside its config: where the run was moved, it lies there still.
+def moved_target(file: str, folder: Path) -> str:
+    """Returns the path of a run's own target file, also where the run folder was moved after training.
 
-    Only of that: any other file that is gone must be told, not guessed.
+    Any other file that is gone is left as it is: a missing file must be reported, not guessed.
+
+    Args:
+        file: the target that the config names.
+        folder: the folder of the config.
     """
-    beside, path = folder.absolute() / KEPT, Path(file)
-    gone = path.name == KEPT and path.is_absolute() and not path.exists()
+    beside, path = folder.absolute() / CUSTOM_TARGET, Path(file)
+    gone = path.name == CUSTOM_TARGET and path.is_absolute() and not path.exists()
     return str(beside) if gone and beside.is_file() else file
 
 
 def one_line(text: str) -> str:
-    """A name from outside, safe to print within one line."""
+    """Returns a name from outside that is safe to print: one line, without control characters, at most 200 characters."""
     return (text if text.isprintable() else ascii(text))[:200]
 
 
 def _bytes(file: Path, name: str) -> bytes:
     allowed = f"a TOML file or a shipped config ({', '.join(names())}){nearest(file.stem, names())}"
     try:
-        if not file.is_file():  # a pipe would block for ever
+        # Asked first, because reading a pipe would block for ever.
+        if not file.is_file():
             found = "a folder" if file.is_dir() else "a device or pipe" if file.exists() else "no such file"
             raise InputError(name, "config", found, allowed)
         with file.open("rb") as opened:

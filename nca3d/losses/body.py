@@ -9,47 +9,48 @@ from nca3d.metrics import iou
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
-# Alpha is free below the first outside the body and above the second inside: a cell counts as there above 0.1.
+# A cell counts as part of the body above alpha 0.1. `occupancy` charges nothing below OUTSIDE outside the body and above
+# INSIDE within it: clearly on the right side of 0.1, and no more is asked.
 OUTSIDE, INSIDE = 0.05, 0.3
 
-# Hidden values up to here are free: the seed's are 1, and a trained body's seldom reach 3.
+# `overflow` charges nothing up to here: the seed's hidden values are 1, and a trained body's seldom reach 3.
 LIMIT = 3.0
 
-# IoU at the first moment from which a body is asked to be still: one that grows or heals has to move.
+# `still` asks only bodies of at least this IoU to be still: one that grows or heals has to change.
 GROWN = 0.75
 
 
 # Does the body look like the target? Squared error of premultiplied colours and alpha.
 @declared(kinds=("rgb",))
 def rgba(moments: Tensor, target: Target, rule: Rule) -> Tensor:
-    """Squared error over red, green, blue and alpha, summed over the lattice, per cell of the body and channel.
+    """Squared error of red, green, blue and alpha, summed over the lattice, per cell of the body and channel.
 
-    Dividing by the body's cells, not by the lattice's, keeps the figure comparable between lattices. Mordvintsev et al. 2020.
+    Dividing by the body's cells, not by the lattice's, keeps the loss comparable between lattices (Mordvintsev et al. 2020).
 
     Args:
-        moments: (T, B, C, D, H, W); the last one counts.
+        moments: (T, B, C, D, H, W); only the last one counts.
         target: values (4, D, H, W).
         rule: says which channels are visible.
 
     Returns:
         (B,), 0 or more.
     """
-    shown = moments[-1][:, : rule.visible + 1]
-    error = (shown - target.values.to(shown)).square()
-    return error.sum(dim=(1, 2, 3, 4)) / (_cells(target) * shown.shape[1])
+    visible = moments[-1][:, : rule.visible + 1]
+    error = (visible - target.values.to(visible)).square()
+    return error.sum(dim=(1, 2, 3, 4)) / (_cells(target) * visible.shape[1])
 
 
 # Is each cell of the right kind? Cross-entropy of class logits, soft IoU of each class, and alpha where there is a body.
 @declared(kinds=("classes",))
 def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
-    """Cross-entropy over the cells near the body + (1 − soft IoU) averaged over classes + squared error of alpha.
+    """Cross-entropy of the classes + (1 − soft IoU) averaged over classes + squared error of alpha.
 
     Cross-entropy alone lets a rare class vanish among common ones; the soft IoU (Rahman & Wang 2016) counts each class once.
-    A dead cell has logits 0, which is no opinion: it is scored by its alpha, so cross-entropy looks at the body's cells
-    and at living ones.
+    A dead cell has logits 0, which say nothing about its class. So cross-entropy looks at the target's cells and at living
+    ones only, and the squared error of alpha charges the rest.
 
     Args:
-        moments: (T, B, C, D, H, W); the last one counts.
+        moments: (T, B, C, D, H, W); only the last one counts.
         target: values (K + 1, D, H, W), one-hot and alpha.
         rule: says which channels are visible.
 
@@ -62,31 +63,32 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     truth, occupied = values[:-1], target.occupied.to(states.device)
 
     cells = _cells(target)
+    # Detached: where cross-entropy looks is a choice, which gradients must not change.
     counted = occupied | (states.detach()[:, rule.alpha] > rule.threshold)
     entropy = F.cross_entropy(logits, truth.argmax(0).expand(len(states), *occupied.shape), reduction="none")
     entropy = torch.where(counted, entropy, 0.0).sum(dim=(1, 2, 3)) / cells
 
-    # A cell belongs to a class as far as it is there at all.
+    # A cell belongs to a class only as far as it exists (alpha); class 0 is empty space and has no overlap of its own.
     share = logits.softmax(dim=1)[:, 1:] * alpha.clamp(0, 1)[:, None]
     both = (share * truth[1:]).sum(dim=(2, 3, 4))
     either = (share + truth[1:] - share * truth[1:]).sum(dim=(2, 3, 4))
     present = truth[1:].sum(dim=(1, 2, 3)) > 0
     overlap = (both / either.clamp_min(1e-6))[:, present].mean(dim=1)
 
-    there = (alpha - values[-1]).square().sum(dim=(1, 2, 3)) / cells
-    return entropy + (1 - overlap) + there
+    alpha_error = (alpha - values[-1]).square().sum(dim=(1, 2, 3)) / cells
+    return entropy + (1 - overlap) + alpha_error
 
 
-# Is each cell clearly there or clearly not? What is on the wrong side of the threshold that says so is charged.
+# Does each cell clearly exist or clearly not? Alpha on the wrong side is charged.
 @declared(kinds=("rgb", "classes"))
 def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
-    """Distance of alpha to its free range, outside the body and inside, per cell of the body.
+    """Distance of alpha to its allowed range, below 0.05 outside the body and above 0.3 inside, per cell of the body.
 
-    A squared error hardly minds an alpha of 0.15 outside, and such a cell counts as grown: bodies stayed swollen for long. This
-    term has the same slope however small the excess is.
+    A squared error hardly minds an alpha of 0.15 outside, yet such a cell counts as grown, and bodies stay swollen for long.
+    This term has the same slope however small the excess is.
 
     Args:
-        moments: (T, B, C, D, H, W); the last one counts.
+        moments: (T, B, C, D, H, W); only the last one counts.
         target: says which cells belong to the body.
         rule: says which channel is alpha.
 
@@ -94,17 +96,17 @@ def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
         (B,), 0 or more.
     """
     alpha = moments[-1][:, rule.alpha]
-    wanted = target.occupied.to(alpha.device)
-    wrong = torch.where(wanted, INSIDE - alpha, alpha - OUTSIDE).clamp_min(0)
+    inside = target.occupied.to(alpha.device)
+    wrong = torch.where(inside, INSIDE - alpha, alpha - OUTSIDE).clamp_min(0)
     return wrong.sum(dim=(1, 2, 3)) / _cells(target)
 
 
-# Do the values stay in range? What lies beyond ±limit is charged, so that hidden channels don't run away.
+# Do the values stay in range? What lies beyond ±LIMIT is charged, so that hidden channels don't run away.
 @declared(kinds=("rgb", "classes"))
 def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """Distance of hidden values to the interval −3..3, per cell of the body and channel.
 
-    Randazzo et al. 2020, "Self-classifying MNIST Digits", first charged a state's excess.
+    Source: Randazzo et al. 2020, "Self-classifying MNIST Digits".
 
     Args:
         moments: (T, B, C, D, H, W); only the last one counts.
@@ -119,10 +121,10 @@ def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     return excess.sum(dim=(1, 2, 3, 4)) / (_cells(target) * max(1, hidden.shape[1]))
 
 
-# Does the body come to rest? The change of what is shown between the moments that training looks at.
+# Does the body come to rest? The change of the visible channels between recorded states is charged.
 @declared(moments=2, kinds=("rgb", "classes"))
 def rest(moments: Tensor, target: Target, rule: Rule) -> Tensor:
-    """Squared change of the visible channels and alpha from the first moment to the last, per cell of the body.
+    """Squared change of the visible channels and alpha from the first recorded state to the last, per cell of the body.
 
     Args:
         moments: (T, B, C, D, H, W), T >= 2; with one moment there is no change and the term is 0.
@@ -132,23 +134,23 @@ def rest(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     Returns:
         (B,), 0 or more.
     """
-    shown = moments[:, :, : rule.visible + 1]
-    change = (shown[-1] - shown[0]).square()
-    return change.sum(dim=(1, 2, 3, 4)) / (_cells(target) * shown.shape[2])
+    visible = moments[:, :, : rule.visible + 1]
+    change = (visible[-1] - visible[0]).square()
+    return change.sum(dim=(1, 2, 3, 4)) / (_cells(target) * visible.shape[2])
 
 
-# Does a grown body come to rest in all its channels? What a body does unseen, it drifts by.
+# Does a grown body come to rest in all its channels? Hidden changes are what a body drifts by.
 @declared(moments=2, kinds=("rgb", "classes"))
 def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
-    """Squared change of every channel, hidden ones too, from the first moment to the last, per cell of the body.
+    """Squared change of every channel, hidden ones too, from the first recorded state to the last, per cell of the body.
 
-    The term `rest` looks at what is shown. A body whose hidden channels creep looks right for a thousand steps and is lost
-    after ten thousand; one whose updates vanish has nothing to drift by.
+    The term `rest` looks at visible channels. A body whose hidden channels creep looks right for a thousand steps and is lost
+    after ten thousand; one whose updates vanish can't drift.
 
     Args:
         moments: (T, B, C, D, H, W), T >= 2; with one moment there is no change and the term is 0.
         target: says which bodies are grown.
-        rule: what one cell does (not asked).
+        rule: not used; all terms have the same arguments.
 
     Returns:
         (B,), 0 or more; 0 for bodies that were not grown at the first moment.
@@ -159,5 +161,5 @@ def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
 
 
 def _cells(target: Target) -> int:
-    """Of the body; 1 where it has none, to divide by."""
+    """Returns the number of the body's cells, as a divisor: 1 where it has none."""
     return max(1, int(target.occupied.sum()))

@@ -1,29 +1,31 @@
-"""How much each loss term counts: as the config weighs it, learned, or by how fast each falls."""
+"""How much each loss term counts: as the config weighs it, learned, or by how fast each term falls."""
 
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
-# Of the running means whose ratio says how fast a term falls: about the last twenty iterations.
+# Decay of the faster of two running means, whose ratio says how fast a term falls: about the last twenty iterations.
 MEMORY = 0.95
 
-# How much more a term counts that falls more slowly than others: e to the power of this for a difference of 1 in the ratio.
+# A term whose ratio is greater by 1 than another's (it falls more slowly) counts e^SHARPNESS times as much.
 SHARPNESS = 3.0
 
 
 class Balance(nn.Module):
-    """Factors on the weighted terms. They are trained (or kept) with the run, saved and resumed with it.
+    """Adaptive factors on the weighted loss terms, which are saved and resumed with the run.
 
-    "fixed": 1. "learned": exp(−s) with a log-variance s for each term, and s itself added, so that none can be talked away
-    (Kendall et al. 2018). "softadapt": a softmax over how each term changed lately, times the number of terms (Heydari et al.
-    2019).
+    - "fixed": every factor is 1. Choose it unless a term is drowned by the others.
+    - "learned": exp(−s) with a log-variance s for each term; s itself is added to the loss, so that no term can be turned off
+      for nothing (Kendall et al. 2018).
+    - "softadapt": a softmax over how each term changed lately, times the number of terms (Heydari et al. 2019).
 
     Args:
-        how: fixed, learned or softadapt.
-        names: of the terms.
+        how: "fixed", "learned" or "softadapt".
+        names: of the terms, in the order of the factors.
     """
 
+    # Running means of the terms, fast and slow; −1 before the first iteration. Stored in checkpoints under these names.
     recent: Tensor
     before: Tensor
 
@@ -35,16 +37,21 @@ class Balance(nn.Module):
             self.register_buffer(name, -torch.ones(len(names)) if how == "softadapt" else None)
 
     def factors(self) -> Tensor:
-        """(terms,)."""
+        """Returns the factor of each term, (terms,), in the order of `names`."""
         if self.log_variance is not None:
             return (-self.log_variance).exp()
         if self.how == "softadapt" and bool((self.before >= 0).all()):
-            fell = self.recent / self.before.clamp_min(1e-12)  # 1 = stands still, less = falls
-            return len(self.names) * (SHARPNESS * (fell - 1)).softmax(dim=0)
+            # 1: the term stands still; below 1: it falls.
+            ratio = self.recent / self.before.clamp_min(1e-12)
+            return len(self.names) * (SHARPNESS * (ratio - 1)).softmax(dim=0)
         return torch.ones(len(self.names))
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
-        """The balanced sum of weighted terms, each (B,) -> (B,)."""
+        """Returns the balanced sum of weighted terms, (B,).
+
+        Args:
+            terms: each term by name, (B,).
+        """
         stacked = torch.stack([terms[name] for name in self.names])
         factors = self.factors().to(stacked)
         summed = (factors[:, None] * stacked).sum(dim=0)
@@ -52,16 +59,21 @@ class Balance(nn.Module):
 
     @torch.no_grad()
     def note(self, means: Mapping[str, float]) -> None:
-        """Take note of an iteration's terms: softadapt goes by two running means, one twenty times as slow."""
+        """Updates the running means that "softadapt" goes by; the second mean is twenty times as slow as the first.
+
+        Args:
+            means: an iteration's terms by name, averaged over the batch.
+        """
         if self.how != "softadapt":
             return
-        now = torch.tensor([means[name] for name in self.names])
+        current = torch.tensor([means[name] for name in self.names])
         for name, memory in (("recent", MEMORY), ("before", 1 - (1 - MEMORY) / 20)):
             mean = getattr(self, name)
-            setattr(self, name, torch.where(mean >= 0, memory * mean + (1 - memory) * now, now))
+            # A negative mean is one without a value yet (terms are never negative): the first one is taken whole.
+            setattr(self, name, torch.where(mean >= 0, memory * mean + (1 - memory) * current, current))
 
-    def figures(self) -> dict[str, float]:
-        """The factors by name, for the log; none where they are fixed."""
+    def metrics(self) -> dict[str, float]:
+        """Returns the factors by name, for the log; nothing where they are fixed."""
         if self.how == "fixed":
             return {}
         return {f"balance_{name}": factor for name, factor in zip(self.names, self.factors().tolist(), strict=True)}

@@ -1,4 +1,4 @@
-"""A rule as a config asks for it, and on which device."""
+"""Makes the rule that a config describes, and chooses its device."""
 
 import inspect
 from typing import Any
@@ -12,18 +12,25 @@ from nca3d.registry import accepted_arguments, constructor_arguments
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 
-# Arguments of rules that other fields of a config decide.
+# Arguments of rules that follow from other fields of a config, so `rule_options` may not set them.
 FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
 
 
-def build_rule(config: Config, **options: Any) -> Rule:
-    """A fresh rule with these options, those of all rules and the config's `rule_options`; or the one that `init` names.
+def build_rule(config: Config, **options: object) -> Rule:
+    """Returns a fresh rule, or one with the weights of the rule that `init` names.
+
+    Args:
+        config: names the rule; its `rule_options` win over `options`.
+        **options: the task's options; those that the rule does not take are left out.
 
     Raises:
-        InputError: options that the rule does not take, or an `init` rule of other shapes.
+        InputError: the rule does not take some of `rule_options`, or the `init` rule has other shapes.
     """
+    # A class or a function; users may register either.
     make = RULES.find(config.rule)
+    # None: the constructor takes any keyword, so nothing can be checked.
     names = constructor_arguments(make)
+    # Wrong options are refused by name, before the constructor fails with a message of its own.
     for name in config.rule_options:
         if name in FOLLOWING:
             raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
@@ -38,36 +45,54 @@ def build_rule(config: Config, **options: Any) -> Rule:
     }
     try:
         rule: Rule = make(**{**accepted_arguments(make, options), **config.rule_options})
+    # A rule's own complaint is passed on with the field that it is about.
     except ArgumentError as error:
         raise InputError("config", f"rule_options: {error.field}", error.found, error.allowed) from error
     except (TypeError, ValueError) as error:
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
-    try:  # what a run keeps of its rule must be enough to make it anew
+    # Checked now, not after hours of training: what a checkpoint saves of the rule must be enough to make it again.
+    try:
         inspect.signature(make).bind(**rule_record(rule, config.rule)["options"])
     except TypeError as error:
         raise InputError(
             "config", "rule", f"{config.rule!r}: {error}", "a rule whose spec() names its constructor's arguments"
         ) from None
     if config.init:
+        # Imported here: `load` is above this module, and needed for `init` alone.
         from nca3d.load import load as load_rule
 
-        started = load_rule(config.init)
-        check_same_shapes(config.init, "init", started.state_dict(), rule.state_dict())
-        rule.load_state_dict(started.state_dict())
+        source = load_rule(config.init)
+        check_same_shapes(config.init, "init", source.state_dict(), rule.state_dict())
+        rule.load_state_dict(source.state_dict())
     return rule
 
 
-def rule_record(rule: Rule, asked: str) -> dict[str, Any]:
-    """What makes a rule anew: `name` in `RULES`, that of its own class where it has one, and the `options` that this takes."""
-    named = [name for name in RULES if RULES[name] is type(rule)]
-    name = asked if asked in named or not named else named[0]
+def rule_record(rule: Rule, preferred: str) -> dict[str, Any]:
+    """Returns what it takes to make the rule again: its `name` in `RULES` and the `options` of its constructor.
+
+    Args:
+        rule: any rule.
+        preferred: the name to record if it is one of the names of the rule's class, or if the class has none.
+    """
+    names = [name for name in RULES if RULES[name] is type(rule)]
+    name = preferred if preferred in names or not names else names[0]
     return {"name": name, "options": accepted_arguments(RULES.get(name, type(rule)), rule.spec())}
 
 
-def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
-    """Raises InputError, naming the tensor, unless both have the same names and shapes."""
-    for name in sorted(set(found) | set(wanted)):
-        shapes = [str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, wanted)]
+def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
+    """Checks that two sets of tensors have the same names and shapes.
+
+    Args:
+        where: where the tensors come from, for the message.
+        field_name: what they are, for the message.
+        found: tensors of any shape, by name.
+        expected: tensors of any shape, by name.
+
+    Raises:
+        InputError: a tensor is missing, superfluous or of another shape; the message names it.
+    """
+    for name in sorted(set(found) | set(expected)):
+        shapes = [str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, expected)]
         if shapes[0] != shapes[1]:
             raise InputError(
                 where,
@@ -78,10 +103,10 @@ def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], 
 
 
 def choose_device(config: Config) -> torch.device:
-    """The device that the config names; "auto" takes CUDA where there is one.
+    """Returns the device that the config names; "auto" takes CUDA where there is one.
 
     Raises:
-        InputError: "cuda" without a CUDA device.
+        InputError: the config asks for "cuda", and there is no CUDA device.
     """
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")

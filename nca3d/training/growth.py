@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import pools
 from nca3d.config import Config
-from nca3d.config.shipped import KEPT
+from nca3d.config.shipped import CUSTOM_TARGET
 from nca3d.errors import InputError
 from nca3d.files import write_atomic
 from nca3d.losses import evaluate_terms, terms_of, total
@@ -23,18 +23,20 @@ from nca3d.targets import Target, from_array, load
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note
 
-# Bodies whose pattern is measured.
+# How many bodies of a batch have their pattern measured: enough for a mean, quick enough for the loop.
 MEASURED = 4
 
 
 @dataclass(frozen=True)
 class CustomBody:
-    """A body that no name stands for: kept in the run folder, so that the run can be gone on with and evaluated.
+    """A body that came as an array or a `Target`, not by a name.
 
-    Args:
+    It is saved in the run folder, so that the run can be resumed and evaluated.
+
+    Attributes:
         voxels: RGBA (D, H, W, 4) or labels (D, H, W), as `nca3d.targets.from_array` takes them.
-        options: those that they were made into a target with.
-        target: what they became.
+        options: the options of `from_array` that make the target of them.
+        target: the target made of the voxels.
     """
 
     voxels: np.ndarray
@@ -43,47 +45,64 @@ class CustomBody:
 
     @classmethod
     def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> "CustomBody":
-        """From an array, made into a target with the config's options, or from a target as it is.
+        """Makes one of an array, with the config's target options, or of a target as it is.
+
+        Args:
+            body: a target, or an array: RGBA (D, H, W, 4) or labels (D, H, W).
+            config: gives the size of the lattice and the options.
 
         Raises:
-            InputError: not such an array, or a target of another lattice than the config's.
+            InputError: the array has another form, or the target another lattice than the config's.
         """
+        # A name is the likeliest mistake; it must not be read as an array of characters.
         if isinstance(body, str | Path):
             raise InputError(
                 "train", "target", repr(body), "an array or a Target; a name stands in the config: Config(target=…)"
             )
         if not isinstance(body, Target):
+            # From a GPU, too: targets are made on the CPU.
             voxels, options = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body), dict(config.target_options)
             return cls(voxels, options, from_array(voxels, config.size, **options))
         if body.size != config.size:
             raise InputError("train", "target", f"a body in a lattice of {body.size}", f"{config.size}, the config's size")
+        # Saved as voxels, since a file of those can be read by `from_array` in any later version.
         if body.kind == "rgb":
             return cls(body.rgba(), {}, from_array(body.rgba(), body.size, name=body.name))
         labels, palette = body.values[:-1].argmax(dim=0).numpy(), body.palette
-        there = [0, *np.unique(labels[labels > 0]).tolist()]
-        options = {"names": [body.names[label] for label in there]}
-        options |= {} if palette is None else {"palette": [palette[label].tolist() for label in there]}
+        # `from_array` numbers anew the labels that occur, so only their names and colours are passed on.
+        present = [0, *np.unique(labels[labels > 0]).tolist()]
+        options = {"names": [body.names[label] for label in present]}
+        options |= {} if palette is None else {"palette": [palette[label].tolist() for label in present]}
         return cls(labels, options, from_array(labels, body.size, name=body.name, **options))
 
     def keep(self, folder: Path) -> dict[str, Any]:
-        """Write it; the fields of a config that name it."""
-        file = folder / KEPT
+        """Saves the voxels in the run folder, and returns the fields of a config that name them."""
+        file = folder / CUSTOM_TARGET
         stream = BytesIO()
         np.save(stream, self.voxels)
         write_atomic(file, stream.getvalue())
+        # An absolute path, so that the run can be resumed from any folder; `moved_target` finds it after a move.
         return {"target": str(file.absolute()), "target_options": self.options}
 
 
 def body_of(config: Config) -> Target:
-    """The body that a config names."""
+    """Returns the body that a config names.
+
+    Raises:
+        InputError: the target is unknown or can't be read.
+    """
     return load(config.target, size=config.size, **config.target_options)
 
 
 class Growth:
-    """See `Task`.
+    """The task of growing a body; its methods are described in `Task`.
+
+    Args:
+        config: the experiment.
+        given: the body to grow; None = the one that the config names.
 
     Raises:
-        InputError: a target that can't be used, a loss term that does not fit it.
+        InputError: the target can't be used, or a loss term does not fit it.
     """
 
     headline = "iou"
@@ -91,21 +110,27 @@ class Growth:
 
     def __init__(self, config: Config, given: Target | CustomBody | None = None) -> None:
         self.config, self.own = config, given if isinstance(given, CustomBody) else None
+        # `own` is a body to save in the run folder; a `Target` that came by a name is not.
         self.target = given.target if isinstance(given, CustomBody) else given or body_of(config)
         self.subject = self.own.target.name if self.own else ""
         self.weights = terms_of(config.losses, self.target.kind)
+        # Without a pool there are no old states, and nothing to age.
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
         self.curriculum, self.ageing = config.curriculum, config.ageing if self.pooled else 0
 
     def check_rule(self, rule: Rule) -> None:
-        """Whether it shows what the target has."""
-        shown, wanted = (rule.visible_kind, rule.visible), (self.target.kind, self.target.visible)
-        if shown != wanted:
-            found = f"one that shows {shown[0]} in {shown[1]} channels"
-            raise InputError("train", "rule", found, f"{wanted[0]} in {wanted[1]}, as the target")
+        """Checks that the rule shows what the target has.
+
+        Raises:
+            InputError: its visible channels are of another kind or number.
+        """
+        own, goal = (rule.visible_kind, rule.visible), (self.target.kind, self.target.visible)
+        if own != goal:
+            found = f"one that shows {own[0]} in {own[1]} channels"
+            raise InputError("train", "rule", found, f"{goal[0]} in {goal[1]}, as the target")
 
     def build_rule(self) -> Rule:
-        """A fresh rule for the target, or the one that `init` names."""
+        """Returns a fresh rule for the target, or the one that `init` names."""
         config, target = self.config, self.target
         return build_rule(
             config,
@@ -119,11 +144,11 @@ class Growth:
         )
 
     def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
-        """None: all weights learn at one rate."""
+        """Returns nothing: all weights of a body learn at one rate."""
         return {}
 
     def card(self) -> dict[str, Any]:
-        """Enough to grow and judge the body."""
+        """Returns the card: all that it takes to grow and judge the body."""
         config = self.config
         return {
             "size": list(config.size),
@@ -131,52 +156,54 @@ class Growth:
             "target": config.target,
             "target_options": dict(config.target_options),
             "horizon": config.horizon,
-            "figures": {},
+            "figures": {},  # filled at the end of the run, by its evaluation
         }
 
     def seed(self, rule: Rule) -> Tensor:
-        """The first cell."""
+        """Returns the first cell in an empty lattice, (1, C, D, H, W)."""
         return seed_state(rule, self.config.size, batch=1, device="cpu")
 
     def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
-        """The loss of a body as it is."""
+        """Returns the loss of each pooled body as it is, (B,)."""
+        # As one recorded moment (T = 1): terms of change have nothing to compare and are 0.
         return total(evaluate_terms(self.weights, states[None], self.target, rule))
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
-        """The cells that are there."""
+        """Returns the cells of each body, bool (B, D, H, W)."""
         return occupied(states, rule.visible, rule.visible_kind)
 
     def draw(self, iteration: int) -> Target:
-        """The same body every time."""
+        """Returns the target: the goal is the same in every iteration."""
         return self.target
 
-    def part(self, wanted: Target, ids: Tensor) -> Target:
-        """All samples grow into it."""
-        return wanted
+    def subset(self, goal: Target, ids: Tensor) -> Target:
+        """Returns the goal as it is: all samples `ids` (n,) grow into one target."""
+        return goal
 
-    def inputs(self, rule: Rule, wanted: Target) -> Inputs | None:
-        """A body hears nothing."""
+    def inputs(self, rule: Rule, goal: Target) -> Inputs | None:
+        """Returns None: a body grows without inputs."""
         return None
 
-    def figures(self, rule: Rule, states: Tensor, wanted: Target) -> dict[str, float]:
-        """IoU."""
-        return {"iou": float(iou(states, wanted).mean())}
+    def metrics(self, rule: Rule, states: Tensor, goal: Target) -> dict[str, float]:
+        """Returns the mean intersection over union of states (B, C, D, H, W) with the target."""
+        return {"iou": float(iou(states, goal).mean())}
 
     def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
-        """Pattern of some bodies; nothing random is drawn."""
+        """Returns measures of pattern of the first bodies of states (B, C, D, H, W); nothing random is drawn."""
         states = states[:MEASURED]
         alive = rule.alive_mask(states)[:, 0]
-        sound = alive.flatten(1).any(dim=1) & states.isfinite().flatten(1).all(dim=1)  # nothing has no pattern
-        if not sound.any():
+        # An empty or non-finite body has no pattern, and would spoil the mean.
+        measurable = alive.flatten(1).any(dim=1) & states.isfinite().flatten(1).all(dim=1)
+        if not measurable.any():
             return {}
-        shown = pools.pattern.cropped(states[sound, : rule.visible + 1], alive[sound]).cpu()
-        found = pools.pattern.summary(shown, rule.visible_kind)
-        return {f"pattern_{name}": values.tolist() for name, values in found.items()}
+        visible = pools.pattern.cropped(states[measurable, : rule.visible + 1], alive[measurable]).cpu()
+        summary = pools.pattern.summary(visible, rule.visible_kind)
+        return {f"pattern_{name}": values.tolist() for name, values in summary.items()}
 
     def note(self, rule: Rule) -> str:
-        """Cells that rollouts can't reach."""
+        """Returns a warning about cells that rollouts can't reach; "" if they reach all."""
         return reach_note(self.target, self.config.steps_range[1])
 
     def keep(self, folder: Path) -> dict[str, Any]:
-        """A body that no name stands for; else nothing, for the rule has its card."""
+        """Saves a body that came as an array or a `Target`; a body with a name is on the rule's card already."""
         return {} if self.own is None else self.own.keep(folder)

@@ -1,4 +1,4 @@
-"""What a run writes about itself while it trains: one JSON line for each logged iteration, and TensorBoard events if asked."""
+"""What a run writes about itself while it trains: one JSON line per logged iteration, and TensorBoard events on request."""
 
 import math
 from types import TracebackType
@@ -11,30 +11,31 @@ from nca3d.training.run_folder import RunFolder
 from nca3d.training.step import Outcome
 from nca3d.training.trainer import Trainer
 
-# States of the pool whose distances are measured.
+# How many states of the pool have their distances measured: the distances cost the square of it.
 POOLED = 16
 
-# The pool's figures that are logged, of `pools.diversity.summary`.
+# The entries of `pools.diversity.summary` that are logged.
 DIVERSITY = ("distance_mean", "distance_nearest", "effective_states", "participation_ratio", "dead_share", "living_cells_mean")
 
-# Those that mean nothing where no cell is ever dead.
+# Those of them that mean nothing for a rule whose cells are always alive.
 OF_LIVING = ("dead_share", "living_cells_mean")
 
 
 class Log:
-    """Means over the iterations since the last line, so that sparse lines are not noisy ones.
+    """Writes means over the iterations since the last line, so that sparse lines are not noisy ones.
 
     Args:
-        folder: whose `metrics.jsonl` is written.
-        config: `log_every`, `tensorboard`.
+        folder: the run folder, whose `metrics.jsonl` is written.
+        config: says how often (`log_every`, `pattern_every`) and whether to write TensorBoard events too.
 
     Raises:
-        InputError: TensorBoard asked for and not installed.
+        InputError: the config asks for TensorBoard, which is not installed.
     """
 
     def __init__(self, folder: RunFolder, config: Config) -> None:
         self.folder, self.config = folder, config
-        self.waiting: list[dict[str, float]] = []
+        # Metrics of the iterations since the last line.
+        self.pending: list[dict[str, float]] = []
         self.events: Any = None
         if config.tensorboard:
             try:
@@ -51,18 +52,20 @@ class Log:
             self.events.close()
 
     def write(self, trainer: Trainer, outcome: Outcome) -> None:
-        """Take note of one iteration; faulty ones get a line at once."""
+        """Records one iteration; a line is due every `log_every` iterations, and at once for a faulty one."""
         if outcome.fault:
             self._line(trainer, {"fault": outcome.fault})
         else:
-            self.waiting.append(outcome.metrics)
-        if self.waiting and trainer.iteration % self.config.log_every == 0:
-            means = {name: _mean([m[name] for m in self.waiting if name in m]) for name in self.waiting[-1]}
-            self.waiting = []
+            self.pending.append(outcome.metrics)
+        # Nothing is pending if all iterations since the last line were faulty; each of those has its own line.
+        if self.pending and trainer.iteration % self.config.log_every == 0:
+            means = {name: _mean([m[name] for m in self.pending if name in m]) for name in self.pending[-1]}
+            self.pending = []
             means["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
             means["pool_age"] = float(trainer.pool.age.float().mean())
+            # The first line at or after each multiple of `pattern_every`.
             if self.config.pattern_every and trainer.iteration % self.config.pattern_every < self.config.log_every:
-                means |= pattern_figures(trainer, outcome)
+                means |= pattern_metrics(trainer, outcome)
             self._line(trainer, means)
 
     def _line(self, trainer: Trainer, values: dict[str, Any]) -> None:
@@ -74,20 +77,20 @@ class Log:
                     self.events.add_scalar(name, value, trainer.iteration)
 
 
-def pattern_figures(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:
-    """Pattern of the states that an iteration ended with (means), and diversity of the pool; nothing random is drawn."""
-    figures: dict[str, float | None] = {}
+def pattern_metrics(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:
+    """Returns the mean pattern of an iteration's final states and the diversity of the pool; nothing random is drawn."""
+    metrics: dict[str, float | None] = {}
     if outcome.states is not None:
-        found = trainer.task.pattern(trainer.rule, outcome.states)
-        figures |= {name: _mean(values) for name, values in found.items()}
+        pattern = trainer.task.pattern(trainer.rule, outcome.states)
+        metrics |= {name: _mean(values) for name, values in pattern.items()}
     if trainer.task.pooled:
-        spread = pools.diversity.summary(trainer.pool.states, trainer.rule.alpha, max_states=POOLED)
+        diversity = pools.diversity.summary(trainer.pool.states, trainer.rule.alpha, max_states=POOLED)
         names = [name for name in DIVERSITY if trainer.rule.alive_threshold is not None or name not in OF_LIVING]
-        figures |= {f"pool_{name}": _mean([spread[name]]) for name in names}
-    return figures
+        metrics |= {f"pool_{name}": _mean([diversity[name]]) for name in names}
+    return metrics
 
 
 def _mean(values: list[float]) -> float | None:
-    """None for what is not finite: JSON has no NaN."""
+    """Returns the mean; None where it is not finite, since JSON has no NaN."""
     mean = math.fsum(values) / len(values) if all(map(math.isfinite, values)) else math.nan
     return mean if math.isfinite(mean) else None

@@ -1,4 +1,7 @@
-"""The training loop, `train(config)`: a straight function that a newcomer can read."""
+"""The training loop, `train(config)`: a straight function that a newcomer can read.
+
+One iteration is `step.train_step`; all that lives from one iteration to the next is in `trainer.Trainer`.
+"""
 
 import sys
 import time
@@ -26,7 +29,15 @@ from nca3d.training.trainer import Trainer
 
 @dataclass
 class Run:
-    """What training leaves: the trained rule, its folder, the pool, one dict for each logged iteration, and the report."""
+    """The result of training.
+
+    Attributes:
+        rule: the trained rule; with the averaged weights where the config asks for an average.
+        folder: the run folder, with checkpoints, metrics and report.
+        pool: the evolved states.
+        metrics: one dict for each logged iteration, oldest first.
+        report: what was measured at the end; empty if no report was asked for.
+    """
 
     rule: Rule
     folder: Path
@@ -44,15 +55,15 @@ def train(
     rule: Rule | None = None,
     finish: Callable[[Run, Trainer], Report] | None = None,
 ) -> Run:
-    """Train a rule as the config says. `nca3d.train` is this with a report at the end.
+    """Trains a rule as the config says. `nca3d.train` is this with a report at the end.
 
     Args:
         config: the experiment. Everything is checked before anything is written.
-        resume: a run folder to go on with, from its newest checkpoint that verifies; more iterations may be asked for.
-        progress: show a bar with time left, loss and IoU.
-        given: what the task would read by the config's names, where somebody has read it already: see `Task`.
-        rule: is trained in place of a fresh one; a copy of it.
-        finish: is called with what training left while the folder is still held; what it returns is the run's report.
+        resume: a run folder to continue from its newest checkpoint that verifies; its config may ask for more iterations.
+        progress: whether to show a bar with time left, loss and IoU.
+        given: what the task would load by the config's names, if it is loaded already (a target, questions); see `Task`.
+        rule: the rule to train instead of a fresh one; a copy of it is trained.
+        finish: makes the run's report, (run, trainer) -> report; it is called while the run folder is still locked.
 
     Returns:
         The finished `Run`.
@@ -60,43 +71,53 @@ def train(
     Raises:
         InputError: bad input; nothing was written.
         RunError: the run failed on its own (extinct, non-finite, disk full); the last good checkpoint is kept.
-        KeyboardInterrupt, SystemExit: stopped by a signal, after saving.
+        KeyboardInterrupt: stopped by Ctrl-C, after saving.
+        SystemExit: stopped by another signal, after saving.
     """
+    # Paths become absolute, so that the run can be continued from any folder.
     config = config.anchored()
+    # Plug-ins first: they register the rules, losses and damages that the config may name.
     run_plugins(config.plugins)
     trainer = Trainer.begin(config, given, rule)
-    for said in (trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
-        if said:
-            print(said, file=sys.stderr)
+    for message in (trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
+        if message:
+            print(message, file=sys.stderr)
+    # The folder is made last: a config that can't be used leaves nothing behind.
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if resume is not None:
             saved = checkpoint.load(folder.path)
             trainer.restore(saved)
-            for note in (checkpoint.bit_exact_warning(saved.manifest), _stretched(config, saved)):
-                if note:
-                    print(note, file=sys.stderr)
+            for warning in (checkpoint.bit_exact_warning(saved.manifest), _length_warning(config, saved)):
+                if warning:
+                    print(warning, file=sys.stderr)
+            # Lines after the checkpoint are of iterations that are now run again.
             folder.cut_metrics(trainer.iteration)
+        # A target without a name is saved in the run folder, and the config names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
             trainer.rule.card = trainer.task.card()
             folder.write_config()
         bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
-        started = time.monotonic() - trainer.seconds
+        # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
+        start_time = time.monotonic() - trainer.seconds
 
         with Log(folder, config) as log, bar:
+            # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
             while trainer.iteration < config.iterations and stop.requested is None:
                 outcome = trainer.step()
-                trainer.seconds = time.monotonic() - started
+                trainer.seconds = time.monotonic() - start_time
 
                 log.write(trainer, outcome)
-                shown = {"loss": f"{outcome.metrics['loss']:.4f}"}
-                shown[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
-                bar.set_postfix(shown, refresh=False)
+                postfix = {"loss": f"{outcome.metrics['loss']:.4f}"}
+                postfix[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
+                bar.set_postfix(postfix, refresh=False)
                 bar.update()
                 if trainer.bad_steps >= config.max_bad_steps:
-                    raise RunError(_failed(folder.path, trainer, outcome.fault))
+                    raise RunError(_failure(folder.path, trainer, outcome.fault))
+                # Never in the middle of bad steps: the last checkpoint must be one that is worth going back to.
                 if trainer.bad_steps == 0 and trainer.iteration % config.save_every == 0:
                     trainer.save(folder.path)
+            # The last iteration, or the one that a signal stopped at; if it fell on `save_every`, it is saved already.
             if trainer.bad_steps == 0 and trainer.iteration % config.save_every:
                 trainer.save(folder.path)
         if stop.requested is not None and trainer.iteration < config.iterations:
@@ -108,8 +129,8 @@ def train(
     return run
 
 
-def _stretched(config: Config, saved: checkpoint.Checkpoint) -> str | None:
-    """What another number of iterations means for a resumed run; None where it is the same."""
+def _length_warning(config: Config, saved: checkpoint.Checkpoint) -> str | None:
+    """Returns what another number of iterations means for a resumed run; None where it is the same."""
     before = saved.scalars["iterations"]
     if before == config.iterations:
         return None
@@ -119,7 +140,8 @@ def _stretched(config: Config, saved: checkpoint.Checkpoint) -> str | None:
     )
 
 
-def _failed(folder: Path, trainer: Trainer, fault: str) -> str:
+def _failure(folder: Path, trainer: Trainer, fault: str) -> str:
+    """Returns the message of a run that failed, with what to do next."""
     return (
         f"{folder}: iteration {trainer.iteration}: {fault}, {trainer.bad_steps} iterations in a row; the last good checkpoint "
         f"is kept: lower learning_rate, then nca3d train --resume {folder}"

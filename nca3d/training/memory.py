@@ -1,4 +1,4 @@
-"""Whether a run fits into this machine's memory, found out before anything is loaded. Imports no torch."""
+"""Checks whether a run fits into this machine's memory, before anything heavy is loaded. Imports no torch."""
 
 import math
 from pathlib import Path
@@ -8,13 +8,18 @@ from nca3d.errors import InputError
 
 
 def check_memory(config: Config) -> None:
-    """Refuse at once what can't fit, instead of being killed for it in the middle of the night.
+    """Refuses at once a run that can't fit, instead of being killed for it in the middle of the night.
+
+    Args:
+        config: the experiment.
 
     Raises:
-        InputError: the pool and one batch with its gradient need more than this machine has free.
+        InputError: the pool and one batch with its gradient need more memory than this machine has free.
     """
     slots = config.pool_size if config.kind.pooled else 1
+    # 4 bytes a number (float32).
     state = 4 * config.kind.channels(config) * math.prod(config.size)
+    # About six copies of the running part of a batch: states, their gradients and the update network's values. A lower bound.
     needed = state * (slots + 6 * config.batch // config.accumulate)
     free = free_memory()
     if needed > free:
@@ -27,9 +32,10 @@ def check_memory(config: Config) -> None:
 
 
 def free_memory() -> int:
-    """Bytes that can be had without swapping; without such a figure, as much as anyone asks for."""
+    """Returns how many bytes can be allocated without swapping; a huge number where the system doesn't say."""
     try:
         fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
         return int(fields["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
+        # macOS and others have no /proc: better no check than a wrong refusal.
         return 1 << 62

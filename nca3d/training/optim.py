@@ -1,4 +1,4 @@
-"""How the weights move: optimizers, the learning rate over a run, and what is done to a gradient before it is used."""
+"""How the weights move: optimizers, the learning rate over a run, and the treatment of gradients before a step."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,28 +10,29 @@ from torch import Tensor, nn
 from nca3d.config import Config
 from nca3d.errors import InputError
 
-# From here on Adam runs in one pass over the weights: rounded differently, several times faster, without temporaries.
+# From this many weights on, Adam runs in one fused pass: several times faster, without temporaries, rounded differently
+# (so that small runs keep their numbers).
 MANY_WEIGHTS = 1_000_000
 
-# Option of a group of parameters: its learning rate, in multiples of the run's. Checkpoints hold it under this name.
+# Key of a parameter group: its learning rate in multiples of the run's. Checkpoints hold it under this name, so it stays.
 LR_MULTIPLIER = "pace"
 
-# Numbers that an 8-bit optimizer works on at once; whole blocks of 256.
+# How many numbers an 8-bit optimizer works on at once: whole blocks of 256, few enough for little work space.
 SLICE = 1 << 18
 
 
 def build_optimizer(
     config: Config, parameters: Sequence[nn.Parameter], lr_multipliers: Mapping[nn.Parameter, float] | None = None
 ) -> torch.optim.Optimizer:
-    """The optimizer that the config names.
+    """Returns the optimizer that the config names.
 
     Args:
-        config: which one, and how it moves.
+        config: says which optimizer, and its options.
         parameters: what it moves.
-        lr_multipliers: of those whose learning rate is a multiple of the config's, that multiple.
+        lr_multipliers: learning rates of single parameters, as multiples of the config's; 1 for those not in it.
 
     Raises:
-        InputError: "adamw8bit" without bitsandbytes: never a silent substitute.
+        InputError: the config asks for "adamw8bit", and bitsandbytes is not installed (there is no silent substitute).
     """
     options: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
     if config.optimizer != "adamw8bit" and sum(p.numel() for p in parameters) >= MANY_WEIGHTS:
@@ -39,6 +40,7 @@ def build_optimizer(
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
         groups.setdefault((lr_multipliers or {}).get(parameter, 1.0), []).append(parameter)
+    # A multiplier of 1 is left out, so that the checkpoint of a body looks as it did before there were multipliers.
     param_groups = [
         {"params": group, **({} if multiplier == 1 else {LR_MULTIPLIER: multiplier})} for multiplier, group in groups.items()
     ]
@@ -56,41 +58,46 @@ def build_optimizer(
 
 
 def _in_slices(optimizer: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """An 8-bit optimizer whose work space on the CPU is that of a slice, not of the largest weight; the numbers are the same.
+    """Returns an 8-bit optimizer that works slice by slice on the CPU; the numbers are the same.
 
-    Its state is quantised in blocks of 256 numbers, so slices of whole blocks know nothing of each other.
+    Its work space is that of a slice instead of the largest weight. Its state is quantised in blocks of 256 numbers, so slices
+    of whole blocks are independent of each other.
     """
 
-    def update_step(self: Any, group: Any, p: Tensor, gindex: int, pindex: int) -> None:
+    def update_step(self: torch.optim.Optimizer, group: dict[str, Any], p: Tensor, gindex: int, pindex: int) -> None:
         state = self.state[p]
         if p.device.type != "cpu" or state["state1"].dtype != torch.uint8 or not (p.is_contiguous() and p.grad is not None):
             return optimizer.update_step(self, group, p, gindex, pindex)  # type: ignore[attr-defined]
         before, flat = state["step"], p.detach().view(-1)
         for start in range(0, p.numel(), SLICE):
             cells, blocks = slice(start, start + SLICE), slice(start // 256, (start + SLICE) // 256)
+            # A view: the optimizer moves the weight itself through it.
             part = nn.Parameter(flat[cells])
             part.grad = p.grad.reshape(-1)[cells]
             self.state[part] = {
                 **state,
-                "step": before,
+                "step": before,  # each slice counts the same step
                 **{name: state[name].view(-1)[cells] for name in ("state1", "state2")},
                 **{name: state[name][blocks] for name in ("absmax1", "absmax2")},
             }
             optimizer.update_step(self, group, part, gindex, pindex)  # type: ignore[attr-defined]
             state["step"] = self.state.pop(part)["step"]
 
-    # Under its own name: a checkpoint says which optimizer it belongs to, and this one is no other.
+    # Under the optimizer's own name: a checkpoint records it, and with or without slices it is the same optimizer.
     return type(optimizer.__name__, (optimizer,), {"update_step": update_step, "__module__": optimizer.__module__})
 
 
 def learning_rate(config: Config, iteration: int) -> float:
-    """The learning rate of an iteration (1, 2, …), a pure function, so that a resumed run follows it.
+    """Returns the learning rate of an iteration: warm-up times schedule.
 
-    Warm-up, then the schedule.
+    Schedules: "constant"; "step" multiplies by `final_learning_rate` at each milestone (a share of the iterations); "cosine"
+    falls to `final_learning_rate` of the start at the last iteration.
 
-    "constant"; "step": times `final_learning_rate` at each milestone (a share of the iterations); "cosine": down to
-    `final_learning_rate` of the start at the last iteration.
+    Args:
+        config: learning rate, schedule and number of iterations.
+        iteration: 1, 2, …
     """
+    # A pure function of the iteration, without a scheduler's state, so that a resumed run follows it.
     done = min(1.0, iteration / config.iterations)
     factor = 1.0
     if config.schedule == "step":
@@ -102,14 +109,24 @@ def learning_rate(config: Config, iteration: int) -> float:
 
 
 def gradients_finite(parameters: Iterable[nn.Parameter]) -> bool:
-    """Whether every gradient is finite: asked before anything is normalised, since one NaN would spread to all weights."""
+    """Returns whether every gradient is finite; ask before gradients are treated, since one NaN spreads to all weights."""
     return all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None)
 
 
 def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:
-    """ "normalise": each variable's gradient to length 1 (Mordvintsev et al. 2020), "clip": all together to at most 1."""
+    """Changes the gradients in place, as the config says.
+
+    "normalise" gives each parameter's gradient the length 1 (Mordvintsev et al. 2020): long rollouts have gradients of very
+    different lengths from one iteration to the next. "clip" shortens all gradients together
+    to length 1 at most. "none" changes nothing.
+
+    Args:
+        config: `gradient` names the treatment.
+        parameters: whose gradients are changed.
+    """
     if config.gradient == "normalise":
         for grad in [p.grad for p in parameters if p.grad is not None]:
+            # 1e-8 keeps a gradient of zeros at zero.
             grad.div_(grad.norm() + 1e-8)
     elif config.gradient == "clip":
         nn.utils.clip_grad_norm_(list(parameters), 1.0)

@@ -1,4 +1,4 @@
-"""The folder of one run: chosen, locked (`run.lock`), and its `config.toml` and `metrics.jsonl` kept whole."""
+"""The folder of one run: its name, its lock (`run.lock`), its `config.toml` and its `metrics.jsonl`."""
 
 import contextlib
 import itertools
@@ -17,18 +17,26 @@ CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 
 
 class RunFolder:
-    """A run folder that is held; made by `open_run_folder`."""
+    """A run folder that this process has locked; `open_run_folder` makes it.
+
+    Args:
+        path: the folder.
+        config: what `write_config` writes.
+    """
 
     def __init__(self, path: Path, config: Config) -> None:
         self.path, self.config = path, config
         self._lines: IO[str] | None = None
 
     def write_config(self) -> None:
-        """Write `config.toml`, whole or not at all."""
+        """Writes `config.toml`, whole or not at all."""
         _write(self.path / CONFIG, self.config.to_toml())
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
-        """Add one line to `metrics.jsonl`; it is there as soon as this returns.
+        """Adds one line to `metrics.jsonl`; it can be read as soon as this returns.
+
+        Args:
+            record: what JSON can hold.
 
         Raises:
             RunError: the disk is full or fails.
@@ -36,34 +44,43 @@ class RunFolder:
         text = json.dumps(dict(record)) + "\n"
         try:
             if self._lines is None:
+                # Buffered by line: whoever watches the run sees whole lines.
                 self._lines = (self.path / METRICS).open("a", buffering=1, encoding="utf-8")
             self._lines.write(text)
         except OSError as error:
             raise RunError(f"{self.path / METRICS}: not written: {error.strerror}; the last checkpoint is kept") from error
 
     def cut_metrics(self, iteration: int) -> None:
-        """Make a resumed run the same run: drop the lines after `iteration`, and put this run's config in place."""
+        """Drops the metrics after `iteration`, which a resumed run computes again, and writes this run's config.
+
+        Args:
+            iteration: of the checkpoint from which the run goes on.
+
+        Raises:
+            RunError: the disk is full or fails.
+        """
+        # Closed first: an open file would go on writing into the old one.
         self.close()
-        kept = [json.dumps(record) + "\n" for record in self.metrics() if record.get("iteration", 0) <= iteration]
-        _write(self.path / METRICS, "".join(kept))
+        lines = [json.dumps(record) + "\n" for record in self.metrics() if record.get("iteration", 0) <= iteration]
+        _write(self.path / METRICS, "".join(lines))
         self.write_config()
 
     def metrics(self) -> list[dict[str, Any]]:
-        """The lines of `metrics.jsonl`, oldest first."""
+        """Returns the lines of `metrics.jsonl`, oldest first."""
         return read_metrics(self.path)
 
     def close(self) -> None:
-        """Close `metrics.jsonl`; the next line opens it again."""
+        """Closes `metrics.jsonl`; the next line opens it again."""
         if self._lines is not None:
             self._lines.close()
             self._lines = None
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's `metrics.jsonl`; a last line that was torn by a kill is left out.
+    """Returns the lines of a run's `metrics.jsonl`; a last line that was cut off by a kill is left out.
 
     Raises:
-        InputError: a line before the last one is no table.
+        InputError: a line before the last one is no JSON table.
     """
     path = folder / METRICS
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else []
@@ -75,6 +92,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
             record = None
         if isinstance(record, dict):
             records.append(record)
+        # Only the last line can be torn by a kill; a bad line before it is somebody's edit, and not ours to drop.
         elif number < len(lines):
             raise InputError(path, f"line {number}", repr(line[:80]), "a JSON table on each line")
     return records
@@ -82,15 +100,21 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
 
 @contextlib.contextmanager
 def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None, subject: str = "") -> Iterator[RunFolder]:
-    """The run folder, locked for as long as the context lasts: a new one, or that of the run to resume.
+    """A context with the locked run folder: a new one, or that of the run to resume.
 
-    A new one is called after its `subject` ("" = what the config names), unless the config says `out`, and gets its
-    `config.toml` at once; a resumed one with `cut_metrics`, once its checkpoint has proved to fit.
+    A new folder gets its `config.toml` at once. A resumed one gets it by `cut_metrics`, once its checkpoint proved to fit.
+
+    Args:
+        config: the experiment; `out` names the folder.
+        resume: the folder of the run to resume.
+        subject: what a new folder is named after if the config names no folder; "" = what the config trains.
 
     Raises:
-        InputError: not empty, not writable, a file, held by another run, nothing to resume; nothing was written.
+        InputError: the folder is not empty, not writable, a file, locked by another run, or has nothing to resume; nothing
+            was written.
     """
-    path, made = (_resumed(Path(resume)), []) if resume is not None else _new(config, subject)
+    # Whether the folder can be used is known before anything is locked or written.
+    path, new_folders = (_resumed(Path(resume)), []) if resume is not None else _new(config, subject)
     try:
         with locked(path / LOCK):
             folder = RunFolder(path, config)
@@ -100,16 +124,21 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
                 yield folder
             finally:
                 folder.close()
+    # Only after our own errors: what a crash leaves may be worth a look.
     except (InputError, RunError):
-        _undo(path, made)
+        _undo(path, new_folders)
         raise
 
 
 def check_run_folder(config: Config, resume: str | os.PathLike[str] | None = None) -> None:
-    """What `open_run_folder` would refuse, found out at once and without touching anything.
+    """Checks what `open_run_folder` would refuse, early and without touching anything.
+
+    Args:
+        config: the experiment; `out` names the folder.
+        resume: the folder of the run to resume.
 
     Raises:
-        InputError: as `open_run_folder`.
+        InputError: the folder can't be used, for the same reasons as in `open_run_folder`.
     """
     if resume is not None:
         _resumed(Path(resume))
@@ -117,18 +146,25 @@ def check_run_folder(config: Config, resume: str | os.PathLike[str] | None = Non
         _refuse_unusable(Path(config.out))
 
 
-def _undo(path: Path, made: list[Path]) -> None:
-    """Leave nothing behind when nothing has happened yet but that the folder was made."""
+def _undo(path: Path, new_folders: list[Path]) -> None:
+    """Removes the new folders if nothing lies in them but the config: a refused run leaves nothing behind."""
     with contextlib.suppress(OSError):
-        if made and all(entry.name == CONFIG for entry in path.iterdir()):
+        if new_folders and all(entry.name == CONFIG for entry in path.iterdir()):
             (path / CONFIG).unlink(missing_ok=True)
-        for folder in made:
+        # `rmdir` fails on a folder with something in it, which is then left alone.
+        for folder in new_folders:
             folder.rmdir()
 
 
 def _resumed(path: Path) -> Path:
+    """Returns the folder of a run to resume, once it is known to be one.
+
+    Raises:
+        InputError: it is no run folder, has no checkpoint, or can't be written to.
+    """
     if not path.is_dir():
         raise InputError(path, "resume", "a file" if path.exists() else "no such folder", "the folder of a run")
+    # Both are needed: the config to build the rule, a checkpoint to continue from.
     missing = [name for name in (CONFIG, "checkpoints") if not (path / name).exists()]
     if missing:
         raise InputError(path, "resume", f"no {' and no '.join(missing)}", "the folder of a run that saved a checkpoint")
@@ -138,22 +174,26 @@ def _resumed(path: Path) -> Path:
 
 
 def _new(config: Config, subject: str) -> tuple[Path, list[Path]]:
-    """The new run folder, and the folders that had to be made for it, innermost first."""
+    """Makes the new run folder; returns it and all folders that had to be made for it, innermost first."""
     if config.out:
         path = Path(config.out)
         _refuse_unusable(path)
-        return path, _made(path, exist_ok=True)
+        return path, _make(path, exist_ok=True)
+    # A name that is safe in every file system; 64 characters of it are enough to know it by.
     stem = re.sub(r"[^A-Za-z0-9._-]+", "-", Path(subject or config.kind.subject(config)).stem).strip("-.") or "run"
+    # The first free number: runs/axolotl-1, runs/axolotl-2, …
     for number in itertools.count(1):
         path = Path("runs") / f"{stem[:64]}-{number}"
         if not os.path.lexists(path):
             _refuse_unusable(path)
-            with contextlib.suppress(FileExistsError):  # another run took the number in this moment
-                return path, _made(path, exist_ok=False)
+            # Another run may take the number in this moment: then the next one is tried.
+            with contextlib.suppress(FileExistsError):
+                return path, _make(path, exist_ok=False)
     raise AssertionError("unreachable")
 
 
-def _made(path: Path, *, exist_ok: bool) -> list[Path]:
+def _make(path: Path, *, exist_ok: bool) -> list[Path]:
+    """Makes a folder with its parents; returns those that were missing, innermost first."""
     missing = [folder for folder in (path, *path.parents) if not folder.exists()]
     try:
         path.mkdir(parents=True, exist_ok=exist_ok)
@@ -165,12 +205,20 @@ def _made(path: Path, *, exist_ok: bool) -> list[Path]:
 
 
 def _refuse_unusable(path: Path) -> None:
+    """Checks that a new run may use this folder, which need not exist yet.
+
+    Raises:
+        InputError: it is not empty, locked, a file, or can't be written to.
+    """
     try:
         if path.is_dir():
-            found = [entry.name for entry in sorted(path.iterdir()) if entry.name != LOCK]
-            if found:
-                refuse_locked(path / LOCK)  # names the run that is at work there, rather than its files
-                raise InputError(path, "out", f"a folder with {found[0]} in it", f"a new or empty folder, or --resume {path}")
+            # A lock alone is what a killed run may leave; the folder counts as empty.
+            entries = [entry.name for entry in sorted(path.iterdir()) if entry.name != LOCK]
+            if entries:
+                # A message that names the run at work there says more than one that names its files.
+                refuse_locked(path / LOCK)
+                raise InputError(path, "out", f"a folder with {entries[0]} in it", f"a new or empty folder, or --resume {path}")
+        # The first folder above that exists is where the new ones would be made.
         nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
     except OSError as error:
         raise InputError(path, "out", error.strerror or error, "a folder that can be read") from None
@@ -181,6 +229,11 @@ def _refuse_unusable(path: Path) -> None:
 
 
 def _write(path: Path, text: str) -> None:
+    """Writes a file whole or not at all.
+
+    Raises:
+        RunError: the disk is full or fails.
+    """
     try:
         write_atomic(path, text.encode())
     except OSError as error:

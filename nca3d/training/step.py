@@ -1,6 +1,10 @@
-"""One iteration of training: draw states, damage some, run the rule, ask how well it did, learn, write back."""
+"""One iteration of training: draw states, damage some, run the rule, ask how well it did, learn, write back.
+
+Read `train_step` first; the functions above it are its parts, in the order in which it calls them.
+"""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,11 +21,10 @@ from nca3d.training.balance import Balance
 from nca3d.training.optim import gradients_finite, treat_gradients
 from nca3d.training.task import Task
 
-# Steps from one state that a loss of several looks at to the next.
+# Steps between two recorded states of a loss that compares several, such as `rest`.
 REST_STEPS = 8
 
-
-# Iterations from one ageing to the next: long ageings now and then cost less than short ones each time, and reach as far.
+# Iterations between two ageings: long ageings now and then cost less than short ones each time, and reach as far.
 AGEING_EVERY = 5
 
 # Ageing counts its steps from here, so that its fire masks are not those of the training rollout.
@@ -30,8 +33,13 @@ AGEING_STEP = 1 << 30
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one iteration did: `metrics` for the log, whether anything went wrong ("" or why the step was skipped), and the
-    states (B, C, D, H, W) that it ended with."""
+    """The result of one iteration.
+
+    Attributes:
+        metrics: numbers for the log, by name.
+        fault: why the weights were not moved; "" if all went well.
+        states: (B, C, D, H, W), with which the rollout ended.
+    """
 
     metrics: dict[str, float]
     fault: str = ""
@@ -39,30 +47,31 @@ class Outcome:
 
 
 def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
-    """A generator for one purpose in one iteration: by counting, like fire masks, so that no state needs saving."""
+    """Returns a generator for one purpose in one iteration.
+
+    It is a pure function of its arguments, like fire masks, so a checkpoint need not save its state.
+    """
     return torch.Generator().manual_seed(training_seed(training_seed(config.random_seed, purpose), iteration))
 
 
-def draw_steps(config: Config, iteration: int, curriculum: float) -> int:
-    """How many steps this iteration runs: uniform in a range that grows from half its length to the whole (curriculum)."""
-    low, high = config.steps_range
-    grown = min(1.0, iteration / (curriculum * config.iterations)) if curriculum else 1.0
-    short = max(1, low // 2)
-    low, high = round(short + (low - short) * grown), round(short + (high - short) * grown)
-    generator = counted_generator(config, iteration, purpose=1)
-    return int(torch.randint(low, high + 1, (1,), generator=generator))
-
-
 def draw_batch(
-    config: Config, iteration: int, pool: pools.StatePool, rule: Rule, task: Task
+    config: Config, iteration: int, pool: pools.StatePool, rule: Rule, task: Task[Any]
 ) -> tuple[pools.Batch | None, pools.Prepared]:
-    """States to start from: the seed alone (growing), or evolved ones, the worst back to the seed and the best damaged."""
+    """Returns the states to start from.
+
+    The regime "growing" starts from the seed alone. The others sample evolved states from the pool; the worst of them is
+    replaced by the seed, and the best ones are damaged if the regime damages (Mordvintsev et al. 2020).
+
+    Returns:
+        The sample of the pool (None without a pool), whose slots the new states go back to, and the states to run.
+    """
     if not task.pooled:
         states = pool.seed.expand(config.batch, *pool.seed.shape).clone()
         return None, pools.Prepared(states, *(torch.zeros(config.batch, dtype=torch.bool) for _ in range(2)))
     batch = pool.sample(config.batch)
     with torch.no_grad():
         losses = task.pool_loss(rule, batch.states)
+    # A body has to grow before there is anything worth damaging.
     damaging = task.damaging and iteration > config.damage_from * config.iterations
     damage = pools.damage.mixture(list(config.damages), severity=config.damage_severity) if damaging else None
     return batch, pools.prepare(
@@ -78,101 +87,53 @@ def draw_batch(
 
 
 @torch.no_grad()
-def age_states(config: Config, iteration: int, task: Task, rule: Rule, ready: pools.Prepared) -> tuple[Tensor, Tensor]:
-    """Pooled states, neither fresh nor just damaged, run on without gradient: old bodies are what persistence is learned from.
+def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prepared: pools.Prepared) -> tuple[Tensor, Tensor]:
+    """Runs pooled states on without gradient, except those that are fresh or just damaged.
 
-    A body drifts slowly, and the pool alone can't show it: a state that has drifted is the worst of its batch, and goes back to
-    the seed before training has seen it. Ages drawn here reach beyond that.
+    Old bodies are what persistence is learned from. A body drifts slowly, and the pool alone can't show it: a state that has
+    drifted is the worst of its batch, and goes back to the seed before training has seen it. Ageing reaches beyond that.
 
     Returns:
-        The states (n, C, D, H, W), and by how many steps each was aged, (n,).
+        The states (n, C, D, H, W), and the number of steps by which each was aged, int64 (n,).
     """
-    older = ~(ready.fresh | ready.damaged) & bool(task.ageing)
-    begun = iteration > task.curriculum * config.iterations  # before, bodies are not worth keeping for long
+    ageable = ~(prepared.fresh | prepared.damaged) & bool(task.ageing)
+    # During the curriculum bodies are half grown: their old age would teach nothing.
+    mature = iteration > task.curriculum * config.iterations
     steps = 0
-    if begun and iteration % AGEING_EVERY == 0 and older.any():
+    if mature and iteration % AGEING_EVERY == 0 and ageable.any():
         generator = counted_generator(config, iteration, purpose=3)
         steps = int(torch.randint(0, task.ageing + 1, (1,), generator=generator))
-    states = ready.states.clone()
+    states = prepared.states.clone()
     if steps:
         device = next(rule.parameters()).device
-        states[older] = rollout(
+        states[ageable] = rollout(
             rule,
-            states[older].to(device),
+            states[ageable].to(device),
             steps,
             random_seed=training_seed(config.random_seed, iteration),
             first_step=AGEING_STEP,
-            sample_ids=older.nonzero().squeeze(1),
+            # A state draws its fire masks by its place in the batch, whoever else is aged beside it (law 6).
+            sample_ids=ageable.nonzero().squeeze(1),
             executor=config.executor,
             activity_threshold=config.activity_threshold,
         ).to(states)
-    return states, steps * older
+    return states, steps * ageable
 
 
-def note_executor(config: Config, task: Task, rule: Rule) -> str:
-    """What it means for training that an executor is approximate; "" where it is exact.
+def draw_steps(config: Config, iteration: int, curriculum: float) -> int:
+    """Returns how many steps this iteration runs, drawn evenly from a range.
 
-    Raises:
-        InputError: one that can't run this rule.
+    Args:
+        config: the experiment; `steps_range` is the full range.
+        iteration: 1, 2, …
+        curriculum: share of the iterations, 0..1, over which the range grows from half its length to its full length.
     """
-    if "approx" not in config.executor:
-        return ""
-    try:
-        with torch.no_grad():
-            rollout(rule, task.seed(rule), 1, executor=config.executor)
-    except ArgumentError as error:
-        raise InputError("config", "executor", error.found, error.allowed) from None
-    with_gradient = "executor auto runs training's rollouts; the one that was asked for runs those without gradient"
-    return f"executor {config.executor} has no gradient: {with_gradient}"
-
-
-def train_step(
-    config: Config,
-    iteration: int,
-    task: Task,
-    rule: Rule,
-    balance: Balance,
-    optimizer: torch.optim.Optimizer,
-    pool: pools.StatePool,
-) -> Outcome:
-    """One iteration, 1, 2, …; its random numbers follow from (config.random_seed, iteration) and the pool's generator."""
-    batch, ready = draw_batch(config, iteration, pool, rule, task)
-    states, ages = age_states(config, iteration, task, rule, ready)
-    steps = draw_steps(config, iteration, task.curriculum)
-    device = next(rule.parameters()).device
-    wanted = task.draw(iteration)
-
-    optimizer.zero_grad(set_to_none=True)
-    looks = LOSSES.moments(task.weights)
-    ends, totals, named = [], [], dict.fromkeys(task.weights, 0.0)
-    for ids in torch.arange(config.batch).chunk(config.accumulate):
-        part = task.part(wanted, ids)
-        # bf16 is for the update network alone: the state stays float32 (the executor sees to that).
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-            inputs = task.inputs(rule, part)
-            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, looks, inputs)
-        terms = evaluate_terms(task.weights, moments, part, rule)
-        loss = balance.total(terms)
-        # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
-        (loss.sum() / config.batch).backward()
-        ends.append(moments[-1].detach())
-        totals.append(loss.detach())
-        for name, term in terms.items():
-            named[name] += float(term.detach().sum()) / config.batch
-
-    states, loss = torch.cat(ends), torch.cat(totals)
-    fault = _fault(rule, states, loss)
-    if not fault:
-        treat_gradients(config, rule.parameters())
-        optimizer.step()
-        balance.note(named)
-    reseeded = {}
-    if batch is not None:
-        reseeded = pool.replace(batch.index, states.cpu(), steps=ages + steps, fresh=ready.fresh)
-    metrics = {"loss": float(loss.mean()), **task.figures(rule, states, wanted), "steps": float(steps)}
-    metrics |= {f"loss_{name}": value for name, value in named.items()} | balance.figures()
-    metrics |= {f"reseeded_{why}": float(count) for why, count in reseeded.items()}
-    return Outcome(metrics, fault, states)
+    low, high = config.steps_range
+    progress = min(1.0, iteration / (curriculum * config.iterations)) if curriculum else 1.0
+    short = max(1, low // 2)
+    low, high = round(short + (low - short) * progress), round(short + (high - short) * progress)
+    generator = counted_generator(config, iteration, purpose=1)
+    return int(torch.randint(low, high + 1, (1,), generator=generator))
 
 
 def run_moments(
@@ -185,15 +146,30 @@ def run_moments(
     count: int = 1,
     inputs: Inputs | None = None,
 ) -> Tensor:
-    """The states that the losses look at, (T, B, C, D, H, W): the last `count`, each `REST_STEPS` after the one before it.
+    """Runs the rule and returns the states that the losses look at.
 
-    The graph is cut every `detach_every` steps (truncated backpropagation).
+    The graph is cut every `detach_every` steps (truncated backpropagation), so that gradients of long rollouts stay tame.
+
+    Args:
+        config: the experiment.
+        iteration: 1, 2, …; the fire masks follow from it.
+        rule: what one cell does.
+        states: (B, C, D, H, W), where the rollout begins.
+        ids: int64 (B,), each sample's place in the whole batch: its fire masks follow from it.
+        steps: length of the rollout.
+        count: how many states to record.
+        inputs: what the cells are fed in every step, if anything.
+
+    Returns:
+        (T, B, C, D, H, W): the last `count` recorded states, `REST_STEPS` apart, in order of time.
     """
-    looks = {max(0, steps - REST_STEPS * back) for back in range(count)}
+    # A set, because in a short rollout several moments fall on step 0.
+    recorded = {max(0, steps - REST_STEPS * back) for back in range(count)}
     cuts = set(range(config.detach_every, steps, config.detach_every)) if config.detach_every else set()
     seed, done, moments = training_seed(config.random_seed, iteration), 0, []
-    executor = "auto" if "approx" in config.executor else config.executor  # what is approximate has no gradient
-    for stop in sorted(looks | cuts):
+    # An approximate executor has no gradient; it serves ageing alone.
+    executor = "auto" if "approx" in config.executor else config.executor
+    for stop in sorted(recorded | cuts):
         states = rollout(
             rule,
             states,
@@ -206,20 +182,106 @@ def run_moments(
             memory=config.memory,
             memory_budget=config.memory_budget << 20,
         )
-        if stop in looks:
+        if stop in recorded:
             moments.append(states)
+        # Recorded first, cut second: the loss at this moment still reaches back.
         if stop in cuts:
             states = states.detach()
         done = stop
     return torch.stack(moments)
 
 
+def train_step(
+    config: Config,
+    iteration: int,
+    task: Task[Any],
+    rule: Rule,
+    balance: Balance,
+    optimizer: torch.optim.Optimizer,
+    pool: pools.StatePool,
+) -> Outcome:
+    """Runs one iteration and moves the weights once.
+
+    Its random numbers follow from (config.random_seed, iteration) and the pool's generator alone (law 11).
+
+    Args:
+        config: the experiment.
+        iteration: 1, 2, …
+        task: what is trained for.
+        rule: its weights are changed in place.
+        balance: how much each loss term counts.
+        optimizer: moves the weights of the rule and of the balance.
+        pool: evolved states; the sampled slots are overwritten.
+    """
+    # 1. Where to start: states of the pool, and what they should become.
+    batch, prepared = draw_batch(config, iteration, pool, rule, task)
+    states, ages = age_states(config, iteration, task, rule, prepared)
+    steps = draw_steps(config, iteration, task.curriculum)
+    goal = task.draw(iteration)
+    device = next(rule.parameters()).device
+
+    # 2. Run the rule and collect gradients, `config.accumulate` parts of the batch one after the other.
+    optimizer.zero_grad(set_to_none=True)
+    count = LOSSES.moments(task.weights)
+    final_states, losses, term_means = [], [], dict.fromkeys(task.weights, 0.0)
+    for ids in torch.arange(config.batch).chunk(config.accumulate):
+        subset = task.subset(goal, ids)
+        # bf16 is for the update network alone: the state stays float32 (the executor sees to that).
+        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
+            inputs = task.inputs(rule, subset)
+            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, count, inputs)
+        terms = evaluate_terms(task.weights, moments, subset, rule)
+        loss = balance.total(terms)
+        # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
+        (loss.sum() / config.batch).backward()
+        final_states.append(moments[-1].detach())
+        losses.append(loss.detach())
+        for name, term in terms.items():
+            term_means[name] += float(term.detach().sum()) / config.batch
+    states, loss = torch.cat(final_states), torch.cat(losses)
+
+    # 3. Learn, unless something went wrong: one NaN in a step of the optimizer spoils all weights for good.
+    fault = _fault(rule, states, loss)
+    if not fault:
+        treat_gradients(config, rule.parameters())
+        optimizer.step()
+        balance.note(term_means)
+
+    # 4. Write back, faulty or not: the pool itself starts dead and non-finite states again from the seed.
+    reseeded = {}
+    if batch is not None:
+        reseeded = pool.replace(batch.index, states.cpu(), steps=ages + steps, fresh=prepared.fresh)
+    metrics = {"loss": float(loss.mean()), **task.metrics(rule, states, goal), "steps": float(steps)}
+    metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
+    metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
+    return Outcome(metrics, fault, states)
+
+
+def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:
+    """Returns what an approximate executor means for training, to be shown before it begins; "" for an exact one.
+
+    Raises:
+        InputError: the executor can't run this rule.
+    """
+    if "approx" not in config.executor:
+        return ""
+    try:
+        # One step shows whether it can run the rule at all, before the run folder exists.
+        with torch.no_grad():
+            rollout(rule, task.seed(rule), 1, executor=config.executor)
+    except ArgumentError as error:
+        raise InputError("config", "executor", error.found, error.allowed) from None
+    with_gradient = "executor auto runs training's rollouts; the one that was asked for runs those without gradient"
+    return f"executor {config.executor} has no gradient: {with_gradient}"
+
+
 def _fault(rule: Rule, states: Tensor, loss: Tensor) -> str:
-    """Why this iteration must not move the weights, or ""; asked before gradients are normalised."""
+    """Returns why this iteration must not move the weights, or ""; gradients are not normalised yet."""
     if not torch.isfinite(loss).all():
         return "non-finite loss"
     if not gradients_finite(rule.parameters()):
         return "non-finite gradient"
+    # Without a living cell no gradient says how to come back to life.
     if not rule.alive_mask(states).any():
         return "no living cell in the whole batch"
     return ""

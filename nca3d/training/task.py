@@ -1,8 +1,8 @@
-"""What a run trains for, as the loop sees it: where states begin, what is asked of them, and how well they did."""
+"""What a run trains for, as the loop sees it: where states begin, what they should become, and how well they did."""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -10,18 +10,26 @@ from nca3d.config import Config
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 
+# What the states of one iteration should become: a `Target`, or a batch of questions.
+Goal = TypeVar("Goal")
 
-class Task(Protocol):
-    """A body to grow (`growth.py`), or what another wing asks for.
 
-    Made of a config, and of what it names where that has been read already (a `Target`, questions): `Growth(config, given)`.
+class Task(Protocol[Goal]):
+    """What a run trains for: a body to grow (`growth.Growth`), or what another wing trains.
 
-    weights: of the loss terms, by name. headline: the metric that the progress bar shows. subject: what
-    the run folder is called after; "" = what the config names. pooled: whether evolved states come
-    back (else each iteration begins with the seed). damaging: whether some are damaged on the way. curriculum: the share of the
-    iterations over which the range of steps grows to its full length. ageing: how many steps pooled states may run on without
-    gradient, now and then. fixed: the entries of the card that a resumed run must find as they were, with
-    what they stand for.
+    A task is made of a config and, optionally, of what the config names where that is loaded already (a `Target`, questions):
+    `Growth(config, given)`. The loop doesn't look into a goal, it only hands it on.
+
+    Attributes:
+        config: the experiment.
+        weights: weights of the loss terms, by name.
+        headline: name of the metric that the progress bar shows.
+        subject: what the run folder is named after; "" = what the config names.
+        pooled: whether evolved states come back; else each iteration begins with the seed.
+        damaging: whether some pooled states are damaged.
+        curriculum: share of the iterations, 0..1, over which the range of steps grows to its full length.
+        ageing: pooled states run on without gradient for at most this many steps, now and then; 0 = never.
+        fixed: entries of the card that a resumed run must find unchanged, each with what it decides (for the error).
     """
 
     config: Config
@@ -35,47 +43,51 @@ class Task(Protocol):
     fixed: Mapping[str, str]
 
     def check_rule(self, rule: Rule) -> None:
-        """Refuse a rule that can't be trained for this.
+        """Refuses a rule that can't be trained for this task.
 
         Raises:
-            InputError: it shows something else than is wanted.
+            InputError: the rule shows something else than the task needs.
         """
 
     def build_rule(self) -> Rule:
-        """A fresh rule; its weights follow from the config's random_seed."""
+        """Returns a fresh rule, whose weights follow from the config's random_seed."""
 
     def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
-        """Of parameters with a learning rate of their own, that in multiples of the config's."""
+        """Returns the parameters with a learning rate of their own, as multiples of the config's learning rate."""
 
     def card(self) -> dict[str, Any]:
-        """What a loaded rule should know of its training."""
+        """Returns what a loaded rule should know of its training: its `card`."""
 
     def seed(self, rule: Rule) -> Tensor:
-        """(1, C, D, H, W), the state that everything begins with."""
+        """Returns the state that everything begins with, (1, C, D, H, W)."""
 
     def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
-        """How bad pooled states (B, C, D, H, W) are, (B,): the worst goes back to the seed."""
+        """Returns how bad pooled states (B, C, D, H, W) are, (B,): the worst goes back to the seed."""
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
-        """bool (B, D, H, W), the cells that damage may destroy."""
+        """Returns the cells of states (B, C, D, H, W) that damage may destroy, bool (B, D, H, W)."""
 
-    def draw(self, iteration: int) -> Any:
-        """What is wanted in this iteration: handed to the methods below and to loss terms."""
+    def draw(self, iteration: int) -> Goal:
+        """Returns the goal of an iteration 1, 2, …, which goes to the methods below and to the loss terms."""
 
-    def part(self, wanted: Any, ids: Tensor) -> Any:
-        """Of a batch, these samples alone."""
+    def subset(self, goal: Goal, ids: Tensor) -> Goal:
+        """Returns the goal of the samples `ids` alone, int64 (n,), where a batch is split into parts."""
 
-    def inputs(self, rule: Rule, wanted: Any) -> Inputs | None:
-        """What is said to the cells in every step."""
+    def inputs(self, rule: Rule, goal: Goal) -> Inputs | None:
+        """Returns what the cells are fed in every step; None for nothing."""
 
-    def figures(self, rule: Rule, states: Tensor, wanted: Any) -> dict[str, float]:
-        """Metrics of an iteration's last states."""
+    def metrics(self, rule: Rule, states: Tensor, goal: Goal) -> dict[str, float]:
+        """Returns metrics of an iteration's final states (B, C, D, H, W), by name; `headline` is among them."""
 
     def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
-        """Metrics that are asked now and then; the log has their means."""
+        """Returns metrics of states (B, C, D, H, W) that are too slow for every iteration; the log has their means."""
 
     def note(self, rule: Rule) -> str:
-        """What to tell before training; "" for nothing."""
+        """Returns what to show before training begins; "" for nothing."""
 
     def keep(self, folder: Path) -> dict[str, Any]:
-        """Write into the run folder what the trained rule needs besides its weights; fields of the config that this changes."""
+        """Saves in the run folder what the trained rule needs besides its weights.
+
+        Returns:
+            The fields of the config that change by it, such as the path of a saved target.
+        """

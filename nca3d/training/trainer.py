@@ -15,6 +15,7 @@ from nca3d.errors import ErrorCollector, InputError
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
+from nca3d.targets import Target
 from nca3d.training.balance import Balance
 from nca3d.training.build import check_same_shapes, choose_device, rule_record
 from nca3d.training.memory import check_memory
@@ -26,10 +27,24 @@ from nca3d.training.task import Task
 
 @dataclass
 class Trainer:
-    """Task, rule, optimizer, pool and counters of one run. `average` is the running average of the weights, if asked for."""
+    """Task, rule, optimizer, pool and counters of one run.
+
+    Attributes:
+        config: the experiment.
+        task: what is trained for.
+        rule: the rule whose weights learn.
+        balance: how much each loss term counts.
+        optimizer: moves the weights.
+        pool: evolved states; one seed where the task keeps none.
+        average: running average of the rule's weights, by name; empty where the config asks for none.
+        iteration: how many iterations are done.
+        seconds: how long training has taken, over all resumed parts.
+        bad_steps: faulty iterations in a row, up to the last one.
+        skipped: faulty iterations in all.
+    """
 
     config: Config
-    task: Task
+    task: Task[Any]
     rule: Rule
     balance: Balance
     optimizer: torch.optim.Optimizer
@@ -41,50 +56,57 @@ class Trainer:
     skipped: int = 0
 
     @property
-    def target(self) -> Any:
-        """What is wanted where it is the same in every iteration: a body; else None."""
+    def target(self) -> Target | None:
+        """The body that is grown; None for a task of another kind."""
         return getattr(self.task, "target", None)
 
     @classmethod
     def begin(cls, config: Config, given: object = None, rule: Rule | None = None) -> "Trainer":
-        """A trainer at iteration 0; everything that the config names is looked up and checked here.
+        """Returns a trainer at iteration 0; everything that the config names is looked up and checked here.
 
         Args:
             config: the experiment.
-            given: what the task would read by the config's names, where it has been read already.
-            rule: is trained in place of a fresh one; a copy of it.
+            given: what the task would load by the config's names, if it is loaded already.
+            rule: the rule to train instead of a fresh one; a copy of it is trained.
 
         Raises:
-            InputError: a name that nobody registered, a target that can't be used, a device that is not there.
+            InputError: a name is not registered, the target can't be used, or the device is missing.
         """
+        # All unknown names at once: whoever mends a config wants the whole list.
         with ErrorCollector() as errors:
             for name, known in (("rule", RULES), ("losses", LOSSES), ("damages", pools.damage.DAMAGES)):
                 errors.of(config.require_known, name, known)
         device = choose_device(config)
         check_memory(config)
-        task: Task = config.kind.task.load()(config, given)
+        task: Task[Any] = config.kind.task.load()(config, given)
 
         if rule is None:
             rule = task.build_rule()
         else:
             task.check_rule(rule)
+            # A copy, because the caller's rule must not change under his hands; loaded rules come without gradients.
             rule = copy.deepcopy(rule).requires_grad_(True).train()
         rule = rule.to(device)
+        # Before the seed is made: a card may say where growth begins.
         rule.card = task.card()
         balance = Balance(config.balance, list(task.weights)).to(device)
+        # The pool starts as copies of the seed. Without a pool one slot remains, which holds the seed.
         seeds = task.seed(rule).expand(config.pool_size if task.pooled else 1, -1, -1, -1, -1)
+        # The pool's generator is the only one with a state; all others follow from seed and iteration.
         generator = torch.Generator().manual_seed(config.random_seed)
         pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
-        trained = [*rule.parameters(), *balance.parameters()]
-        trainer = cls(config, task, rule, balance, build_optimizer(config, trained, task.lr_multipliers(rule)), pool)
+        parameters = [*rule.parameters(), *balance.parameters()]
+        trainer = cls(config, task, rule, balance, build_optimizer(config, parameters, task.lr_multipliers(rule)), pool)
         if config.average:
+            # Begins as the first weights; `step` lets them fade quickly.
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
         return trainer
 
     def step(self) -> Outcome:
-        """One iteration; a faulty one leaves weights, optimizer and average as they were, and is counted."""
+        """Runs one iteration; a faulty one is counted and leaves weights, optimizer and average as they were."""
         self.iteration += 1
         for group in self.optimizer.param_groups:
+            # Set anew in each iteration, instead of a scheduler whose state would have to be saved.
             group["lr"] = learning_rate(self.config, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
         outcome = train_step(self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
@@ -97,15 +119,21 @@ class Trainer:
         return outcome
 
     def trained_rule(self) -> Rule:
-        """A copy of the rule as it is evaluated: with the averaged weights where the config asks for an average."""
+        """Returns a copy of the rule to evaluate, with the averaged weights where the config asks for an average."""
+        # A copy, so that training can go on with the newest weights.
         rule = copy.deepcopy(self.rule)
         if self.average:
             rule.load_state_dict(self.average)
         return rule.requires_grad_(True).eval()
 
     def save(self, folder: Path) -> Path:
-        """Write a checkpoint folder; see `checkpoint.save` for what it survives."""
+        """Writes a checkpoint folder and returns its path; see `checkpoint.save` for what it survives.
+
+        Args:
+            folder: the run folder.
+        """
         optimizer_tensors, optimizer_scalars = pack_optimizer(self.optimizer)
+        # "rule" holds what `nca3d.load` should return, the average if there is one; "weights" what training continues with.
         groups = {
             "rule": self.average or self.rule.state_dict(),
             "optimizer": optimizer_tensors,
@@ -128,11 +156,15 @@ class Trainer:
         return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
-        """Go on where a checkpoint was taken.
+        """Continues where a checkpoint was taken.
+
+        Args:
+            saved: a verified checkpoint of this run.
 
         Raises:
-            InputError: the checkpoint belongs to another rule, pool or optimizer; the line names the field.
+            InputError: the checkpoint belongs to another rule, pool or optimizer; the message names the field.
         """
+        # A shorter run can't undo iterations that are done.
         if saved.scalars["iteration"] > self.config.iterations:
             raise InputError(
                 saved.path,
@@ -140,20 +172,22 @@ class Trainer:
                 self.config.iterations,
                 f"at least the {saved.scalars['iteration']} already done",
             )
-        for name, found in self.rule.card.items():
-            before = saved.scalars["card"].get(name, found)
-            if name in self.task.fixed and before != found:
-                raise InputError(saved.path, name, found, f"{before}: {self.task.fixed[name]}")
+        for name, value in self.rule.card.items():
+            before = saved.scalars["card"].get(name, value)
+            if name in self.task.fixed and before != value:
+                raise InputError(saved.path, name, value, f"{before}: {self.task.fixed[name]}")
         weights, average = saved.groups.get("weights", saved.groups["rule"]), saved.groups["rule"] if self.average else {}
         balance = saved.groups.get("balance", {})
-        for name, found, wanted in (
+        # Every shape is checked before anything is loaded: a refused checkpoint must not leave a half-restored trainer.
+        for name, tensors, expected in (
             ("weights", weights, self.rule.state_dict()),
             ("average", average, self.average),
             ("balance", balance, self.balance.state_dict()),
         ):
-            check_same_shapes(saved.path, name, found, wanted)
+            check_same_shapes(saved.path, name, tensors, expected)
         self.rule.load_state_dict(weights)
         self.balance.load_state_dict(balance)
+        # Copied in place, bit for bit: the average keeps its device.
         for name, tensor in self.average.items():
             tensor.copy_(average[name])
         unpack_optimizer(self.optimizer, saved.groups["optimizer"], saved.scalars["optimizer"])
