@@ -1,7 +1,8 @@
 """The executor `compiled`: every cell of the lattice, as `dense` has it, in C built for this processor (`native_code.py`).
 
 Bodies are run by the steps of `event.py`, but each cell has a row and keeps it; a rule with a step of its own by its stepper.
-It is exact, and says in one line what it can't run.
+It is exact, and says in one line what it can't run. Choose it on a CPU for rules without an alive mask; where cells can be dead
+`event` costs less.
 """
 
 from torch import Tensor
@@ -16,7 +17,7 @@ from nca3d.sparse import Compact
 
 
 def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """Steps start .. stop−1 of a dense or compact state; the answer has the same form.
+    """Runs steps start .. stop−1 of a state (B, C, D, H, W), dense or compact; the result has the same form.
 
     Raises:
         ValueError: a rule, a state or a machine for which there is no compiled code; the line says why and what is allowed.
@@ -32,6 +33,6 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
 
 
 def unsupported(rule: Rule, state: Tensor | Compact) -> str:
-    """Why compiled code can't run the rule on such a state here and now, or ""."""
+    """Returns why compiled code can't run the rule on such a state (B, C, D, H, W) here and now, or ""."""
     own = stepper_of(rule)
     return own.not_compiled(rule, state) if own else event.not_compiled(rule, state)

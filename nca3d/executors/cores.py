@@ -13,13 +13,13 @@ _chosen: ContextVar[int | None] = ContextVar("cores", default=None)
 
 
 def cores() -> int:
-    """Those of `use_cores`, else as many as torch uses now."""
+    """Returns the number of cores that `use_cores` chose, else as many as torch uses now."""
     return _chosen.get() or torch.get_num_threads()
 
 
 @contextmanager
 def use_cores(count: int) -> Iterator[None]:
-    """Compiled steps inside run on so many cores, whatever torch's number of threads is."""
+    """Has compiled steps inside run on so many cores, whatever torch's number of threads is."""
     token = _chosen.set(count)
     try:
         yield
@@ -29,7 +29,7 @@ def use_cores(count: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """torch's own operations inside run on so many threads; None = on as many as before."""
+    """Has torch's own operations inside run on so many threads; None = on as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -40,7 +40,7 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def torch_on_one() -> Iterator[None]:
-    """torch's own operations inside run on the calling core alone, compiled steps on as many as before."""
+    """Has torch's own operations inside run on the calling core alone, compiled steps on as many cores as before."""
     if torch.get_num_threads() == 1:  # nothing to give back: another thread may be inside already
         yield
         return

@@ -1,5 +1,8 @@
 """The reference executor: one step over the whole lattice, channels last, with its own backward pass.
 
+Choose it where most cells live and there is no compiled code (a GPU), or to compare another executor with it. Its cost is that
+of every cell.
+
 It computes what `Rule.forward` says, cell for cell, and skips only what can't matter:
 
 * the update network runs on cells that fire and are alive before the step; the others keep their state or die;
@@ -26,7 +29,7 @@ from nca3d.rules.cell import Rule
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Tensor:
-    """Several steps.
+    """Runs several steps of every cell.
 
     Args:
         rule: what one cell does.
@@ -51,7 +54,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """What one step keeps for its backward pass, in bytes."""
+    """Returns how many bytes one step of a state (B, C, D, H, W) keeps for its backward pass."""
     own = stepper_of(rule)
     return own.step_bytes(rule, state) if own else every_cell.step_bytes(rule, state)
 
@@ -64,15 +67,15 @@ def alive_mask(rule: Rule, state: Tensor) -> Tensor:
 
 
 class _Step(torch.autograd.Function):
-    """(state, which cells are alive) -> the same after one step."""
+    """One step: a state (B, D, H, W, C) and which cells are alive, bool (B, D, H, W), and both after it."""
 
     @staticmethod
     def forward(ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         ctx.network_dtype = network_dtype(state)
-        with torch.autocast(state.device.type, enabled=False):  # only the network is ever asked to answer in fewer bits
-            seen = _perceive(rule, state)
+        with torch.autocast(state.device.type, enabled=False):  # only the network may compute in fewer bits
+            fields = _perceive(rule, state)
             rows = _rows(pre & fire)
-            perception = _at(seen, pad_rows(rows))
+            perception = _at(fields, pad_rows(rows))
             y = state.clone(memory_format=torch.contiguous_format)
             y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype)[: len(rows)])
 
@@ -80,7 +83,7 @@ class _Step(torch.autograd.Function):
             post = near
             undecided = pre & ~near
             if undecided.any():
-                post = near | _near_ring(rule, seen, y, pre, undecided, fire, ctx.network_dtype)
+                post = near | _near_ring(rule, fields, y, pre, undecided, fire, ctx.network_dtype)
         alive = pre & post
 
         ctx.rule = rule
@@ -110,16 +113,16 @@ class _Step(torch.autograd.Function):
 
 
 def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
-    """What all cells see, kernel by kernel, each as rows (B·D·H·W, C)."""
+    """Returns what all cells see, kernel by kernel, each as rows (B·D·H·W, C)."""
     image, border = _padded(rule, state)
-    seen = []
+    fields = []
     for kernel in rule.kernels():
         field = state
         if kernel is not None:
             # One convolution for each kernel: three with C outputs take a fifth of the time of one with 3·C.
             field = F.conv3d(image, _depthwise(rule, kernel), padding=border, groups=rule.channels).permute(0, 2, 3, 4, 1)
-        seen.append(field.reshape(-1, rule.channels))
-    return seen
+        fields.append(field.reshape(-1, rule.channels))
+    return fields
 
 
 def _perceive_backward(rule: Rule, rows: Tensor, grad_perception: Tensor, grad_state: Tensor) -> None:
@@ -178,18 +181,18 @@ def _rows(mask: Tensor) -> Tensor:
     return mask.flatten().nonzero().squeeze(1)
 
 
-def _at(seen: list[Tensor], rows: Tensor) -> Tensor:
-    return torch.cat([field.index_select(0, rows) for field in seen], dim=1)
+def _at(fields: list[Tensor], rows: Tensor) -> Tensor:
+    return torch.cat([field.index_select(0, rows) for field in fields], dim=1)
 
 
 def _delta(rule: Rule, perception: Tensor, network_dtype: torch.dtype | None) -> Tensor:
-    """The change of the cells that saw `perception`. The network may compute in fewer bits; the state keeps its own."""
+    """Returns the change of the cells with this perception. The network may compute in fewer bits; the state keeps its own."""
     return rule.step_size * propose(rule, perception, network_dtype)
 
 
 def _near_ring(
     rule: Rule,
-    seen: list[Tensor],
+    fields: list[Tensor],
     y: Tensor,
     pre: Tensor,
     undecided: Tensor,
@@ -201,7 +204,7 @@ def _near_ring(
     ring = dilate(undecided, circular) & ~pre & fire
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
-    delta = _delta(rule, _at(seen, pad_rows(rows)), network_dtype)
+    delta = _delta(rule, _at(fields, pad_rows(rows)), network_dtype)
     alpha.index_add_(0, rows, delta[: len(rows), rule.alpha])
     return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 

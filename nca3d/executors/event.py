@@ -48,12 +48,16 @@ PART, MOST_PARTS = 16_384, 32
 
 
 def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """Steps start .. stop−1.
+    """Runs steps start .. stop−1.
+
+    Choose it for bodies: wherever a rule has an alive mask, the more so the fewer cells live.
 
     Args:
         rule: what one cell does.
-        state: dense, (B, C, D, H, W), or compact; the answer has the same form.
+        state: dense, (B, C, D, H, W), or compact; the result has the same form.
         draw: which cells fire.
+        start: the first step.
+        stop: the one after the last.
         memory: what to keep for the backward pass.
 
     Raises:
@@ -71,13 +75,13 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     with nullcontext() if not_compiled(rule, state) else torch_on_one():
         if isinstance(state, Compact):
             return _run(rule, state, draw, start, stop, memory)
-        asked = torch.is_grad_enabled() and state.requires_grad
-        cells = _active_cells(rule, state) if asked else compact(state, rule.dead_value)
+        with_grad = torch.is_grad_enabled() and state.requires_grad
+        cells = _active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
         return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
 def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """The same steps in compiled code, but every cell of the lattice has a row and keeps it."""
+    """Runs the same steps of a state (B, C, D, H, W) in compiled code, but every cell of the lattice has a row and keeps it."""
     whole = dense(state, rule.dead_value) if isinstance(state, Compact) else state
     with torch_on_one():
         cells = gather(whole, torch.arange(_cells(state), device=whole.device))
@@ -86,7 +90,7 @@ def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, 
 
 
 def not_compiled(rule: Rule, state: Tensor | Compact) -> str:
-    """Why compiled code can't run all of this rule's step, or ""."""
+    """Returns why compiled code can't run all of this rule's step on such a state (B, C, D, H, W), or ""."""
     values = state.values if isinstance(state, Compact) else state
     too_many = "has 2**31 cells or more to run" if _cells(state) >= MOST_CELLS else ""
     why = unsupported(rule) or too_many or unavailable(values, native_code.library)
@@ -99,7 +103,7 @@ def _cells(state: Tensor | Compact) -> int:
 
 
 def unsupported(rule: Rule) -> str:
-    """Why this rule can't be run by events, or ""."""
+    """Returns why this rule can't be run by events, or ""."""
     if rule.alive_threshold is None:
         return "has no alive mask, so that every cell counts"
     if rule.has_own_step():
@@ -110,7 +114,7 @@ def unsupported(rule: Rule) -> str:
 
 
 def _active_cells(rule: Rule, state: Tensor) -> Compact:
-    """The cells that are not dead, and the dead ones that the first step may change or see: they have a gradient too."""
+    """Returns the cells that are not dead, and the dead ones that the first step may change or see: they have a gradient."""
     there = (state.detach() != rule.dead_value).any(1)
     for _ in range(2):
         there = dilate(there, circular=rule.padding == "circular")
@@ -122,28 +126,28 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
     native = not not_compiled(rule, state)
     backend = NativeRows if native_code.available(state.values) else TorchRows
     kind: Any = partial(NativePart, fixed=fixed) if native else Part
-    with torch.autocast(state.values.device.type, enabled=False):  # only the network ever answers in fewer bits
+    with torch.autocast(state.values.device.type, enabled=False):  # only the network may compute in fewer bits
         parts, xs = [], []
         for values, cells, samples in _partition(state, stop - start if native else 0):
             rows = backend(rule, len(samples), state.size, values)
             store, source = _to_rows(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
             parts.append(kind(rule, rows, draw.only(samples), Network(rule, dtype), store))
-        asked = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
+        with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
         kept, whole = 0, range(start, stop)
         while start < stop:
             step_bytes = sum(part.step_bytes() for part in parts)
-            segment = memory.segment(stop - start, step_bytes, kept) if asked else None
-            length = segment or (PLANNED if asked and memory.length is None else stop)
+            segment = memory.segment(stop - start, step_bytes, kept) if with_grad else None
+            length = segment or (PLANNED if with_grad and memory.length is None else stop)
             steps = range(start, min(stop, start + length))
-            xs = advance(parts, xs, steps, whole, lean=segment is not None)
+            xs = advance(parts, xs, steps, whole, recompute=segment is not None)
             kept += sum(part.step_bytes() for part in parts) * (1 if segment else len(steps))
             start = steps.stop
     return _to_cells(parts, xs, state)
 
 
 def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
-    """(values, cells, samples) of each part: whole samples, so that threads never meet, with about as many rows in each.
+    """Returns (values, cells, samples) of each part: whole samples, so that threads never meet, of about as many rows.
 
     How many follows from the work alone, not from the cores: sums of gradients are the same on any machine.
     """
@@ -161,22 +165,22 @@ def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]
 
 
 def _to_rows(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
-    """The store of a state, and the padded row of the state that each of its rows comes from (DEAD: none)."""
+    """Returns the store of a state, and the padded row of the state that each of its rows comes from (DEAD: none)."""
     border = torch.full((FIRST,), -1, dtype=rows.index, device=rows.device)
     cells = torch.cat([border, listed.to(rows.index)])
     stays = (cells >= 0).to(torch.uint8)  # not those of the border: as cells, at −1, they would hide the lattice's last one
     store = Store(cells, rows.padded(values.detach()), stays)
     rows.enter(store)
-    after, became = rows.grow(store, store.x, rows.mark(store, store.x), kept=stays)
+    after, new_row = rows.grow(store, store.x, rows.mark(store, store.x), kept=stays)
     rows.leave(after)
     source = torch.full((len(after.cells),), DEAD, device=rows.device)
     source[OUTSIDE] = OUTSIDE
-    source[became[FIRST:].long()] = torch.arange(FIRST, len(cells), device=rows.device)
+    source[new_row[FIRST:].long()] = torch.arange(FIRST, len(cells), device=rows.device)
     return after, source
 
 
 def _to_cells(parts: list[Part], xs: list[Tensor], state: Compact) -> Compact:
-    """The rows as cells. Rows that hold nothing are left out, unless a gradient may reach what they did on the way."""
+    """Returns the rows as cells. Rows that hold nothing are left out, unless a gradient may reach what they did on the way."""
     rule, volume = parts[0].rule, math.prod(state.size)
     values = torch.cat([x[FIRST:, : rule.channels] for x in xs])
     firsts = accumulate((part.rows.batch for part in parts), initial=0)

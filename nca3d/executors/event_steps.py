@@ -1,6 +1,6 @@
 """Steps on rows of living cells and their gradient, written out: see `event.py` for what a step does and why it is exact.
 
-Of each step the rows' states and who fired are kept; what cells saw and the hidden layers are computed again on the way back.
+Each step saves the rows' states and which of them fired; perceptions and hidden layers are computed again on the way back.
 All steps of a segment are one node of autograd's graph.
 """
 
@@ -20,9 +20,9 @@ from nca3d.rules.cell import Rule
 
 @dataclass
 class Part:
-    """Samples of a batch, and where they have got to; runs any update network on any device.
+    """Samples of a batch on their way through a rollout; runs any update network on any device.
 
-    The network collects the parameters' gradients over all segments, so that sums are made in the same order whatever is kept
+    The network collects the parameters' gradients over all segments, so that sums are made in the same order whatever is saved
     in memory (law 8); the first segment, the last one to run backward, hands them over.
     """
 
@@ -33,59 +33,82 @@ class Part:
     store: Store
 
     def step_bytes(self) -> int:
-        """What a step keeps for its backward pass."""
+        """Returns how many bytes a step keeps for its backward pass."""
         cells, x = self.store.cells, self.store.x
         return cells.numel() * (x.shape[1] * x.element_size() + 3 * cells.element_size())
 
     @staticmethod
     def forward(parts: "list[Part]", steps: range, keep: bool) -> list[list[Tensor | None]]:
-        """Runs the steps from where the parts are; with `keep`, what each part's backward pass needs."""
+        """Runs the steps from where the parts are.
+
+        Returns:
+            With `keep` four tensors for each step of each part: its cells (R,), rows (R, stride), those that fired, new rows.
+        """
         return [_forward(part, steps, keep) for part in parts]
 
     @staticmethod
     def backward(
-        parts: "list[Part]", steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
+        parts: "list[Part]", steps: range, saved: list[list[Tensor | None]], grads: list[Tensor], through_perception: bool
     ) -> list[Tensor]:
-        """What flows into the rows before the steps; with `further` also through what cells saw in the first of them."""
-        return [_backward(part, steps, k, gradient, further) for part, k, gradient in zip(parts, kept, into, strict=True)]
+        """Runs the steps backward: returns the gradients (R, stride) of the rows before them.
+
+        Args:
+            parts: those of the forward pass.
+            steps: as there.
+            saved: what it returned.
+            grads: the gradients (R, stride) of the rows after the steps.
+            through_perception: whether the gradient through the perception of the first step is needed too.
+        """
+        return [
+            _backward(part, steps, k, gradient, through_perception)
+            for part, k, gradient in zip(parts, saved, grads, strict=True)
+        ]
 
     def clear(self) -> None:
-        """Start a new sum of the parameters' gradients."""
+        """Starts a new sum of the parameters' gradients."""
         self.network.clear()
         self.rows.grad_taps.zero_()
 
     def parameter_gradients(self) -> list[Tensor]:
-        """What flowed into each trained parameter since `clear`, but for that through learned kernels (`rows.grad_taps`)."""
+        """Returns each trainable parameter's gradient, of the same shape, summed since `clear`; without `rows.grad_taps`."""
         return self.network.gradients
 
 
-def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, lean: bool) -> list[Tensor]:
-    """Some steps of a `whole` rollout: rows (R, stride) of each part -> the same after them; `part.store` follows.
+def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, recompute: bool) -> list[Tensor]:
+    """Runs some steps of a `whole` rollout.
 
-    lean: keep only where the steps began, and run them again for their gradient.
+    Args:
+        parts: samples, each with its store, which follows.
+        xs: the rows (R, stride) of each part.
+        steps: which steps.
+        whole: those of the rollout: the last to run backward hands over the parameters' gradients.
+        recompute: keep only where the steps began, and run them again for their gradient.
+
+    Returns:
+        The rows (R, stride) of each part after the steps.
     """
     parameters = trainable_parameters(parts[0].rule)
-    # Inside a node gradients are off: whether they are asked for is seen only here.
-    asked = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*xs, *parameters))
-    return list(_Steps.apply(parts, steps, whole, asked, lean, *xs, *parameters))
+    # Inside a node of autograd's graph gradients are off: whether they are needed can be seen only here.
+    with_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*xs, *parameters))
+    return list(_Steps.apply(parts, steps, whole, with_grad, recompute, *xs, *parameters))
 
 
 class _Steps(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, parts: list[Part], steps: range, whole: range, asked: bool, lean: bool, *tensors: Tensor
+        ctx: Any, parts: list[Part], steps: range, whole: range, with_grad: bool, recompute: bool, *tensors: Tensor
     ) -> tuple[Tensor, ...]:
         xs, parameters = tensors[: len(parts)], tensors[len(parts) :]
         for part, x in zip(parts, xs, strict=True):
             part.store = Store(part.store.cells, x.detach(), part.store.alive)
-        kept: list[list[Tensor | None]] = [[p.store.cells, p.store.x, p.store.alive] for p in parts]
-        made = type(parts[0]).forward(parts, steps, asked and not lean)
-        ctx.parts, ctx.steps, ctx.whole, ctx.lean = parts, steps, whole, lean
+        saved: list[list[Tensor | None]] = [[p.store.cells, p.store.x, p.store.alive] for p in parts]
+        per_step = type(parts[0]).forward(parts, steps, with_grad and not recompute)
+        ctx.parts, ctx.steps, ctx.whole, ctx.recompute = parts, steps, whole, recompute
         ctx.grad_x = any(x.requires_grad for x in xs)
-        if asked:  # parameters too, so that autograd notices if they are changed before the backward pass
-            kept = kept if lean else made
-            ctx.shares = [len(parameters), *(len(tensors) for tensors in kept)]
-            ctx.save_for_backward(*parameters, *(tensor for tensors in kept for tensor in tensors))
+        if with_grad:  # parameters too, so that autograd notices if they are changed before the backward pass
+            saved = saved if recompute else per_step
+            ctx.shares = [len(parameters), *(len(tensors) for tensors in saved)]
+            ctx.save_for_backward(*parameters, *(tensor for tensors in saved for tensor in tensors))
         # Not the very tensors that `parts` hold: those would hold this node, which holds `parts`, for ever.
         return tuple(part.store.x.detach() for part in parts)
 
@@ -98,40 +121,40 @@ class _Steps(torch.autograd.Function):
 
 def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
     parts, steps, saved = ctx.parts, ctx.steps, iter(ctx.saved_tensors)
-    parameters, *kept = [list(islice(saved, share)) for share in ctx.shares]
+    parameters, *saved = [list(islice(saved, share)) for share in ctx.shares]
     kind = type(parts[0])
-    if ctx.lean:
-        for part, before in zip(parts, kept, strict=True):
+    if ctx.recompute:
+        for part, before in zip(parts, saved, strict=True):
             part.store = Store(*before)
-        kept = kind.forward(parts, steps, True)
+        saved = kind.forward(parts, steps, True)
     if steps.stop == ctx.whole.stop:
         for part in parts:
             part.clear()
-    further = ctx.grad_x or steps.start > ctx.whole.start
-    grad_xs = kind.backward(parts, steps, kept, [gradient.contiguous() for gradient in gradients], further)
-    into: list[Any] = [None] * len(parameters)
+    through_perception = ctx.grad_x or steps.start > ctx.whole.start
+    grad_xs = kind.backward(parts, steps, saved, [gradient.contiguous() for gradient in gradients], through_perception)
+    grads: list[Any] = [None] * len(parameters)
     if steps.start == ctx.whole.start:
-        into = [sum(shares) for shares in zip(*map(_parameter_gradients, parts), strict=True)]
-    return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *into
+        grads = [sum(shares) for shares in zip(*map(_parameter_gradients, parts), strict=True)]
+    return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *grads
 
 
 def _forward(part: Part, steps: range, keep: bool) -> list[Tensor | None]:
-    """With `keep`, four tensors a step."""
-    kept: list[Tensor | None] = []
+    """Runs the steps of one part; with `keep`, returns four tensors for each of them."""
+    saved: list[Tensor | None] = []
     store = part.store
     part.rows.enter(store)
     for step in steps:
-        after, fired, became = _step(part, store, step)
+        after, fired, new_row = _step(part, store, step)
         if keep:
-            kept += [store.cells, store.x, fired.clone(), became]
+            saved += [store.cells, store.x, fired.clone(), new_row]
         store = after
     part.rows.leave(store)
     part.store = store
-    return kept
+    return saved
 
 
 def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | None]:
-    """The next store, the rows that fired, and the row that each row became (None: the store stays as it is)."""
+    """Returns the next store, the rows that fired, and the new row of each row (None: the rows are the same)."""
     rows, network = part.rows, part.network
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()
@@ -145,37 +168,39 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
         ring = rows.ring(store, marks, part.draw, step)
         if len(ring):
             kept = rows.kept(store, ring, network.forward(rows.perceive_at(store, pad_rows(ring)))[: len(ring)])
-    after, became = rows.grow(store, y, marks, kept)
-    return after, fired, became
+    after, new_row = rows.grow(store, y, marks, kept)
+    return after, fired, new_row
 
 
-def _backward(part: Part, steps: range, kept: list[Any], grad_x: Tensor, further: bool) -> Tensor:
+def _backward(part: Part, steps: range, saved: list[Any], grad_x: Tensor, through_perception: bool) -> Tensor:
     for step in reversed(steps):
-        cells, x, fired, became = kept[4 * (step - steps.start) :][:4]
-        grad_x = _step_backward(part, Store(cells, x, cells), fired, became, grad_x, further or step > steps.start)
+        cells, x, fired, new_row = saved[4 * (step - steps.start) :][:4]
+        grad_x = _step_backward(part, Store(cells, x, cells), fired, new_row, grad_x, through_perception or step > steps.start)
     return grad_x
 
 
-def _step_backward(part: Part, store: Store, fired: Tensor, became: Tensor | None, after: Tensor, further: bool) -> Tensor:
-    """What flows into the rows of a step, given what flows into those after it; with `further` also through what cells saw."""
+def _step_backward(
+    part: Part, store: Store, fired: Tensor, new_row: Tensor | None, after: Tensor, through_perception: bool
+) -> Tensor:
+    """Returns the gradient of a step's rows (R, stride), given that of the rows after it."""
     rows = part.rows  # who was alive is told by who fired: `store.alive` is not asked for
-    grad_x = after.clone() if became is None else rows.grow_backward(after, became)
+    grad_x = after.clone() if new_row is None else rows.grow_backward(after, new_row)
     grad_delta = rows.take(grad_x, fired)
     rows.enter(store)
-    for some, into in zip(fired.split(ROWS), grad_delta.split(ROWS), strict=True):
-        grad_perception = part.network.backward(rows.perceive(store, some), into)
+    for some, grad in zip(fired.split(ROWS), grad_delta.split(ROWS), strict=True):
+        grad_perception = part.network.backward(rows.perceive(store, some), grad)
         if part.rule.learns_kernels:
             rows.taps_backward(store, some, grad_perception)
-        if further:
+        if through_perception:
             rows.perceive_backward(store, some, grad_perception, grad_x)
     rows.leave(store)
     return grad_x
 
 
 def _parameter_gradients(part: Part) -> list[Tensor]:
-    """What flowed into each trained parameter of this part's samples."""
-    into, rule = part.parameter_gradients(), part.rule
+    """Returns the gradient of each trainable parameter from this part's samples."""
+    grads, rule = part.parameter_gradients(), part.rule
     if not rule.learns_kernels:
-        return into
+        return grads
     grad_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.grad_taps]
-    return add_kernel_gradients(rule, into, grad_kernels)
+    return add_kernel_gradients(rule, grads, grad_kernels)

@@ -22,13 +22,20 @@ MASK_BYTES = 64 << 20
 
 
 class Clock(NamedTuple):
-    """When steps are run, and for whom: the absolute number of the first, the random_seed and sample ids of the rollout."""
+    """When steps are run, and for whom.
+
+    Attributes:
+        step: absolute number of the first.
+        random_seed: of the rollout, 0 .. 2³²−1.
+        sample_ids: int (B,), or None.
+    """
 
     step: int = 0
     random_seed: int = 0
     sample_ids: Tensor | None = None
 
 
+# For rules that don't care.
 AT_FIRST = Clock()
 
 # (rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps.
@@ -42,7 +49,7 @@ class Stepper:
     Args:
         runs: by executor, the function that runs some steps of every cell (`Steps`).
         step_bytes: what one step keeps for its backward pass, in bytes.
-        not_compiled: why the run "compiled" can't be had for a rule and a state, or "".
+        not_compiled: returns why a rule and a state can't be run compiled, or "".
     """
 
     runs: Mapping[str, Steps]
@@ -54,18 +61,23 @@ STEPPERS = Registry("stepper")
 
 
 def stepper_of(rule: Rule) -> Stepper | None:
-    """The rule's own; None for rules that any executor can run."""
+    """Returns the stepper that a rule brings along; None for rules that any executor can run."""
     return STEPPERS.find(rule.stepper) if rule.stepper else None
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """At most this many bytes are kept of one step for its backward pass (every cell alive and firing)."""
+    """Returns how many bytes one step of a state (B, C, D, H, W) keeps at most for its backward pass: every cell fires."""
     per_cell = (len(rule.kernels()) + 3) * rule.channels + 2 * sum(getattr(rule, "hidden", (rule.channels,)))
     return state[:, 0].numel() * per_cell * state.element_size()
 
 
 class EveryCell:
-    """See the module. `run` may be run again for its gradient, so it must not draw anything; `step_bytes` is what it keeps."""
+    """An executor made of a function on whole lattices.
+
+    Args:
+        run: runs some steps. It may be run again for its gradient, so it must not draw anything.
+        step_bytes: what one of them keeps for its backward pass, in bytes.
+    """
 
     def __init__(self, run: Steps, step_bytes: Callable[[Rule, Tensor], int] = step_bytes) -> None:
         self.run, self.step_bytes = run, step_bytes
@@ -73,11 +85,11 @@ class EveryCell:
     def __call__(
         self, rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
     ) -> Tensor | Compact:
-        """Steps start .. stop−1 of a dense or compact state; the answer has the same form."""
+        """Runs steps start .. stop−1 of a state (B, C, D, H, W), dense or compact; the result has the same form."""
         whole = dense(state, rule.dead_value) if isinstance(state, Compact) else state
-        trainable_parameters = whole.requires_grad or any(p.requires_grad for p in rule.parameters())
+        needs_grad = whole.requires_grad or any(p.requires_grad for p in rule.parameters())
         segment = None
-        if torch.is_grad_enabled() and trainable_parameters:
+        if torch.is_grad_enabled() and needs_grad:
             segment = memory.segment(stop - start, self.step_bytes(rule, whole))
         cells = whole.movedim(1, -1).contiguous()
         # Masks are drawn outside what is recomputed, so that both passes see the same ones.

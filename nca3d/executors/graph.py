@@ -2,7 +2,7 @@
 
 A cell sees by message passing (Gilmer et al. 2017): each edge carries its source's state times the kernel's weight for
 its direction, and a cell adds up what arrives. It is the plain, general executor: any neighbourhood, plain autograd, no
-code shared with the others (a gMLP cube's cells, which see their neighbours one by one, are in `graph_cells.py`). Sums along
+code shared with the others (rules with a step of their own bring their own messages). Sums along
 edges come from PyTorch Geometric (Fey & Lenssen 2019), extra `graph`; on a GPU they are added in no fixed order, so there two
 runs agree but for rounding, unless `torch.use_deterministic_algorithms(True)`.
 
@@ -28,7 +28,12 @@ CENTRE = (0, 0, 0)
 
 
 class LatticeGraph(NamedTuple):
-    """`edges` int64 (2, E), source and target, sorted by target; `direction` int64 (E,), a place in the flat 3×3×3 kernel."""
+    """The edges of a lattice.
+
+    Attributes:
+        edges: int64 (2, E), source and target, sorted by target.
+        direction: int64 (E,), a place in the flat 3×3×3 kernel.
+    """
 
     edges: Tensor
     direction: Tensor
@@ -36,7 +41,7 @@ class LatticeGraph(NamedTuple):
 
 @lru_cache(maxsize=8)
 def lattice_graph(size: Size, padding: str, neighbourhood: str, device: torch.device) -> LatticeGraph:
-    """Every cell's neighbours, and the cell itself, as edges; cells are counted in the order of (D, H, W).
+    """Returns every cell's neighbours, and the cell itself, as edges; cells are counted in the order of (D, H, W).
 
     What lies beyond the border: "zeros", no edge; "replicate", an edge from the nearest cell of the lattice (so several
     may come from one cell); "circular", from the opposite side (from the cell itself along a side of 1).
@@ -62,7 +67,7 @@ def lattice_graph(size: Size, padding: str, neighbourhood: str, device: torch.de
 
 
 def mesh_graph(faces: object) -> Tensor:
-    """The graph of a mesh's vertices: an edge for each side of a face, in both directions, each once.
+    """Returns the graph of a mesh's vertices: an edge for each side of a face, in both directions, each once.
 
     Vertices that coincide without being one are not connected: merge them first (`trimesh` does so when it loads).
 
@@ -86,7 +91,9 @@ def mesh_graph(faces: object) -> Tensor:
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Tensor:
-    """Several steps on the lattice.
+    """Runs several steps on the lattice.
+
+    Choose it to follow a step message by message, or for another neighbourhood; `dense` does the same faster.
 
     Args:
         rule: what one cell does. Of a "von_neumann" rule's kernels only the centre and the 6 faces count.
@@ -124,7 +131,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
 
 
 def run_on_graph(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_weight: Tensor | None = None) -> Tensor:
-    """Several steps of an isotropic rule on any graph, for instance the vertices of a mesh (`mesh_graph`).
+    """Runs several steps of an isotropic rule on any graph, for instance the vertices of a mesh (`mesh_graph`).
 
     In place of the kernel's Laplacian a node i with edges j → i of weights w sees
 
@@ -160,9 +167,9 @@ def run_on_graph(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, ed
 def _steps(
     rule: Rule, nodes: Tensor, fire: Tensor, edges: Tensor, weigh: Callable[[], Tensor | None], touching: Tensor
 ) -> Tensor:
-    """`Rule.forward` with nodes (N, B, C) in place of cells, for each mask in fire (T, N, B).
+    """Runs `Rule.forward` with nodes (N, B, C) in place of cells, for each mask in fire (T, N, B).
 
-    Weights are asked for in each step: the gradients of learned kernels are then summed step by step, in the same order
+    Weights are computed in each step: the gradients of learned kernels are then summed step by step, in the same order
     however a rollout is cut into segments, so that what is kept in memory changes not one bit (law 8).
     """
     along = messages()
@@ -188,7 +195,7 @@ def _steps(
 
 
 def _laplacian(rule: Rule, nodes: int, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
-    """A weight for each edge, then for each node's edge to itself: (E + N,)."""
+    """Returns a weight for each edge, then for each node's edge to itself: (E + N,)."""
     strength = next(kernel for kernel in rule.kernels() if kernel is not None)[0, 1, 1, 1].neg()
     shares = strength.new_ones(edge_index.shape[1]) if edge_weight is None else edge_weight.to(strength.dtype)
     total = shares.new_zeros(nodes).index_add(0, edge_index[1], shares)
@@ -219,7 +226,11 @@ def _check(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_wei
 
 
 def messages() -> ModuleType:
-    """The sums along edges: PyTorch Geometric takes seconds to import, so no one pays for it who doesn't use it."""
+    """Imports the sums along edges late: PyTorch Geometric takes seconds, and no one pays for it who doesn't use it.
+
+    Raises:
+        InputError: PyTorch Geometric is not installed.
+    """
     try:
         from nca3d.executors import graph_messages
     except ImportError as error:

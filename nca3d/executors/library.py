@@ -54,7 +54,7 @@ class Code:
     files: tuple[Path, ...]
 
     def digest(self, compiler: str) -> str:
-        """Another source, compiler or processor is another library: one built for this one may not run elsewhere."""
+        """Returns a digest of source, compiler and processor: a library built for this processor may not run on another."""
         texts = [file.read_text() for file in self.files]
         parts = [*texts, compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
         try:
@@ -65,7 +65,7 @@ class Code:
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
     def command(self, compiler: str, real: str, narrow: bool, made: Path) -> list[str]:
-        """What builds it."""
+        """Returns the command that builds it."""
         kind = [f"-DREAL={real}", *["-DFLOATS"] * (real == "float"), *["-DSMALL_VECTORS"] * narrow]
         folders = dict.fromkeys(f"-I{file.parent}" for file in self.files)
         sources = [str(file) for file in self.files if file.suffix == ".c"]
@@ -73,9 +73,12 @@ class Code:
 
 
 def build(code: Code, real: str, narrow: bool = False) -> Path | None:
-    """The shared library for REAL = "float" or "double"; None, with a warning that says why, where it can't be had.
+    """Builds the shared library, or finds it built; returns None, with a warning that says why, where it can't be had.
 
-    narrow: vectors of half a register, for work on so few samples that half of each would be empty.
+    Args:
+        code: what is built.
+        real: "float" or "double".
+        narrow: vectors of half a register, for work on so few samples that half of each would be empty.
     """
     if os.environ.get("NCA3D_NATIVE") == "0":
         return None
@@ -110,12 +113,12 @@ def load(
     dtype: torch.dtype,
     narrow: bool = False,
 ) -> ctypes.CDLL | None:
-    """The library for some numbers, its functions declared and its structs compared; None where it can't be built.
+    """Loads the library for a dtype, its functions declared and its structs compared; None where it can't be built.
 
     Args:
         code: what is built.
         signatures: the functions that are called.
-        mirrors: the structs that both sides know, by the C function that tells their fields.
+        mirrors: the structs that both sides know, by the C function that lists their fields.
         dtype: float32 or float64.
         narrow: see `build`.
 
@@ -135,9 +138,11 @@ def load(
 
 
 def unavailable(like: Tensor, library: Callable[[torch.dtype], ctypes.CDLL | None]) -> str:
-    """Why compiled code can't run states like this on this machine, or "".
+    """Returns why compiled code can't run states like this on this machine, or "".
 
-    library: what is loaded for some numbers.
+    Args:
+        like: a state of any shape.
+        library: loads the library for a dtype.
     """
     if like.device.type != "cpu":
         return f"lies on {like.device.type}, where there is no compiled code"
@@ -177,7 +182,7 @@ def check_mirror(mirror: type[ctypes.Structure], layout: "ctypes._NamedFuncPoint
 
 
 def compiler_found() -> str | None:
-    """The C compiler's path."""
+    """Returns the path of the C compiler; None where there is none."""
     names = (os.environ.get("CC", ""), "cc", "gcc", "clang")
     return next((found for name in names if name and (found := shutil.which(name))), None)
 

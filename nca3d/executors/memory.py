@@ -1,4 +1,8 @@
-"""What a rollout keeps for its backward pass: everything a step needs, or states at the ends of segments that are run again."""
+"""What a rollout keeps for its backward pass: all that its steps need, or states at the ends of segments that are run again.
+
+Recomputing costs one more forward pass and memory of √steps (Chen et al. 2016, "Training Deep Nets with Sublinear Memory
+Cost").
+"""
 
 from dataclasses import dataclass
 
@@ -14,9 +18,11 @@ THRESHOLD = 1e-3
 
 @dataclass(frozen=True)
 class Memory:
-    """A plan: `length` steps in a segment, or None = decide by what the steps need and the budget in bytes.
+    """A plan of what to keep.
 
-    length 0: keep everything.
+    Attributes:
+        length: steps in a segment; 0 = keep everything; None = decide by what the steps need and by the budget.
+        budget: bytes, 1 or more.
     """
 
     length: int | None
@@ -24,7 +30,7 @@ class Memory:
 
     @classmethod
     def of(cls, memory: str | int, budget: int | None) -> "Memory":
-        """From the arguments of `rollout`.
+        """Reads the plan from the arguments of `rollout`.
 
         Raises:
             ValueError: neither "auto", "keep", "recompute" nor a whole number of steps; a budget below 1 byte.
@@ -39,8 +45,13 @@ class Memory:
         return cls({"auto": None, "keep": 0, "recompute": 1}[str(memory)], budget)
 
     def segment(self, steps: int, step_bytes: int, kept: int = 0) -> int | None:
-        """Steps from one kept state to the next for the `steps` to come, each of which would keep `step_bytes` besides what
-        is `kept` already; None = keep everything."""
+        """Returns how many steps lie between two kept states; None = keep everything.
+
+        Args:
+            steps: those to come.
+            step_bytes: what each of them would keep.
+            kept: bytes that are kept already.
+        """
         if self.length is not None:
             return self.length or None
         return None if kept + steps * step_bytes <= self.budget else max(1, round(steps**0.5))

@@ -110,7 +110,7 @@ class Part(ctypes.Structure):
         ("grad_turns", _P * 2),
         ("grad_room", _N * 2),
         ("learns_kernels", _I),
-        ("further", _I),
+        ("through_perception", _I),
         ("fixed", _I),
     )
 
@@ -125,5 +125,5 @@ def library(dtype: torch.dtype) -> ctypes.CDLL | None:
 
 
 def available(like: Tensor) -> bool:
-    """Whether states like this can be run by compiled code on this machine."""
+    """Whether states like this, of any shape, can be run by compiled code on this machine."""
     return not unavailable(like, library)

@@ -20,7 +20,7 @@ _P = ctypes.c_void_p
 
 
 def unsupported(rule: Rule, values: Tensor) -> str:
-    """Why compiled code can't run the rule's update network in the arithmetic asked for, or ""."""
+    """Returns why compiled code can't run the rule's update network beside states (N, C), or ""."""
     if linear_layers(rule) is None:
         return "has an update network of its own, which nobody compiled"
     if sum(kernel is None for kernel in rule.kernels()) > 1:
@@ -32,9 +32,12 @@ def unsupported(rule: Rule, values: Tensor) -> str:
 
 @dataclass
 class NativePart(Part):
-    """See `Part`. What the backward pass needs lies on tapes: tensors that hold the stores of all steps one after the other.
+    """A `Part` that runs in compiled code.
 
-    fixed: every cell of the lattice has a row, and keeps it (the dense executor).
+    What the backward pass needs lies on tapes: tensors that hold the stores of all steps one after the other.
+
+    Attributes:
+        fixed: every cell of the lattice has a row, and keeps it (the executor `compiled`).
     """
 
     rows: NativeRows
@@ -107,7 +110,7 @@ class NativePart(Part):
         self.tape_begun = -1
 
     def _new_tape(self) -> None:
-        """Room for the steps that are left, if the body stays what it is; if it does not, another one follows."""
+        """Makes room for the steps that are left, if the body stays what it is; if it does not, another one follows."""
         c = self.c
         row = self.rows.stride * self.store.x.element_size()
         room = (c.stop - c.step + 1) * (c.rows * (row + 4) + 512)
@@ -136,17 +139,23 @@ class NativePart(Part):
 
     @staticmethod
     def backward(  # type: ignore[override]
-        parts: "list[NativePart]", steps: range, kept: list[list[Tensor | None]], into: list[Tensor], further: bool
+        parts: "list[NativePart]", steps: range, saved: list[list[Tensor | None]], grads: list[Tensor], through_perception: bool
     ) -> list[Tensor]:
         held: list[Any] = []
-        for part, (records, *tapes), gradient in zip(parts, kept, into, strict=True):
+        for part, (records, *tapes), gradient in zip(parts, saved, grads, strict=True):
             assert records is not None
             pointers = (_P * len(tapes))(*(tape.data_ptr() for tape in tapes if tape is not None))
             start = gradient.clone()  # the rows are added to in place, and these are autograd's
             held += [pointers, start, records]
             c = part.c
             c.tapes, c.records, c.recorded_from = ctypes.addressof(pointers), records.data_ptr(), steps.start
-            c.grad_x, c.grad_rows, c.step, c.stop, c.further = start.data_ptr(), len(start), steps.stop, steps.start, further
+            c.grad_x, c.grad_rows, c.step, c.stop, c.through_perception = (
+                start.data_ptr(),
+                len(start),
+                steps.stop,
+                steps.start,
+                through_perception,
+            )
         _call(parts[0].rows.code.parts_backward, parts)
         results = []
         for part in parts:
@@ -164,8 +173,8 @@ class NativePart(Part):
         parameters = trainable_parameters(self.rule)
         gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
         for place, layer in enumerate(linear_layers(self.rule) or []):
-            into = [gradients.get(id(parameter)) for parameter in (layer.weight, layer.bias)]
-            self.rows.code.layers_collect(self.c.net, place, *(None if g is None else g.data_ptr() for g in into))
+            grads = [gradients.get(id(parameter)) for parameter in (layer.weight, layer.bias)]
+            self.rows.code.layers_collect(self.c.net, place, *(None if g is None else g.data_ptr() for g in grads))
         return list(gradients.values())
 
 

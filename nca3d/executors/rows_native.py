@@ -16,7 +16,7 @@ from nca3d.rules.kernels import sobel
 
 
 class NativeRows(Rows):
-    """See `Rows`. float32 or float64 on the CPU."""
+    """The backend `Rows` in compiled code, for float32 or float64 on the CPU."""
 
     index = torch.int32
 
@@ -70,7 +70,7 @@ class NativeRows(Rows):
         return rows[:count]
 
     def _fire(self, draw: Draw, step: int) -> int:
-        """The draw of one step as C has it; the tensors that it points to stay alive with it."""
+        """Returns the address of one step's draw as C has it; the tensors that it points to stay alive with it."""
         if not self.fire_keeps or self.fire_keeps[0] is not draw:
             self.fire_keeps = (draw, draw.words().contiguous())
             self.fire.ids = self.fire_keeps[1].data_ptr()
@@ -104,7 +104,7 @@ class NativeRows(Rows):
         return seen
 
     def _kind(self, seen: Tensor, place: int) -> Tensor:
-        """The columns of one kernel."""
+        """Returns the columns of one kernel."""
         return seen.narrow(1, place * self.rule.channels, self.rule.channels)
 
     def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
@@ -192,7 +192,7 @@ class NativeRows(Rows):
             torch.empty(rows, self.stride, dtype=self.dtype),
             torch.empty(rows, dtype=torch.uint8),
         )
-        became = torch.empty(n, dtype=torch.int32)
+        new_row = torch.empty(n, dtype=torch.int32)
         self.code.grow(
             self.lattice,
             store.cells.data_ptr(),
@@ -206,11 +206,11 @@ class NativeRows(Rows):
             after.cells.data_ptr(),
             after.x.data_ptr(),
             after.alive.data_ptr(),
-            became.data_ptr(),
+            new_row.data_ptr(),
         )
-        return after, became
+        return after, new_row
 
-    def grow_backward(self, after: Tensor, became: Tensor) -> Tensor:
-        before = torch.empty(len(became), self.stride, dtype=self.dtype)
-        self.code.grow_backward(after.data_ptr(), became.data_ptr(), before.data_ptr(), len(became), self.stride)
+    def grow_backward(self, after: Tensor, new_row: Tensor) -> Tensor:
+        before = torch.empty(len(new_row), self.stride, dtype=self.dtype)
+        self.code.grow_backward(after.data_ptr(), new_row.data_ptr(), before.data_ptr(), len(new_row), self.stride)
         return before

@@ -10,11 +10,12 @@ from nca3d.fire import Draw
 from nca3d.lattice import Size
 from nca3d.rules.cell import Rule
 
+# In place of a cell: beyond a border of zeros.
 NOWHERE = -1
 
 
 class TorchRows(Rows):
-    """See `Rows`."""
+    """The backend `Rows` in plain torch, for any device and dtype."""
 
     index = torch.int64
     lanes = 1
@@ -27,7 +28,7 @@ class TorchRows(Rows):
         self.born = torch.zeros(0, dtype=torch.int64, device=self.device)
 
     def _around(self, cells: Tensor) -> Tensor:
-        """The 27 cells around each, NOWHERE beyond a border of zeros, int64 (n, 27)."""
+        """Returns the 27 cells around each, NOWHERE beyond a border of zeros, int64 (n, 27)."""
         depth, height, width = self.size
         sides = torch.tensor(self.size, device=self.device)
         place = torch.stack([cells // (height * width) % depth, cells // width % height, cells % width], dim=-1)
@@ -39,7 +40,7 @@ class TorchRows(Rows):
         return torch.where(inside, flat, NOWHERE) if self.rule.padding == "zeros" else flat
 
     def _neighbours(self, cells: Tensor) -> Tensor:
-        """The rows of the 27 cells around each."""
+        """Returns the rows of the 27 cells around each, int64 (n, 27)."""
         at = self._around(cells)
         return torch.where(at == NOWHERE, OUTSIDE, self.map[at].long())
 
@@ -65,14 +66,14 @@ class TorchRows(Rows):
 
     def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
-        into = grad_perception.view(len(rows), self.kinds, self.rule.channels)
-        grad_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", into[:, self.places], self.taps).flatten(0, 1))
-        grad_x.index_add_(0, around[:, 13], into[:, self.own].sum(1))
+        grads = grad_perception.view(len(rows), self.kinds, self.rule.channels)
+        grad_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", grads[:, self.places], self.taps).flatten(0, 1))
+        grad_x.index_add_(0, around[:, 13], grads[:, self.own].sum(1))
 
     def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
-        into = grad_perception.view(len(rows), self.kinds, self.rule.channels)
-        self.grad_taps += torch.einsum("noc,nkc->koc", store.x[around], into[:, self.places])
+        grads = grad_perception.view(len(rows), self.kinds, self.rule.channels)
+        self.grad_taps += torch.einsum("noc,nkc->koc", store.x[around], grads[:, self.places])
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         x.index_add_(0, rows, change, alpha=self.rule.step_size)
@@ -121,11 +122,11 @@ class TorchRows(Rows):
         )
         place = torch.empty_like(order)
         place[order] = torch.arange(FIRST, FIRST + len(order), device=self.device)
-        became = torch.zeros(len(store.cells), dtype=torch.int64, device=self.device)
-        became[stays[lives]] = place[: len(stays)][lives]
+        new_row = torch.zeros(len(store.cells), dtype=torch.int64, device=self.device)
+        new_row[stays[lives]] = place[: len(stays)][lives]
         self.leave(store)
         self.enter(after)
-        return after, became
+        return after, new_row
 
-    def grow_backward(self, after: Tensor, became: Tensor) -> Tensor:
-        return torch.where((became == 0)[:, None], 0.0, after.index_select(0, became))
+    def grow_backward(self, after: Tensor, new_row: Tensor) -> Tensor:
+        return torch.where((new_row == 0)[:, None], 0.0, after.index_select(0, new_row))

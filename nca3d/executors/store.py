@@ -21,9 +21,10 @@ DEAD, OUTSIDE, FIRST = 0, 1, 2
 class Store:
     """Cells of interest as rows: those alive, those beside them, and whatever else is not dead.
 
-    cells: flat indices over batch and lattice, rising; −1 in the first two rows. (R,)
-    x: their states, channels padded to the backend's stride. (R, stride)
-    alive: the alive mask before the step (`pre`), a backend's own kind of bits. (R,)
+    Attributes:
+        cells: flat indices over batch and lattice, rising; −1 in the first two rows. (R,)
+        x: their states, channels padded to the backend's stride. (R, stride)
+        alive: the alive mask before the step (`pre`), a backend's own kind of bits. (R,)
     """
 
     cells: Tensor
@@ -33,10 +34,12 @@ class Store:
 
 @dataclass
 class Marks:
-    """Which rows are at or beside a cell that is above the threshold now, (R,), and whether that changes the store at all.
+    """Which rows are at or beside a cell that is above the threshold now, and whether that changes the store at all.
 
-    unchanged: every row is near, was alive, and no cell beyond the store is near.
-    open_fates: rows that were alive and are not near: a firing cell just outside may still keep them.
+    Attributes:
+        near: bool (R,).
+        unchanged: every row is near, was alive, and no cell beyond the store is near.
+        open_fates: how many rows that were alive and are not near: a firing cell just outside may still keep them.
     """
 
     near: Tensor
@@ -45,11 +48,12 @@ class Marks:
 
 
 class Rows(ABC):
-    """What a step does beside running the update network. One object serves one rollout; `enter` a store before asking.
+    """All of a step but the update network. One object serves one rollout; `enter` a store before the other calls.
 
     Args:
         rule: what one cell does.
-        batch, size: B and (D, H, W).
+        batch: B.
+        size: lattice (D, H, W).
         like: a tensor with the dtype and device of the states.
     """
 
@@ -66,16 +70,16 @@ class Rows(ABC):
         self.kinds = len(kernels)
         self.own = [place for place, kernel in enumerate(kernels) if kernel is None]
         self.places = [place for place, kernel in enumerate(kernels) if kernel is not None]
+        # (K, 27, stride): what each kernel but the identity weighs each neighbour with.
         self.taps = like.new_zeros(len(self.places), 27, self.stride)
-        """(K, 27, stride): what each kernel but the identity weighs each neighbour with."""
         for tap, kernel in zip(self.taps, (kernel for kernel in kernels if kernel is not None), strict=True):
             tap[:, : rule.channels] = kernel.detach().expand(rule.channels, 3, 3, 3).reshape(rule.channels, 27).t()
 
+        # Their gradients, summed over calls of `taps_backward`.
         self.grad_taps = torch.zeros_like(self.taps)
-        """What flows into them, summed over calls of `taps_backward`."""
 
     def padded(self, values: Tensor) -> Tensor:
-        """States of cells (N, C) as rows (N + 2, stride), those of DEAD and OUTSIDE first."""
+        """Returns states of cells (N, C) as rows (N + 2, stride), those of DEAD and OUTSIDE first."""
         first = torch.zeros(FIRST, values.shape[1], dtype=values.dtype, device=values.device)
         first[DEAD] = self.rule.dead_value
         rows = torch.cat([first, values])
@@ -83,56 +87,56 @@ class Rows(ABC):
 
     @abstractmethod
     def enter(self, store: Store) -> None:
-        """Make the store's cells findable."""
+        """Enters the store's cells into the map from cells to rows."""
 
     @abstractmethod
     def leave(self, store: Store) -> None:
-        """Forget them."""
+        """Takes the store's cells out of the map again."""
 
     @abstractmethod
     def fired(self, store: Store, draw: Draw, step: int) -> Tensor:
-        """The rows that are alive and fire, rising."""
+        """Returns the rows that are alive and fire, (n,), rising."""
 
     @abstractmethod
     def perceive(self, store: Store, rows: Tensor) -> Tensor:
-        """What these rows see, (n, kinds · C); valid until the next call."""
+        """Returns what rows (n,) perceive, (n, kinds · C); it is valid until the next call."""
 
     @abstractmethod
     def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
-        """The same for cells that may have no row."""
+        """Returns what cells (n,) perceive, (n, kinds · C), which may have no row."""
 
     @abstractmethod
     def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
-        """The adjoint of `perceive`, added to `grad_x` (R, stride)."""
+        """Adds to `grad_x` (R, stride) what `grad_perception` (n, kinds · C) gives: the adjoint of `perceive`."""
 
     @abstractmethod
     def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
-        """Adds what flows into the taps of learned kernels to `grad_taps`."""
+        """Adds to `grad_taps` what `grad_perception` (n, kinds · C) gives to the taps of learned kernels."""
 
     @abstractmethod
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
-        """x[rows] += step_size · change."""
+        """Adds step_size · change (n, C) to the rows (n,) of x (R, stride), in place."""
 
     @abstractmethod
     def take(self, x: Tensor, rows: Tensor) -> Tensor:
-        """step_size · x[rows], (n, C)."""
+        """Returns step_size · x[rows], (n, C)."""
 
     @abstractmethod
     def mark(self, store: Store, y: Tensor) -> Marks:
-        """Which rows are at or beside one whose alpha in `y` (R, stride) is above the threshold."""
+        """Marks which rows are at or beside one whose alpha in `y` (R, stride) is above the threshold."""
 
     @abstractmethod
     def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
-        """Cells that fire, were not alive, and touch a row whose fate is open; rising, each once."""
+        """Returns the cells (n,) that fire, were not alive, and touch a row whose fate is open; rising, each once."""
 
     @abstractmethod
     def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
-        """The rows beside a ring cell whose changed alpha is above the threshold, (R,) like `Store.alive`."""
+        """Returns the rows beside a ring cell whose changed alpha is above the threshold, (R,) like `Store.alive`."""
 
     @abstractmethod
     def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
-        """The store after `mark` of `y`, entered in place of this one, and the row that each row became (0 = it died)."""
+        """Returns the store after `mark` of `y` (R, stride), entered in place of this one, and each row's new row; 0 = died."""
 
     @abstractmethod
-    def grow_backward(self, after: Tensor, became: Tensor) -> Tensor:
-        """What flows into each row, given what flows into the row that it became: nothing into those that died."""
+    def grow_backward(self, after: Tensor, new_row: Tensor) -> Tensor:
+        """Returns the gradient of each row, (R, stride), given that of its new row: zeros for those that died."""

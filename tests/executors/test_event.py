@@ -142,16 +142,16 @@ def test_a_small_budget_recomputes_and_changes_nothing(name):
     state = body(rule)
     plans = []
 
-    def advance(parts, xs, steps, whole, lean):
-        plans.append((len(steps), lean))
-        return event_steps.advance(parts, xs, steps, whole, lean)
+    def advance(parts, xs, steps, whole, recompute):
+        plans.append((len(steps), recompute))
+        return event_steps.advance(parts, xs, steps, whole, recompute)
 
     with patch.object(event, "advance", advance):
         plain = gradients(rule, state, steps=20, memory="keep")
         tight = gradients(rule, state, steps=20, memory="auto", memory_budget=200_000)
         roomy = gradients(rule, state, steps=20, memory="auto")
     assert plans[0] == (20, False) and plans[-2:] == [(16, False), (4, False)]
-    assert any(lean for _, lean in plans[1:-2])
+    assert any(recompute for _, recompute in plans[1:-2])
     assert same(plain, tight) and same(plain, roomy)
 
 

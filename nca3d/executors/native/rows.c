@@ -317,7 +317,7 @@ void take_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t
         for (int64_t c = 0; c < channels; c++) out[i * wide + c] = (REAL)factor * x[rows[i] * stride + c];
 }
 
-/* What flows into each row from the row that it became; nothing from those that died (next = 0). */
+/* What flows into each row from the row that it new_row; nothing from those that died (next = 0). */
 void grow_backward(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride) {
     memset(before, 0, FIRST * stride * sizeof(REAL));
     for (int64_t row = FIRST; row < n; row++) {
@@ -434,7 +434,7 @@ int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, con
 }
 
 /* The next store: rows that live on with their states, rows that died but are near (or fixed) with the dead value, the newly born.
- * next[row] = the row that it became if it lived, else 0. The map follows. */
+ * next[row] = the row that it new_row if it lived, else 0. The map follows. */
 void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n,
           int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next) {
     const size_t bytes = stride * sizeof(REAL);

@@ -11,7 +11,7 @@
 
 typedef struct {
     int64_t tape, rows, fired;              /* which tape; rows of the store; how many fired */
-    int64_t cells, x, fired_rows, became;   /* byte offsets; cells may be those of an earlier record on the same tape; became -1: none */
+    int64_t cells, x, fired_rows, new_row;   /* byte offsets; cells may be those of an earlier record on the same tape; new_row -1: none */
 } Record;
 
 typedef struct {
@@ -48,7 +48,7 @@ typedef struct {
     int64_t grad_rows;
     REAL *grad_turns[2];
     int64_t grad_room[2];
-    int32_t learns_kernels, further;
+    int32_t learns_kernels, through_perception;
     int32_t fixed; /* every cell of the lattice has a row, and keeps it */
 } Part;
 
@@ -68,7 +68,7 @@ const Field *part_fields(void) {
         FIELD(Part, turns), FIELD(Part, turns_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
         FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, grad_x),
         FIELD(Part, grad_rows), FIELD(Part, grad_turns), FIELD(Part, grad_room), FIELD(Part, learns_kernels),
-        FIELD(Part, further), FIELD(Part, fixed), END_OF(Part),
+        FIELD(Part, through_perception), FIELD(Part, fixed), END_OF(Part),
     };
     return all;
 }
@@ -140,7 +140,7 @@ static int forward(Part *p) {
     int32_t *fired = (int32_t *)space;
     REAL *y = (REAL *)(space += aligned(n * 4));
     uint8_t *near = (uint8_t *)(space += aligned(n * row)), *kept = (uint8_t *)(space += aligned(n));
-    int32_t *became = (int32_t *)(space += aligned(n));
+    int32_t *new_row = (int32_t *)(space += aligned(n));
 
     set_fire(p, p->step);
     const int64_t count = fire_rows(p->lattice, &p->fire, p->cells, p->alive, n, fired);
@@ -167,7 +167,7 @@ static int forward(Part *p) {
         Record *record = p->records + (p->step - p->recorded_from);
         *record = (Record){p->tape_number, n, count, p->cells_at, (char *)p->x - p->tape, p->tape_used, -1};
         memcpy(on_tape(p, count * 4), fired, count * 4);
-        if (!same) record->became = p->tape_used, became = (int32_t *)on_tape(p, n * 4);
+        if (!same) record->new_row = p->tape_used, new_row = (int32_t *)on_tape(p, n * 4);
         x = (REAL *)on_tape(p, after * row);
         alive = (uint8_t *)on_tape(p, after);
         if (!same) p->cells_at = p->tape_used, cells = (int32_t *)on_tape(p, after * 4);
@@ -181,7 +181,7 @@ static int forward(Part *p) {
     if (same)
         memcpy(x, y, n * row), memcpy(alive, near, n);
     else
-        grow(p->lattice, p->cells, y, p->alive, near, holds, n, stride, p->fixed, cells, x, alive, became);
+        grow(p->lattice, p->cells, y, p->alive, near, holds, n, stride, p->fixed, cells, x, alive, new_row);
     p->rows = after, p->cells = cells, p->x = x, p->alive = alive, p->step++;
     return 1;
 }
@@ -204,19 +204,19 @@ static void run_forward(Part *p) {
 }
 
 /* Backward through the step of `record`: p->grad_x of the rows after it -> of the rows before it. */
-static void backward(Part *p, const Record *record, int further) {
+static void backward(Part *p, const Record *record, int through_perception) {
     char *tape = p->tapes[record->tape];
     const int64_t n = record->rows, stride = p->sight.stride;
     const int32_t *cells = (const int32_t *)(tape + record->cells), *fired = (const int32_t *)(tape + record->fired_rows);
     const REAL *x = (const REAL *)(tape + record->x);
-    const int32_t *became = record->became < 0 ? NULL : (const int32_t *)(tape + record->became);
-    if (became) {
+    const int32_t *new_row = record->new_row < 0 ? NULL : (const int32_t *)(tape + record->new_row);
+    if (new_row) {
         p->turn = !p->turn;
         if (!room((void **)&p->grad_turns[p->turn], &p->grad_room[p->turn], n * stride * (int64_t)sizeof(REAL))) {
             p->failed = 1;
             return;
         }
-        grow_backward(p->grad_x, became, p->grad_turns[p->turn], n, stride);
+        grow_backward(p->grad_x, new_row, p->grad_turns[p->turn], n, stride);
         p->grad_x = p->grad_turns[p->turn];
     }
     p->grad_rows = n;
@@ -238,7 +238,7 @@ static void backward(Part *p, const Record *record, int further) {
         s.x = (REAL *)x;
         if (p->learns_kernels) taps_backward(&s, some);
         s.x = p->grad_x;
-        if (further) perceive_backward(&s, some);
+        if (through_perception) perceive_backward(&s, some);
     }
     map_clear(p->lattice, cells, n);
 }
@@ -246,7 +246,7 @@ static void backward(Part *p, const Record *record, int further) {
 static void run_backward(Part *p) {
     while (p->step > p->stop && !p->failed) {
         p->step--;
-        backward(p, p->records + (p->step - p->recorded_from), p->further || p->step > p->stop);
+        backward(p, p->records + (p->step - p->recorded_from), p->through_perception || p->step > p->stop);
     }
 }
 
