@@ -1,7 +1,9 @@
 """Voxel files, .npy and .npz: the header is compared with the bytes in the file before any data is read."""
 
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
@@ -59,7 +61,7 @@ def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, by_column, dtype = read(file)
-    except (ValueError, EOFError, OSError, TypeError, SyntaxError, RecursionError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError, TypeError, SyntaxError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save") from error
     if dtype.hasobject or dtype.kind not in "biuf":
         raise InputError(where, "dtype", dtype, "bool, integer or float numbers")
@@ -82,7 +84,7 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
     """Reads the array of that name from a .npz, or its only array."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
         raise InputError(path, "file", f"not a zip archive ({error})", "a file written by numpy.savez") from error
     with archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -97,7 +99,7 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
             raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
         try:
             file = archive.open(info)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError) as error:
+        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, struct.error) as error:
             raise InputError(where, "file", f"unreadable entry ({error})", "a file written by numpy.savez") from error
         with file:
             return _read_npy(file, info.file_size, where)

@@ -247,3 +247,12 @@ def test_many_labels_are_refused_before_they_are_fitted() -> None:
 def test_a_file_may_be_called_like_a_body(tmp_path: Path) -> None:
     path = saved(tmp_path, np.ones((1, 1, 1), int), "frog.npy")
     assert targets.load(path, (1, 1, 1)).names == ("empty", "1")
+
+
+def test_a_broken_stream_of_an_npz_is_one_line(tmp_path: Path) -> None:
+    """Found by the fuzzer: the header of an array lies inside the compressed stream."""
+    np.savez_compressed(tmp_path / "body.npz", body=np.ones((5, 5, 5), np.uint8))
+    data = bytearray((tmp_path / "body.npz").read_bytes())
+    data[60:64] = b"\xff\xff\xff\xff"
+    (tmp_path / "body.npz").write_bytes(data)
+    one_line(lambda: targets.load(tmp_path / "body.npz", (7, 7, 7)), "body.npz", "numpy.save")
