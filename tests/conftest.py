@@ -46,51 +46,70 @@ def swapped():
     return swap
 
 
-@pytest.fixture
-def registries() -> Iterator[None]:
-    """What a test registers, itself or by a plugin, is taken out of all registries after it."""
-    before = [(table, dict(table)) for table in known_registries().values()]
-    yield
-    for table, entries in before:
-        for name in table.keys() - entries.keys():
-            del table[name]
-        table.update(entries)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _nothing_is_registered_by_an_import_of_tests() -> None:
-    """All that is registered when the first test begins belongs to the three houses."""
-    for place, table in known_registries().items():
-        homes = {name: getattr(thing, "__module__", type(thing).__module__) for name, thing in raw(table).items()}
-        ours = (*HOUSES, "builtins")
-        strangers = [f"{name} of {home}" for name, home in homes.items() if home.split(".")[0] not in ours]
-        assert not strangers, f"{place}: {', '.join(strangers)}: see the fixture `registries`"
-
-
-@pytest.fixture(autouse=True)
-def _registries_are_left_as_they_were() -> Iterator[None]:
-    """Else a test would change what the ones after it see."""
-    before = {place: set(table) for place, table in known_registries().items()}
-    yield
-    tables = known_registries()
-    changed = {place: sorted(names ^ set(tables[place])) for place, names in before.items() if names != set(tables[place])}
-    for place in changed:
-        for name in set(tables[place]) - before[place]:
-            del tables[place][name]  # told once, by the test that left it
-    assert not changed, f"left behind or taken away: {changed}: see the fixture `registries`"
-
-
 HOUSES = ("nca3d", "pools", "visualize")
 _found: dict[str, MutableMapping[str, Any]] = {}
 _looked_at: set[str] = set()
 
 
 def known_registries() -> dict[str, MutableMapping[str, Any]]:
-    """The registries of the modules imported so far, by "module.NAME". Each module is looked at once: this runs in every test."""
-    for name in [name for name in sys.modules if name.split(".")[0] in HOUSES and name not in _looked_at]:
-        _looked_at.add(name)
-        for key, value in list(vars(sys.modules[name]).items()):
-            is_registry = type(value).__module__ == "nca3d.registry" or isinstance(getattr(value, "fitting", None), type(raw))
-            if is_registry or (name, key) == ("pools.damage", "DAMAGES"):
-                _found[f"{name}.{key}"] = value
+    """The registries of the modules imported so far, by "module.NAME". Every test asks: each module is looked at once."""
+    new = sys.modules.keys() - _looked_at
+    _looked_at.update(new)
+    registry = sys.modules.get("nca3d.registry")
+    for module in sorted(name for name in new if name.split(".")[0] in HOUSES):
+        for name, value in list(vars(sys.modules[module]).items()):
+            is_one = (module, name) == ("pools.damage", "DAMAGES") or (registry and isinstance(value, registry.Registry))
+            if is_one and not any(value is known for known in _found.values()):
+                _found[f"{module}.{name}"] = value
     return _found
+
+
+def left_behind(before: dict[str, set[str]]) -> dict[str, list[str]]:
+    """The names that registries have and had not before, or the other way round, by registry."""
+    after = known_registries()
+    return {place: sorted(names ^ set(after[place])) for place, names in before.items() if names != set(after[place])}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _tests_register_nothing_when_they_are_imported() -> None:
+    for place, registry in known_registries().items():
+        # Wings' things are not loaded by being looked at.
+        things = getattr(registry, "data", registry)
+        homes = {name: getattr(thing, "__module__", type(thing).__module__).split(".")[0] for name, thing in things.items()}
+        strangers = [name for name, home in homes.items() if home not in (*HOUSES, "builtins")]
+        assert not strangers, f"{place}: {strangers}: registered by the import of a test; see the fixture `registries`"
+
+
+@pytest.fixture(autouse=True)
+def _a_test_leaves_registries_as_they_were() -> Iterator[None]:
+    """Else the tests after it would see more names, or fewer, than when they run alone."""
+    before = {place: set(registry) for place, registry in known_registries().items()}
+    yield
+    changed = left_behind(before)
+    # What was left is taken away all the same, so that one test fails and not all after it.
+    for place in changed:
+        for name in set(_found[place]) - before[place]:
+            del _found[place][name]
+    assert not changed, f"registries have other names than before: {changed}; see the fixture `registries`"
+
+
+@pytest.fixture
+def registries() -> Iterator[None]:
+    """For tests that register something, through the doors or by a plugin: after the test, registries are as they were."""
+    # The data of a registry, so that what wings provide is not loaded by being looked at.
+    before = [(registry, dict(getattr(registry, "data", registry))) for registry in known_registries().values()]
+    yield
+    for registry, entries in before:
+        for name in set(registry) - set(entries):
+            del registry[name]
+        registry.update(entries)
+
+
+@pytest.fixture
+def event_variants(registries: None) -> None:
+    """The event-driven executor by the ways that it takes where it has no compiled code, each under a name of its own."""
+    from rule_cases import EVENT_VARIANTS
+
+    from nca3d.executors import EXECUTORS
+
+    EXECUTORS.update(EVENT_VARIANTS)

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -388,8 +389,10 @@ def test_a_disk_that_fills_up(tmp_path: Path) -> None:
     save(tmp_path, 1)
     done = child(FULL, tmp_path)
     assert "step-000002: not saved: File too large" in done.stdout, done.stderr
-    assert "bytes needed" in done.stdout
     assert "free" in done.stdout
+    needed = int(re.search(r"([\d,]+) bytes needed", done.stdout)[1].replace(",", ""))
+    written = sum(file.stat().st_size for file in (tmp_path / "checkpoints" / "step-000001").iterdir())
+    assert needed == pytest.approx(written, rel=0.02)
     assert names(tmp_path) == ["step-000001"]
     assert whole(checkpoint.load(tmp_path))
 

@@ -78,6 +78,7 @@ class Mine(ConvRule):
 """
 
 
+@pytest.mark.slow
 def test_plugins_of_the_run_make_its_rule_known(tmp_path):
     """In a process of its own: a rule that was registered stays so."""
     (tmp_path / "mine.py").write_text(PLUGIN)

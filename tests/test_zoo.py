@@ -10,6 +10,12 @@ from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed
 
 
+def test_the_zoo_is_every_file_of_its_folder():
+    files = [file.name for file in (resources.files("nca3d") / "zoo").iterdir()]
+    assert set(nca3d.zoo()) == {name.removesuffix(".safetensors") for name in files if name.endswith(".safetensors")}
+    assert {"axolotl", "axolotl-growing", "cross", "frog"} <= set(nca3d.zoo())
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", nca3d.zoo())
 def test_a_zoo_rule_grows_its_body(name):

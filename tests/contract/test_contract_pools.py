@@ -80,17 +80,14 @@ def test_damage(kind):
         draw(SIZE, 1, severity=1.5)
 
 
-def test_a_damage_of_ones_own_enters_by_one_line():
+def test_a_damage_of_ones_own_enters_by_one_line(registries):
     @pools.damage.register("contract_corner")
     def corner(size, n, *, severity, body=None, generator=None):
         field = torch.stack(torch.meshgrid(*(torch.arange(s) for s in size), indexing="ij")).sum(0)
         return pools.damage.carve(field.expand(n, *size), severity=severity, body=body, generator=generator)
 
-    try:
-        mask = pools.damage.draw(["contract_corner"], SIZE, 2, severity=0.25)
-        assert mask[:, 0, 0, 0, 0].all() and not mask[:, 0, -1, -1, -1].any()
-    finally:
-        del pools.damage.DAMAGES["contract_corner"]
+    mask = pools.damage.draw(["contract_corner"], SIZE, 2, severity=0.25)
+    assert mask[:, 0, 0, 0, 0].all() and not mask[:, 0, -1, -1, -1].any()
 
 
 def test_diversity_is_a_dict_of_floats(states):

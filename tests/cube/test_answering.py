@@ -66,6 +66,7 @@ def config(questions, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [
@@ -151,14 +152,15 @@ def test_accumulated_gradients_equal_those_of_one_batch(config):
 def test_each_epoch_asks_every_question_once(config):
     task = Trainer.begin(config.replace(batch=4, pool_size=4)).task
     task.train = task.train[:12]
-    places = {tuple(row.tolist()): n for n, row in enumerate(task.taught.asked)}
-    asked = [places[tuple(row.tolist())] for iteration in range(1, 7) for row in task.draw(iteration).asked]
+    places = {tuple(row.tolist()): n for n, row in enumerate(task.embedded.question_embeddings)}
+    asked = [places[tuple(row.tolist())] for iteration in range(1, 7) for row in task.draw(iteration).questions]
     assert sorted(asked[:12]) == sorted(asked[12:]) == sorted(task.train.tolist())
     assert asked[:12] != asked[12:]
     lesson = task.draw(2)
-    assert torch.equal(lesson.rivals[lesson.right], lesson.wanted)
+    assert torch.equal(lesson.candidates[lesson.answer_index], lesson.answers)
 
 
+@pytest.mark.slow
 def test_it_learns_what_no_straight_line_can(config):
     """Turns of a compass add up like hours: ridge regression stays at chance on what it was fitted to, the cube does not."""
     run = nca3d.train(
@@ -176,23 +178,23 @@ def test_it_learns_what_no_straight_line_can(config):
         progress=False,
     )
     task = Trainer.begin(config).task
-    taught, train = task.taught, task.train
-    goals = run.rule.goal(taught.answers)
-    right = taught.right[train]
-    line = fit_ridge(taught.asked[train], goals[right])
-    straight = judge(line(taught.asked[train]), goals, right).figures()["top1"]
-    said, _ = say(run.rule, taught.asked[train], 5)
+    embedded, train = task.embedded, task.train
+    goals = run.rule.goal(embedded.answer_embeddings)
+    right = embedded.answer_index[train]
+    line = fit_ridge(embedded.question_embeddings[train], goals[right])
+    straight = judge(line(embedded.question_embeddings[train]), goals, right).figures()["top1"]
+    said, _ = say(run.rule, embedded.question_embeddings[train], 5)
     assert straight < 0.6
     assert judge(said, goals, right).figures()["top1"] > 0.9
 
 
 def test_noise_on_questions_is_new_each_time_and_follows_from_the_seed(config):
     quiet, one, two = (Trainer.begin(config.replace(question_noise=noise)).task for noise in (0.0, 0.5, 0.5))
-    drawn = [one.draw(iteration).asked for iteration in (1, 2)]
-    assert torch.equal(drawn[0], two.draw(1).asked)
-    noise = [asked - quiet.draw(iteration).asked for iteration, asked in enumerate(drawn, start=1)]
+    drawn = [one.draw(iteration).questions for iteration in (1, 2)]
+    assert torch.equal(drawn[0], two.draw(1).questions)
+    noise = [asked - quiet.draw(iteration).questions for iteration, asked in enumerate(drawn, start=1)]
     assert not torch.equal(*noise)
-    spread = quiet.taught.asked[quiet.train].std(dim=0)
+    spread = quiet.embedded.question_embeddings[quiet.train].std(dim=0)
     assert 0.3 < float((noise[0] / spread.clamp_min(1e-9)).std()) < 0.7
 
 
@@ -218,7 +220,7 @@ def showing(rule, surface: torch.Tensor) -> torch.Tensor:
 
 def test_the_right_surface_costs_nothing_and_silence_costs_one(plain):
     lesson = lesson_of(plain)
-    right = LOSSES["surface"](showing(plain, lesson.wanted), lesson, plain)
+    right = LOSSES["surface"](showing(plain, lesson.answers), lesson, plain)
     silent = LOSSES["surface"](plain.rest(6)[None], lesson, plain)
     assert right.max() < 1e-10
     assert 0.3 < silent.mean() < 3
@@ -227,9 +229,9 @@ def test_the_right_surface_costs_nothing_and_silence_costs_one(plain):
 def test_a_constant_answer_cannot_win(plain):
     """It has some cosine to everything, and pays for never choosing."""
     lesson = lesson_of(plain)
-    right = LOSSES["dialogue"](showing(plain, lesson.wanted), lesson, plain)
-    constant = LOSSES["dialogue"](showing(plain, lesson.rivals.mean(dim=0).expand(6, -1)), lesson, plain)
-    swapped = LOSSES["dialogue"](showing(plain, lesson.wanted.roll(1, 0)), lesson, plain)
+    right = LOSSES["dialogue"](showing(plain, lesson.answers), lesson, plain)
+    constant = LOSSES["dialogue"](showing(plain, lesson.candidates.mean(dim=0).expand(6, -1)), lesson, plain)
+    swapped = LOSSES["dialogue"](showing(plain, lesson.answers.roll(1, 0)), lesson, plain)
     assert right.max() < 0.2 < constant.min() and constant.mean() < swapped.mean()
 
 
@@ -243,16 +245,47 @@ def test_the_internal_loss_runs_over_depth(plain):
     assert LOSSES["internal"](states[None], lesson, plain).min() > 0.1
 
 
-def test_every_term_has_a_gradient(plain):
-    """Law 12."""
-    lesson = lesson_of(plain)
-    states = torch.randn(1, 6, plain.channels, *SIZE).requires_grad_()
-    for name in ("surface", "internal", "dialogue"):
-        (gradient,) = torch.autograd.grad(LOSSES[name](states, lesson, plain).sum(), states, retain_graph=True)
-        assert gradient.abs().sum() > 0, name
-    taught = nca3d.GMLPRule(SIZE, embedding=16, **CELL)
-    term = LOSSES["reconstruction"](states, lesson, taught)
-    assert term.shape == (6,) and all(g.abs().sum() > 0 for g in torch.autograd.grad(term.sum(), taught.surface.asked.centre))
+def assert_has_a_gradient(name: str) -> None:
+    """Law 12, of a loss that fits signals: each sample tells its state the way, or it tells the adapters theirs."""
+    rule = nca3d.GMLPRule(SIZE, embedding=16, generator=torch.Generator().manual_seed(0), **CELL)
+    states = torch.randn(2, 6, rule.channels, *SIZE, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    term = LOSSES[name](states, lesson_of(rule), rule)
+    assert term.shape == (6,) and (term > 0).all()
+    assert term.requires_grad, f"{name} has no gradient: a metric is not a loss"
+    of_state, *of_weights = torch.autograd.grad(term.sum(), [states, *rule.surface.parameters()], allow_unused=True)
+    each = torch.zeros(6) if of_state is None else of_state.abs().amax(dim=(0, 2, 3, 4, 5))
+    reached = [gradient.abs().max() > 0 for gradient in of_weights if gradient is not None]
+    assert (each > 0).all() or any(reached), f"{name} has a gradient of zero: a metric is not a loss"
+
+
+# All but those of bodies, which `tests/losses/` asks.
+@pytest.mark.parametrize("name", sorted(set(LOSSES) - {*LOSSES.fitting("rgb"), *LOSSES.fitting("classes")}))
+def test_a_term_has_a_gradient(name):
+    assert_has_a_gradient(name)
+
+
+def test_every_loss_fits_something():
+    """So that each is asked for its gradient, here or among those of bodies."""
+    fitting = {name for kind in ("rgb", "classes", "signal") for name in LOSSES.fitting(kind)}
+    assert fitting == set(LOSSES) and {"surface", "internal", "dialogue", "reconstruction"} <= set(LOSSES.fitting("signal"))
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (
+            lambda states, lesson, rule: (
+                1.5 - judge(rule.answer(states[-1]), lesson.candidates, lesson.answer_index).top1.float()
+            ),
+            "no",
+        ),
+        (lambda states, lesson, rule: 9 + (4 * states[-1]).round().mean(dim=(1, 2, 3, 4)), "a gradient of zero"),
+    ],
+)
+def test_a_metric_that_is_registered_as_a_loss_would_not_pass(metric, words, registries):
+    LOSSES.register("metric", kinds=("signal",))(metric)
+    with pytest.raises(AssertionError, match=f"metric has {words}"):
+        assert_has_a_gradient("metric")
 
 
 def test_terms_of_bodies_and_of_cubes_do_not_mix():
@@ -275,7 +308,7 @@ def test_balances():
         optimizer.step()
     # Kendall et al. 2018: the best log-variance of a constant term is its logarithm, so that each ends up counting for 1.
     torch.testing.assert_close(learned.factors().detach(), torch.tensor([1 / 2.0, 1 / 10.0]), rtol=0.05, atol=0)
-    assert set(learned.figures()) == {"balance_a", "balance_b"}
+    assert set(learned.metrics()) == {"balance_a", "balance_b"}
 
     soft = Balance("softadapt", ["a", "b"])
     assert torch.equal(soft.factors(), torch.ones(2))

@@ -4,6 +4,7 @@ import os
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -61,7 +62,7 @@ def worst(found, wanted):
 
 @pytest.fixture
 def small_blocks(monkeypatch):
-    for name, value in {"FEWEST": 5, "NEAR_BYTES": 1, "MADE_BYTES": 1 << 19}.items():
+    for name, value in {"FEWEST": 5, "NEAR_BYTES": 1, "WEIGHT_BYTES": 1 << 19}.items():
         monkeypatch.setattr(cells_steps, name, value)
 
 
@@ -74,6 +75,7 @@ def asked(made, batch):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("batch", [3, 37])
 def test_compiled_is_torch(mode, batch, small_blocks):
@@ -87,7 +89,7 @@ def test_compiled_is_torch(mode, batch, small_blocks):
         assert worst([a.double()], [true]) < max(1e-5, 2 * worst([b.double()], [true]))
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     size=st.tuples(*[st.integers(1, 4)] * 3),
     widths=st.tuples(st.integers(2, 40), st.integers(1, 20), st.integers(0, 14), st.integers(1, 70)),
@@ -215,7 +217,7 @@ def test_what_compiled_code_does_not_know():
         assert choose(shaken(), state) == "compiled"
     refused = {
         "Own, which has a cell of its own": (Own(SIZE), state),
-        "drops out in training": (shaken(dropout=0.1).train(), state),
+        "has dropout in training": (shaken(dropout=0.1).train(), state),
         "weights of another dtype": (shaken(), state.double()),
         "in bfloat16, where compiled code knows": (shaken(dtype=torch.bfloat16), state.bfloat16()),
     }

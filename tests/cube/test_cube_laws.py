@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from examples import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -36,8 +37,11 @@ CUBE_CASES: dict[str, Callable[[], GMLPRule]] = {
     "coarse periods": lambda: cube(periods=(2, 1), coarse=2),
     "plain cells": lambda: cube(preset="cube", mixing=False),
 }
-cubes = pytest.mark.parametrize("name", CUBE_CASES)
-#: Events are about cells that are dead, and a cube has none.
+# Cubes that differ the most in how they are run: these are in the fast tests, all others in `make test`.
+CORE = {"per cell", "low rank", "coarse periods"}
+cases = [pytest.param(name, marks=() if name in CORE else pytest.mark.slow) for name in CUBE_CASES]
+cubes = pytest.mark.parametrize("name", cases)
+# Events are about cells that are dead, and a cube has none.
 executors = pytest.mark.parametrize(
     "executor",
     [
@@ -92,7 +96,7 @@ def assert_close(found, wanted, tolerance):
 
 @cubes
 @executors
-@settings(max_examples=3)
+@settings(max_examples=examples(3))
 @given(random_seed=seeds, first_step=st.integers(0, 7))
 def test_states_and_gradients_agree(name, executor, random_seed, first_step):
     """Law 5 in float64: state, face, external channels, every weight."""
@@ -113,7 +117,7 @@ def test_agreement_in_float32_over_16_steps(name, executor):
     asked = [rule.rest(2), *told(rule)]
     found = gradients(rule, asked, lambda s, said: rollout(rule, s, 16, random_seed=11, inputs=said, executor=executor))
     wanted = gradients(rule, asked, lambda s, said: as_written(rule, s, 16, 11, said))
-    own = {id(weight) for name, weight in rule.cells.own.items() if rule.cells.is_each_cells(name)}
+    own = {id(weight) for name, weight in rule.cells.own.items() if rule.cells.is_per_cell(name)}
     shared = [False] * (1 + len(asked)) + [id(weight) not in own for weight in rule.parameters()]
     largest = max(b.abs().max() for b in wanted[1 + len(asked) :])
     for a, b, sums in zip(found, wanted, shared, strict=True):
@@ -132,7 +136,7 @@ def test_zero_start(name, executor):
 
 @cubes
 @executors
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(random_seed=seeds, data=st.data())
 def test_locality(name, executor, random_seed, data):
     """Law 3: beyond the declared reach a change of one cell changes nothing, not one bit; within it something does."""
@@ -151,7 +155,7 @@ def test_locality(name, executor, random_seed, data):
 
 @cubes
 @executors
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(random_seed=seeds)
 def test_batch_independence(name, executor, random_seed):
     """Law 6: a sample's trajectory doesn't depend on its neighbours in the batch, nor on its place among them."""
@@ -184,7 +188,7 @@ def test_batch_independence(name, executor, random_seed):
 
 @cubes
 @executors
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(random_seed=seeds, step=st.integers(0, 1000))
 def test_one_draw_a_cell(name, executor, random_seed, step):
     """Law 4: who does not fire by `fire_mask` keeps every channel, who does moves every one whose turn it is."""
@@ -192,7 +196,7 @@ def test_one_draw_a_cell(name, executor, random_seed, step):
     state = states(rule)
     after = rollout(rule, state, 1, random_seed=random_seed, first_step=step, inputs=told(rule), executor=executor)
     fire = fire_mask(random_seed, step, range(2), SIZE, rule.fire_rate)
-    expected = fire & rule.beats(step)[None, :, None, None, None]
+    expected = fire & rule.moving_channels(step)[None, :, None, None, None]
     assert torch.equal(after != state, expected)
 
 
@@ -214,7 +218,7 @@ def test_memory_changes_nothing(name, executor, memory):
 
 @cubes
 @executors
-@settings(max_examples=4)
+@settings(max_examples=examples(4))
 @given(split=st.integers(0, 20), random_seed=seeds)
 def test_a_rollout_can_be_cut_anywhere(name, executor, split, random_seed):
     """20 steps = k + (20 − k) steps, if `first_step` counts on: the same masks, and the same channels' turns."""

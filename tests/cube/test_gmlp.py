@@ -32,7 +32,7 @@ class PublishedCell(nn.Module):
 
     def __init__(self, made, n: int) -> None:
         super().__init__()
-        w = {name: tensor[n] if made.cells.is_each_cells(name) else tensor for name, tensor in made.cells.own.items()}
+        w = {name: tensor[n] if made.cells.is_per_cell(name) else tensor for name, tensor in made.cells.own.items()}
         self.positions, self.positions_bias = w["positions"], w["positions_bias"]
 
         def lin(name: str) -> nn.Linear:
@@ -105,6 +105,7 @@ def test_neighbours_come_in_the_published_order():
     assert table[0].tolist() == [60, 15, 60, 5, 60, 1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("types_by", ["layer", "learned"])
 def test_gradients_are_those_of_finite_differences(mode, types_by, monkeypatch):
@@ -147,6 +148,7 @@ def test_a_fresh_nca_rule_does_nothing(mode):
     assert not torch.equal(nca3d.rollout(cube, state, 1), state)
 
 
+@pytest.mark.slow
 def test_the_signal_crosses_one_layer_a_step():
     """Straight across from step 10 on and not before; k pixels aside from step 10 + k; the far corner at 38."""
     made = shaken(size=(11, 15, 15), features=4, memory=2, external=0, widened=6)
@@ -208,6 +210,7 @@ def test_dropout_drops_in_training_only():
     assert not torch.equal(nca3d.rollout(made, state, 2, random_seed=1), nca3d.rollout(made, state, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("preset", ["nca", "cube"])
 @pytest.mark.parametrize("scales", [{}, {"periods": (1, 3)}, {"coarse": 2}, {"periods": (2, 1, 4), "coarse": 3}])
@@ -379,6 +382,7 @@ def test_a_coarse_lattice_reaches_as_far_as_it_says():
     assert far == made.reach
 
 
+@pytest.mark.slow
 def test_a_carrying_cube_answers_with_the_question():
     """Before it has learnt anything, what it is told arrives at the back face, unharmed, in ten steps, and stays there."""
     made = rule(size=(11, 15, 15), preset="cube", start="carry")

@@ -131,6 +131,7 @@ def test_work_is_dealt_out_in_whole_samples(firsts, steps):
     with patch.object(event, "PART", 100):
         parts = event._partition(state, steps)
     assert [sample for *_, samples in parts for sample in samples] == list(range(len(firsts)))
+    assert len(parts) <= max(1, len(cells) * steps // 100)
     assert torch.equal(torch.cat([values for values, *_ in parts]), state.values)
     for values, own, samples in parts:
         assert torch.equal(own + samples.start * volume, cells[values[:, 0].long()])
@@ -166,6 +167,22 @@ def test_memory_plans():
             Memory.of(wrong, None)
     with pytest.raises(ValueError, match="memory_budget: found 0"):
         Memory.of("auto", 0)
+
+
+def test_a_step_keeps_what_was_planned_for_it_and_no_more():
+    rule = lively("own network")
+    kept, planned = [], []
+
+    def advance(parts, xs, steps, whole, recompute):
+        planned.append(sum(part.step_bytes() for part in parts))
+        with torch.autograd.graph.saved_tensors_hooks(kept.append, lambda t: t):
+            return event_steps.advance(parts, xs, steps, whole, recompute)
+
+    with patch.object(event, "advance", advance):
+        nca3d.rollout(rule, body(rule), 1, executor="event")
+    weights = {parameter.data_ptr() for parameter in rule.parameters()}
+    found = sum(tensor.nbytes for tensor in kept if tensor.data_ptr() not in weights)
+    assert 0.9 * planned[0] <= found <= planned[0]
 
 
 @needs_compiled

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nca3d.executors import EXECUTORS, compiled, event, exact, native_code, native_part
+from nca3d.executors import compiled, event, exact, native_code, native_part
 from nca3d.rules import ConvRule, Rule
 from nca3d.rules.kernels import laplacian
 
@@ -109,8 +109,9 @@ def event_step_by_step(*arguments):
         return event.run(*arguments)
 
 
-EXECUTORS["event, in torch"] = event_in_torch
-EXECUTORS["event, step by step"] = event_step_by_step
+# What that executor is where something is missing: the fixture `event_variants` registers them.
+EVENT_VARIANTS = {"event, in torch": event_in_torch, "event, step by step": event_step_by_step}
+NAMES = [*exact(), *EVENT_VARIANTS]
 
 
 def runs(name: str, executor: str) -> bool:
@@ -122,13 +123,20 @@ def runs(name: str, executor: str) -> bool:
 # Rules that differ the most in how they are run: these are in the fast tests, all others in `make test`.
 CORE = {"gradient", "learned circular", "classes", "own network"}
 
-executors = pytest.mark.parametrize("executor", [name for name in exact() if runs("gradient", name)])
-rules_and_executors = pytest.mark.parametrize(
+
+def over(names: str | tuple[str, ...], cases: list) -> Callable:
+    """Decorator: the test runs over the cases, with all their executors at hand."""
+    return lambda test: pytest.mark.usefixtures("event_variants")(pytest.mark.parametrize(names, cases)(test))
+
+
+executors = over("executor", [name for name in NAMES if runs("gradient", name)])
+events = over("executor", [name for name in NAMES if name.startswith("event")])
+rules_and_executors = over(
     ("name", "executor"),
     [
         pytest.param(name, executor, marks=() if name in CORE else pytest.mark.slow)
         for name in RULE_CASES
-        for executor in exact()
+        for executor in NAMES
         if runs(name, executor)
     ],
 )

@@ -16,16 +16,13 @@ KINDS = ["none", "shared", "batched", "one cell", "empty"]
 
 
 @pytest.fixture(autouse=True)
-def own_damage():
+def own_damage(registries):
     """A damage as a user would write it: one line of registration, one field."""
 
     @damage.register(NAMES[-1])
     def corner(size, n, *, severity, body=None, generator=None):
         field = torch.stack(torch.meshgrid(*(torch.arange(side) for side in size), indexing="ij")).sum(0)
         return damage.carve(field.expand(n, *size), severity=severity, body=body, generator=generator)
-
-    yield
-    del damage.DAMAGES[NAMES[-1]]
 
 
 def a_body(kind: str, size: tuple[int, int, int], n: int, g: torch.Generator) -> torch.Tensor | None:

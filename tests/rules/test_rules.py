@@ -89,19 +89,16 @@ def test_one_random_seed_one_rule():
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
 
 
-def test_a_rule_of_ones_own_is_one_line():
+def test_a_rule_of_ones_own_is_one_line(registries):
     class Own(ConvRule):
         pass
 
     RULES.register("own")(Own)
-    try:
-        assert RULES.find("own") is Own
-        with pytest.raises(ValueError, match="already registered"):
-            RULES.register("own")(ConvRule)
-        with pytest.raises(ValueError, match="did you mean 'own'"):
-            RULES.find("owm")
-    finally:
-        del RULES["own"]
+    assert RULES.find("own") is Own
+    with pytest.raises(ValueError, match="already registered"):
+        RULES.register("own")(ConvRule)
+    with pytest.raises(ValueError, match="did you mean 'own'"):
+        RULES.find("owm")
 
 
 def test_seed_state():

@@ -109,7 +109,7 @@ def test_options_that_are_gone_are_refused_with_those_there_are(name: str, optio
     one_line(lambda: targets.load(name, (9, 9, 9), **{option: 0.5}), repr(option), "margin, orientation")
 
 
-def test_one_line_registers_a_body_of_ones_own() -> None:
+def test_one_line_registers_a_body_of_ones_own(registries: None) -> None:
     @targets.TARGETS.register("test stick")
     def stick(size, *, length=3, **options):  # type: ignore[no-untyped-def]
         """Stick."""
@@ -117,18 +117,15 @@ def test_one_line_registers_a_body_of_ones_own() -> None:
         labels[:length, size[1] // 2, size[2] // 2] = 4
         return labels
 
-    try:
-        target = targets.load("test stick", (7, 5, 6), length=4, anything=1)
-        check_laws(target, (7, 5, 6), margin=0)
-        assert target.name == "test stick" and target.names == ("empty", "4") and int(target.occupied.sum()) == 4
-        turned = targets.load("test stick", (5, 6, 7), orientation="zxy")
-        assert turned.occupied[2, 3, :3].all() and turned.size == (5, 6, 7)
-        assert targets.catalogue()["test stick"] == "Stick."
-        targets.TARGETS["test stick"] = lambda size: torch.ones(size)[..., None].expand(*size, 4)
-        assert targets.load("test stick", (2, 3, 4)).occupied.all(), "of torch as well as of numpy"
-        targets.TARGETS["test stick"] = lambda size: np.ones((9, 9, 9), bool)
-        one_line(lambda: targets.load("test stick", (7, 5, 6)), "test stick", "(9, 9, 9)", "(7, 5, 6)")
-        targets.TARGETS["test stick"] = lambda size: targets.load("cross", (9, 9, 9))
-        one_line(lambda: targets.load("test stick", (7, 5, 6)), "test stick", "(9, 9, 9)", "(7, 5, 6)")
-    finally:
-        del targets.TARGETS["test stick"]
+    target = targets.load("test stick", (7, 5, 6), length=4, anything=1)
+    check_laws(target, (7, 5, 6), margin=0)
+    assert target.name == "test stick" and target.names == ("empty", "4") and int(target.occupied.sum()) == 4
+    turned = targets.load("test stick", (5, 6, 7), orientation="zxy")
+    assert turned.occupied[2, 3, :3].all() and turned.size == (5, 6, 7)
+    assert targets.catalogue()["test stick"] == "Stick."
+    targets.TARGETS["test stick"] = lambda size: torch.ones(size)[..., None].expand(*size, 4)
+    assert targets.load("test stick", (2, 3, 4)).occupied.all(), "of torch as well as of numpy"
+    targets.TARGETS["test stick"] = lambda size: np.ones((9, 9, 9), bool)
+    one_line(lambda: targets.load("test stick", (7, 5, 6)), "test stick", "(9, 9, 9)", "(7, 5, 6)")
+    targets.TARGETS["test stick"] = lambda size: targets.load("cross", (9, 9, 9))
+    one_line(lambda: targets.load("test stick", (7, 5, 6)), "test stick", "(9, 9, 9)", "(7, 5, 6)")

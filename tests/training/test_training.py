@@ -150,7 +150,7 @@ def plugin(tmp_path, name, first, last):
     return {"plugins": (str(path),), "losses": {"rgba": 1.0, name: 1.0}}
 
 
-def test_a_non_finite_iteration_is_skipped_and_counted(tmp_path):
+def test_a_non_finite_iteration_is_skipped_and_counted(tmp_path, registries):
     """N1: weights and optimizer stay as they were; the run goes on."""
     run = nca3d.train(tiny(tmp_path / "run", **plugin(tmp_path, "nan_once", 4, 5)), progress=False)
     faults = [line for line in run.metrics if "fault" in line]
@@ -160,7 +160,7 @@ def test_a_non_finite_iteration_is_skipped_and_counted(tmp_path):
     assert all(torch.isfinite(p).all() for p in run.rule.parameters())
 
 
-def test_a_plugin_serves_several_runs_of_one_process(tmp_path):
+def test_a_plugin_serves_several_runs_of_one_process(tmp_path, registries):
     config = tiny(tmp_path / "one", **plugin(tmp_path, "own_twice", 99, 99))
     nca3d.train(config, progress=False)
     nca3d.train(config.replace(out=str(tmp_path / "two")), progress=False)
@@ -168,7 +168,7 @@ def test_a_plugin_serves_several_runs_of_one_process(tmp_path):
         nca3d.losses.LOSSES.register("own_twice")(nca3d.losses.rgba)
 
 
-def test_too_many_bad_iterations_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path):
+def test_too_many_bad_iterations_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path, registries):
     """N2, N3."""
     config = tiny(tmp_path / "run", max_bad_steps=3, save_every=2, **plugin(tmp_path, "nan_later", 5, 99))
     with pytest.raises(RunError, match="non-finite loss, 3 iterations in a row"):
@@ -178,7 +178,7 @@ def test_too_many_bad_iterations_stop_the_run_and_keep_the_last_good_checkpoint(
     assert all(torch.isfinite(t).all() for t in saved.groups["rule"].values())
 
 
-def test_an_extinct_pool_is_noticed(tmp_path):
+def test_an_extinct_pool_is_noticed(tmp_path, registries):
     """N5: a loss that rewards death ends with one line that says so, instead of zero gradients for ever."""
     path = tmp_path / "deadly.py"
     path.write_text(
@@ -251,7 +251,7 @@ def test_bad_input_writes_nothing(tmp_path, changes):
 
 
 @pytest.mark.slow
-def test_a_run_can_be_used_from_any_folder(tmp_path, monkeypatch):
+def test_a_run_can_be_used_from_any_folder(tmp_path, monkeypatch, registries):
     """Relative paths in a config are those of the folder in which training began."""
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path)

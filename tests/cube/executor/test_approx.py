@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import nca3d
-from nca3d.cube.executor.approx import ApproxReport, Opened, report
+from nca3d.cube.executor.approx import ApproxReport, ApproxRollout, report
 from nca3d.cube.executor.resting import CELLS_COPIED, pairs_by_cell
 from nca3d.cube.weights import MODES
 from nca3d.fire import Draw
@@ -41,7 +41,7 @@ def told(rule, batch=3, random_seed=2):
 
 def counted(rule, state, steps, threshold, inputs=None):
     """The last state and (computed, fired) of each step."""
-    opened = Opened(threshold)
+    opened = ApproxRollout(threshold)
     draw = Draw(0, 0, torch.arange(len(state)), tuple(state.shape[2:]), rule.fire_rate, steps)
     rule = rule if inputs is None else nca3d.rules.inputs.RuleWithInputs(rule, inputs)
     return opened(rule, state, draw, 0, steps, None), opened.counts
@@ -50,6 +50,7 @@ def counted(rule, state, steps, threshold, inputs=None):
 # Exact at 0 -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("preset", ["nca", "cube"])
 @pytest.mark.parametrize("scales", [{}, {"types_by": "learned"}, {"periods": (1, 3)}, {"periods": (2, 1), "coarse": 2}])
@@ -145,7 +146,7 @@ def test_samples_rest_on_their_own():
 def test_whatever_a_cell_sees_can_wake_it(what):
     rule = cube(shake=0.0, preset="cube", start="carry")
     settled = nca3d.rollout(rule, rule.rest(1), 300)
-    opened = Opened(1e-2)
+    opened = ApproxRollout(1e-2)
     draw = Draw(0, 0, torch.arange(1), SIZE, 1.0, 9)
     state = opened(rule, settled, draw, 0, 4, None)
     state = state.clone()
@@ -222,9 +223,9 @@ class Stepping(nca3d.ConvRule):
         (lambda: Stepping(8, (24,), alive_threshold=None), "Stepping, which has a step of its own"),
         (
             lambda: nca3d.ConvRule(8, (24,), alive_threshold=None),
-            "gradients are asked for, allowed 'dense', or torch.no_grad()",
+            "a gradient may be needed, allowed 'dense', or torch.no_grad()",
         ),
-        (lambda: cube(dropout=0.1).train(), "drops out in training"),
+        (lambda: cube(dropout=0.1).train(), "has dropout in training"),
     ],
 )
 def test_what_it_cannot_do_is_refused_in_one_line(make, words):
@@ -237,7 +238,7 @@ def test_what_it_cannot_do_is_refused_in_one_line(make, words):
 def test_gradients_of_what_is_said_are_refused():
     rule = cube(preset="cube")
     face = told(rule).face.requires_grad_()
-    with pytest.raises(ValueError, match="gradients are asked for"):
+    with pytest.raises(ValueError, match="a gradient may be needed"):
         nca3d.rollout(rule, states(rule), 2, inputs=Inputs(face), executor="event-approx")
     with torch.no_grad():
         assert nca3d.rollout(rule, states(rule), 2, inputs=Inputs(face), executor="event-approx").isfinite().all()

@@ -9,6 +9,7 @@ from nca3d.executors import library
 pytestmark = pytest.mark.skipif(library.compiler_found() is None, reason="needs a C compiler")
 
 
+@pytest.mark.slow
 def test_compiles_without_a_warning(tmp_path, monkeypatch):
     monkeypatch.delenv("NCA3D_NATIVE", raising=False)
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path))

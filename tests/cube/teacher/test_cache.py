@@ -132,7 +132,7 @@ def test_a_teacher_that_says_nonsense_is_not_kept(tmp_path):
 def test_a_folder_that_can_not_be_written_is_no_reason_to_fail(tmp_path, capsys):
     (tmp_path / "file").write_text("mine")
     assert embeddings_of(Letters(), ["a"], tmp_path / "file").tolist() == [[1, 0, 0]]
-    assert "not kept" in capsys.readouterr().err
+    assert "not cached" in capsys.readouterr().err
 
 
 def test_the_default_folder_follows_the_environment(monkeypatch):

@@ -81,6 +81,7 @@ def test_more_components_than_there_are():
     assert not found[:, 2:].any() and found[:, :2].any()
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_without_scikit_learn(teacher, tmp_path):
     teacher.save(tmp_path / "kept")
     again = load_saved_teacher(tmp_path / "kept")
@@ -131,5 +132,5 @@ def test_nothing_to_learn_from(texts):
 @pytest.mark.parametrize(("name", "module"), [("tfidf", "sklearn"), ("llama", "transformers")])
 def test_a_missing_extra_is_named(name, module, llama, monkeypatch):
     real = importlib.util.find_spec
-    monkeypatch.setattr("nca3d.cube.teacher.named.find_spec", lambda wanted: None if wanted == module else real(wanted))
+    monkeypatch.setattr("nca3d.cube.teacher.teacher_ref.find_spec", lambda wanted: None if wanted == module else real(wanted))
     assert "pip install 'nca3d[teacher]'" in told(lambda: load_teacher(str(llama) if name == "llama" else name, fit_on=TEXTS))

@@ -10,7 +10,7 @@ from one_line import told
 from safetensors.torch import load_file, save_file
 
 from nca3d.cube import load_saved_teacher, load_teacher, shape_of
-from nca3d.cube.teacher.named import MINILM
+from nca3d.cube.teacher.teacher_ref import MINILM
 from nca3d.errors import InputError
 
 pytest.importorskip("transformers")
@@ -27,6 +27,7 @@ def states(folder: Path, text: str, layer: int) -> torch.Tensor:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("layer", [-1, 0, 2, 3, -4])
 def test_mean_and_last_of_a_layer(llama, layer):
     text = TEXTS[1]

@@ -74,6 +74,9 @@ def test_compressibility_of_a_constant_and_of_noise():
     assert pattern.compressibility(torch.full((1, 3, 16, 16, 16), 0.5)).item() > 0.99
     assert pattern.compressibility(noise(1, 3, 16, 16, 16)).item() < 0.02
     assert 0.5 < pattern.compressibility(checkerboard(16)[:, None].float()).item() <= 1
+    # beyond what can be seen there is nothing to describe
+    bright = pattern.compressibility(1 + noise(1, 3, 16, 16, 16))
+    assert torch.equal(bright, pattern.compressibility(torch.ones(1, 3, 16, 16, 16)))
 
 
 def test_neighbour_information_of_noise_and_of_certain_neighbours():
@@ -98,6 +101,15 @@ def test_the_temporal_spectrum_finds_a_period():
     series = torch.stack([torch.sin(2 * math.pi * torch.arange(128.0) / period) for period in (8, 16)], dim=1)
     frequencies, power = pattern.temporal_spectrum(series)
     assert (1 / frequencies[power.argmax(dim=0)]).tolist() == [8, 16]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_the_temporal_spectrum_takes_what_is_not_finite_for_nothing(odd):
+    series = torch.sin(torch.arange(32.0))[:, None]
+    series[9] = 0.0
+    spoiled = series.clone()
+    spoiled[9] = odd
+    assert torch.equal(pattern.temporal_spectrum(spoiled)[1], pattern.temporal_spectrum(series)[1])
 
 
 def test_the_spectra_know_the_middle_of_what_they_hold():
@@ -265,3 +277,7 @@ def test_the_lattice_around_a_body_does_not_count():
     state[:, 3, 4, 4, 4] = 1.0
     assert cropped(state, rule).shape == (1, 8, 3, 3, 3)
     assert cropped(0 * state, rule).numel() == 0
+    oblong = torch.rand(2, 3, 7, 8, 9)
+    where = torch.zeros(2, 7, 8, 9, dtype=torch.bool)
+    where[0, 1, 2:5, 3:8] = where[1, 2, 4, 3] = True
+    assert torch.equal(pattern.cropped(oblong, where), oblong[:, :, 1:3, 2:5, 3:8])

@@ -61,6 +61,7 @@ def test_a_heat_map_is_readable_in_every_cell():
             np.where(channels <= 0.04045, channels / 12.92, ((channels + 0.055) / 1.055) ** 2.4) @ (0.2126, 0.7152, 0.0722)
         )
 
+    assert len(axes.texts) == 11
     for text, face in zip(axes.texts, axes.collections[0].get_facecolors(), strict=True):  # the colours after drawing
         dark, bright = sorted((light(to_hex(text.get_color())), light(to_hex(face))))
         assert (bright + 0.05) / (dark + 0.05) > 4.5, text.get_text()

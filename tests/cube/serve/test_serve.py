@@ -22,6 +22,9 @@ from nca3d.cube.answers import Reply
 from nca3d.cube.ask import Cube
 from nca3d.cube.serve.limits import Limits
 
+# They ask a real server.
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("fastapi")
 uvicorn = pytest.importorskip("uvicorn")
 
@@ -205,7 +208,6 @@ def test_other_places(server: Client, method: str, path: str, status: int) -> No
 # ---- the process ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_a_folder_is_served_at_a_rate_and_stopped_by_ctrl_c(exported: Path) -> None:
     process, client = started(str(exported), "--rate", "2")
     assert [client.ask(QUESTIONS)[0] for _ in range(3)] == [200, 200, 429]
@@ -247,16 +249,18 @@ def test_bad_flags_are_a_line_each(run: Path, tmp_path: Path, capsys: pytest.Cap
 
 
 class Slow:
-    """Stands in for a cube: thinks for half a second, and notes how many questions it is asked at the same time."""
+    """Stands in for a cube: thinks until `go` is set, and notes how many questions it is asked at the same time."""
 
     def __init__(self) -> None:
-        self.now = self.most = 0
+        self.now = self.most = self.done = 0
+        self.go = threading.Event()
 
     def ask(self, questions: Sequence[str], *, best: int = 5, steps: Any = None, random_seed: int = 0) -> list[list[Reply]]:
         self.now += 1
         self.most = max(self.most, self.now)
-        time.sleep(0.5)
+        self.go.wait(30)
         self.now -= 1
+        self.done += 1
         if questions[0] == "fail":
             raise RuntimeError("a secret")
         return [[Reply(question, 1.0)] for question in questions]
@@ -287,6 +291,17 @@ def served() -> Iterator[Callable[..., tuple[Slow, Client]]]:
         place.close()
 
 
+def waits(client: Client, number: int) -> None:
+    """Asks for the server's health until so many questions wait; the cube thinks all the while."""
+    for _ in range(1000):
+        status, told, _ = client("GET", "/health")
+        assert status == 200
+        if told["waiting"] == number:
+            return
+        time.sleep(0.01)
+    raise AssertionError(told)
+
+
 def together(*calls: Callable[[], Any]) -> list[Any]:
     found: list[Any] = [None] * len(calls)
 
@@ -304,30 +319,36 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
 def test_requests_take_turns_while_health_answers(served: Callable[..., tuple[Slow, Client]]) -> None:
     cube, client = served()
 
-    def health() -> tuple[float, int]:
-        time.sleep(0.3)
-        start = time.perf_counter()
-        status, told, _ = client("GET", "/health")
-        assert status == 200
-        return time.perf_counter() - start, told["waiting"]
+    def health() -> int:
+        """How many questions were answered when the server's health was told, with all of them waiting."""
+        waits(client, 4)
+        done = cube.done
+        cube.go.set()
+        return done
 
-    *answers, (seconds, waiting) = together(*(lambda n=n: client.ask([f"question {n}"]) for n in range(4)), health)
+    *answers, done = together(*(lambda n=n: client.ask([f"question {n}"]) for n in range(4)), health)
     assert [told["answers"][0][0]["answer"] for _, told, _ in answers] == [f"question {n}" for n in range(4)]
-    assert cube.most == 1
-    assert waiting > 1
-    assert seconds < 0.4, "while the cube thought for two seconds"
+    assert (done, cube.done, cube.most) == (0, 4, 1)
 
 
 def test_too_many_that_wait_are_sent_away(served: Callable[..., tuple[Slow, Client]]) -> None:
-    _, client = served(waiting=2)
-    found = together(*(lambda: client.ask(["a"]) for _ in range(5)))
-    assert sorted(status for status, _, _ in found) == [200, 200, 503, 503, 503]
-    assert all(headers["retry-after"] == "1" for status, _, headers in found if status == 503)
+    cube, client = served(waiting=2)
+
+    def three_more() -> list[tuple[int, str]]:
+        waits(client, 2)
+        answers = [client.ask(["a"]) for _ in range(3)]
+        cube.go.set()
+        return [(status, headers["retry-after"]) for status, _, headers in answers]
+
+    first, second, refused = together(*(lambda: client.ask(["a"]) for _ in range(2)), three_more)
+    assert refused == [(503, "1")] * 3
+    assert first[0] == second[0] == 200
     assert client.ask(["a"])[0] == 200
 
 
 def test_a_failure_shows_nothing_of_the_inside(served: Callable[..., tuple[Slow, Client]]) -> None:
-    _, client = served()
+    cube, client = served()
+    cube.go.set()
     assert client.ask(["fail"])[:2] == (500, {"detail": "the cube failed to answer"})
     assert client.ask(["a"])[0] == 200
 

@@ -64,6 +64,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_a_folder_answers_without_any_training(exported: Path) -> None:
     done = subprocess.run([sys.executable, "-c", ALONE, str(exported)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -92,6 +93,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("argv", "words"), WRONG, ids=lambda value: " ".join(value)[-30:])
 def test_bad_input_is_a_line_before_torch_loads(argv: list[str], words: list[str], run: Path, tmp_path: Path) -> None:
     (tmp_path / "body").mkdir()

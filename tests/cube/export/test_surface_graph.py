@@ -11,6 +11,9 @@ from nca3d.cube.teacher.tensors import pack
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
 
+# They trace cubes as ONNX graphs.
+pytestmark = pytest.mark.slow
+
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -43,7 +46,6 @@ def session(rule: GMLPRule, folder: Path) -> Any:
     return onnxruntime.InferenceSession(str(folder / "cube.onnx"), providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", CUBES)
 def test_onnx_runtime_equals_pytorch(name: str, tmp_path: Path) -> None:
     rule = cube(**CUBES[name])
@@ -59,7 +61,6 @@ def test_onnx_runtime_equals_pytorch(name: str, tmp_path: Path) -> None:
             assert wanted.std(dim=0).max() > 1e-3, "all questions got the same answer: nothing was compared"
 
 
-@pytest.mark.slow
 def test_the_graph_is_small_whole_and_without_weights(tmp_path: Path) -> None:
     ran = session(cube(), tmp_path)
     file = tmp_path / "cube.onnx"

@@ -21,6 +21,9 @@ from nca3d.cube.export.record import read_record, verify
 from nca3d.errors import InputError
 from nca3d.files import seal, sweep
 
+# They export a trained cube and run it with ONNX Runtime.
+pytestmark = pytest.mark.slow
+
 QUESTIONS = ["what is left of the tree", "what is back of the stone", "left or right", "nothing that was ever heard of"]
 
 
@@ -99,7 +102,6 @@ def test_a_record_that_says_too_little_or_too_much(exported: Path, tmp_path: Pat
 # ---- the command ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_export_writes_replaces_and_says_so(
     run: Path, exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -219,7 +221,6 @@ sys.exit(main(["export", sys.argv[1], "--surface", sys.argv[2]]))
 """
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("room", [100_000, 495_000])
 def test_a_full_disk_is_one_line_and_leaves_nothing(room: int, run: Path, exported: Path, tmp_path: Path) -> None:
     target = tmp_path / "mine"

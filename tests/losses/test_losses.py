@@ -1,0 +1,109 @@
+"""Loss terms on states with a known answer; law 12: each has a gradient, and what has none is no loss."""
+
+import pytest
+import torch
+from two_by_two import cube, state_of
+
+import nca3d
+from nca3d.losses import LOSSES, terms_of
+from nca3d.rules import ConvRule
+
+
+def assert_has_a_gradient(name: str) -> None:
+    """Law 12, of a loss that fits bodies: each of three random states, after a grown body, is charged and told the way."""
+    target = cube("rgb" if name in LOSSES.fitting("rgb") else "classes")
+    rule = ConvRule(channels=target.visible + 5, visible=target.visible, visible_kind=target.kind)
+    moments = 4 * torch.rand(2, 3, rule.channels, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    moments[0, :, rule.alpha] *= target.occupied  # a grown body, whatever it does next
+    moments[0, :, 0] = 0.0  # and no cell of class 0
+    moments.requires_grad_()
+    loss = LOSSES[name](moments, target, rule)
+    assert loss.shape == (3,)
+    assert (loss > 0).all()
+    assert loss.requires_grad, f"{name} has no gradient: a metric is not a loss"
+    (gradient,) = torch.autograd.grad(loss.sum(), moments)
+    assert (gradient.abs().amax(dim=(0, 2, 3, 4, 5)) > 0).all(), f"{name} has a gradient of zero: a metric is not a loss"
+
+
+# All but those of wings, which fit neither kind of body and are tested with their wing.
+@pytest.mark.parametrize("name", sorted({*LOSSES.fitting("rgb"), *LOSSES.fitting("classes")}))
+def test_a_loss_has_a_gradient(name):
+    assert_has_a_gradient(name)
+
+
+def share_of_cells(moments, target, rule):
+    """IoU, asked of a state and not detached: the comparison alone takes the gradient away."""
+    grown = moments[-1][:, rule.alpha] > 0.1
+    return 1.5 - (grown & target.occupied).sum(dim=(1, 2, 3)) / (grown | target.occupied).sum(dim=(1, 2, 3))
+
+
+def rounded(moments, target, rule):
+    """It hangs on the state, but is flat nearly everywhere."""
+    return (4 * moments[-1]).round().abs().mean(dim=(1, 2, 3, 4))
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        (lambda moments, target, rule: 1.5 - nca3d.iou(moments[-1], target), "no gradient"),
+        (share_of_cells, "no gradient"),
+        (rounded, "a gradient of zero"),
+    ],
+)
+def test_a_metric_that_is_registered_as_a_loss_would_not_pass(metric, words, registries):
+    LOSSES.register("metric", kinds=("rgb", "classes"))(metric)
+    with pytest.raises(AssertionError, match=f"metric has {words}"):
+        assert_has_a_gradient("metric")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("rgba", "rgb"), ("classes", "classes")])
+def test_the_target_itself_costs_nothing_much(name, kind):
+    target = cube(kind)
+    rule = ConvRule(channels=target.visible + 5, visible=target.visible, visible_kind=target.kind)
+    perfect = state_of(target)
+    perfect[:, : target.visible] *= 50.0 if kind == "classes" else 1.0  # logits: as sure as can be
+    assert LOSSES[name](perfect[None], target, rule).item() == pytest.approx(0.0, abs=1e-5)
+    assert LOSSES[name](0 * perfect[None], target, rule).item() > 0.1
+
+
+def test_overflow_charges_hidden_values_only():
+    target, rule = cube("rgb"), ConvRule(channels=8)
+    state = 3.0 * torch.ones(1, 1, 8, 4, 4, 4)
+    assert LOSSES["overflow"](state, target, rule).item() == 0.0
+    state[0, 0, 0] = 100.0
+    assert LOSSES["overflow"](state, target, rule).item() == 0.0
+    state[0, 0, 5] = -4.0
+    assert LOSSES["overflow"](state, target, rule).item() == pytest.approx(64 / (8 * 4))
+
+
+def test_occupancy_charges_the_wrong_side_of_the_threshold():
+    target, rule = cube("rgb"), ConvRule(channels=8)
+    state = state_of(target)[None]
+    assert LOSSES["occupancy"](state, target, rule).item() == 0.0
+    state[0, 0, 3, 0, 0, 0] = 0.15
+    state[0, 0, 3, 1, 1, 1] = 0.1
+    assert LOSSES["occupancy"](state, target, rule).item() == pytest.approx((0.1 + 0.2) / 8)
+
+
+def test_rest_is_the_change_between_moments():
+    target, rule = cube("rgb"), ConvRule(channels=8)
+    still = torch.rand(1, 1, 8, 4, 4, 4)
+    assert LOSSES["rest"](torch.cat([still, still]), target, rule).item() == 0.0
+    assert LOSSES["rest"](torch.cat([still, still + 1]), target, rule).item() == pytest.approx(64 / 8)
+
+
+def test_still_charges_what_grown_bodies_do_unseen():
+    target, rule = cube("rgb"), ConvRule(channels=8)
+    grown = state_of(target)[None]
+    moved = grown.clone()
+    moved[0, 0, 7, 1, 1, 1] += 2.0  # a hidden channel of one cell
+    assert LOSSES["still"](torch.cat([grown, grown]), target, rule).item() == 0.0
+    assert LOSSES["still"](torch.cat([grown, moved]), target, rule).item() == pytest.approx(4 / (8 * 8))
+    assert LOSSES["still"](torch.cat([0 * grown, moved]), target, rule).item() == 0.0  # it grows: it has to move
+
+
+def test_terms_must_fit_the_kind_of_target():
+    assert terms_of({}, "rgb") == {"rgba": 1.0, "occupancy": 0.2, "overflow": 0.1}
+    assert terms_of({"rgba": 1.0, "rest": 0.0}, "rgb") == {"rgba": 1.0}
+    with pytest.raises(ValueError, match="kind 'rgb'"):
+        terms_of({"classes": 1.0}, "rgb")
