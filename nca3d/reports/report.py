@@ -71,7 +71,8 @@ class Report(dict[str, Any]):
 
     def strict(self) -> "Report":
         """Returns the same report as strict JSON can hold it: non-finite numbers become None."""
-        return Report(*map(json_safe, (dict(self), self.spread, self.series, self.about, self.intervals)))
+        parts: list[Any] = [json_safe(part) for part in (dict(self), self.spread, self.series, self.about, self.intervals)]
+        return Report(*parts)
 
     def to_json(self, path: str | Path | None = None) -> str:
         """Returns the report as strict JSON, and writes it to `path` if there is one, whole or not at all."""

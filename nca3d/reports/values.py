@@ -68,7 +68,7 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def json_safe(value: object) -> Any:
+def json_safe(value: object) -> object:
     """Returns the same value as strict JSON can hold it: non-finite numbers become None, numpy's become Python's."""
     if isinstance(value, Mapping):
         return {str(key): json_safe(inner) for key, inner in value.items()}

@@ -4,7 +4,7 @@ A rule is a small program that every cell of the lattice runs. In one step a cel
 a few linear kernels, (2) feeds what it sees to a small network that proposes a change of its own state, (3) applies
 the change if it fires in this step, and (4) lives on if something alive was near it before and after.
 
-Papers: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill); the step's order is theirs.
+Paper: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill), from which the order of a step comes.
 """
 
 import math

@@ -7,7 +7,7 @@ import warnings
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from nca3d.errors import InputError, nearest
 from nca3d.targets.options import MAX_BYTES, VIZ
 from nca3d.targets.target import Size, Target
 from nca3d.targets.volumes import Volume, from_volume
+
+if TYPE_CHECKING:
+    import pyvista
 
 # NumPy's name of each NIfTI-1 data type that is read; 128 and 2304 are three and four bytes a voxel, RGB and RGBA.
 NIFTI_TYPES = {
@@ -116,10 +119,11 @@ def _read_vti(path: Path, key: str | None) -> Volume:
     if caught.events or not image.array_names:
         found = caught.events[0].alert if caught.events else "no data array"
         raise InputError(path, "file", f"unreadable ({found})", "a whole .vti file with a data array")
+    assert isinstance(image, pyvista.ImageData)  # as the header says
     return image_volume(image, path, key)
 
 
-def image_volume(image: Any, where: object, key: str | None = None) -> Volume:
+def image_volume(image: "pyvista.ImageData", where: object, key: str | None = None) -> Volume:
     """Returns one array of a pyvista ImageData, of points or of cells.
 
     Args:
@@ -153,14 +157,15 @@ def image_volume(image: Any, where: object, key: str | None = None) -> Volume:
     return Volume(array.reshape(depth, height, width, *array.shape[1:]), (dz, dy, dx), cells, names, palette)
 
 
-def _chosen(image: Any, arrays: Mapping[str, np.ndarray]) -> str:
+def _chosen(image: "pyvista.ImageData", arrays: Mapping[str, np.ndarray]) -> str:
     """Returns the name of the array that is read without a key: labels, rgba, the active one, or the first."""
     labels, rgba = arrays.get("labels"), arrays.get("rgba")
     if labels is not None and labels.ndim == 1 and labels.dtype.kind in "ui":
         return "labels"
     if rgba is not None and _four_bands(rgba):
         return "rgba"
-    return image.active_scalars_name if image.active_scalars_name in arrays else next(iter(arrays))
+    active = image.active_scalars_name
+    return active if active is not None and active in arrays else next(iter(arrays))
 
 
 def _four_bands(array: np.ndarray) -> bool:
@@ -168,7 +173,9 @@ def _four_bands(array: np.ndarray) -> bool:
     return array.ndim == 2 and array.shape[1] == 4
 
 
-def _label_fields(image: Any, labels: np.ndarray) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
+def _label_fields(
+    image: "pyvista.ImageData", labels: np.ndarray
+) -> tuple[Mapping[int, str] | None, Mapping[int, tuple[float, ...]] | None]:
     """Returns names and colours of the labels from the fields that `visualize.save` writes; None for a missing field."""
     fields = {name: np.asarray(array) for name, array in image.field_data.items()}
     texts, colours = fields.get("label_names"), fields.get("label_colours")
