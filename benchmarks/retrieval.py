@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 import nca3d
-from nca3d.cube.answers import Judged, judge, say
-from nca3d.cube.lesson import Taught, taught_of_run
+from nca3d.cube.answers import Judgement, judge, say
+from nca3d.cube.lesson import EmbeddedQuestions, questions_of_run
 from nca3d.cube.losses import TEMPERATURE
 from nca3d.cube.ridge import fit_ridge
 from nca3d.fire import evaluation_seed
@@ -35,9 +35,11 @@ def network(pixels: int, weights: int) -> nn.Module:
     return nn.Sequential(nn.Linear(pixels, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, pixels))
 
 
-def trained(model: nn.Module, taught: Taught, asked: Tensor, goals: Tensor, epochs: int, noise: float) -> nn.Module:
+def trained(
+    model: nn.Module, embedded: EmbeddedQuestions, asked: Tensor, goals: Tensor, epochs: int, noise: float
+) -> nn.Module:
     """The model after so many looks at each training question, by the loss that cubes are trained with."""
-    train, unit = taught.of("train"), F.normalize(goals, dim=1)
+    train, unit = embedded.of("train"), F.normalize(goals, dim=1)
     spread = asked[train].std(dim=0)
     generator = torch.Generator().manual_seed(0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3 / math.sqrt(model[2].in_features / 512), weight_decay=0.01)
@@ -46,7 +48,7 @@ def trained(model: nn.Module, taught: Taught, asked: Tensor, goals: Tensor, epoc
         for ids in train[torch.randperm(len(train), generator=generator)].split(BATCH):
             x = asked[ids] + noise * spread * torch.randn(asked[ids].shape, generator=generator)
             alike = F.normalize(model(x), dim=1) @ unit.T
-            right = taught.right[ids]
+            right = embedded.answer_index[ids]
             loss = 1 - alike.gather(1, right[:, None]).mean() + F.cross_entropy(alike / TEMPERATURE, right)
             optimizer.zero_grad()
             loss.backward()
@@ -55,7 +57,7 @@ def trained(model: nn.Module, taught: Taught, asked: Tensor, goals: Tensor, epoc
     return model.eval()
 
 
-def line(name: str, judged: dict[str, Judged]) -> str:
+def line(name: str, judged: dict[str, Judgement]) -> str:
     """A row of the table."""
     cells = []
     for found in judged.values():
@@ -74,32 +76,35 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     try:
-        rule, taught = nca3d.load(args.run), taught_of_run(args.run)
+        rule, embedded = nca3d.load(args.run), questions_of_run(args.run)
     except nca3d.InputError as error:
         raise SystemExit(str(error)) from None
     with torch.no_grad():
-        goals, asked = rule.goal(taught.answers), rule.surface.asked(taught.asked)
-    splits = {split: taught.of(split) for split in ("test", "compose") if len(taught.of(split))}
+        goals, asked = rule.goal(embedded.answer_embeddings), rule.surface.asked(embedded.question_embeddings)
+    splits = {split: embedded.of(split) for split in ("test", "compose") if len(embedded.of(split))}
     weights = args.weights or sum(p.numel() for p in rule.parameters())
     config = nca3d.Config.load(run_folder(args.run) / CONFIG)
-    epochs = args.epochs or math.ceil(config.iterations * config.batch / len(taught.of("train")))
+    epochs = args.epochs or math.ceil(config.iterations * config.batch / len(embedded.of("train")))
 
-    def judged(answer, among: Tensor = goals) -> dict[str, Judged]:
+    def judged(answer, among: Tensor = goals) -> dict[str, Judgement]:
         with torch.no_grad():
-            return {name: judge(answer(pairs), among, taught.right[pairs]) for name, pairs in splits.items()}
+            return {name: judge(answer(pairs), among, embedded.answer_index[pairs]) for name, pairs in splits.items()}
 
-    train = taught.of("train")
-    straight = fit_ridge(taught.asked[train], goals[taught.right[train]])
-    plain = fit_ridge(taught.asked[train], taught.answers[taught.right[train]])
+    train = embedded.of("train")
+    straight = fit_ridge(embedded.question_embeddings[train], goals[embedded.answer_index[train]])
+    plain = fit_ridge(embedded.question_embeddings[train], embedded.answer_embeddings[embedded.answer_index[train]])
     seed = evaluation_seed(0, 0)
     rows = [
-        line("ridge regression to the cube's surfaces", judged(lambda pairs: straight(taught.asked[pairs]))),
-        line("ridge regression to the teacher's embeddings", judged(lambda pairs: plain(taught.asked[pairs]), taught.answers)),
+        line("ridge regression to the cube's surfaces", judged(lambda pairs: straight(embedded.question_embeddings[pairs]))),
+        line(
+            "ridge regression to the teacher's embeddings",
+            judged(lambda pairs: plain(embedded.question_embeddings[pairs]), embedded.answer_embeddings),
+        ),
     ]
-    cube = judged(lambda pairs: say(rule, taught.asked[pairs], rule.card["horizon"], random_seed=seed)[0])
+    cube = judged(lambda pairs: say(rule, embedded.question_embeddings[pairs], rule.card["horizon"], random_seed=seed)[0])
     rows.append(line(f"cube, {sum(p.numel() for p in rule.parameters()):,} weights", cube))
     started = time.perf_counter()
-    model = trained(network(goals.shape[1], weights), taught, asked, goals, epochs, config.question_noise)
+    model = trained(network(goals.shape[1], weights), embedded, asked, goals, epochs, config.question_noise)
     size = sum(p.numel() for p in model.parameters())
     rows.append(line(f"network, {size:,} weights, {epochs} epochs", judged(lambda pairs: model(asked[pairs]))))
     head = "| | " + " | ".join(f"{name}: top-1 (95 %) | top-5" for name in splits) + " |"
@@ -108,7 +113,7 @@ def main() -> None:
     print(table)
     print(
         f"\n{len(goals)} answers; {', '.join(f'{len(p)} questions of {n}' for n, p in splits.items())}; "
-        f"teacher {taught.teacher.id}; the network took {time.perf_counter() - started:.0f} s"
+        f"teacher {embedded.teacher.id}; the network took {time.perf_counter() - started:.0f} s"
     )
     if args.out:
         args.out.write_text(table + "\n", encoding="utf-8")

@@ -2,7 +2,8 @@
 
 Each mutant differs from the tree in one operator, one constant or one bound (DeMillo, Lipton and Sayward 1978, "Hints on test
 data selection"). It lives in a copy; the tree itself is never touched. Near tests run first, then wider ones; a mutant that no
-test notices survives: either it changes nothing that can be seen, or a test is missing.
+test notices survives: either it changes nothing that can be seen, or a test is missing. A test counts only if it passes without
+the mutant.
 """
 
 import argparse
@@ -11,12 +12,15 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -27,7 +31,7 @@ NEAR = {
     "nca3d/executors": "tests/laws/test_executor_laws.py tests/executors tests/laws",
     "nca3d/fire.py": "tests/test_fire.py tests/laws",
     "nca3d/checkpoint.py": "tests/test_checkpoint.py tests/cli/test_doctor_verb.py",
-    "pools": "tests/pools tests/laws/test_pool_laws.py tests/laws/test_damage_laws.py",
+    "pools": "tests/pools tests/laws/test_pool_laws.py tests/laws/test_damage_laws.py tests/evaluation/studies",
 }
 WIDER = (
     "tests/contract tests/test_sparse.py tests/test_load.py tests/training tests/bench tests/evaluation "
@@ -35,32 +39,14 @@ WIDER = (
 )
 
 # Seconds that one round of tests may take. A mutant that hangs counts as noticed, as it would be in CI.
-PATIENCE = 1200
+PATIENCE = 900
 
-SWAPS: dict[type[ast.AST], tuple[str, str]] = {
-    ast.Add: ("+", "-"),
-    ast.Sub: ("-", "+"),
-    ast.Mult: ("*", "+"),
-    ast.Div: ("/", "*"),
-    ast.FloorDiv: ("//", "*"),
-    ast.Mod: ("%", "//"),
-    ast.Pow: ("**", "*"),
-    ast.LShift: ("<<", ">>"),
-    ast.RShift: (">>", "<<"),
-    ast.BitAnd: ("&", "|"),
-    ast.BitOr: ("|", "&"),
-    ast.BitXor: ("^", "|"),
-    ast.Lt: ("<", "<="),
-    ast.LtE: ("<=", "<"),
-    ast.Gt: (">", ">="),
-    ast.GtE: (">=", ">"),
-    ast.Eq: ("==", "!="),
-    ast.NotEq: ("!=", "=="),
-    ast.Is: ("is", "is not"),
-    ast.IsNot: ("is not", "is"),
-    ast.And: ("and", "or"),
-    ast.Or: ("or", "and"),
-}
+# What stands between two operands, and what is put there instead.
+PAIRS = (
+    "+→-, -→+, *→+, /→*, //→*, %→//, **→*, <<→>>, >>→<<, &→|, |→&, ^→|, "
+    "<→<=, <=→<, >→>=, >=→>, ==→!=, !=→==, is→is not, is not→is, and→or, or→and"
+)
+SWAPS = dict(pair.split("→") for pair in PAIRS.split(", "))
 
 
 @dataclass(frozen=True)
@@ -104,13 +90,15 @@ def mutants(file: Path) -> Iterator[Mutant]:
     def change(line: int, start: int, stop: int, new: str) -> Mutant:
         return Mutant(str(file.relative_to(ROOT)), line, start, stop, text[start:stop], new)
 
-    def between(left: ast.expr, right: ast.expr, operator: ast.AST) -> Iterator[Mutant]:
-        if type(operator) in SWAPS:
-            old, new = SWAPS[type(operator)]
-            first, last = span(left)[1], span(right)[0]
-            found = re.search(rf"(?<![<>=!*/\w]){re.escape(old)}(?![<>=*/\w])", text[first:last])
-            if found:
-                yield change(left.end_lineno or 0, first + found.start(), first + found.end(), new)
+    def between(left: ast.expr, right: ast.expr) -> Iterator[Mutant]:
+        first, last = span(left)[1], span(right)[0]
+        # Parentheses and comments may stand there too.
+        found = re.search(
+            r"is not|not in|\b(?:is|in|and|or)\b|[-+*/%<>=!&|^]+",
+            re.sub(r"#.*", lambda comment: " " * len(comment[0]), text[first:last]),
+        )
+        if found and found[0] in SWAPS:
+            yield change(left.end_lineno or 0, first + found.start(), first + found.end(), SWAPS[found[0]])
 
     def walk(node: ast.AST) -> Iterator[Mutant]:
         if isinstance(node, ast.Raise | ast.JoinedStr | ast.Assert):
@@ -118,12 +106,12 @@ def mutants(file: Path) -> Iterator[Mutant]:
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             return
         if isinstance(node, ast.BinOp):
-            yield from between(node.left, node.right, node.op)
+            yield from between(node.left, node.right)
         elif isinstance(node, ast.Compare):
-            for left, operator, right in zip([node.left, *node.comparators], node.ops, node.comparators, strict=False):
-                yield from between(left, right, operator)
+            for left, right in pairwise([node.left, *node.comparators]):
+                yield from between(left, right)
         elif isinstance(node, ast.BoolOp):
-            yield from between(node.values[0], node.values[1], node.op)
+            yield from between(node.values[0], node.values[1])
         elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
             start = span(node)[0]
             yield change(node.lineno, start, start + len("not "), "")
@@ -146,21 +134,63 @@ def copy_tree(folder: Path) -> None:
     shutil.copytree(ROOT, folder, ignore=ignored)
 
 
-def run_tests(folder: Path, tests: str, fast: bool = False) -> str:
-    """The first test that failed, "" if none did; `fast` leaves out slow tests and most random examples."""
+def run_tests(folder: Path, *options: str, fast: bool = False) -> tuple[int | None, str]:
+    """The exit code, None where time ran out, and what was printed; `fast` leaves out slow tests and most random examples."""
     environment = {**os.environ, "PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests.split()]
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *options]
     if fast:
         environment["NCA3D_EXAMPLES"] = "fast"
         command += ["-m", "not slow and not nightly"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    # A session of its own: what tests have started ends with them when time runs out.
+    with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True, **pipes) as process:
+        try:
+            printed = process.communicate(timeout=PATIENCE)[0]
+            return process.returncode, printed
+        except subprocess.TimeoutExpired:
+            return None, ""
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def broken(folder: Path, mutant: Mutant) -> Iterator[None]:
+    """The copy with one mutant in it."""
+    file = folder / mutant.file
+    whole = file.read_text(encoding="utf-8")
+    file.write_text(whole[: mutant.start] + mutant.new + whole[mutant.stop :], encoding="utf-8")
     try:
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return f"a time limit of {PATIENCE} s"
-    if done.returncode == 0:
-        return ""
-    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
-    return failed[0] if failed else f"exit code {done.returncode}: {(done.stdout + done.stderr).strip()[-200:]}"
+        yield
+    finally:
+        file.write_text(whole, encoding="utf-8")
+
+
+def who_notices(folder: Path, mutant: Mutant, left_out: list[str]) -> str:
+    """The first test that fails with the mutant and passes without it, "" if there is none.
+
+    A test that fails without the mutant too says nothing of it: it joins `left_out` and is run no more.
+    """
+    near = next(tests for place, tests in NEAR.items() if mutant.file.startswith(place))
+    for tests, fast in ((near, True), (near, False), (WIDER, False)):
+        while True:
+            options = [f"--{'deselect' if '::' in test else 'ignore'}={test}" for test in left_out]
+            with broken(folder, mutant):
+                code, printed = run_tests(folder, *tests.split(), *options, fast=fast)
+            if code is None:
+                return f"a time limit of {PATIENCE} s"
+            # 5: all tests of a round are left out.
+            if code in (0, 5):
+                break
+            failed = re.findall(r"^(?:FAILED|ERROR) (.+?)(?: - .*)?$", printed, re.MULTILINE)[:1]
+            # 4 and 5: without the mutant there is no such test.
+            if run_tests(folder, *(failed or [*tests.split(), *options]), fast=fast)[0] in (0, 4, 5):
+                return failed[0] if failed else f"exit code {code}: {printed.strip()[-200:]}"
+            if not failed:
+                raise SystemExit(f"the tests don't run without mutants either: {printed.strip()[-500:]}")
+            left_out += failed
+            print(f"{failed[0]} fails without a mutant too and is left out", file=sys.stderr, flush=True)
+    return ""
 
 
 def main() -> int:
@@ -180,13 +210,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="nca3d-mutants-") as temporary:
         folder = Path(temporary) / "tree"
         copy_tree(folder)
+        left_out: list[str] = []
         for number, mutant in enumerate(chosen, 1):
-            file = folder / mutant.file
-            whole = file.read_text(encoding="utf-8")
-            file.write_text(whole[: mutant.start] + mutant.new + whole[mutant.stop :], encoding="utf-8")
-            near = next(tests for place, tests in NEAR.items() if mutant.file.startswith(place))
-            noticed = run_tests(folder, near, fast=True) or run_tests(folder, near) or run_tests(folder, WIDER)
-            file.write_text(whole, encoding="utf-8")
+            noticed = who_notices(folder, mutant, left_out)
             killed += bool(noticed)
             left = (time.monotonic() - began) / number * (len(chosen) - number) / 60
             print(f"{mutant}: {f'killed by {noticed}' if noticed else 'SURVIVED'}  [{left:.0f} min left]", flush=True)

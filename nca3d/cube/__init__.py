@@ -1,11 +1,11 @@
-"""The other wing: a cube of gMLP cells that is told a question at one face and answers at the opposite one.
+"""The other wing: a cube of gMLP cells that gets a question at one face and answers at the opposite one.
 
-Start with `cell.py` (the cell), `faces.py` (question in, answer out), `task.py` (its training). Registers itself by `wing.py`;
-nothing outside this folder names it. Names are looked up when they are first used: questions are read without torch.
+Start with `cell.py` (the cell), `faces.py` (question in, answer out) and `task.py` (its training). The wing registers itself by
+`wing.py`; nothing outside this folder names it.
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from nca3d.cube.adapters import ADAPTERS, Adapter
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from nca3d.cube.teacher.teachers import load_saved_teacher, load_teacher
     from nca3d.cube.teacher.transformer import shape_of
 
+# Where each name is defined, as it is imported when it is first used: questions can be read without torch, which takes seconds.
 _HOMES = {
     "ADAPTERS": "adapters",
     "Adapter": "adapters",
@@ -54,7 +55,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'nca3d.cube' has no attribute {name!r}")
     globals()[name] = value = getattr(importlib.import_module(f"nca3d.cube.{_HOMES[name]}"), name)

@@ -1,7 +1,7 @@
-"""What a cube says to questions, which answers that means, and whether it is right, by one look-up among all answers.
+"""What a cube outputs for questions, which answers that means, and whether it is right: one look-up among all answers.
 
-Answers are compared by the cosine of their surface to what was said. Where two are equal, ties count against the cube: it is
-right only if no other answer is as near, so that a constant answer is never right by being the first of equals.
+Answers are ranked by the cosine of their surface to the cube's output. Ties count against the cube: it is right only if no
+other answer is as near, so that a constant output is never right by being the first of equals.
 """
 
 from abc import ABC, abstractmethod
@@ -19,27 +19,37 @@ if TYPE_CHECKING:
     from nca3d.cube.cell import GMLPRule
     from nca3d.cube.teacher.teacher import Teacher
 
-# Questions that are asked at the same time.
+# How many questions are computed in one batch: enough to keep a processor busy, and little memory.
 AT_ONCE = 64
-# Steps that a cube may think.
+# The most steps of one call of `ask`, so that a request over the network can't run for ever.
 LONGEST = 10_000
-# Cosines are rounded to multiples of this: which answer is nearer must not depend on how a product was summed up.
+# Cosines are rounded to multiples of this: which answer is nearer must not depend on the order in which a product was summed.
 EQUAL = 1e-6
 
 # Asking ---------------------------------------------------------------------------------------------------------------
 
 
 class Reply(NamedTuple):
-    """An answer, and the cosine of its surface to what the cube said, −1 to 1."""
+    """One answer to a question.
+
+    Attributes:
+        answer: The text.
+        score: The cosine of the answer's surface to the cube's output, −1 to 1.
+    """
 
     answer: str
     score: float
 
 
 class Askable(ABC):
-    """A cube that can be asked: `cube.ask.Cube` thinks by PyTorch, `cube.export.folder.SurfaceCube` by ONNX Runtime.
+    """A cube that can be asked in words.
 
-    teacher: reads questions. answers: A texts to choose from. goals: (A, H·W), their surfaces.
+    `cube.ask.Cube` computes by PyTorch, `cube.export.folder.SurfaceCube` by ONNX Runtime.
+
+    Attributes:
+        teacher: The teacher that embeds questions.
+        answers: The A texts to choose from.
+        goals: The surfaces of these answers, (A, H·W).
     """
 
     teacher: "Teacher"
@@ -49,16 +59,16 @@ class Askable(ABC):
     def ask(
         self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
     ) -> list[list[Reply]]:
-        """The nearest answers to each question, the nearest first.
+        """Returns the nearest answers to each question, the nearest first.
 
         Args:
-            questions: texts, none of them empty.
-            best: how many answers.
-            steps: how long the cube thinks; default the horizon of its training.
-            random_seed: chooses which cells fire.
+            questions: One or more texts, none of them empty.
+            best: How many answers to return for each question.
+            steps: How many steps the cube computes; None = the horizon of its training.
+            random_seed: Chooses which cells fire.
 
         Raises:
-            InputError: an empty question, a number out of range.
+            InputError: A question is empty, or a number is out of its range.
         """
         if not questions or any(not question.strip() for question in questions):
             raise InputError("ask", "question", "an empty text", "one or more texts with at least one word each")
@@ -67,22 +77,30 @@ class Askable(ABC):
         if steps is not None and not 1 <= steps <= LONGEST:
             raise InputError("ask", "steps", steps, f"1 .. {LONGEST}")
         check_seed(random_seed)
-        said = self.say(self.teacher.embed(list(questions)), steps, random_seed)
-        return top_answers(said, self.goals, self.answers, best)
+        outputs = self.say(self.teacher.embed(list(questions)), steps, random_seed)
+        return top_answers(outputs, self.goals, self.answers, best)
 
     @abstractmethod
-    def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
-        """What the back face says, (N, H·W), to questions (N, E); all have sample id 0: one question, one answer."""
+    def say(self, questions: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
+        """Returns the surface of the back face for each question, (N, H·W).
+
+        All questions have sample id 0 in the draw of fire masks, so that the same question gets the same answer in any batch.
+
+        Args:
+            questions: The embeddings of the questions, (N, E).
+            steps: How many steps the cube computes; None = the horizon of its training.
+            random_seed: Chooses which cells fire.
+        """
 
     @abstractmethod
     def about(self) -> dict[str, object]:
-        """What is asked: model (of its weights), size, cells, weights, answers, horizon, teacher, runtime."""
+        """Describes the cube: model (a digest of its weights), size, cells, weights, answers, horizon, teacher and runtime."""
 
 
 @torch.no_grad()
 def say(
     rule: "GMLPRule",
-    asked: Tensor,
+    questions: Tensor,
     steps: int,
     *,
     random_seed: int = 0,
@@ -90,81 +108,93 @@ def say(
     states: Tensor | None = None,
     executor: str = "auto",
 ) -> tuple[Tensor, Tensor]:
-    """Ask a cube, a new one for each question.
+    """Runs a cube for each question and reads the back face.
 
     Args:
-        rule: the cube's.
-        asked: (N, E), what `GMLPRule.ask` takes.
-        steps: how long it thinks.
-        random_seed: chooses the fire masks.
-        sample_ids: int (N,), who each question is for the fire masks; default 0 .. N−1.
-        states: (N, C, D, H, W) to begin with; default at rest.
-        executor: see `rollout`.
+        rule: The cube's rule.
+        questions: What `GMLPRule.ask` takes, (N, E).
+        steps: How many steps each cube computes.
+        random_seed: Chooses the fire masks.
+        sample_ids: The id of each question in the draw of fire masks, int (N,); None = 0 .. N−1.
+        states: The first states, (N, C, D, H, W); None = a cube at rest for each question.
+        executor: See `nca3d.rollout`.
 
     Returns:
-        What the back face says, (N, H·W), and the last states, (N, C, D, H, W).
+        The surfaces of the back face, (N, H·W), and the last states, (N, C, D, H, W).
     """
-    from nca3d.rollout import rollout  # here: an exported cube is looked up and judged without rule or executor
+    # Imported here, because an exported cube looks answers up without rule or executor.
+    from nca3d.rollout import rollout
 
     training = rule.training
     rule.eval()
-    said, ends = [], []
-    who = torch.arange(len(asked)) if sample_ids is None else sample_ids
-    for ids in torch.arange(len(asked)).split(AT_ONCE):
-        state = rule.rest(len(ids), asked.device) if states is None else states[ids]
-        inputs = rule.ask(asked[ids])
-        state = rollout(rule, state, steps, random_seed=random_seed, sample_ids=who[ids], inputs=inputs, executor=executor)
-        said.append(rule.answer(state))
+    outputs, ends = [], []
+    sample_ids = torch.arange(len(questions)) if sample_ids is None else sample_ids
+    for ids in torch.arange(len(questions)).split(AT_ONCE):
+        state = rule.rest(len(ids), questions.device) if states is None else states[ids]
+        inputs = rule.ask(questions[ids])
+        state = rollout(
+            rule, state, steps, random_seed=random_seed, sample_ids=sample_ids[ids], inputs=inputs, executor=executor
+        )
+        outputs.append(rule.answer(state))
         ends.append(state)
+    # Dropout is off for the answer only: the caller may be in the middle of training.
     rule.train(training)
-    return torch.cat(said), torch.cat(ends)
+    return torch.cat(outputs), torch.cat(ends)
 
 
 # Looking up -----------------------------------------------------------------------------------------------------------
 
 
-class Judged(NamedTuple):
-    """Of each question (N,): whether the right answer is the nearest of all, among the five nearest, and its cosine."""
+class Judgement(NamedTuple):
+    """How right the cube is on each question.
+
+    Attributes:
+        top1: Whether the right answer is the nearest of all, bool (N,).
+        top5: Whether it is among the five nearest, bool (N,).
+        cosine: The cosine of its surface to the cube's output, (N,), −1 to 1.
+    """
 
     top1: Tensor
     top5: Tensor
     cosine: Tensor
 
     def figures(self) -> dict[str, float]:
-        """The means."""
+        """Returns the means over all questions, by the names of the attributes."""
         return {name: float(values.float().mean()) for name, values in self._asdict().items()}
 
 
 @torch.no_grad()
-def judge(said: Tensor, goals: Tensor, right: Tensor) -> Judged:
-    """Whether what was said is right: fewer than one, or five, of the other answers are as near as the right one.
+def judge(outputs: Tensor, goals: Tensor, answer_index: Tensor) -> Judgement:
+    """Tells whether outputs are right: fewer than one, or five, of the other answers are as near as the right one.
 
     Args:
-        said: (N, P); a row that is not finite is wrong.
-        goals: (A, P), the surfaces of all distinct answers.
-        right: int64 (N,), which of them is the right one.
+        outputs: The surfaces that the cube showed, (N, P); a row that is not finite is wrong.
+        goals: The surfaces of all distinct answers, (A, P).
+        answer_index: Which of them is the right one, int64 (N,).
     """
-    cosines, ranks = _looked_up(said, goals)
-    as_near = (ranks >= ranks.gather(1, right[:, None])).sum(dim=1) - 1
-    return Judged(as_near < 1, as_near < 5, cosines.gather(1, right[:, None])[:, 0])
+    cosines, ranks = _cosines_and_ranks(outputs, goals)
+    # The right answer is as near as itself: less 1.
+    as_near = (ranks >= ranks.gather(1, answer_index[:, None])).sum(dim=1) - 1
+    return Judgement(as_near < 1, as_near < 5, cosines.gather(1, answer_index[:, None])[:, 0])
 
 
 @torch.no_grad()
-def top_answers(said: Tensor, goals: Tensor, answers: Sequence[str], best: int) -> list[list[Reply]]:
-    """The answers that are nearest to what was said, the nearest first; equal ones stand in the order of the set.
+def top_answers(outputs: Tensor, goals: Tensor, answers: Sequence[str], best: int) -> list[list[Reply]]:
+    """Returns the answers that are nearest to each output, the nearest first; equal ones stand in the order of the set.
 
     Args:
-        said: (N, P).
-        goals: (A, P), the surfaces of the answers.
-        answers: A texts.
-        best: how many of them for each question, at most.
+        outputs: The surfaces that the cube showed, (N, P).
+        goals: The surfaces of the answers, (A, P).
+        answers: The A texts.
+        best: How many of them to return for each output, at most.
 
     Raises:
-        RunError: what was said is no number.
+        RunError: An output is not finite.
     """
-    if not said.isfinite().all():
-        raise RunError("the cube said what is not a finite number: ask for fewer steps, or train at a lower learning_rate")
-    cosines, ranks = _looked_up(said, goals)
+    if not outputs.isfinite().all():
+        raise RunError("the cube's output is not a finite number: ask for fewer steps, or train at a lower learning_rate")
+    cosines, ranks = _cosines_and_ranks(outputs, goals)
+    # A stable sort: without it, the order of ties would change from build to build.
     places = ranks.argsort(dim=1, descending=True, stable=True)[:, :best]
     return [
         [Reply(answers[place], score) for score, place in zip(row, at, strict=True)]
@@ -172,8 +202,9 @@ def top_answers(said: Tensor, goals: Tensor, answers: Sequence[str], best: int) 
     ]
 
 
-def _looked_up(said: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
-    """Cosines (N, A) of what was said to all answers, and the same in whole steps of EQUAL: equal ones are ties."""
-    cosines = F.normalize(said.float(), dim=1) @ F.normalize(goals.float(), dim=1).T
-    cosines = torch.where(cosines.isfinite(), cosines, -1.0)  # what is no number is as far from everything as can be
+def _cosines_and_ranks(outputs: Tensor, goals: Tensor) -> tuple[Tensor, Tensor]:
+    """Returns the cosines (N, A) of outputs to all answers, and the same in whole multiples of EQUAL, where ties are equal."""
+    cosines = F.normalize(outputs.float(), dim=1) @ F.normalize(goals.float(), dim=1).T
+    # NaN would compare as false and so count as right; −1 is as far from every answer as can be.
+    cosines = torch.where(cosines.isfinite(), cosines, -1.0)
     return cosines, (cosines / EQUAL).round()

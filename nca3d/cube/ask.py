@@ -1,4 +1,4 @@
-"""Ask a trained cube in words: the teacher reads the question, the cube answers, the nearest answers are looked up."""
+"""Ask a trained cube in words: the teacher embeds the question, the cube computes, the nearest answers are looked up."""
 
 import hashlib
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from nca3d.cube.answers import Askable, Reply, say
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.folder import SurfaceCube
 from nca3d.cube.export.record import is_surface_folder
-from nca3d.cube.lesson import saved_teacher
+from nca3d.cube.lesson import load_teacher_and_answers
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.errors import InputError
 from nca3d.load import RuleRef
@@ -23,13 +23,13 @@ __all__ = ["Askable", "Cube", "Reply"]
 
 @dataclass(frozen=True, eq=False)
 class Cube(Askable):
-    """A cube that can be asked.
+    """A cube that can be asked, by PyTorch.
 
     Args:
-        rule: trained, with its card.
-        teacher: reads questions.
-        answers: A texts to choose from.
-        goals: (A, H·W), their surfaces.
+        rule: The trained rule, with its card.
+        teacher: The teacher that embeds questions.
+        answers: The A texts to choose from.
+        goals: The surfaces of these answers, (A, H·W).
     """
 
     rule: GMLPRule
@@ -39,45 +39,55 @@ class Cube(Askable):
 
     @classmethod
     def load(cls, run: str | Path) -> "Cube | SurfaceCube":
-        """The cube of a run folder or a checkpoint, or of a folder that `nca3d export --surface` wrote.
+        """Loads the cube of a run folder or a checkpoint, or of a folder that `nca3d export --surface` wrote.
+
+        Args:
+            run: The folder.
 
         Raises:
-            InputError: no run of a cube, or something in it that can't be trusted; the line says what.
+            InputError: It is not the run of a cube, or a file in it is damaged; the message says which.
         """
         return SurfaceCube.load(run) if is_surface_folder(run) else cls.of_run(run)
 
     @classmethod
     def of_run(cls, run: str | Path) -> "Cube":
-        """The cube of a run folder or a checkpoint, with its rule.
+        """Loads the cube of a run folder or a checkpoint, with its rule.
+
+        Args:
+            run: The folder.
 
         Raises:
-            InputError: as `load`.
+            InputError: See `load`.
         """
         ref = RuleRef(run)
+        # A body has no answers: the error says so, rather than a missing file of answers.
         rule = ref.rule()
         if not isinstance(rule, GMLPRule):
             raise InputError(run, "rule", type(rule).__name__, "a cube: a run of regime answering")
-        teacher, answers = saved_teacher(ref.folder or Path(run))
+        teacher, answers = load_teacher_and_answers(ref.folder or Path(run))
+        # Computed once: all answers are compared with each output, whatever is asked.
         goals = rule.goal(teacher.embed(answers)).detach()
         return cls(rule, teacher, tuple(answers), goals)
 
-    def say(self, asked: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
-        """See `nca3d.cube.answers.Askable`."""
-        alike = torch.zeros(len(asked), dtype=torch.int64)  # one question, one answer, whatever is asked beside it
-        thinking = self.rule.card["horizon"] if steps is None else steps
-        return say(self.rule, asked, thinking, random_seed=random_seed, sample_ids=alike)[0]
+    def say(self, questions: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
+        """Returns the surface of the back face, (N, H·W), for questions (N, E); see `nca3d.cube.answers.Askable`."""
+        # The same id for all: which cells fire, and so the answer, must not depend on a question's place in the batch.
+        sample_ids = torch.zeros(len(questions), dtype=torch.int64)
+        steps = self.rule.card["horizon"] if steps is None else steps
+        return say(self.rule, questions, steps, random_seed=random_seed, sample_ids=sample_ids)[0]
 
     @cached_property
     def model(self) -> str:
-        """The name of its weights, by their content: 16 hexadecimal digits."""
+        """The digest of the weights, 16 hexadecimal digits: equal weights have equal names, wherever they lie."""
         digest = hashlib.sha256()
+        # Sorted by name: the order in which layers were built must not matter.
         for name, tensor in sorted(self.rule.state_dict().items()):
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().data)
         return digest.hexdigest()[:16]
 
     def about(self) -> dict[str, object]:
-        """See `nca3d.cube.answers.Askable`."""
+        """Describes the cube; see `nca3d.cube.answers.Askable`."""
         rule = self.rule
         return {
             "model": self.model,

@@ -1,15 +1,15 @@
 """The cell of the cube: a gMLP (Liu et al. 2021, "Pay Attention to MLPs") with a memory, and with weights of its own.
 
-One cell sees the features of its six face neighbours (d−, d+, h−, h+, w−, w+; zeros outside), its own, and what is fed in from
-outside:
+One cell perceives the features of its six face neighbours (d−, d+, h−, h+, w−, w+; zeros outside), its own, and what it is fed
+from outside. (F features, E external channels, m the memory; names in code are those of the weights.)
 
-    seen  = neighbours 6·F | own F | external E
-    x     = enter(LayerNorm(seen))                                   F
+    p     = neighbours 6·F | own F | external E                      the perception
+    x     = enter(LayerNorm(p))                                      F
     u, v  = GELU(split(x))                                           F each
     x     = u · (scale · LayerNorm(v) + shift)                       the gate: a 7→7 projection over positions that all hold v
     x     = x + widen-GELU-narrow(x) [+ 0.1 · weighted neighbours + 0.05 · across(d− neighbour)]
     m     = GRU(x, m);  x = x + recall(m)                            the memory
-    out   = last(LayerNorm(x)) + 0.1 · around(seen)
+    out   = last(LayerNorm(x)) + 0.1 · around(p)
 """
 
 import math
@@ -30,41 +30,48 @@ from nca3d.rules.inputs import Inputs, RuleWithInputs
 
 # The cell and its six neighbours: what the published cell's spatial gate runs over.
 POSITIONS = 7
-# How much the raw input, the weighted neighbours and the layer in front add.
+# Factors of three added terms: the raw perception, the weighted neighbours, and the layer in front.
 AROUND, WEIGHTED, ACROSS = 0.1, 0.1, 0.05
-LEAKY = "preset 'cube' is leaky, and exempt by name from laws 1 and 2: its cells move towards what they say"
+# The width of the two small layers that weigh neighbours, and the number of neighbours.
+LOOK, SIDES = 32, 6
+# Why laws 1 and 2 say nothing about the preset "cube".
+LEAKY = "preset 'cube' is leaky, and exempt by name from laws 1 and 2: its cells move towards their output"
 
 
 class GMLPRule(Rule):
     """A lattice of gMLP cells with memory; by the default sizes 29,462 weights a cell, 26,128 without `mixing`.
 
-    Channels: features, which neighbours see, then memory. There is no alive mask and no seed: a cube begins at rest, all
-    zeros, and is told something at its front face.
+    The channels are features, which neighbours see, then memory, which they don't. There is no alive mask and no seed: a cube
+    begins at rest, all zeros, and gets its question at the front face.
 
     Args:
-        size: lattice (D, H, W): with weights of each cell's own a rule belongs to one lattice.
-        features: F, what neighbours see.
-        memory: of the GRU.
-        external: E, channels fed in from outside in every step (`inputs` of `nca3d.rollout`).
-        widened: hidden width of the feed-forward part.
-        mixing: weighted neighbours and the projection of the layer in front.
-        periods: steps from one move of a channel to its next; several numbers: features are dealt out evenly over them.
-        coarse: side of the blocks of cells that a coarse lattice sums up and speaks to (`Coarse`); 0 = none. It needs
-            external channels, and reaches 2 · side − 1 cells a step.
-        start: "published" draws all weights as torch does; "carry" (preset "cube") begins as a cube that hands what it is told
-            from layer to layer, unchanged: without it a signal is lost in constants long before the eleventh layer.
-        embedding, adapter: width of the teacher's embeddings and which adapter (`nca3d.cube.ADAPTERS`) brings them to the
-            surface; None = the rule is told surfaces. `mixed`: matrices over whole faces, before a question enters and after
-            pixels are read.
+        size: The lattice (D, H, W). With weights of each cell's own, a rule belongs to one lattice.
+        features: F, the number of channels that neighbours see, 2 or more.
+        memory: The width of the gated recurrent unit, 1 or more.
+        external: E, the number of channels fed in from outside in every step (`inputs` of `nca3d.rollout`).
+        widened: The hidden width of the feed-forward part.
+        mixing: Whether a cell also has weighted neighbours and the projection of the layer in front.
         preset: "nca" = state + step_size · fire · out, where a fresh rule does nothing (law 1); "cube" = the leaky
             state + step_size · fire · (out − state), exempt from laws 1 and 2 by name.
-        weights, types, types_by, rank: see `CellWeights`; types_by "layer" gives layer d the type d modulo `types`.
-        dropout: probability in the feed-forward part, in training mode only.
-        fire_rate, step_size: see `Rule`.
-        generator: draws the initial weights.
+        weights: Who shares weights, see `CellWeights`.
+        types: How many types of cells there are, for weights "types".
+        types_by: "layer" gives layer d the type d modulo `types`; "learned" lets each cell learn a mixture of types.
+        rank: The rank of each cell's own part, for weights "low_rank".
+        dropout: The probability of dropout in the feed-forward part, in training mode only, 0 <= dropout < 1.
+        periods: The number of steps from one move of a channel to its next; several numbers share the features out evenly.
+        coarse: The side of the blocks of cells of a coarse lattice (`Coarse`); 0 = none. It needs external channels, and makes
+            a cell's reach 2 · side − 1 cells a step.
+        start: "published" draws all weights as torch does; "carry" (preset "cube" only) begins with cells that pass their input
+            through unchanged, from layer to layer: without it a signal is lost among constants long before the eleventh layer.
+        embedding: The width of the teacher's embeddings; None = questions and answers are surfaces.
+        adapter: The kind of adapter from embeddings to surfaces, a name in `nca3d.cube.ADAPTERS`.
+        mixed: Whether there are matrices over whole faces, before a question is written and after an answer is read.
+        fire_rate: See `Rule`.
+        step_size: See `Rule`.
+        generator: Draws the initial weights; None = torch's global one.
 
     Raises:
-        ValueError: an argument out of its range; the line names it.
+        ArgumentError: An argument is out of its range; the message names it.
     """
 
     neighbourhood = "von_neumann"
@@ -98,13 +105,15 @@ class GMLPRule(Rule):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(features + memory, features, "signal", fire_rate, None, step_size, "zeros")
-        # A subclass that has written its step anew is run as it is written.
+        # A subclass with a `forward` of its own must not be replaced by the fast executors, which know only this one.
         self.takes_inputs = type(self).forward is GMLPRule.forward
         self.stepper = "gmlp" if self.takes_inputs else ""
         self.size = as_size(size)
         starts = ("published", "carry") if preset == "cube" else ("published",)
-        whole = not isinstance(periods, int) and all(type(period) is int for period in periods)
-        dealt = whole and 0 < len(periods) <= features and min(periods) >= 1
+        # `type(…) is int`, since True and False are ints too.
+        are_ints = not isinstance(periods, int) and all(type(period) is int for period in periods)
+        periods_fit = are_ints and 0 < len(periods) <= features and min(periods) >= 1
+        # Each width less its lowest allowed value, plus 1: one comparison for the four of them.
         fewest = min(features - 1, memory, external + 1, widened)
         sizes = f"{features}, {memory}, {external}, {widened}"
         blocks = f"{coarse}, external {external}"
@@ -114,7 +123,7 @@ class GMLPRule(Rule):
             ("types_by", types_by in ("layer", "learned"), repr(types_by), "layer, learned"),
             ("start", start in starts, repr(start), ", ".join(starts)),
             ("dropout", 0 <= dropout < 1, dropout, "0 <= dropout < 1"),
-            ("periods", dealt, repr(periods), f"1 to {features} numbers of 1 or more"),
+            ("periods", periods_fit, repr(periods), f"1 to {features} numbers of 1 or more"),
             ("coarse", not coarse or (coarse >= 2 and external), blocks, "0, or 2 or more with external channels"),
             ("coarse", coarse <= min(self.size), coarse, f"at most the shortest side of the lattice {self.size}"),
             ("mixing", isinstance(mixing, bool), repr(mixing), "true or false"),
@@ -124,6 +133,7 @@ class GMLPRule(Rule):
         self.features, self.memory, self.external, self.widened = features, memory, external, widened
         self.mixing, self.preset, self.dropout, self.start = mixing, preset, dropout, start
         self.periods = tuple(periods)
+        # Arguments that only the parts of the rule need; `spec` returns them.
         self.options = {
             "weights": weights,
             "types": types,
@@ -135,6 +145,7 @@ class GMLPRule(Rule):
             "mixed": mixed,
         }
         depth, height, width = self.size
+        # The layer d of each cell, in the order of rows.
         layers = torch.arange(depth).repeat_interleave(height * width)
         self.cells = CellWeights(
             self._slots(),
@@ -146,7 +157,7 @@ class GMLPRule(Rule):
             kind_of=layers % max(types, 1) if types_by == "layer" else None,
         )
         if start == "carry":
-            self._carry()
+            self._pass_through()
         self.surface = Surface(height * width, features, embedding, adapter, mixed, start == "carry", generator)
         self.coarse = Coarse(features, external, coarse, generator) if coarse else None
         self.reach = 2 * coarse - 1 if coarse else 1
@@ -156,17 +167,23 @@ class GMLPRule(Rule):
             self.exempt["translation"] = f"its cells differ by their place (weights {weights!r}, coarse {coarse})"
         self.register_buffer("neighbours", neighbour_table(self.size), persistent=False)
 
-    def _carry(self) -> None:
-        """Makes a fresh cell say what the layer in front (d−) shows, and next to nothing of its own."""
+    def _pass_through(self) -> None:
+        """Makes a fresh cell output the features of the layer in front (d−), and next to nothing of its own."""
         with torch.no_grad():
+            # Neighbour d− is the first in the perception; out has AROUND · around(p), so the identity is divided by it.
             self.cells.own["around"].zero_()[..., : self.features, :] += torch.eye(self.features) / AROUND
             self.cells.own["around_bias"].zero_()
+            # Small, not zero: through a last layer of zeros no gradient would reach the weights below it.
             for name in ("last", "last_bias"):
                 self.cells.own[name] *= 0.1
 
     def _slots(self) -> dict[str, Slot]:
-        """Every weight of a cell, with torch's own initial ranges; what must be zero in a rule that does nothing is zero."""
-        features, memory, widened, seen = self.features, self.memory, self.widened, 7 * self.features + self.external
+        """Returns every weight of a cell with its initial range, which is torch's own.
+
+        In preset "nca" the layers that decide what changes begin at zero, so that a fresh rule does nothing (law 1).
+        """
+        features, memory, widened = self.features, self.memory, self.widened
+        perceived = POSITIONS * features + self.external
         still = self.preset == "nca"
         slots: dict[str, Slot] = {}
 
@@ -177,8 +194,8 @@ class GMLPRule(Rule):
         def add_norm(name: str, width: int) -> None:
             slots[f"{name}_scale"], slots[f"{name}_shift"] = Slot((width,), start=1.0), Slot((width,))
 
-        add_norm("seen", seen)
-        add("enter", seen, features)
+        add_norm("seen", perceived)
+        add("enter", perceived, features)
         add("split", features, 2 * features)
         add_norm("gate", features)
         # Near 0 and 1, as the paper has it: a fresh gate lets u through.
@@ -192,45 +209,56 @@ class GMLPRule(Rule):
         add("recall", memory, features)
         add_norm("last", features)
         add("last", features, features, zero=still)
-        add("around", seen, features, zero=still)
+        add("around", perceived, features, zero=still)
         if self.mixing:
-            add("look", 2 * features, 32)
-            add("weigh", 32, 6)
+            add("look", 2 * features, LOOK)
+            add("weigh", LOOK, SIDES)
             add("across", features, features)
         return slots
 
     # The cell ---------------------------------------------------------------------------------------------------------
 
-    def cell(self, w: Mapping[str, Tensor], seen: Tensor, memory: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What some cells propose: seen (n, B, 7·F + E), memory (n, B, M) -> out (n, B, F), memory (n, B, M).
+    def cell(
+        self, w: Mapping[str, Tensor], perception: Tensor, memory: Tensor, dropout_factor: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Computes what some cells propose. Every executor calls this or computes the same.
 
-        kept: (n, B, widened), what dropout leaves of the feed-forward part, 0 or 1 / (1 − dropout); None = all.
+        Args:
+            w: The weights by name, as `CellWeights.of` returns them.
+            perception: What the cells perceive, (n, B, 7·F + E).
+            memory: Their memory, (n, B, M).
+            dropout_factor: The factor of each hidden number of the feed-forward part, (n, B, widened), 0 or 1 / (1 − dropout);
+                None = no dropout.
+
+        Returns:
+            The output (n, B, F) and the new memory (n, B, M).
         """
-        x = linear(layer_norm(seen, w["seen_scale"], w["seen_shift"]), w["enter"], w["enter_bias"])
+        x = linear(layer_norm(perception, w["seen_scale"], w["seen_shift"]), w["enter"], w["enter_bias"])
         u, v = F.gelu(linear(x, w["split"], w["split_bias"])).chunk(2, dim=-1)
+        # A projection over seven positions that all hold the same v is one scale and one shift: no seven copies are made.
         scale = w["positions"].sum(dim=-1).mean(dim=-1)[..., None, None]
         shift = w["positions_bias"].mean(dim=-1)[..., None, None]
         x = u * (scale * layer_norm(v, w["gate_scale"], w["gate_shift"]) + shift)
         wide = F.gelu(linear(x, w["widen"], w["widen_bias"]))
-        x = x + linear(wide if kept is None else wide * kept, w["narrow"], w["narrow_bias"])
+        x = x + linear(wide if dropout_factor is None else wide * dropout_factor, w["narrow"], w["narrow_bias"])
         if self.mixing:
-            x = x + self._mixed(w, seen)
+            x = x + self._mixed(w, perception)
         memory = self._remember(w, x, memory)
         x = x + linear(memory, w["recall"], w["recall_bias"])
         out = linear(layer_norm(x, w["last_scale"], w["last_shift"]), w["last"], w["last_bias"])
-        return out + AROUND * linear(seen, w["around"], w["around_bias"]), memory
+        return out + AROUND * linear(perception, w["around"], w["around_bias"]), memory
 
-    def _mixed(self, w: Mapping[str, Tensor], seen: Tensor) -> Tensor:
-        """Neighbours weighed by what the cell and their mean look like, and the layer in front (d−) projected."""
-        neighbours = seen[..., : 6 * self.features].unflatten(-1, (6, self.features))
-        own = seen[..., 6 * self.features : 7 * self.features]
-        looked = F.relu(linear(torch.cat([own, neighbours.mean(dim=-2)], dim=-1), w["look"], w["look_bias"]))
-        share = linear(looked, w["weigh"], w["weigh_bias"]).softmax(dim=-1)
+    def _mixed(self, w: Mapping[str, Tensor], perception: Tensor) -> Tensor:
+        """Returns the neighbours, weighted by the cell's features and their mean, plus the projected layer in front (d−)."""
+        neighbours = perception[..., : SIDES * self.features].unflatten(-1, (SIDES, self.features))
+        own = perception[..., SIDES * self.features : POSITIONS * self.features]
+        hidden = F.relu(linear(torch.cat([own, neighbours.mean(dim=-2)], dim=-1), w["look"], w["look_bias"]))
+        share = linear(hidden, w["weigh"], w["weigh_bias"]).softmax(dim=-1)
         weighted = (share[..., None] * neighbours).sum(dim=-2)
         return WEIGHTED * weighted + ACROSS * linear(neighbours[..., 0, :], w["across"], w["across_bias"])
 
     def _remember(self, w: Mapping[str, Tensor], x: Tensor, memory: Tensor) -> Tensor:
-        """A gated recurrent unit (Cho et al. 2014), with torch's equations."""
+        """Returns the new memory (n, B, M) of a gated recurrent unit (Cho et al. 2014), by torch's equations."""
 
         def both(name: str) -> tuple[Tensor, Tensor]:
             return (
@@ -242,65 +270,99 @@ class GMLPRule(Rule):
         update = torch.sigmoid(sum(both("update")))  # type: ignore[arg-type]
         new, old = both("candidate")
         candidate = torch.tanh(new + reset * old)
+        # (1 − update) · candidate + update · memory, with one product less.
         return candidate + update * (memory - candidate)
 
     # The step ---------------------------------------------------------------------------------------------------------
 
     def forward(self, state: Tensor, fire: Tensor, inputs: Tensor | Inputs | None = None, step: int = 0) -> Tensor:
-        """One step of every cell, without dropout: slow, plain and the measure of executors (`executors/cells.py` runs blocks).
+        """Runs one step of every cell, without dropout.
+
+        It is slow and plain, and the other executors are measured by it; `executors/cells.py` runs blocks of cells.
 
         Args:
-            state: float (B, F + M, D, H, W).
-            fire: bool (B, 1, D, H, W), True = this cell updates.
-            inputs: what is fed to each cell from outside, (B, E, D, H, W), or what `ask` gives.
-            step: its absolute number: which channels it moves, where `periods` are given.
+            state: The state before the step, float (B, F + M, D, H, W).
+            fire: Which cells update, bool (B, 1, D, H, W).
+            inputs: The external channels of each cell, (B, E, D, H, W), or what `ask` returns.
+            step: The step's absolute number, which decides which channels move where there are `periods`.
+
+        Returns:
+            The state after the step, (B, F + M, D, H, W).
+
+        Raises:
+            ArgumentError: The state has another lattice than the rule.
         """
         every = slice(None)
-        rows, firing, given = self.to_rows(state), to_rows(fire), Inputs.of(inputs)
-        shown = self.shown(rows, given)
-        seen = self.seen(with_outside(shown), self.fed(shown, given), every)
-        out, memory = self.cell(self.cells.of(self.cells.part(every), every), seen, rows[..., self.features :])
-        after = self.moved(rows, out, memory)
-        return from_rows(torch.where(firing & self.beats(step, rows.device), after, rows), self.size)
+        rows, firing, inputs = self.to_rows(state), to_rows(fire), Inputs.of(inputs)
+        visible = self.visible_features(rows, inputs)
+        perception = self.perception(with_border_row(visible), self.external_input(visible, inputs), every)
+        weights = self.cells.of(self.cells.part(every), every)
+        out, memory = self.cell(weights, perception, rows[..., self.features :])
+        after = self.next_rows(rows, out, memory)
+        return from_rows(torch.where(firing & self.moving_channels(step, rows.device), after, rows), self.size)
 
-    def shown(self, rows: Tensor, inputs: Inputs) -> Tensor:
-        """The features (cells, B, F) as neighbours see them: at the front face, with what the cube is inputs."""
+    def visible_features(self, rows: Tensor, inputs: Inputs) -> Tensor:
+        """Returns the features that neighbours see, (cells, B, F): at the front face, with the question added.
+
+        Args:
+            rows: The state, (cells, B, F + M).
+            inputs: The inputs from outside.
+        """
         features = rows[..., : self.features]
         if inputs.face is None:
             return features
+        # Rows are ordered by (d, h, w): the front face, d = 0, is the first H·W of them.
         front = inputs.face.flatten(2).permute(2, 0, 1)
         return torch.cat([features[: len(front)] + front, features[len(front) :]])
 
-    def fed(self, shown: Tensor, inputs: Inputs) -> Tensor:
-        """What each cell gets from outside and from the coarse lattice, (cells, B, E)."""
-        outside = shown.new_zeros(*shown.shape[:2], self.external)
+    def external_input(self, visible: Tensor, inputs: Inputs) -> Tensor:
+        """Returns what each cell is fed from outside and from the coarse lattice, (cells, B, E).
+
+        Args:
+            visible: What `visible_features` returns, (cells, B, F).
+            inputs: The inputs from outside.
+        """
+        external = visible.new_zeros(*visible.shape[:2], self.external)
         if inputs.external is not None:
-            outside = to_rows(inputs.external)
+            external = to_rows(inputs.external)
         if self.coarse is not None:
-            outside = outside + to_rows(self.coarse(from_rows(shown, self.size)))
-        return outside
+            external = external + to_rows(self.coarse(from_rows(visible, self.size)))
+        return external
 
-    def seen(self, padded: Tensor, outside: Tensor, cells: slice) -> Tensor:
-        """What some cells see, (n, B, 7·F + E): their neighbours, themselves, what is fed in."""
+    def perception(self, padded: Tensor, external: Tensor, cells: slice) -> Tensor:
+        """Returns what some cells perceive, (n, B, 7·F + E): neighbours, their own features, external inputs.
+
+        Args:
+            padded: What `with_border_row` returns, (cells + 1, B, F).
+            external: What `external_input` returns, (cells, B, E).
+            cells: Which n cells.
+        """
         near = [padded[neighbours] for neighbours in self.neighbours[cells].T]
-        return torch.cat([*near, padded[:-1][cells], outside[cells]], dim=-1)
+        return torch.cat([*near, padded[:-1][cells], external[cells]], dim=-1)
 
-    def beats(self, step: int, device: torch.device | None = None) -> Tensor:
-        """bool (F + M,): which channels move in this step. `periods` share the features out evenly; memory always moves."""
+    def moving_channels(self, step: int, device: torch.device | None = None) -> Tensor:
+        """Returns which channels may change in a step, bool (F + M,).
+
+        `periods` share the features out evenly, like hands of a clock; memory changes in every step.
+
+        Args:
+            step: The step's absolute number.
+            device: Where the result shall be.
+        """
         groups = torch.arange(self.features) * len(self.periods) // self.features
         moves = torch.tensor([step % period == 0 for period in self.periods])[groups]
         return torch.cat([moves, torch.ones(self.memory, dtype=torch.bool)]).to(device)
 
     @property
-    def is_even(self) -> bool:
-        """Whether all steps are alike, so that many can be run as one."""
+    def steps_are_alike(self) -> bool:
+        """Whether each step does the same whatever its number, so that an executor can run many as one."""
         return self.coarse is None and set(self.periods) == {1}
 
     def to_rows(self, state: Tensor) -> Tensor:
-        """(B, F + M, D, H, W) -> (cells, B, F + M).
+        """Returns a state (B, F + M, D, H, W) as rows, (cells, B, F + M).
 
         Raises:
-            ValueError: another lattice than the rule's.
+            ArgumentError: The state has another lattice than the rule.
         """
         if tuple(state.shape[2:]) != self.size:
             raise ArgumentError("state", f"lattice {tuple(state.shape[2:])}", f"{self.size}, the rule's own")
@@ -309,36 +371,63 @@ class GMLPRule(Rule):
     # Question and answer ----------------------------------------------------------------------------------------------
 
     def rest(self, batch: int = 1, device: torch.device | str | None = None) -> Tensor:
-        """The state (B, F + M, D, H, W) of cubes that nothing was said to: zeros."""
+        """Returns the state of cubes before any question, (B, F + M, D, H, W): zeros.
+
+        Args:
+            batch: B, the number of cubes.
+            device: Where the state shall be.
+        """
+        # Channels last in memory: executors work on rows of channels, and need no copy of such a state.
         return torch.zeros(batch, *self.size, self.channels, device=device).movedim(-1, 1)
 
     def plant(self, state: Tensor, cells: Tensor) -> None:
-        """A cube has no first cell: it is at rest until it is told something."""
+        """Does nothing to a state (B, C, D, H, W): a cube has no first cell, it is at rest until it is asked."""
 
     def ask(self, question: Tensor) -> Inputs:
-        """A question as `inputs` of a rollout: held at the front face, d = 0, in every step.
+        """Returns a question as `inputs` of a rollout: held at the front face, d = 0, in every step.
 
         Args:
-            question: (B, H·W) a surface; or (B, embedding), where the rule has adapters for a teacher's embeddings.
+            question: A surface (B, H·W), or an embedding (B, embedding) where the rule has adapters.
+
+        Raises:
+            ArgumentError: The question has another width.
         """
-        return Inputs(self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:]))
+        return Inputs(self.surface.write_question(question).movedim(-1, 1).unflatten(-1, self.size[1:]))
 
     def tell(self, state: Tensor, question: Tensor) -> Tensor:
-        """The state with a question added to the features of the front face: said once, not held."""
-        face = self.surface.enter(question).movedim(-1, 1).unflatten(-1, self.size[1:])
+        """Returns a state with a question added to the features of the front face, once: it is not held there.
+
+        Args:
+            state: The state of B cubes, (B, F + M, D, H, W).
+            question: See `ask`.
+
+        Raises:
+            ArgumentError: The question has another width.
+        """
+        face = self.surface.write_question(question).movedim(-1, 1).unflatten(-1, self.size[1:])
         padded = F.pad(face, (0, 0, 0, 0, 0, self.memory))
         return torch.cat([state[:, :, :1] + padded[:, :, None], state[:, :, 1:]], dim=2)
 
     def answer(self, state: Tensor) -> Tensor:
-        """The surface (B, H·W) read off the back face, d = D − 1."""
-        return self.surface.leave(state[:, : self.features, -1].flatten(2).movedim(1, -1))
+        """Returns the surface (B, H·W) that the back face, d = D − 1, of a state (B, F + M, D, H, W) shows."""
+        return self.surface.read_answer(state[:, : self.features, -1].flatten(2).movedim(1, -1))
 
     def goal(self, answers: Tensor) -> Tensor:
-        """The surfaces (N, H·W) that answers (N, embedding) should look like; they teach the cube, and no gradient returns."""
+        """Returns the surfaces (N, H·W) that a cube should show for answers, (N, embedding).
+
+        Where there are no adapters, an answer is its surface. No gradient passes back to the adapter: a cube could lower its
+        loss by making all goals alike.
+        """
         return answers if self.surface.wanted is None else self.surface.wanted(answers).detach()
 
-    def moved(self, rows: Tensor, out: Tensor, memory: Tensor) -> Tensor:
-        """What becomes of cells that fire: (n, B, F + M)."""
+    def next_rows(self, rows: Tensor, out: Tensor, memory: Tensor) -> Tensor:
+        """Returns the next state of cells that fire, (n, B, F + M).
+
+        Args:
+            rows: Their state, (n, B, F + M).
+            out: Their output, (n, B, F).
+            memory: Their new memory, (n, B, M).
+        """
         features = rows[..., : self.features]
         change = out if self.preset == "nca" else out - features
         return torch.cat([features + self.step_size * change, memory], dim=-1)
@@ -346,33 +435,49 @@ class GMLPRule(Rule):
     # What a rule must say ---------------------------------------------------------------------------------------------
 
     def kernels(self) -> list[Tensor | None]:
-        """None: a cell sees its neighbours one by one."""
+        """Returns [None], for the cell itself: a gMLP cell has no kernels, it sees its neighbours one by one."""
         return [None]
 
     def update(self, perception: Tensor) -> Tensor:
-        """Not asked: which weights a cell has depends on where it is."""
-        raise TypeError("update: found a gMLP cell, allowed GMLPRule.cell: which weights it has depends on its place")
+        """Refuses to compute an update (…, C) from a perception (…, K·C) alone: a cell's weights depend on its place.
+
+        Raises:
+            TypeError: Always; `cell` takes the weights as an argument.
+        """
+        raise TypeError(
+            "update: found a gMLP cell, allowed GMLPRule.cell, which takes the weights: they depend on the cell's place"
+        )
 
     def spec(self) -> dict[str, object]:
-        """Keyword arguments that build this rule anew (without its weights)."""
+        """Returns the keyword arguments that build this rule anew, without its weights."""
         names = ("features", "memory", "external", "widened", "mixing", "preset", "dropout", "start", "fire_rate", "step_size")
         own = {name: getattr(self, name) for name in names}
         return {"size": list(self.size), "periods": list(self.periods), **own, **self.options}
 
     def weights_a_cell(self) -> int:
-        """How many numbers one cell works with, whoever else shares them."""
+        """Returns how many weights one cell computes with, whether or not others share them."""
         return sum(math.prod(slot.shape) for slot in self.cells.slots.values())
 
 
 def split_inputs(rule: Rule) -> tuple[GMLPRule, Inputs]:
-    """A cube, alone or with what it is told, as the two."""
+    """Returns a cube's rule and its inputs, which are empty if the rule came alone.
+
+    Args:
+        rule: A `GMLPRule`, alone or in a `RuleWithInputs`.
+    """
     cube, inputs = (rule.rule, rule.inputs) if isinstance(rule, RuleWithInputs) else (rule, Inputs())
     assert isinstance(cube, GMLPRule)
     return cube, inputs
 
 
 def neighbour_table(size: Size) -> Tensor:
-    """int64 (cells, 6): the neighbours of each cell in the order d−, d+, h−, h+, w−, w+; `cells` = outside."""
+    """Returns the neighbours of each cell, int64 (cells, 6), in the order d−, d+, h−, h+, w−, w+.
+
+    The number `cells` stands for what lies outside the lattice: the row of zeros that `with_border_row` adds.
+
+    Args:
+        size: The lattice (D, H, W).
+    """
     index = torch.arange(math.prod(size)).view(size)
     padded = F.pad(index, (1,) * 6, value=math.prod(size))
     depth, height, width = size
@@ -385,16 +490,16 @@ def neighbour_table(size: Size) -> Tensor:
     )
 
 
-def with_outside(shown: Tensor) -> Tensor:
-    """(cells, B, F) -> (cells + 1, B, F), the last row zeros: what lies beyond the lattice."""
-    return torch.cat([shown, shown.new_zeros(1, *shown.shape[1:])])
+def with_border_row(visible: Tensor) -> Tensor:
+    """Adds a row of zeros to features (cells, B, F), (cells + 1, B, F): what cells at the border see outside the lattice."""
+    return torch.cat([visible, visible.new_zeros(1, *visible.shape[1:])])
 
 
 def to_rows(values: Tensor) -> Tensor:
-    """(B, C, D, H, W) -> (cells, B, C): where channels come last, another look at the same memory."""
+    """Returns values (B, C, D, H, W) as rows (cells, B, C), without a copy where channels come last in memory."""
     return values.flatten(2).permute(2, 0, 1)
 
 
 def from_rows(rows: Tensor, size: Size) -> Tensor:
-    """(cells, B, C) -> (B, C, D, H, W)."""
+    """Returns rows (cells, B, C) as (B, C, D, H, W), for a lattice of size (D, H, W)."""
     return rows.permute(1, 2, 0).unflatten(-1, size)

@@ -1,5 +1,8 @@
-"""Does it answer, and does it think when hurt? `evaluate_cube(rule, taught)`: retrieval by split and kind, beside the best
-straight line, damage, how cells differ, and which of them learn."""
+"""Does a cube answer, and does it still answer when damaged? `evaluate_cube` measures it and returns a report.
+
+It measures retrieval by split and kind of question, beside ridge regression, the best linear map; answers after damage; how
+differently cells behave; and which of them learn.
+"""
 
 import copy
 from collections.abc import Mapping
@@ -12,13 +15,13 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from nca3d.cube.answers import Judged, judge, say, top_answers
+from nca3d.cube.answers import Judgement, judge, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
-from nca3d.cube.lesson import Lesson, Taught, evenly, taught_of_run
+from nca3d.cube.lesson import EmbeddedQuestions, Lesson, evenly, questions_of_run
 from nca3d.cube.losses import dialogue
 from nca3d.cube.ridge import fit_ridge
-from nca3d.cube.studies import hurt, lesions, specialisation
+from nca3d.cube.studies import answers_after_damage, damage_grid, specialisation
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation.wounds import Wound
 from nca3d.fire import evaluation_seed
@@ -26,41 +29,42 @@ from nca3d.reports.report import Report
 from nca3d.reports.values import mean, wilson
 from nca3d.rollout import rollout
 
-# Questions whose answers are asked for a gradient.
+# How many questions the gradient of `cells_with_gradient` is computed from, and the approximate executor is measured on.
 LEARNERS = 8
 
-# Questions that the report shows with what the cube said.
+# How many questions the report shows with the cube's answers.
 EXAMPLES = 8
 
 
 @dataclass(frozen=True)
 class CubePreset:
-    """How much is asked.
+    """How thorough an evaluation is.
 
-    Args:
-        splits: of questions, as far as the set has them.
-        hurt_questions: asked of hurt cubes.
-        lesions: what is done to them.
-        approx: whether the approximate executor is measured.
+    Attributes:
+        splits: The splits of questions to ask; those that the set lacks are left out.
+        damage_questions: How many questions are asked of damaged cubes, at most.
+        wounds: What is destroyed, each in a cube of its own.
+        approx: Whether the approximate executor is measured.
     """
 
     splits: tuple[str, ...] = ("test", "compose")
-    hurt_questions: int = 64
-    lesions: tuple[Wound, ...] = lesions((0.05, 0.25, 0.5), ("half_space", "random_cells"))
+    damage_questions: int = 64
+    wounds: tuple[Wound, ...] = damage_grid((0.05, 0.25, 0.5), ("half_space", "random_cells"))
     approx: bool = False
 
 
+# The held-out splits come first: the first one is asked again after damage.
 ALL_SPLITS = ("test", "compose", "validation", "train")
 CUBE_PRESETS = {
     "quick": CubePreset(),
-    "standard": CubePreset(ALL_SPLITS, 128, lesions((0.05, 0.25, 0.5)), approx=True),
-    "full": CubePreset(ALL_SPLITS, 256, lesions((0.05, 0.1, 0.25, 0.5)), approx=True),
+    "standard": CubePreset(ALL_SPLITS, 128, damage_grid((0.05, 0.25, 0.5)), approx=True),
+    "full": CubePreset(ALL_SPLITS, 256, damage_grid((0.05, 0.1, 0.25, 0.5)), approx=True),
 }
 
 
 def evaluate_cube(
     rule: GMLPRule,
-    taught: Taught | str | Path | None,
+    questions: EmbeddedQuestions | str | Path | None,
     preset: str | CubePreset = "quick",
     *,
     horizon: int | None = None,
@@ -68,188 +72,206 @@ def evaluate_cube(
     executor: str = "auto",
     progress: bool = False,
 ) -> Report:
-    """Ask a cube, hurt it, ask again.
+    """Asks a cube, damages it, and asks again.
 
     Args:
-        rule: the cube's.
-        taught: questions, answers and their embeddings, by the teacher that the cube was trained with, or their run.
-        preset: a name in `CUBE_PRESETS`, or a `CubePreset` of one's own.
-        horizon: steps that it thinks; default the rule's card, else depth + 5.
-        random_seed: chooses fire masks and wounds, never those of training.
-        executor: see `rollout`.
-        progress: whether to show a bar with the time left.
+        rule: The cube's rule.
+        questions: The questions and answers, embedded by the teacher that the cube was trained with; or its run folder.
+        preset: A name in `CUBE_PRESETS`, or a `CubePreset` of one's own.
+        horizon: How many steps the cube computes; None = what the rule's card says, else depth + 5.
+        random_seed: Chooses fire masks and wounds, never those of training.
+        executor: See `nca3d.rollout`.
+        progress: Whether to show a bar with the time left.
 
     Returns:
-        `split.NAME.top1 | top5 | cosine` with the values of all questions behind them, the same of ridge regression on the same
-        embeddings (`ridge.NAME…`: to surfaces or to the teacher's embeddings, whichever is better), `margin.NAME` (cube minus
-        ridge, question by question), `hurt.DAMAGE.SEVERITY…` beside `hurt.unhurt` and `hurt.ridge` on the same questions,
-        `cells_with_gradient`, `specialisation`; `approx.saved`, `approx.error` of the approximate executor.
+        A report with these figures, and with the values of all questions behind them:
+
+        - `split.NAME.top1 | top5 | cosine`: how right the cube is on a split.
+        - `ridge.NAME…`: the same of ridge regression on the same embeddings, to surfaces or to the teacher's embeddings,
+          whichever is better.
+        - `margin.NAME`: top1 of the cube minus that of ridge regression, question by question.
+        - `hurt.DAMAGE.SEVERITY…`: after damage, beside `hurt.unhurt` and `hurt.ridge` on the same questions.
+        - `cells_with_gradient`, `specialisation`: the share of cells that learn, and how much cells differ by kind, 0 to 1.
+        - `approx.saved`, `approx.error`: of the approximate executor.
 
     Raises:
-        InputError: an unknown preset, a set without the splits that are asked, no set.
+        InputError: There is no such preset, there are no questions, or the set has none of the preset's splits.
     """
-    if isinstance(taught, str | Path):
-        taught = taught_of_run(taught)
-    if taught is None:
-        raise InputError("evaluate", "target", "nothing", "what the cube was taught: questions, answers and their embeddings")
-    named = isinstance(preset, str)
+    if isinstance(questions, str | Path):
+        questions = questions_of_run(questions)
+    if questions is None:
+        allowed = "the questions that the cube was trained on (nca3d.cube.lesson.questions_of_run), or its run folder"
+        raise InputError("evaluate", "target", "nothing", allowed)
+    is_shipped = isinstance(preset, str)
     if isinstance(preset, str):
         if preset not in CUBE_PRESETS:
             raise InputError("evaluate", "preset", repr(preset), ", ".join(CUBE_PRESETS) + nearest(preset, CUBE_PRESETS))
         preset = CUBE_PRESETS[preset]
-    splits = [split for split in preset.splits if len(taught.of(split))]
-    if named and not splits:  # a set of one's own may have none that was held out
-        splits = [split for split in ALL_SPLITS if len(taught.of(split))][:1]
+    splits = [split for split in preset.splits if len(questions.of(split))]
+    # A user's own set may have no held-out questions; a preset of theirs names its splits, and is taken at its word.
+    if is_shipped and not splits:
+        splits = [split for split in ALL_SPLITS if len(questions.of(split))][:1]
     if not splits:
-        raise InputError(taught.questions.name, "split", ", ".join(taught.questions.splits), ", ".join(preset.splits))
+        raise InputError(questions.questions.name, "split", ", ".join(questions.questions.splits), ", ".join(preset.splits))
     steps = horizon or rule.card.get("horizon") or rule.size[0] + 5
-    wounded = splits[0]
-    hurt_count = min(preset.hurt_questions, len(taught.of(wounded)))
-    work = sum(len(taught.of(split)) for split in splits) + hurt_count * len(preset.lesions)
+    damage_count = min(preset.damage_questions, len(questions.of(splits[0])))
+    work = sum(len(questions.of(split)) for split in splits) + damage_count * len(preset.wounds)
     with tqdm(total=work, disable=not progress, desc="evaluate", unit="question") as bar:
-        found = _Findings(rule, taught, steps, random_seed, executor, bar)
+        studies = _Studies(rule, questions, steps, random_seed, executor, bar)
         for split in splits:
-            found.ask(split)
-        found.hurt(wounded, hurt_count, preset.lesions)
-        found.learners()
+            studies.ask(split)
+        studies.damage(splits[0], damage_count, preset.wounds)
+        studies.learners()
         if preset.approx:
-            found.approximate()
-    return found.finished()
+            studies.approximate()
+    return studies.finished()
 
 
-class _Findings:
-    """The studies, one method each, and the figures that they leave."""
+class _Studies:
+    """The studies of one cube, one method each; each writes its figures and series into the report."""
 
-    def __init__(self, rule: GMLPRule, taught: Taught, steps: int, random_seed: int, executor: str, bar: Any) -> None:
-        self.rule, self.taught, self.steps, self.executor, self.bar = rule, taught, steps, executor, bar
+    def __init__(
+        self, rule: GMLPRule, embedded: EmbeddedQuestions, steps: int, random_seed: int, executor: str, bar: "tqdm[Any]"
+    ) -> None:
+        self.rule, self.embedded, self.steps, self.executor, self.bar = rule, embedded, steps, executor, bar
         self.random_seed = random_seed
         self.device = next(rule.parameters()).device
-        self.goals = rule.goal(taught.answers.to(self.device)).detach()
-        self.asked, self.right = taught.asked.to(self.device), taught.right.to(self.device)
-        train = taught.of("train")
-        self.answers = taught.answers.to(self.device)
-        # To the surfaces that the cube is to show, and to the teacher's embeddings of answers.
-        lines = (self.goals, self.answers) if len(train) > 1 else ()
-        self.straight = [(fit_ridge(self.asked[train], goals[self.right[train]]), goals) for goals in lines]
+        self.answers = embedded.answer_embeddings.to(self.device)
+        self.goals = rule.goal(self.answers).detach()
+        self.questions, self.answer_index = embedded.question_embeddings.to(self.device), embedded.answer_index.to(self.device)
+        train = embedded.of("train")
+        # Two linear maps, to the surfaces that the cube is to show and to the teacher's embeddings of answers: the comparison
+        # must not be won because one space suits a linear map badly.
+        spaces = (self.goals, self.answers) if len(train) > 1 else ()
+        self.ridges = [(fit_ridge(self.questions[train], goals[self.answer_index[train]]), goals) for goals in spaces]
         self.report = Report(series={"retrieval": [], "hurt": [], "examples": []})
         self.series = self.report.series
         self.states: dict[str, Tensor] = {}
 
     def put(self, name: str, values: Tensor) -> None:
-        """A figure under its dotted name, with the values of all questions."""
+        """Adds a figure under its dotted name, with the values of all questions (N,) behind it."""
         self.report.put(name.split("."), values.float().tolist())
 
     def ask(self, split: str) -> None:
-        """Every question of a split, and what the straight line says to it."""
-        pairs = self.taught.of(split)
+        """Asks the cube and ridge regression every question of a split."""
+        pairs = self.embedded.of(split)
         seed = evaluation_seed(self.random_seed, 0)
-        said, self.states[split] = say(self.rule, self.asked[pairs], self.steps, random_seed=seed, executor=self.executor)
+        outputs, self.states[split] = say(
+            self.rule, self.questions[pairs], self.steps, random_seed=seed, executor=self.executor
+        )
         self.bar.update(len(pairs))
-        cube = judge(said, self.goals, self.right[pairs])
-        line = self._line(pairs)
-        for group, judged in (("split", cube), ("ridge", line)):
-            for name, values in (judged._asdict() if judged else {}).items():
+        cube = judge(outputs, self.goals, self.answer_index[pairs])
+        ridge = self._judge_ridge(pairs)
+        for group, judgement in (("split", cube), ("ridge", ridge)):
+            for name, values in (judgement._asdict() if judgement else {}).items():
                 self.put(f"{group}.{split}.{name}", values)
-        if line is not None:
-            self.put(f"margin.{split}", cube.top1.float() - line.top1.float())
-        self._rows(split, pairs, cube, line)
+        if ridge is not None:
+            self.put(f"margin.{split}", cube.top1.float() - ridge.top1.float())
+        self._rows(split, pairs, cube, ridge)
+        # Of the first split alone: one table of examples and one map of the cells are enough.
         if not self.series["examples"]:
-            self._examples(pairs, said)
+            self._examples(pairs, outputs)
             self._specialisation(pairs, self.states[split])
 
-    def _line(self, pairs: Tensor) -> Judged | None:
-        """What ridge regression says to these questions: of two lines the one that is right more often."""
-        found = [judge(line(self.asked[pairs]), goals, self.right[pairs]) for line, goals in self.straight]
-        return max(found, key=lambda judged: judged.figures()["top1"], default=None)
+    def _judge_ridge(self, pairs: Tensor) -> Judgement | None:
+        """Judges ridge regression on these questions, int64 (n,); of the two maps, the one that is right more often."""
+        judgements = [judge(ridge(self.questions[pairs]), goals, self.answer_index[pairs]) for ridge, goals in self.ridges]
+        return max(judgements, key=lambda judgement: judgement.figures()["top1"], default=None)
 
-    def _rows(self, split: str, pairs: Tensor, cube: Judged, line: Judged | None) -> None:
-        kinds = [self.taught.questions.pairs[int(pair)].kind for pair in pairs]
+    def _rows(self, split: str, pairs: Tensor, cube: Judgement, ridge: Judgement | None) -> None:
+        """Adds the table's rows of a split: one for all questions and, if there are several kinds, one for each kind."""
+        kinds = [self.embedded.questions.pairs[int(pair)].kind for pair in pairs]
         for kind in ["", *(sorted(set(kinds)) if len(set(kinds)) > 1 else [])]:
             these = [place for place, of in enumerate(kinds) if kind in ("", of)]
             row: dict[str, Any] = {"split": split, "kind": kind, "n": len(these)}
-            for name, judged in (("cube", cube), ("ridge", line)):
-                values = judged.top1[these].float().tolist() if judged else []
+            for name, judgement in (("cube", cube), ("ridge", ridge)):
+                values = judgement.top1[these].float().tolist() if judgement else []
                 low, high = wilson(values) or (None, None)
                 row |= {name: mean(values), f"{name}_low": low, f"{name}_high": high}
             self.series["retrieval"].append(row)
 
-    def _examples(self, pairs: Tensor, said: Tensor) -> None:
+    def _examples(self, pairs: Tensor, outputs: Tensor) -> None:
         places = np.linspace(0, len(pairs) - 1, min(EXAMPLES, len(pairs))).astype(int)
-        shown = torch.where(said.isfinite().all(dim=1, keepdim=True), said, 0)[places]  # what is no number says nothing
-        for place, replies in zip(places, top_answers(shown, self.goals, self.taught.questions.answers, 3), strict=True):
-            pair = self.taught.questions.pairs[int(pairs[place])]
-            inputs = [list(reply) for reply in replies]
-            self.series["examples"].append({"question": pair.question, "right": pair.answer, "said": inputs})
+        # A cube that diverged is judged as wrong above, and shall not end the report here: its output counts as blank.
+        finite = torch.where(outputs.isfinite().all(dim=1, keepdim=True), outputs, 0)[places]
+        for place, replies in zip(places, top_answers(finite, self.goals, self.embedded.questions.answers, 3), strict=True):
+            pair = self.embedded.questions.pairs[int(pairs[place])]
+            best = [list(reply) for reply in replies]
+            self.series["examples"].append({"question": pair.question, "right": pair.answer, "said": best})
 
     def _specialisation(self, pairs: Tensor, states: Tensor) -> None:
-        kinds = [self.taught.questions.pairs[int(pair)].kind or "question" for pair in pairs]
-        found = specialisation(states[:, : self.rule.features], kinds)
-        if len(found.kinds) > 1:  # else there is nothing to mind more than others: no figure, and not 0
-            self.report["specialisation"] = float(found.strength.mean())
+        kinds = [self.embedded.questions.pairs[int(pair)].kind or "question" for pair in pairs]
+        result = specialisation(states[:, : self.rule.features], kinds)
+        # With one kind there is nothing to specialise in: no figure, rather than a 0 that looks like a result.
+        if len(result.kinds) > 1:
+            self.report["specialisation"] = float(result.strength.mean())
         self.series["specialisation"] = {
-            "strength": found.strength.tolist(),
-            "preferred": found.preferred.tolist(),
-            "kinds": found.kinds,
+            "strength": result.strength.tolist(),
+            "preferred": result.preferred.tolist(),
+            "kinds": result.kinds,
         }
 
-    def hurt(self, split: str, count: int, asked: tuple[Wound, ...]) -> None:
-        """Cells zeroed at the horizon; what is said at once, after as many steps again, and if they stay dead."""
-        places = evenly(len(self.taught.of(split)), count)
-        pairs, states = self.taught.of(split)[places], self.states[split][places]
-        whole = judge(self.rule.answer(states), self.goals, self.right[pairs])
-        for number, lesion in enumerate(asked):
-            for state, said in hurt(
+    def damage(self, split: str, count: int, wounds: tuple[Wound, ...]) -> None:
+        """Destroys cells at the horizon, and judges the answers at once, after healing, and with cells that stay dead."""
+        places = evenly(len(self.embedded.of(split)), count)
+        pairs, states = self.embedded.of(split)[places], self.states[split][places]
+        whole = judge(self.rule.answer(states), self.goals, self.answer_index[pairs])
+        for number, wound in enumerate(wounds):
+            outputs = answers_after_damage(
                 self.rule,
-                self.asked[pairs],
+                self.questions[pairs],
                 states,
-                lesion,
+                wound,
                 self.steps,
-                evaluation_seed(self.random_seed, 1 + number),
+                evaluation_seed(self.random_seed, 1 + number),  # 0 has the fire masks of the undamaged cube
                 self.executor,
-            ).items():
-                judged = judge(said, self.goals, self.right[pairs])
-                name = f"hurt.{lesion.damage}.{round(100 * lesion.severity)}.{state}"
-                self.put(f"{name}.top1", judged.top1)
-                self.put(f"{name}.cosine", judged.cosine)
-                row = {"damage": lesion.damage, "severity": lesion.severity, "state": state}
-                self.series["hurt"].append({**row, **{k: v for k, v in judged.figures().items() if k != "top5"}})
+            )
+            for state, output in outputs.items():
+                judgement = judge(output, self.goals, self.answer_index[pairs])
+                name = f"hurt.{wound.damage}.{round(100 * wound.severity)}.{state}"
+                self.put(f"{name}.top1", judgement.top1)
+                self.put(f"{name}.cosine", judgement.cosine)
+                row = {"damage": wound.damage, "severity": wound.severity, "state": state}
+                self.series["hurt"].append({**row, **{k: v for k, v in judgement.figures().items() if k != "top5"}})
             self.bar.update(count)
-        line = self._line(pairs)
-        for who, plain in (("unhurt", whole), ("ridge", line)):
-            for measure in ("top1", "cosine") if plain else ():
-                self.put(f"hurt.{who}.{measure}", getattr(plain, measure))
-        self.series["unhurt"] = {**whole.figures(), "ridge_top1": line.figures()["top1"] if line else None}
+        # Both on the questions of the damaged cubes: figures of the whole split would be of other questions.
+        ridge = self._judge_ridge(pairs)
+        for name, judged in (("unhurt", whole), ("ridge", ridge)):
+            for measure in ("top1", "cosine") if judged else ():
+                self.put(f"hurt.{name}.{measure}", getattr(judged, measure))
+        self.series["unhurt"] = {**whole.figures(), "ridge_top1": ridge.figures()["top1"] if ridge else None}
 
     def learners(self) -> None:
-        """The share of cells whose weights get gradient from the loss on the answer alone, when all of them fire."""
-        pairs = self.taught.some("train", LEARNERS)
+        """Measures the share of cells that get a gradient from the loss on the answer alone, when all of them fire."""
+        pairs = self.embedded.some("train", LEARNERS)
         if not len(pairs):
             return
         self.report["cells_with_gradient"] = cells_with_gradient(
-            self.rule, self.asked[pairs], self.taught.answers.to(self.device), self.right[pairs], self.steps
+            self.rule, self.questions[pairs], self.answers, self.answer_index[pairs], self.steps
         )
 
     def approximate(self) -> None:
-        """What the approximate executor saves on these questions, and by how much it is off."""
-        asked = self.asked[self.taught.some("train", LEARNERS)]
-        inputs, state = self.rule.ask(asked), self.rule.rest(len(asked), self.device)
+        """Measures how much work the approximate executor saves on some questions, and how large its error is."""
+        questions = self.questions[self.embedded.some("train", LEARNERS)]
+        inputs, state = self.rule.ask(questions), self.rule.rest(len(questions), self.device)
         seed = evaluation_seed(self.random_seed, 0)
-        found = approx_report(self.rule, state, 4 * self.steps, inputs=inputs, random_seed=seed)
-        self.report["approx"] = {"saved": found.saved, "error": found.error_max, "error_mean": found.error_mean}
+        # Four horizons: it saves work only once cells have settled.
+        result = approx_report(self.rule, state, 4 * self.steps, inputs=inputs, random_seed=seed)
+        self.report["approx"] = {"saved": result.saved, "error": result.error_max, "error_mean": result.error_mean}
 
     def finished(self) -> Report:
-        """The figures, with what was asked."""
+        """Returns the report, with the cube, the questions and the seed that it is about."""
         self.report |= {
             "horizon": self.steps,
             "chance": 1 / len(self.goals),
             "answers": len(self.goals),
             "params": sum(p.numel() for p in self.rule.parameters()),
         }
-        questions = self.taught.questions
+        questions = self.embedded.questions
         self.report.about |= {
             "questions": questions.name,
             "digest": questions.digest,
-            "teacher": self.taught.teacher.id,
+            "teacher": self.embedded.teacher.id,
             "size": list(self.rule.size),
             "weights": self.rule.cells.mode,
             "random_seed": self.random_seed,
@@ -258,40 +280,51 @@ class _Findings:
         return self.report
 
 
-def cells_with_gradient(rule: GMLPRule, asked: Tensor, answers: Tensor, right: Tensor, steps: int) -> float:
-    """The share of cells, 0 to 1; found with a copy of the rule."""
+def cells_with_gradient(rule: GMLPRule, questions: Tensor, answers: Tensor, answer_index: Tensor, steps: int) -> float:
+    """Returns the share of cells, 0 to 1, whose weights get a gradient from the loss `dialogue`.
+
+    The rule is left as it is: the gradient is computed with a copy.
+
+    Args:
+        rule: The cube's rule.
+        questions: The embeddings of the questions, (N, E).
+        answers: The embeddings of all distinct answers, (A, E).
+        answer_index: Which of them is each question's right one, int64 (N,).
+        steps: How many steps the cube computes.
+    """
     rule = copy.deepcopy(rule).requires_grad_(True)
+    # All cells fire: a cell that rests by chance would look as if it could not learn.
     rule.fire_rate = 1.0
     with torch.enable_grad():
-        inputs = rule.ask(asked)
-        states = rollout(rule, rule.rest(len(asked), asked.device), steps, inputs=inputs)
-        dialogue(states[None], Lesson(asked, answers[right], right, answers), rule).sum().backward()
-    return rule.cells.taught()
+        states = rollout(rule, rule.rest(len(questions), questions.device), steps, inputs=rule.ask(questions))
+        lesson = Lesson(questions, answers[answer_index], answer_index, answers)
+        dialogue(states[None], lesson, rule).sum().backward()
+    return rule.cells.share_with_gradient()
 
 
 @torch.no_grad()
-def activity(rule: GMLPRule, asked: Tensor, steps: int, random_seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """One question on its way through the cube.
+def activity(rule: GMLPRule, question: Tensor, steps: int, random_seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Records one question on its way through the cube.
 
     Args:
-        rule: the cube's.
-        asked: (1, E), the question's embedding.
-        steps: how long to look.
-        random_seed: chooses which cells fire.
+        rule: The cube's rule.
+        question: The embedding of the question, (1, E).
+        steps: How many steps to record.
+        random_seed: Chooses which cells fire.
 
     Returns:
-        Root mean square of the features that each cell shows, at the front face with what it is told, (T, D, H, W), and the
-        steps (T,).
+        The root mean square of each cell's features, at the front face with the question added, (T, D, H, W); and the number of
+        the step of each record, (T,).
     """
-    inputs = rule.ask(asked)
-    seen = rollout(rule, rule.rest(1, asked.device), steps, inputs=inputs, random_seed=random_seed, record_every=1)
-    features = seen.states[:, 0, : rule.features].clone()
+    inputs = rule.ask(question)
+    recording = rollout(rule, rule.rest(1, question.device), steps, inputs=inputs, random_seed=random_seed, record_every=1)
+    features = recording.states[:, 0, : rule.features].clone()
     if inputs.face is not None:
         features[:, :, 0] += inputs.face
-    return features.square().mean(dim=1).sqrt().cpu().numpy(), seen.steps.numpy()
+    return features.square().mean(dim=1).sqrt().cpu().numpy(), recording.steps.numpy()
 
 
 def figures_of(report: Mapping[str, Any]) -> dict[str, Any]:
-    """The few figures that a card keeps."""
+    """Returns the few figures of a report that a rule's card holds."""
     names = ("split", "ridge", "margin", "chance", "answers", "cells_with_gradient", "specialisation", "params", "horizon")
     return {name: report[name] for name in names if name in report}

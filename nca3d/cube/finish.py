@@ -1,4 +1,4 @@
-"""The end of a cube's run: ask it, hurt it, time it, film a question on its way, write the report."""
+"""The end of a cube's run: it is evaluated, damaged and timed, a question is filmed on its way, and the report is written."""
 
 import copy
 import math
@@ -25,37 +25,44 @@ if TYPE_CHECKING:  # training imports this file at the end of a run, not the oth
     from nca3d.training.loop import Run
     from nca3d.training.trainer import Trainer
 
-# Of the curve of samples a second over the batch size.
+# The batch sizes of the curve of samples a second.
 BATCHES = (1, 8, 32, 128)
 
-# How often a step is timed; the faster counts, since other work on the machine only ever slows it down.
+# How often a step is timed; the fastest run counts, since other work on the machine only ever slows a step down.
 TIMES = 2
 
 
 def finish_cube(run: "Run", trainer: "Trainer", *, progress: bool = True) -> Report:
-    """Figures, pictures, film and report of a finished run, written into its folder.
+    """Evaluates a trained cube, and writes figures, pictures, film and report into the run's folder.
+
+    Args:
+        run: The finished run; its rule's card gets the figures.
+        trainer: The trainer of that run, for its task, its times and its config.
+        progress: Whether to show progress bars.
 
     Returns:
-        What `evaluate_cube` measured, with iterations, seconds of training and of an epoch.
+        The report of `evaluate_cube`, with iterations and with the seconds of training and of an epoch.
     """
     config, rule, task = trainer.config, cast(GMLPRule, run.rule), cast(Answering, trainer.task)
-    taught = task.taught
-    report = evaluate_cube(rule, taught, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    embedded = task.embedded
+    report = evaluate_cube(rule, embedded, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
     rule.card = {**rule.card, "figures": figures_of(report)}
-    epoch = len(taught.of("train")) / config.batch  # iterations
+    epoch = len(embedded.of("train")) / config.batch  # in iterations
+    # A run of 0 iterations (a report on a rule that is only initialised) has no speed, and shall not divide by 0.
     seconds = trainer.seconds / max(1, trainer.iteration)
     report |= trained(trainer) | {
         "seconds_per_epoch": round(seconds * epoch, 1),
         "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
     }
     report.series["batches"] = batch_curve(rule)
-    report.about |= {"title": f"{taught.questions.name} · a cube that answers", "versions": versions()}
-    pair = next(iter((*taught.of("test"), *taught.of("train"))))
-    asked = taught.asked[pair][None].to(task.device)
+    report.about |= {"title": f"{embedded.questions.name} · a cube that answers", "versions": versions()}
+    # The film shows a held-out question where there is one.
+    pair = next(iter((*embedded.of("test"), *embedded.of("train"))))
+    question = embedded.question_embeddings[pair][None].to(task.device)
     write_cube_report(
         run.folder,
         report,
-        activity(rule, asked, config.horizon + 5, evaluation_seed(config.random_seed, 0)),
+        activity(rule, question, config.horizon + 5, evaluation_seed(config.random_seed, 0)),
         metrics=run.metrics,
         config_toml=config.to_toml(),
         progress=progress,
@@ -64,9 +71,15 @@ def finish_cube(run: "Run", trainer: "Trainer", *, progress: bool = True) -> Rep
 
 
 def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[str, Any]]:
-    """Samples a second of one step forward and backward, as trained, in fp32, and the most memory that it took, by batch size.
+    """Measures one step forward and backward, in float32, by batch size.
 
-    Memory is what the step needs at its height above rule and input, gradients among it, whatever ran before it.
+    Args:
+        rule: The cube's rule; a copy of it is measured.
+        batches: The batch sizes.
+
+    Returns:
+        A row for each batch size: `batch`, `samples_a_second`, `cells_a_second`, and `memory_mib`, the peak of memory that the
+        step needs above rule and input, gradients included.
     """
     rows = []
     rule = copy.deepcopy(rule).requires_grad_(True)
@@ -74,7 +87,7 @@ def batch_curve(rule: GMLPRule, batches: Sequence[int] = BATCHES) -> list[dict[s
     for batch in batches:
         state = 0.1 * torch.randn(batch, rule.channels, *rule.size, generator=torch.Generator().manual_seed(0))
         step = partial(_step, rule, state.to(device))
-        step()  # what a first step of this size sets up, for good, is no part of what a step takes
+        step()  # a first step of this size also allocates what later ones reuse: it is neither timed nor measured
         peak = _peak(step, device)
         seconds = min(timeit.repeat(step, number=1, repeat=TIMES))
         rows.append(
@@ -92,15 +105,18 @@ def _step(rule: GMLPRule, state: Tensor) -> None:
     rollout(rule, state, 1).square().mean().backward()
     rule.zero_grad(set_to_none=True)
     if state.is_cuda:
-        torch.cuda.synchronize(state.device)
+        torch.cuda.synchronize(state.device)  # kernels run on by themselves: else only their launch is timed
 
 
 def _peak(work: Callable[[], None], device: torch.device) -> int:
-    """Bytes at the height of some work above what was held before: resident ones, where the system tells; else of tensors."""
+    """Returns the peak of memory that some work needs above what was held before, in bytes.
+
+    It counts the process's resident memory where the system tells it, and the memory of tensors elsewhere.
+    """
     from nca3d.bench import memory
 
     if device.type == "cuda":
         return memory.allocated_on_cuda_bytes(work, device)
-    give_back()  # or the step would be lent what an earlier one left behind, which nobody sees
+    give_back()  # else the step would reuse buffers of an earlier one, which are resident already and would not be counted
     resident = memory.resident_bytes(work)
     return memory.allocated_bytes(work) if resident is None else resident

@@ -1,5 +1,7 @@
-"""What cubes are taught: questions and answers with a teacher's embeddings of them, a whole set and one iteration's part; and
-what a run keeps of it beside its checkpoints, so that its cube can be asked without its training."""
+"""What cubes learn from: questions and answers with a teacher's embeddings, as a whole set and as one iteration's batch.
+
+A run saves the teacher and the answers beside its checkpoints, so that its cube can be asked without its training set.
+"""
 
 import json
 from collections.abc import Sequence
@@ -19,88 +21,122 @@ from nca3d.errors import InputError
 from nca3d.files import write_atomic
 from nca3d.load import CONFIG, run_folder
 
+# The folder of the teacher and the file of the answers, within the folder of a run or of an exported cube.
 TEACHER, ANSWERS = "teacher", "answers.json"
 
 
+# eq=False, here and below: comparing tensors gives a tensor, which is no answer to "equal or not".
 @dataclass(frozen=True, eq=False)
-class Taught:
-    """A set of questions, embedded: what cubes are trained on and judged by.
+class EmbeddedQuestions:
+    """A set of questions with its embeddings: what cubes are trained on and judged by.
 
-    Args:
-        questions: the texts.
-        teacher: whose embeddings these are.
-        asked: (N, E), of the question of each pair.
-        answers: (A, E), of each distinct answer, in the order of `questions.answers`.
-        right: int64 (N,), which answer each pair has.
+    Attributes:
+        questions: The set itself, N pairs of texts.
+        teacher: The teacher that embedded the texts.
+        question_embeddings: The embedding of each pair's question, (N, E).
+        answer_embeddings: The embedding of each distinct answer, (A, E), in the order of `questions.answers`.
+        answer_index: Which of the distinct answers each pair has, int64 (N,).
     """
 
     questions: Questions
     teacher: Teacher
-    asked: Tensor
-    answers: Tensor
-    right: Tensor
+    question_embeddings: Tensor
+    answer_embeddings: Tensor
+    answer_index: Tensor
 
     @classmethod
-    def by(cls, teacher: Teacher, questions: Questions, cache: Path | None = None, progress: bool = False) -> "Taught":
-        """Embed all texts that are not in the cache yet."""
+    def of_teacher(
+        cls, teacher: Teacher, questions: Questions, cache: Path | None = None, progress: bool = False
+    ) -> "EmbeddedQuestions":
+        """Returns a set with its embeddings by a teacher, which embeds only the texts that the cache lacks.
+
+        Args:
+            teacher: Embeds the texts.
+            questions: The set.
+            cache: The folder of saved embeddings; None = no cache.
+            progress: Whether to show a progress bar.
+        """
+        # Answers repeat, often hundreds of times: each distinct text is embedded once, and pairs point to it.
         texts = [pair.question for pair in questions.pairs]
-        asked, answers = (embeddings_of(teacher, some, cache, progress) for some in (texts, list(questions.answers)))
-        number = {answer: index for index, answer in enumerate(questions.answers)}
-        return cls(questions, teacher, asked, answers, torch.tensor([number[pair.answer] for pair in questions.pairs]))
+        question_embeddings, answer_embeddings = (
+            embeddings_of(teacher, some, cache, progress) for some in (texts, list(questions.answers))
+        )
+        index = {answer: number for number, answer in enumerate(questions.answers)}
+        answer_index = torch.tensor([index[pair.answer] for pair in questions.pairs])
+        return cls(questions, teacher, question_embeddings, answer_embeddings, answer_index)
 
     def of(self, split: str) -> Tensor:
-        """int64, the numbers of the pairs of a split."""
+        """Returns the numbers of the pairs of a split, int64 (n,), in the order of the set; none for an unknown split."""
         return torch.tensor([n for n, pair in enumerate(self.questions.pairs) if pair.split == split], dtype=torch.int64)
 
     def some(self, split: str, count: int) -> Tensor:
-        """At most so many of a split, from its whole length: sets stand in order of their kinds."""
+        """Returns the numbers of at most `count` pairs of a split, int64 (n,), taken evenly from its whole length.
+
+        A set stands in order of its kinds of questions: the first ones would all be of one kind.
+        """
         pairs = self.of(split)
         return pairs[evenly(len(pairs), count)]
 
 
 @dataclass(frozen=True, eq=False)
 class Lesson:
-    """What is asked in one iteration, and what should be said.
+    """The questions of one iteration, with the answers that the cube should give.
 
-    Args:
-        asked: (B, E), embeddings of the questions.
-        wanted: (B, E), embeddings of their answers.
-        right: int64 (B,), which of the rivals the right answer is.
-        rivals: (N, E), embeddings of distinct answers, all of the batch's among them.
+    Attributes:
+        questions: The embeddings of the questions, (B, E).
+        answers: The embeddings of their right answers, (B, E).
+        answer_index: Which of the candidates each right answer is, int64 (B,).
+        candidates: The embeddings of the distinct answers that the right one is chosen from, (N, E); all right answers of the
+            batch are among them.
     """
 
-    asked: Tensor
-    wanted: Tensor
-    right: Tensor
-    rivals: Tensor
+    questions: Tensor
+    answers: Tensor
+    answer_index: Tensor
+    candidates: Tensor
 
     def part(self, ids: Tensor) -> "Lesson":
-        """The questions with these numbers, with all rivals: so that parts of a batch add up to the whole (law 8)."""
-        return Lesson(self.asked[ids], self.wanted[ids], self.right[ids], self.rivals)
+        """Returns the questions with these numbers, ids int64 (n,), with the candidates of the whole batch.
+
+        If each part had only the candidates of its own answers, the losses of the parts would not add up to that of the batch
+        (law 8: accumulated gradients equal the plain ones).
+        """
+        return Lesson(self.questions[ids], self.answers[ids], self.answer_index[ids], self.candidates)
 
     def to(self, device: torch.device) -> "Lesson":
-        """The same on another device."""
-        return Lesson(*(tensor.to(device) for tensor in (self.asked, self.wanted, self.right, self.rivals)))
+        """Returns the same lesson on another device."""
+        return Lesson(*(tensor.to(device) for tensor in (self.questions, self.answers, self.answer_index, self.candidates)))
 
 
 def evenly(length: int, count: int) -> Tensor:
-    """int64, at most `count` places in a list of that length, evenly from end to end."""
+    """Returns at most `count` places in a list of `length`, int64 (n,), spread evenly from its first to its last."""
     return torch.linspace(0, max(length - 1, 0), min(count, length)).round().long()
 
 
-def keep_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None:
-    """Write both into a folder; once there, they stay."""
+def save_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None:
+    """Writes a teacher and the distinct answers into a folder, unless an earlier call has.
+
+    Args:
+        folder: The folder of a run or of an exported cube.
+        teacher: The teacher that embeds questions for the cube.
+        answers: The texts that the cube chooses from.
+    """
+    # The answers are written last: where they are, the teacher is whole.
     if not (folder / ANSWERS).exists():
         teacher.save(folder / TEACHER)
         write_atomic(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
 
 
-def saved_teacher(folder: Path) -> tuple[Teacher, list[str]]:
-    """The teacher and the answers of a folder.
+def load_teacher_and_answers(folder: Path) -> tuple[Teacher, list[str]]:
+    """Returns the teacher and the answers that `save_teacher` wrote.
+
+    Args:
+        folder: The folder of a run or of an exported cube.
 
     Raises:
-        InputError: not there, or not what was written.
+        InputError: One of the two is missing or damaged.
     """
+    # Folders are passed on by people: the file is checked before anything else believes it.
     try:
         answers = json.loads((folder / ANSWERS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -110,18 +146,19 @@ def saved_teacher(folder: Path) -> tuple[Teacher, list[str]]:
     return load_saved_teacher(folder / TEACHER), answers
 
 
-def taught_of_run(name: str | Path) -> Taught:
-    """What the cube of a run was taught, by the teacher that its folder keeps.
+def questions_of_run(name: str | Path) -> EmbeddedQuestions:
+    """Returns the questions that the cube of a run was trained on, embedded by the teacher that its folder holds.
 
     Args:
-        name: the run folder, or one of its checkpoints.
+        name: The run folder, or one of its checkpoints.
 
     Raises:
-        InputError: no run of a cube, or its questions are gone.
+        InputError: This is not the run of a cube, or its file of questions is gone.
     """
     folder = run_folder(name)
     config = Config.load(folder / CONFIG)
     if config.kind.table != "cube":
         raise InputError(folder / CONFIG, "regime", repr(config.regime), "answering: the config of a run of a cube")
     questions = read_questions(CubeFields.of(config).questions)
-    return Taught.by(saved_teacher(folder)[0], questions, embeddings_folder(), progress=True)
+    # The saved teacher, not one made anew: TF-IDF that is fitted on other texts gives other embeddings.
+    return EmbeddedQuestions.of_teacher(load_teacher_and_answers(folder)[0], questions, embeddings_folder(), progress=True)

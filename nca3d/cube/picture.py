@@ -1,4 +1,4 @@
-"""How a cube looks: activity, dark to bright."""
+"""How a cube looks: the activity of its cells, dark to bright."""
 
 import numpy as np
 from torch import Tensor
@@ -8,33 +8,41 @@ from nca3d.rules.cell import Rule
 
 
 def activity(state: Tensor, rule: Rule, scale: float | None = None) -> np.ndarray:
-    """The root mean square of a cell's features; alpha grows with it. Overflow counts as infinite, so not as there.
+    """Returns colours by each cell's activity, the root mean square of its features; opacity grows with it.
+
+    A cell whose activity overflows is not shown.
 
     Args:
-        state: float32 (B, C, D, H, W), on the processor.
-        rule: says which channels are features.
-        scale: the activity that is brightest; None = the largest of these states.
+        state: The states, float32 (B, C, D, H, W), on the processor.
+        rule: The cube's rule, which says which channels are features.
+        scale: The activity of the brightest colour, above 0; None = the largest activity in these states.
 
     Returns:
-        float32 (B, D, H, W, 4), 0..1.
+        Red, green, blue and opacity, float32 (B, D, H, W, 4), 0 to 1.
 
     Raises:
-        ValueError: a scale that is not above 0.
+        ArgumentError: The scale is not above 0.
     """
     if scale is not None and not 0 < scale < np.inf:
         raise ArgumentError("scale", scale, "above 0, or None")
-    shown = state[:, : rule.visible].square().mean(dim=1).sqrt().numpy()
-    there = np.isfinite(shown)
-    most = scale or shown.max(where=there, initial=0.0) or 1.0
-    level = np.where(there, shown / most, 0.0).clip(0.0, 1.0)
+    strength = state[:, : rule.visible].square().mean(dim=1).sqrt().numpy()
+    finite = np.isfinite(strength)
+    # A cube at rest has a largest activity of 0, and shall not divide by it.
+    most = scale or strength.max(where=finite, initial=0.0) or 1.0
+    level = np.where(finite, strength / most, 0.0).clip(0.0, 1.0)
+    # Opacity is the activity itself, so that cells at rest don't hide those behind them.
     return np.concatenate([dark_to_bright(level), level[..., None]], axis=-1).astype(np.float32)
 
 
 def dark_to_bright(level: np.ndarray) -> np.ndarray:
-    """0 .. 1 -> colours (…, 3): black, violet, red, orange, pale yellow in even steps of lightness.
+    """Returns colours (…, 3), 0 to 1: from black over violet, red and orange to pale yellow, in even steps of lightness.
 
-    The map "inferno" of Smith and van der Walt (2015, public domain), at 17 points with straight lines between them.
+    It is the map "inferno" of Smith and van der Walt (2015, public domain) at 17 points, linear between them.
+
+    Args:
+        level: How bright each colour is, (…), 0 to 1.
     """
+    # Equal steps of lightness: neither a printer nor a colour-blind eye loses the order.
     codes = [
         "000004",
         "0b0724",

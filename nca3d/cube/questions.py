@@ -1,6 +1,6 @@
 """Questions with their answers: JSONL, one object `{"question", "answer", "split"}` a line, optionally with a `kind`.
 
-Imports the standard library, `nca3d.errors` and `nca3d.files` only.
+It imports no torch, so that a mistake in a file of questions is reported at once.
 """
 
 import json
@@ -14,11 +14,11 @@ from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import sha256
 
 FOLDER = Path(__file__).parent / "sets"
-# Characters of a question or an answer.
+# The most characters of a question or an answer: longer ones are more than a teacher reads, and hint at a wrong file.
 LONGEST = 4096
-# Bytes of a file.
+# The most bytes of a file, which is read whole.
 LARGEST = 256_000_000
-# Lines of errors that are shown.
+# How many errors are shown: the first ten usually have one cause.
 SHOWN = 10
 KEYS = ("question", "answer", "split", "kind")
 _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
@@ -26,7 +26,14 @@ _SPLIT = re.compile(r"[a-z][a-z0-9_]{0,31}")
 
 @dataclass(frozen=True)
 class Pair:
-    """A question and its one right answer; `split` says what it is for ("train", "validation", "test", "compose", ...)."""
+    """A question and its one right answer.
+
+    Attributes:
+        question: The question's text.
+        answer: The answer's text.
+        split: What the pair is for: "train", "validation", "test", "compose" or another word.
+        kind: The kind of question, by which reports group the figures; "" = none.
+    """
 
     question: str
     answer: str
@@ -36,16 +43,24 @@ class Pair:
 
 @dataclass(frozen=True)
 class Questions:
-    """A set of pairs, in the file's order."""
+    """A set of pairs, in the file's order.
+
+    Attributes:
+        name: The name of a shipped set, or of the file without its ending.
+        pairs: The pairs.
+    """
 
     name: str
     pairs: tuple[Pair, ...]
 
     def of(self, split: str) -> tuple[Pair, ...]:
-        """The pairs of one split.
+        """Returns the pairs of one split, in the file's order.
+
+        Args:
+            split: A name in `splits`.
 
         Raises:
-            InputError: there is no such split.
+            InputError: There is no such split.
         """
         if split not in self.splits:
             raise InputError(self.name, "split", repr(split), f"{', '.join(self.splits)}{nearest(split, self.splits)}")
@@ -53,32 +68,35 @@ class Questions:
 
     @cached_property
     def splits(self) -> tuple[str, ...]:
-        """The splits there are, in order of appearance."""
+        """The names of the splits, in the order of their first pair."""
         return tuple(dict.fromkeys(pair.split for pair in self.pairs))
 
     @cached_property
     def answers(self) -> tuple[str, ...]:
-        """The distinct answers, in order of appearance: what a retrieval chooses from."""
+        """The distinct answers, in the order of their first pair: what a retrieval chooses from."""
         return tuple(dict.fromkeys(pair.answer for pair in self.pairs))
 
     @cached_property
     def digest(self) -> str:
-        """sha256 of the content, whatever file it stood in."""
+        """The sha256 of the content: equal sets have equal digests, whatever their files are called."""
         rows = [[pair.question, pair.answer, pair.split, pair.kind] for pair in self.pairs]
         return sha256(json.dumps(rows).encode())
 
 
 def shipped() -> list[str]:
-    """The names of the sets that come along, sorted."""
+    """Returns the names of the sets that are shipped with nca3d, sorted."""
     return sorted(file.stem for file in FOLDER.glob("*.jsonl"))
 
 
 def read_questions(source: str | Path) -> Questions:
-    """A shipped set by its name (`shipped()`), or a JSONL file.
+    """Reads a set of questions.
+
+    Args:
+        source: The name of a shipped set (see `shipped`), or a JSONL file.
 
     Raises:
-        InputErrors: every line that can't be used, the first ten shown.
-        InputError: no such set or file, an unreadable one, none to train on.
+        InputErrors: Some lines can't be used; the message shows the first ten.
+        InputError: There is no such set or file, it can't be read, or it has fewer than two pairs to train on.
     """
     name = str(source)
     if name in shipped():
@@ -90,7 +108,8 @@ def read_questions(source: str | Path) -> Questions:
 def _bytes(file: Path, name: str) -> bytes:
     allowed = f"a JSONL file or a shipped set ({', '.join(shipped())}){nearest(name, shipped())}"
     try:
-        if not file.is_file():  # a pipe would block for ever
+        # A device or a pipe is refused: reading it could block for ever.
+        if not file.is_file():
             found = "a folder" if file.is_dir() else "a device or pipe" if file.exists() else "no such file"
             raise InputError(name or "data", "questions", found, allowed)
         if file.stat().st_size > LARGEST:
@@ -103,18 +122,20 @@ def _bytes(file: Path, name: str) -> bytes:
 
 
 def _parsed(data: bytes, where: object, name: str) -> Questions:
-    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")  # not splitlines: texts may hold other line separators
+    # Not splitlines: texts may hold other line separators. The prefix is the byte order mark that some editors write.
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     pairs: list[Pair] = []
     errors: list[InputError] = []
-    seen: dict[str, tuple[int, str]] = {}
+    first: dict[str, tuple[int, str]] = {}  # each question's first line and the answer there
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        pair, wrong = _pair(line, f"{where}:{number}")
+        pair, line_errors = _pair(line, f"{where}:{number}")
         if pair is None:
-            errors += wrong
+            errors += line_errors
             continue
-        before, answer = seen.setdefault(pair.question, (number, pair.answer))
+        # Two answers to one question can't both be right, and no cube could learn them.
+        before, answer = first.setdefault(pair.question, (number, pair.answer))
         if answer != pair.answer:
             found = f"another answer to the question of line {before}"
             errors.append(InputError(f"{where}:{number}", "answer", found, f"{answer!r}, or another question"))
@@ -132,6 +153,7 @@ def _parsed(data: bytes, where: object, name: str) -> Questions:
 
 def _pair(line: bytes, where: str) -> tuple[Pair | None, list[InputError]]:
     try:
+        # RecursionError below: thousands of nested brackets are valid JSON, too deep for the parser.
         row: Any = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return None, [InputError(where, "text", f"byte 0x{line[error.start]:02x}", "UTF-8")]
@@ -146,11 +168,11 @@ def _pair(line: bytes, where: str) -> tuple[Pair | None, list[InputError]]:
     ]
     for key in KEYS:
         if key in row or key != "kind":
-            errors += _wrong(row, key, where)
+            errors += _field_errors(row, key, where)
     return (None, errors) if errors else (Pair(**row), [])
 
 
-def _wrong(row: dict[str, Any], key: str, where: str) -> list[InputError]:
+def _field_errors(row: dict[str, Any], key: str, where: str) -> list[InputError]:
     value = row.get(key)
     if key in ("question", "answer"):
         allowed = f"a text of 1 to {LONGEST:,} characters"
@@ -169,7 +191,7 @@ def _wrong(row: dict[str, Any], key: str, where: str) -> list[InputError]:
 
 
 def encodable(text: str) -> bool:
-    """Whether UTF-8 can hold it: half of a surrogate pair, which JSON can write, makes tokenizers and digests fail."""
+    """Whether UTF-8 can hold a text: half of a surrogate pair, which JSON can write, makes tokenizers and digests fail."""
     return not any("\ud800" <= character <= "\udfff" for character in text)
 
 

@@ -1,4 +1,7 @@
-"""The regime `answering`: a cube is told a question and answers. What it asks of a config, and its table `[cube]`. No torch."""
+"""The regime `answering`, in which a cube learns to answer questions: its table `[cube]`, and what it requires of a config.
+
+It imports no torch, which takes seconds: a mistake in a config is reported at once.
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -11,13 +14,16 @@ from nca3d.registry import LazyImport
 if TYPE_CHECKING:
     from nca3d.config import Config
 
-# Of a gMLP cell, by default.
+# The channels of a gMLP cell by default: 32 features and 16 of memory.
 CHANNELS = 48
 
 
 @dataclass(frozen=True)
 class CubeFields:
-    """The table `[cube]` of a config: what a cube is asked, and by which teacher."""
+    """The table `[cube]` of a config: which questions a cube learns, and by which teacher.
+
+    Each field's help text, which stands in configs and in `--help`, says what it means.
+    """
 
     questions: str = field(
         "lattice", "a shipped set or a JSONL file of question, answer, split", path="file", group="what a cube is asked"
@@ -25,7 +31,9 @@ class CubeFields:
     teacher: str = field("tfidf", "whose embeddings: tfidf, minilm, or the folder of a Hugging Face model", path="folder")
     teacher_layer: int = field(-1, "the hidden layer of a model; -1 = the last", low=-1000, high=1000)
     teacher_pool: str = field("mean", "what stands for a text: the mean over its tokens or the last", choices=("mean", "last"))
+    # 225 = 15 × 15: one component for each pixel of the default face.
     teacher_width: int = field(225, "width of tfidf embeddings", low=2, high=4096)
+    # Noise keeps a small set from being learned by heart; validation and test questions have none.
     question_noise: float = field(
         0.0, "noise on the embeddings of training questions, in their standard deviations", low=0, high=10
     )
@@ -33,56 +41,67 @@ class CubeFields:
         "together", "embedding to surface: trained with the cube, or alone before it", choices=("together", "alone")
     )
     surface_learning_rate: float = field(
-        1.0, "of the matrices over whole faces (option mixed), in multiples of it", above=0, high=1000
+        1.0, "of the matrices over whole faces (option mixed), as a multiple of learning_rate", above=0, high=1000
     )
 
     @classmethod
     def of(cls, config: "Config") -> "CubeFields":
-        """Those of a config, by their types."""
+        """Returns the fields of this table that a config holds.
+
+        Args:
+            config: The experiment, of regime answering.
+        """
         return cls(**{entry.name: getattr(config, entry.name) for entry in fields(cls)})
 
 
 @dataclass(frozen=True)
 class Answering(Regime):
-    """See `Regime`."""
+    """The regime of cubes; see `Regime` for its methods."""
 
     def steps(self, config: "Config") -> tuple[int, int]:
-        """What is said at one face is at the other after depth − 1 steps, if all cells fire."""
+        """Returns the range of steps of a training rollout where the config says "auto"."""
+        # A question crosses the cube in depth − 1 steps, if all cells fire; the rest is time to settle.
         return config.size[0] + 1, config.size[0] + 5
 
     def subject(self, config: "Config") -> str:
-        """The questions."""
+        """Returns what a run's folder is named after: the set of questions."""
         return CubeFields.of(config).questions
 
     def channels(self, config: "Config") -> int:
-        """Those of a gMLP cell."""
+        """Returns about how many channels a cell will have: those of a gMLP cell."""
         return CHANNELS
 
     def contradictions(self, values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
-        """A cube's rule and its regime need each other; its cells are never dead."""
+        """Returns combinations of fields that this regime can't use: see `Regime.contradictions`."""
         answering = values["regime"] == self.name
         if answering and values["rule"] == "conv":
-            yield ("rule", "regime"), "gmlp, or a rule of one's own that is told and answers, where regime = answering"
+            yield ("rule", "regime"), "gmlp, or a rule of your own that takes questions and answers, where regime = answering"
+        # `event` skips dead cells; here it would be `dense` at a higher cost.
         if answering and values["executor"] == "event":
             yield (
                 ("executor", "regime"),
                 "auto, dense, compiled or graph, where regime = answering: the cells of a cube are never dead",
             )
+        # A gMLP cell has no body to grow: it would train for hours towards nothing.
         if values["rule"] == "gmlp" and not answering:
             yield ("regime", "rule"), "answering, where rule = gmlp"
 
     def read(self, config: "Config") -> object:
-        """The questions.
+        """Reads and returns the questions, and checks that the teacher can be had.
+
+        Args:
+            config: The experiment, of regime answering.
 
         Raises:
-            InputError: questions or a teacher that can't be used.
+            InputError: The questions or the teacher can't be used.
         """
+        # Imported here, so that a config without a cube loads none of it.
         from nca3d.cube.questions import read_questions
-        from nca3d.cube.teacher.named import find_teacher
+        from nca3d.cube.teacher.teacher_ref import find_teacher
 
-        asked = CubeFields.of(config)
-        find_teacher(asked.teacher, asked.teacher_layer, asked.teacher_pool, asked.teacher_width)
-        return read_questions(asked.questions)
+        table = CubeFields.of(config)
+        find_teacher(table.teacher, table.teacher_layer, table.teacher_pool, table.teacher_width)
+        return read_questions(table.questions)
 
 
 ANSWERING = Answering(

@@ -1,4 +1,4 @@
-"""The task of a cube: told a question's embedding at one face, to show the answer's at the other."""
+"""The task of a cube: it gets a question's embedding at one face, and shall show the answer's at the opposite one."""
 
 import math
 from pathlib import Path
@@ -11,7 +11,7 @@ from nca3d.config import Config
 from nca3d.cube.adapters.adapter import ALIKE
 from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.lesson import Lesson, Taught, keep_teacher
+from nca3d.cube.lesson import EmbeddedQuestions, Lesson, save_teacher
 from nca3d.cube.questions import Questions, read_questions
 from nca3d.cube.regime import CubeFields
 from nca3d.cube.ridge import fit_ridge
@@ -24,133 +24,169 @@ from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.build import build_rule
 
-# Wrong answers that the right one is compared with, at most, besides those of the batch.
-RIVALS = 1024
+# How many wrong answers the right one is compared with, at most, besides the answers of the batch.
+DISTRACTORS = 1024
 
-# Questions of the validation split that are asked now and then.
-ASKED_NOW = 128
+# How many questions of the validation split are asked now and then during training.
+VALIDATION_QUESTIONS = 128
 
 
 class Answering:
-    """See `Task`; its rules are cubes, as `check_rule` sees to.
+    """Trains cubes to answer questions; see `nca3d.training.task.Task` for the methods and attributes.
+
+    Args:
+        config: The experiment, of regime answering.
+        given: The questions, if the caller has read them already; None = read what the config names.
+
+    Attributes:
+        fields: The table `[cube]` of the config.
+        embedded: The questions and answers with their embeddings.
+        train: The numbers of the pairs of split train, int64 (n,).
 
     Raises:
-        InputError: questions or a teacher that can't be used, a loss term that does not fit.
+        InputError: Questions or a teacher can't be used, or a loss term does not fit.
     """
 
     headline, subject = "top1", ""
     pooled = True
-    curriculum = 0.0  # before its signal has crossed, a cube has nothing to say
+    curriculum = 0.0  # no short rollouts first: before its signal has crossed, a cube has nothing to show
     ageing = 0
     fixed = dict.fromkeys(("questions_digest", "teacher"), "the questions and the teacher that the run began with")
 
     def __init__(self, config: Config, given: Questions | None = None) -> None:
-        self.config, self.asked = config, CubeFields.of(config)
+        self.config, self.fields = config, CubeFields.of(config)
         self.weights = terms_of(config.losses, "signal")
         self.damaging = bool(config.damages and config.damage_count)
-        questions = given or read_questions(self.asked.questions)
+        questions = given or read_questions(self.fields.questions)
+        # TF-IDF learns its words from the training split alone: held-out questions must not shape the embeddings.
         train = questions.of("train")
         texts = [text for pair in train for text in (pair.question, pair.answer)]
         teacher = load_teacher(
-            self.asked.teacher,
-            layer=self.asked.teacher_layer,
-            pool=self.asked.teacher_pool,
+            self.fields.teacher,
+            layer=self.fields.teacher_layer,
+            pool=self.fields.teacher_pool,
             fit_on=texts,
-            width=self.asked.teacher_width,
+            width=self.fields.teacher_width,
         )
-        self.taught = Taught.by(teacher, questions, embeddings_folder(), progress=True)
-        self.train = self.taught.of("train")
-        asked, right = self.taught.asked[self.train], self.taught.answers[self.taught.right[self.train]]
-        for name, embedded in (("questions", asked), ("answers", right)):
-            spread = (embedded - embedded.mean(dim=0)).square().mean()
-            if spread <= ALIKE * embedded.square().mean():
+        self.embedded = EmbeddedQuestions.of_teacher(teacher, questions, embeddings_folder(), progress=True)
+        self.train = self.embedded.of("train")
+        for name, embeddings in zip(("questions", "answers"), self._training_embeddings(), strict=True):
+            spread = (embeddings - embeddings.mean(dim=0)).square().mean()
+            if spread <= ALIKE * embeddings.square().mean():
                 found = f"{questions.name}, whose {name} all look the same to teacher {teacher.id}"
                 raise InputError("config", "questions", found, "a set of different ones, or another teacher")
         if config.batch > len(self.train):
             raise InputError("config", "batch", config.batch, f"at most the {len(self.train)} questions of split train")
 
+    def _training_embeddings(self) -> tuple[Tensor, Tensor]:
+        """Returns the embeddings of the training questions and of their answers, (n, E) each."""
+        embedded = self.embedded
+        return embedded.question_embeddings[self.train], embedded.answer_embeddings[embedded.answer_index[self.train]]
+
     # The rule ---------------------------------------------------------------------------------------------------------
 
     def check_rule(self, rule: Rule) -> None:
-        """Whether it is a cube."""
+        """Refuses a rule that is not a cube.
+
+        Raises:
+            InputError: The rule is not a `GMLPRule`.
+        """
         if not isinstance(rule, GMLPRule):
             raise InputError("config", "rule", repr(self.config.rule), "gmlp, or a subclass of GMLPRule")
 
     def build_rule(self) -> GMLPRule:
-        """A fresh cube with its adapters fitted; where it carries what it is told, its read-out begins as ridge regression."""
-        rule = build_rule(self.config, size=self.config.size, embedding=self.taught.teacher.width)
+        """Returns a fresh cube with fitted adapters.
+
+        A cube that passes its input through unchanged (`start="carry"`) begins with a read-out by ridge regression.
+        """
+        rule = build_rule(self.config, size=self.config.size, embedding=self.embedded.teacher.width)
         self.check_rule(rule)
         assert isinstance(rule, GMLPRule)
         if not self.config.init:
-            self._begin(rule)
+            self._fit(rule)
         for adapter in (rule.surface.asked, rule.surface.wanted):
-            if adapter is not None and self.asked.adapters == "alone":
+            if adapter is not None and self.fields.adapters == "alone":
                 adapter.requires_grad_(False)
         return rule
 
-    def _begin(self, rule: GMLPRule) -> None:
-        asked, answers = self.taught.asked[self.train], self.taught.answers[self.taught.right[self.train]]
+    def _fit(self, rule: GMLPRule) -> None:
+        """Fits the adapters to the training set, and a pass-through cube's read-out to the answers."""
+        questions, answers = self._training_embeddings()
         surface = rule.surface
         if surface.asked is None or surface.wanted is None:
             return
-        for adapter, embeddings in ((surface.asked, asked), (surface.wanted, answers)):
+        for adapter, embeddings in ((surface.asked, questions), (surface.wanted, answers)):
             adapter.fit(embeddings, generator=torch.Generator().manual_seed(self.config.random_seed))
         if surface.mix is not None and surface.mix_bias is not None and rule.start == "carry":
+            # The question arrives at the back face unchanged, so a linear read-out can already give the best linear answer:
+            # training begins at ridge regression, and only has to learn what no linear map can do.
             with torch.no_grad():
-                straight = fit_ridge(surface.asked(asked), surface.wanted(answers))
-                surface.mix.copy_(straight.weight)
-                surface.mix_bias.copy_(straight.bias)
+                ridge = fit_ridge(surface.asked(questions), surface.wanted(answers))
+                surface.mix.copy_(ridge.weight)
+                surface.mix_bias.copy_(ridge.bias)
 
     def lr_multipliers(self, rule: GMLPRule) -> dict[nn.Parameter, float]:
-        """Of the matrices over whole faces. Where they learn no faster than cells, each cell learns questions by heart: which
-        directions matter is what carries over to questions that were never asked."""
-        return dict.fromkeys(rule.surface.mixers(), self.asked.surface_learning_rate)
+        """Returns a higher learning rate for the matrices over whole faces.
+
+        Where they learn no faster than cells, each cell learns questions by heart. Which directions of the embeddings matter is
+        what generalises to questions that were never asked.
+        """
+        return dict.fromkeys(rule.surface.mixers(), self.fields.surface_learning_rate)
 
     def card(self) -> dict[str, Any]:
-        """Enough to ask the cube and judge it."""
+        """Returns what it takes to ask the trained cube and to judge it."""
         config = self.config
         return {
             "size": list(config.size),
             "regime": config.regime,
-            "questions": self.asked.questions,
-            "questions_digest": self.taught.questions.digest,
-            "teacher": self.taught.teacher.id,
+            "questions": self.fields.questions,
+            "questions_digest": self.embedded.questions.digest,
+            "teacher": self.embedded.teacher.id,
             "horizon": config.horizon,
             "figures": {},
         }
 
     def seed(self, rule: GMLPRule) -> Tensor:
-        """A cube at rest."""
+        """Returns a cube at rest, (1, C, D, H, W)."""
         return rule.rest(1)
 
     def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
-        """How much is left in a cube of what it was told before: the fullest goes back to rest."""
+        """Returns the mean square of each pooled state (B, C, D, H, W), (B,): the most active cube goes back to rest.
+
+        A pooled cube still holds its earlier question; how right it was on that says nothing about the next one.
+        """
         return states.square().flatten(1).mean(dim=1)
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
-        """Every cell."""
+        """Returns every cell of states (B, C, D, H, W), bool (B, D, H, W), since no cell of a cube is dead."""
         return torch.ones_like(states[:, 0], dtype=torch.bool)
 
     # One iteration ----------------------------------------------------------------------------------------------------
 
     def draw(self, iteration: int) -> Lesson:
-        """Questions in a new order each epoch, every one once; the rivals of their answers."""
-        config, taught, count = self.config, self.taught, len(self.train)
+        """Returns the questions of an iteration, and the candidates for their answers.
+
+        Each epoch goes through all training questions once, in a new order. The order depends on the seed and the iteration
+        alone, so that a resumed run draws the same.
+        """
+        config, embedded, count = self.config, self.embedded, len(self.train)
         first = (iteration - 1) * config.batch
         picked = [self._order(place // count)[place % count] for place in range(first, first + config.batch)]
         pairs = self.train[torch.tensor(picked)]
-        others = self.taught.right[self.train].unique()
-        if len(others) > RIVALS:
+        others = embedded.answer_index[self.train].unique()
+        # Seeds of their own for distractors and noise (^ 1, ^ 2): else they would repeat the numbers of the fire masks.
+        if len(others) > DISTRACTORS:
             generator = torch.Generator().manual_seed(training_seed(config.random_seed ^ 1, iteration))
-            others = others[torch.randperm(len(others), generator=generator)[:RIVALS]]
-        rivals, place = torch.cat([taught.right[pairs], others]).unique(return_inverse=True)
-        right = place[: len(pairs)]
-        device, asked = self.device, taught.asked[pairs]
-        if self.asked.question_noise:
+            others = others[torch.randperm(len(others), generator=generator)[:DISTRACTORS]]
+        candidates, place = torch.cat([embedded.answer_index[pairs], others]).unique(return_inverse=True)
+        questions = embedded.question_embeddings[pairs]
+        if self.fields.question_noise:
             generator = torch.Generator().manual_seed(training_seed(config.random_seed ^ 2, iteration))
-            noise = torch.randn(asked.shape, generator=generator) * taught.asked[self.train].std(dim=0)
-            asked = asked + self.asked.question_noise * noise
-        return Lesson(asked, taught.answers[taught.right[pairs]], right, taught.answers[rivals]).to(device)
+            noise = torch.randn(questions.shape, generator=generator) * embedded.question_embeddings[self.train].std(dim=0)
+            questions = questions + self.fields.question_noise * noise
+        answers = embedded.answer_embeddings
+        lesson = Lesson(questions, answers[embedded.answer_index[pairs]], place[: len(pairs)], answers[candidates])
+        return lesson.to(self.device)
 
     def _order(self, epoch: int) -> list[int]:
         if epoch != self._ordered[0]:
@@ -158,40 +194,49 @@ class Answering:
             self._ordered = epoch, torch.randperm(len(self.train), generator=generator).tolist()
         return self._ordered[1]
 
+    # The last epoch with its order, which is too slow to draw anew in every iteration.
     _ordered: tuple[int, list[int]] = (-1, [])
     device = torch.device("cpu")
 
-    def part(self, wanted: Lesson, ids: Tensor) -> Lesson:
-        """These questions, with the rivals of all."""
-        return wanted.part(ids.to(wanted.right.device))
+    def subset(self, goal: Lesson, ids: Tensor) -> Lesson:
+        """Returns the questions with the numbers `ids`, int64 (n,), with the candidates of the whole batch."""
+        return goal.part(ids.to(goal.answer_index.device))
 
-    def inputs(self, rule: GMLPRule, wanted: Lesson) -> Inputs:
-        """The questions, held at the front face."""
-        return rule.ask(wanted.asked)
+    def inputs(self, rule: GMLPRule, goal: Lesson) -> Inputs:
+        """Returns the questions as inputs that are held at the front face."""
+        return rule.ask(goal.questions)
 
     @torch.no_grad()
-    def figures(self, rule: GMLPRule, states: Tensor, wanted: Lesson) -> dict[str, float]:
-        """Cosine and retrieval among the rivals."""
-        return judge(rule.answer(states), rule.goal(wanted.rivals), wanted.right).figures()
+    def metrics(self, rule: GMLPRule, states: Tensor, goal: Lesson) -> dict[str, float]:
+        """Returns the mean cosine and retrieval among the candidates, of final states (B, C, D, H, W)."""
+        return judge(rule.answer(states), rule.goal(goal.candidates), goal.answer_index).figures()
 
     def pattern(self, rule: GMLPRule, states: Tensor) -> dict[str, list[float]]:
-        """Questions of the validation split, and how many cells the last gradient reached."""
-        found = {"cells_with_gradient": [rule.cells.taught()]}
-        pairs = self.taught.some("validation", ASKED_NOW)
+        """Returns the judgement of validation questions, and the share of cells that the last gradient reached.
+
+        Args:
+            rule: The cube's rule.
+            states: The iteration's final states, (B, C, D, H, W), which are not used.
+        """
+        metrics = {"cells_with_gradient": [rule.cells.share_with_gradient()]}
+        pairs = self.embedded.some("validation", VALIDATION_QUESTIONS)
         if len(pairs):
             seed = evaluation_seed(self.config.random_seed, 0)
-            said, _ = say(rule, self.taught.asked[pairs].to(self.device), self.config.horizon, random_seed=seed)
-            judged = judge(said, rule.goal(self.taught.answers.to(self.device)), self.taught.right[pairs].to(self.device))
-            found |= {f"validation_{name}": values.tolist() for name, values in judged._asdict().items()}
-        return found
+            questions = self.embedded.question_embeddings[pairs].to(self.device)
+            outputs, _ = say(rule, questions, self.config.horizon, random_seed=seed)
+            goals = rule.goal(self.embedded.answer_embeddings.to(self.device))
+            judgement = judge(outputs, goals, self.embedded.answer_index[pairs].to(self.device))
+            metrics |= {f"validation_{name}": values.tolist() for name, values in judgement._asdict().items()}
+        return metrics
 
     # Beside the loop --------------------------------------------------------------------------------------------------
 
     def note(self, rule: GMLPRule) -> str:
-        """How many weights there are, what they take, and what is asked."""
-        config, questions = self.config, self.taught.questions
+        """Returns how many weights the cube has, about how much memory training takes, and which questions it learns from."""
+        config, questions = self.config, self.embedded.questions
         weights = sum(p.numel() for p in rule.parameters())
         trained = sum(p.numel() for p in rule.parameters() if p.requires_grad)
+        # Adam's two moments of each weight: a byte each in 8 bits, else four.
         moments = 2 * trained if config.optimizer == "adamw8bit" else 8 * trained
         average = 4 * weights * bool(config.average)
         states = 4 * math.prod(rule.size) * rule.channels * (config.batch // config.accumulate) * (config.horizon + 2)
@@ -202,10 +247,14 @@ class Answering:
             f"cube: {math.prod(rule.size):,} cells, {rule.weights_a_cell():,} weights a cell ({rule.cells.mode}), "
             f"{weights:,} in all, {trained:,} trained\n"
             f"memory in MiB: {memory}; in all about {sum(parts.values()) / 2**20:,.0f}\n"
-            f"asked: {questions.name}: {splits}; {len(questions.answers):,} answers; teacher {self.taught.teacher.id}"
+            f"questions: {questions.name}: {splits}; {len(questions.answers):,} answers; teacher {self.embedded.teacher.id}"
         )
 
     def keep(self, folder: Path) -> dict[str, Any]:
-        """The teacher and the answers: what it takes to ask the cube without its training."""
-        keep_teacher(folder, self.taught.teacher, self.taught.questions.answers)
+        """Saves the teacher and the answers in the run folder: what it takes to ask the cube without its training set.
+
+        Returns:
+            No fields of the config, since none changes.
+        """
+        save_teacher(folder, self.embedded.teacher, self.embedded.questions.answers)
         return {}

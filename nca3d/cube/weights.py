@@ -1,8 +1,8 @@
-"""Whose weights a cell has: its own, everyone's, those of its type, or everyone's with a small part of its own.
+"""Which weights a cell has: its own, shared ones, those of its type, or shared ones with a small part of its own.
 
-A network that is the same program in every cell, but not with the same numbers, is written once as a function of named
-weights; this file holds the numbers and hands them out for some neighbouring cells at a time, so that what is made of them
-(mixtures of types, low-rank sums) is never as large as the lattice.
+Every cell runs the same program, but not with the same numbers. So the program is written once, as a function of named weights,
+and this file holds the numbers. It returns them for a block of cells at a time, so that what is computed from them (mixtures of
+types, low-rank sums) never takes the memory of a whole lattice.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,13 @@ MODES = ("per_cell", "shared", "types", "low_rank")
 
 
 class Slot(NamedTuple):
-    """One named weight of a cell: its shape, and how it begins: uniform in ±bound, plus `start`."""
+    """One named weight of a cell.
+
+    Attributes:
+        shape: Its shape; matrices are (inputs, outputs).
+        bound: Its initial values are drawn uniformly from −bound to bound.
+        start: A number added to the initial values.
+    """
 
     shape: tuple[int, ...]
     bound: float = 0.0
@@ -26,20 +32,21 @@ class Slot(NamedTuple):
 
 
 class CellWeights(nn.Module):
-    """The weights of `cells` cells, by name.
+    """The weights of all cells, by name.
 
     Args:
-        slots: the weights of one cell; matrices are (inputs, outputs).
-        cells: how many cells.
-        mode: "per_cell": each has its own; "shared": one set for all; "types": `types` sets, a cell has the set of its layer
-            or a learned mixture; "low_rank": one set for all, and each cell adds a product of rank `rank` to every matrix.
-        types: how many sets there are in mode "types".
-        kind_of: int (cells,), the type of each cell; None = each cell learns a mixture (softmax over types).
-        rank: of each cell's own part in mode "low_rank".
-        generator: draws the initial weights; None = torch's global one.
+        slots: The weights of one cell by name.
+        cells: How many cells there are.
+        mode: "per_cell" gives each cell its own weights; "shared" has one set for all; "types" has `types` sets, and a cell has
+            the set of its type or a learned mixture of them; "low_rank" has one set for all, and each cell adds a matrix of
+            rank `rank` to every matrix.
+        types: How many sets there are in mode "types".
+        kind_of: The type of each cell, int (cells,); None = each cell learns a mixture (softmax over types).
+        rank: The rank of each cell's own part in mode "low_rank".
+        generator: Draws the initial weights; None = torch's global one.
 
     Raises:
-        ValueError: an unknown mode, or a number out of range.
+        ArgumentError: The mode is unknown, or a number is out of its range.
     """
 
     def __init__(
@@ -59,8 +66,10 @@ class CellWeights(nn.Module):
         if types < 1 or rank < 1:
             raise ArgumentError("types, rank", f"{types}, {rank}", "1 or more")
         self.slots, self.cells, self.mode = dict(slots), cells, mode
+        # The parameters: by the names of the slots, besides "left_…" and "right_…" (low_rank) and "mixture" (types).
         self.own = nn.ParameterDict()
         self.kind_of: Tensor | None
+        # Not saved: it follows from the lattice and the number of types.
         self.register_buffer("kind_of", kind_of if mode == "types" else None, persistent=False)
         copies = {"per_cell": (cells,), "types": (types,)}.get(mode, ())
         for name, slot in slots.items():
@@ -70,80 +79,106 @@ class CellWeights(nn.Module):
                 inputs, outputs = slot.shape
                 left = torch.empty(cells, inputs, rank).uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
                 self.own[f"left_{name}"] = nn.Parameter(left)
-                # Zero, so that all cells begin alike; the left factor lets gradient into it from the first step on.
+                # Zero, so that all cells begin alike; since the left factor is not zero, it gets a gradient from the first
+                # step.
                 self.own[f"right_{name}"] = nn.Parameter(torch.zeros(cells, rank, outputs))
         if mode == "types" and kind_of is None:
             self.own["mixture"] = nn.Parameter(0.1 * torch.randn(cells, types, generator=generator))
 
-    def is_each_cells(self, name: str) -> bool:
-        """Whether the parameter's first axis is the cells."""
+    def is_per_cell(self, name: str) -> bool:
+        """Whether each cell has its own entry of a parameter, so that its first axis is the cells.
+
+        Args:
+            name: The name of the parameter, as in `own`.
+        """
         return self.mode == "per_cell" or name.startswith(("left_", "right_")) or name == "mixture"
 
     def part(self, cells: slice, own: Iterable[Tensor] | None = None) -> dict[str, Tensor]:
-        """The parameters that some cells depend on: theirs alone, or all of a kind; the arguments of `of`.
+        """Returns the parameters that some cells depend on, by name; `of` makes their weights from them.
+
+        What each cell has for itself is cut down to these cells, what cells share comes whole.
 
         Args:
-            cells: which cells.
-            own: tensors that stand for the parameters, in their order.
+            cells: Which cells.
+            own: Tensors in place of the parameters, in their order; None = the parameters themselves. (An executor that
+                computes gradients by hand passes leaves of its own.)
         """
         named = zip(self.own, self.own.values() if own is None else own, strict=True)
-        return {name: weight[cells] if self.is_each_cells(name) else weight for name, weight in named}
+        return {name: weight[cells] if self.is_per_cell(name) else weight for name, weight in named}
 
     def of(self, part: Mapping[str, Tensor], cells: slice) -> dict[str, Tensor]:
-        """The weights of some cells by slot: (n, *shape), or (*shape) where all cells share them.
+        """Returns the weights of some cells by name: (n, *shape), or (*shape) where all cells share them.
 
         Args:
-            part: what `part(cells)` gives, or tensors in its place.
-            cells: which cells.
+            part: What `part(cells)` returns, or tensors in its place.
+            cells: Which n cells.
         """
         if self.mode in ("per_cell", "shared"):
             return dict(part)
         if self.mode == "low_rank":
+            # Vectors have no low-rank part: one of rank 1 would be as large as the vector itself.
             return {
                 name: part[name] + part[f"left_{name}"] @ part[f"right_{name}"] if len(slot.shape) == 2 else part[name]
                 for name, slot in self.slots.items()
             }
         if self.kind_of is not None:
-            # Not part[kinds]: its gradient is summed by threads in any order.
+            # Not part[kinds]: threads would sum its gradient in any order, and two runs would differ.
             return {name: part[name].index_select(0, self.kind_of[cells]) for name in self.slots}
+        # (n, types) · (types, *shape): the weights of a mixed cell are made for these n cells only.
         share = part["mixture"].softmax(dim=-1)
         return {name: torch.tensordot(share, part[name], dims=1) for name in self.slots}
 
-    def taught(self) -> float:
-        """The share of cells that have a weight with a gradient other than zero; what all cells share counts for all."""
+    def share_with_gradient(self) -> float:
+        """Returns the share of cells, 0 to 1, that have a weight with a gradient other than zero.
+
+        A weight that cells share counts for all of them.
+        """
         reached = torch.zeros(self.cells, dtype=torch.bool)
         for name, weight in self.own.items():
             if weight.grad is None:
                 continue
-            has = (weight.grad != 0).flatten(1).any(dim=1).cpu() if weight.grad.ndim > 1 else (weight.grad != 0).cpu()
-            if self.is_each_cells(name):
-                reached |= has
+            nonzero = (weight.grad != 0).flatten(1).any(dim=1).cpu() if weight.grad.ndim > 1 else (weight.grad != 0).cpu()
+            if self.is_per_cell(name):
+                reached |= nonzero
             elif self.kind_of is not None:
-                reached |= has[self.kind_of.cpu()]
+                reached |= nonzero[self.kind_of.cpu()]  # (types,) -> (cells,)
             else:
-                reached |= has.any()
+                reached |= nonzero.any()
         return float(reached.float().mean())
 
     def count(self) -> int:
-        """How many numbers are trained."""
+        """Returns how many numbers are trained, those of all cells together."""
         return sum(weight.numel() for weight in self.own.values())
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
-    """(n, B, inputs) · (n, inputs, outputs) or (inputs, outputs), plus a bias (n, outputs) or (outputs)."""
+    """Returns x · weight + bias for each cell, (n, B, outputs).
+
+    Args:
+        x: The inputs of n cells, (n, B, inputs).
+        weight: The cells' matrices, (n, inputs, outputs), or one that they share, (inputs, outputs).
+        bias: The cells' vectors, (n, outputs), or a shared one, (outputs); None = no bias.
+    """
     if weight.ndim == 2:
         out = x @ weight
         return out if bias is None else out + _beside_batch(bias)
     if bias is None:
         return torch.bmm(x, weight)
+    # One call for product and sum: with small matrices the calls take longer than the numbers.
     return torch.baddbmm(_beside_batch(bias).expand(len(x), 1, -1), x, weight)
 
 
 def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Each row (n, B, F) to mean 0 and variance 1 (Ba et al. 2016), then scale and shift (n, F) or (F)."""
+    """Returns rows with mean 0 and variance 1, scaled and shifted, (n, B, F) (Ba et al. 2016).
+
+    Args:
+        x: The rows of n cells, (n, B, F).
+        scale: A factor for each feature, (n, F), or shared, (F,).
+        shift: A number added to each feature, (n, F), or shared, (F,).
+    """
     return torch.nn.functional.layer_norm(x, x.shape[-1:]) * _beside_batch(scale) + _beside_batch(shift)
 
 
 def _beside_batch(vector: Tensor) -> Tensor:
-    """(n, F) -> (n, 1, F); (F) stays."""
+    """Gives a vector of each cell, (n, F), an axis for the batch, (n, 1, F); a shared one, (F,), stays as it is."""
     return vector.unsqueeze(-2) if vector.ndim == 2 else vector

@@ -1,5 +1,9 @@
-"""What the cube adds to nca3d, by kind and name; each thing is looked up when it is first used. Imports nothing."""
+"""What the cube adds to nca3d, by kind and name.
 
+It imports nothing: each entry is "module:name", and is looked up when it is first used.
+"""
+
+# nca3d finds this table by looking for `nca3d/*/wing.py`, so that no file outside this folder names the cube.
 PROVIDES = {
     "regime": {"answering": "nca3d.cube.regime:ANSWERING"},
     "table": {"cube": "nca3d.cube.regime:CubeFields"},

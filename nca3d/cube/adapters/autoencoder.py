@@ -1,4 +1,4 @@
-"""The autoencoder adapter: what the linear one does, corrected by a small network on either side."""
+"""The autoencoder adapter: a linear map there and back, each corrected by a small network."""
 
 import torch
 import torch.nn.functional as F
@@ -6,39 +6,48 @@ from torch import Tensor, nn
 
 from nca3d.cube.adapters.linear import LinearAdapter
 
+# The hidden width of each correction.
 HIDDEN = 128
 
 
 class AutoencoderAdapter(LinearAdapter):
-    """y = W x + narrow(GELU(widen(x))), and the same back.
+    """Computes y = W x + narrow(GELU(widen(x))), and the same back.
 
-    `fit` begins with principal components and a correction of zero, so Adam can only learn what a linear map misses.
+    `fit` begins with principal components and a correction of zero, so that Adam starts from the best linear map.
     """
 
     closed_form = False
 
     def __init__(self, embedding: int, pixels: int, generator: torch.Generator | None = None) -> None:
         super().__init__(embedding, pixels, generator)
-        self.bend_into = Bend(embedding, pixels, generator)
-        self.bend_back = Bend(pixels, embedding, generator)
+        # The names of saved weights.
+        self.bend_into = Correction(embedding, pixels, generator)
+        self.bend_back = Correction(pixels, embedding, generator)
 
     def squeeze(self, x: Tensor) -> Tensor:
-        """(B, E) of size 1 -> (B, pixels)."""
+        """Returns surfaces (B, pixels) for embeddings (B, E), both of size 1."""
         return super().squeeze(x) + self.bend_into(x)
 
     def spread(self, y: Tensor) -> Tensor:
-        """(B, pixels) -> (B, E) of size 1."""
+        """Returns embeddings (B, E) of size 1 for surfaces (B, pixels)."""
         return super().spread(y) + self.bend_back(y)
 
     def begin(self, x: Tensor, generator: torch.Generator) -> None:
-        """Principal components, from embeddings (N, E)."""
+        """Sets W by principal components of embeddings x, (N, E), and both corrections to zero."""
         super().begin(x, generator)
+        # Only the last layers are zero: they get a gradient from the first step, and those below from the second.
         nn.init.zeros_(self.bend_into.narrow.weight)
         nn.init.zeros_(self.bend_back.narrow.weight)
 
 
-class Bend(nn.Module):
-    """narrow(GELU(widen(x))), small at first."""
+class Correction(nn.Module):
+    """Computes narrow(GELU(widen(x))), a non-linear correction that is small at first.
+
+    Args:
+        inside: The width of what it takes.
+        outside: The width of what it returns.
+        generator: Draws the initial weights; None = torch's global one.
+    """
 
     def __init__(self, inside: int, outside: int, generator: torch.Generator | None) -> None:
         super().__init__()
@@ -48,5 +57,5 @@ class Bend(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, inside) -> (B, outside)."""
+        """Returns the correction (B, outside) for x, (B, inside)."""
         return self.narrow(F.gelu(self.widen(x)))

@@ -1,1 +1,1 @@
-"""The verbs of a cube, one a file: `embed`, `answer`, `serve`; and what it adds to `evaluate` and to `export` (`surface`)."""
+"""The commands of a cube, one a file: `embed`, `answer` and `serve`, and its parts of `evaluate` and `export` (`surface`)."""

@@ -1,4 +1,4 @@
-"""Ask a trained cube: the nearest answers to each question, with scores."""
+"""The command `nca3d answer`: asks a trained cube and prints the nearest answers to each question, with scores."""
 
 import argparse
 import json
@@ -18,12 +18,14 @@ from nca3d.load import CONFIG, run_folder
 if TYPE_CHECKING:
     from nca3d.cube.answers import Askable, Reply
 
+# The help of the argument RUN, of `nca3d serve` too.
 RUN = "a run folder of regime answering, one of its checkpoints, or a folder of nca3d export --surface"
+# Characters of the bar that shows a score of 1.
 BAR = 20
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d answer` can be asked."""
+    """Adds the flags of `nca3d answer` to a parser."""
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument("questions", nargs="+", metavar="QUESTION", help="one or more texts; - reads lines from stdin")
     parser.add_argument("--best", metavar="N", type=int, default=5, help="answers to each question (default: 5)")
@@ -33,10 +35,10 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Ask and print.
+    """Asks the questions and prints the answers, or writes them as JSON.
 
     Raises:
-        InputErrors: everything that is wrong; what can be is found before torch loads.
+        InputErrors: Arguments are wrong; as far as possible all are found before torch loads.
     """
     questions = _checked(args)
     cube = open_cube(args.run)
@@ -44,23 +46,26 @@ def run(args: argparse.Namespace) -> None:
     if args.json:
         about = {"run": args.run, **cube.about()}
         about |= {"steps": args.steps or about["horizon"], "random_seed": args.random_seed}
-        asked = [
+        entries = [
             {"question": question, "answers": [reply._asdict() for reply in row]}
             for question, row in zip(questions, replies, strict=True)
         ]
-        text = json.dumps(about | {"questions": asked}, indent=1, ensure_ascii=False) + "\n"
-        if args.json == "-":
+        text = json.dumps(about | {"questions": entries}, indent=1, ensure_ascii=False) + "\n"
+        if args.json == "-":  # alone on stdout, so that another program can read it
             print(text, end="")
             return
         write_atomic(Path(args.json), text.encode())
-    print("\n\n".join(_told(question, row) for question, row in zip(questions, replies, strict=True)))
+    print("\n\n".join(_answer_text(question, row) for question, row in zip(questions, replies, strict=True)))
 
 
 def check_cube(name: str) -> None:
-    """Whether a cube can be had by this name, as far as can be told without torch.
+    """Checks whether a name is a cube's, as far as possible without loading torch.
+
+    Args:
+        name: A run folder, one of its checkpoints, or a folder of `nca3d export --surface`.
 
     Raises:
-        InputError: there is none.
+        InputError: There is no cube by this name.
     """
     if is_surface_folder(name):
         read_record(name)
@@ -71,7 +76,8 @@ def check_cube(name: str) -> None:
 
 
 def open_cube(name: str) -> "Askable":
-    """The cube of that name, ready to be asked; of an exported folder, without its rule."""
+    """Loads the cube of a name that `check_cube` accepts; of an exported folder without its rule and training."""
+    # Each import loads only what this kind of cube needs: an export must work where no compiler and no training set is.
     if is_surface_folder(name):
         from nca3d.cube.export.folder import SurfaceCube
 
@@ -82,6 +88,7 @@ def open_cube(name: str) -> "Askable":
 
 
 def _checked(args: argparse.Namespace) -> list[str]:
+    """Returns the questions, those of stdin included, once all arguments are checked."""
     with ErrorCollector() as errors:
         errors += wrong_numbers(args, best=(1, None), steps=(1, None), random_seed=SEEDS)
         errors += wrong_file("--json", Path(args.json) if args.json and args.json != "-" else None, may=", or -")
@@ -89,31 +96,34 @@ def _checked(args: argparse.Namespace) -> list[str]:
         empty = any(not text.strip() for text in args.questions)
         errors.add(empty, "nca3d answer", "QUESTION", "an empty text", "texts with at least one word each")
         errors.add(args.questions.count("-") > 1, "nca3d answer", "QUESTION", "- twice", "stdin once")
+    # Stdin is read only now: nobody should type questions for a run that doesn't exist.
     questions = [line for text in args.questions for line in (_lines() if text == "-" else [text])]
     if not questions:
         raise InputError("nca3d answer", "stdin", "nothing", "a question on each line")
     for question in questions:
-        if not encodable(question):  # bytes that are no UTF-8 arrive as halves of surrogate pairs
+        if not encodable(question):  # Python passes on bytes that are no UTF-8 as halves of surrogate pairs
             raise InputError("nca3d answer", "QUESTION", ascii(question), "a text in UTF-8")
     return questions
 
 
 def _lines() -> list[str]:
+    """Returns the lines of stdin that are not empty."""
     try:
         return [line.strip() for line in sys.stdin if line.strip()]
     except UnicodeDecodeError as error:
         raise InputError("nca3d answer", "stdin", f"byte 0x{error.object[error.start]:02x}", "a text in UTF-8") from None
 
 
-def _told(question: str, row: "Sequence[Reply]") -> str:
-    """The question, and a line for each answer: a mark at the first, the score, a bar, the text."""
+def _answer_text(question: str, row: "Sequence[Reply]") -> str:
+    """Returns the question and a line for each answer: a mark at the first, the score, a bar, the text."""
     lines = [_printable(question)]
     for place, (answer, score) in enumerate(row):
+        # A cosine may be negative, a bar can't.
         bar = "█" * round(BAR * max(score, 0))
         lines.append(f"{'→' if place == 0 else ' '} {score:6.3f}  {bar:<{BAR}}  {_printable(answer)}")
     return "\n".join(lines)
 
 
 def _printable(text: str) -> str:
-    """On one line, and without what a terminal would obey."""
+    """Returns a text on one line, without control characters, which a terminal would obey."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in " ".join(text.split()))

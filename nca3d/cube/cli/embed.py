@@ -1,4 +1,4 @@
-"""Turn questions and answers into vectors, for a cube to be taught by: with TF-IDF or a language model."""
+"""The command `nca3d embed`: turns questions and answers into the vectors that a cube is trained on, by TF-IDF or a model."""
 
 import argparse
 import sys
@@ -7,13 +7,13 @@ from pathlib import Path
 
 from nca3d.cli.flags import wrong_file, wrong_folder
 from nca3d.cube.questions import read_questions, shipped
-from nca3d.cube.teacher.named import POOLS, find_teacher
+from nca3d.cube.teacher.teacher_ref import POOLS, find_teacher
 from nca3d.cube.teacher.tensors import header
 from nca3d.errors import ErrorCollector
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """The flags of `nca3d embed`."""
+    """Adds the flags of `nca3d embed` to a parser."""
     sets = ", ".join(shipped())
     parser.add_argument("data", metavar="DATA", help=f'JSONL of {{"question", "answer", "split"}}, or a shipped set: {sets}')
     parser.add_argument(
@@ -34,26 +34,29 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Embed all questions and answers of a set into one file.
+    """Embeds all questions and answers of a set and writes the vectors to one file.
 
     Raises:
-        InputErrors: everything that is wrong with data and flags.
+        InputErrors: The data or flags are wrong; all that is wrong is named at once.
     """
     with ErrorCollector() as errors:
         questions = errors.of(read_questions, args.data)
         named = errors.of(find_teacher, args.model, args.layer, args.pool, args.width)
         out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
         errors += wrong_file("--out", out)
+        # An older output may be replaced; a file of another program may not.
         taken = out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
         errors.add(taken, "--out", "file", f"{out}, which nca3d embed did not write", "a name that is free")
         errors += wrong_folder("--cache", args.cache)
-    assert questions is not None and named is not None  # else their errors were raised
+    assert questions is not None and named is not None  # otherwise the collector has raised their errors
     start = time.perf_counter()
+    # Here, not above: they load torch, and errors of data and flags should be told before that.
     from nca3d.cube.teacher.embeddings import Embeddings, count_embeddings_of, embeddings_folder, write_embeddings
     from nca3d.cube.teacher.teachers import load_teacher
 
     train = questions.of("train")
-    # what a word is worth is learned from training alone: held-out questions must not have a say
+    # TF-IDF learns its weights of words from training alone: held-out questions must not influence them. An answer counts once,
+    # however many questions have it.
     fit_on = [pair.question for pair in train] + list(dict.fromkeys(pair.answer for pair in train))
     teacher = load_teacher(args.model, layer=args.layer, pool=args.pool, fit_on=fit_on, width=args.width)
     texts = [pair.question for pair in questions.pairs] + [pair.answer for pair in questions.pairs]

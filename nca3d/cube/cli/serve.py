@@ -1,4 +1,4 @@
-"""Put a trained cube behind HTTP: POST /answer, GET /health, and a page to ask it by."""
+"""The command `nca3d serve`: puts a trained cube behind HTTP, with POST /answer, GET /health and a page to ask it by."""
 
 import argparse
 import contextlib
@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from nca3d.cli.flags import wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
@@ -19,7 +19,7 @@ FAREWELL = 10
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d serve` can be asked."""
+    """Adds the flags of `nca3d serve` to a parser."""
     parser.add_argument("run", metavar="RUN", help=RUN)
     parser.add_argument(
         "--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine)"
@@ -37,19 +37,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until stopped.
+    """Serves until it is stopped.
 
     Returns:
-        130 after Ctrl-C, 143 after SIGTERM: requests in progress were answered.
+        The exit code: 130 after Ctrl-C, 0 otherwise. SIGTERM ends in 143. Requests in progress are answered first.
 
     Raises:
-        InputErrors: everything that is wrong, a port in use included; found before torch loads.
+        InputErrors: Arguments are wrong, or the port is in use; found before torch loads.
     """
     with ErrorCollector() as errors:
         errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
         missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
         errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
         errors.of(check_cube, args.run)
+    # The port is taken before the cube loads, which may last a minute: a port in use is told at once.
     with _listening(args.host, args.port) as place, _terminated():
         cube = open_cube(args.run)
         import uvicorn
@@ -62,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
         app = make_app(
             cube, Limits(args.max_questions, args.max_length, args.rate), lambda: print(f"{args.run}: {address}", flush=True)
         )
+        # No proxy headers: anybody could write another address there, and be counted as another client.
         config = uvicorn.Config(
             app, log_level="info", proxy_headers=False, server_header=False, timeout_graceful_shutdown=FAREWELL, lifespan="on"
         )
@@ -74,17 +76,19 @@ def run(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens, so that a port in use is told at once."""
+    """Yields a socket that listens."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (OSError, UnicodeError) as error:
         raise InputError("--host", "address", host, f"an address of this machine: {error}") from None
     with socket.socket(family, kind, protocol) as place:
+        # Or a port would count as in use for a minute after a server has stopped. On Windows the option means another thing: to
+        # share the port of a server that runs.
         if sys.platform != "win32":
             place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind(address)
-            place.listen()  # who comes while the cube is loaded waits
+            place.listen()  # clients that connect while the cube is loading wait
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise InputError("--port", "port", f"{port}, which is in use", "one that is free; 0 = any") from None
@@ -96,9 +100,9 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
 
 @contextlib.contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM ends in exit code 143: the server finishes its requests first, then gives the signal back."""
+    """Makes SIGTERM end in exit code 143: the server finishes its requests first, then raises the signal again."""
 
-    def stop(*_: Any) -> NoReturn:
+    def stop(*_: object) -> NoReturn:
         raise SystemExit(143)
 
     before = signal.signal(signal.SIGTERM, stop)

@@ -1,4 +1,4 @@
-"""`nca3d export --surface`: a cube as a folder that answers without its training."""
+"""The command `nca3d export --surface`: writes a cube as a folder that answers without its training."""
 
 import argparse
 from pathlib import Path
@@ -8,12 +8,12 @@ from nca3d.cube.export.record import is_surface_folder
 from nca3d.errors import InputError
 from nca3d.load import RuleRef
 
-# In the run folder.
+# Where the folder is written within the run folder, if none is named.
 DEFAULT = Path("surface")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
-    """What `nca3d export` can be asked of a cube."""
+    """Adds the flags that `nca3d export` has for cubes to a parser."""
     parser.add_argument(
         "--surface",
         metavar="FOLDER",
@@ -25,19 +25,20 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the folder and print what it is.
+    """Writes the folder and prints its size, the time it took, and its distance from PyTorch.
 
     Raises:
-        InputError: no run of a cube, a place that can't be written, the extra `export` is missing; before torch loads.
+        InputError: It is no cube's run, the folder can't be written, or the extra `export` is missing; before torch loads.
     """
     from nca3d.cube.export.write import check_surface, write_surface
 
     if is_surface_folder(args.run):
         raise InputError(args.run, "run", "what --surface wrote", "the run folder that it is from")
     check_cube(args.run)
-    # not ==: who names ./surface means that one
+    # "is", not "==": a user who writes --surface ./surface means that folder, not the one in the run folder.
     folder = (RuleRef(args.run).folder or Path()) / DEFAULT if args.surface is DEFAULT else args.surface
     check_surface(folder)
+    # Here, not above: it loads torch, and by now everything that could be wrong is known.
     from nca3d.cube.ask import Cube
 
     written = write_surface(Cube.of_run(args.run), folder)

@@ -1,8 +1,11 @@
-"""Steps of cells that have weights of their own (`GMLPRule`), in torch: batched products over some cells at a time. `steps.py`
-does the same in compiled code.
+"""Steps of cells that have weights of their own (`GMLPRule`), in torch: batched products over a block of cells at a time.
 
-All steps of a segment are one operation of the graph. It keeps the states between them and nothing else: the backward pass
-computes each block of cells again (Chen et al. 2016) and adds what it finds to one gradient for each weight.
+Choose it (executor "dense") on a GPU, without a C compiler, with dropout in training, or for a cell that is written in Python;
+`steps.py` does the same in compiled code and is faster on a processor.
+
+All steps of a segment are one operation of autograd's graph. It saves the states between the steps and nothing else: the
+backward pass computes each block of cells again (gradient checkpointing, Chen et al. 2016) and adds its gradients to one tensor
+for each weight.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,20 +15,20 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.cube.cell import GMLPRule, from_rows, split_inputs, with_outside
+from nca3d.cube.cell import GMLPRule, from_rows, split_inputs, with_border_row
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule
 
-# Changes a rollout's random_seed into that of its dropout.
+# Turns a rollout's random_seed into that of its dropout: the two must not draw the same numbers.
 DROPOUT = 0x5EED
 
-# About what the activations of one block may take: they should stay in the processor's cache.
+# About how many bytes the activations of one block may take, so that they stay in the processor's cache.
 BLOCK_BYTES = 24 << 20
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """What one step keeps for its backward pass: the state, and nothing else."""
+    """Returns the bytes that one step saves for its backward pass: those of the state, (B, C, D, H, W), and nothing else."""
     return state.numel() * state.element_size()
 
 
@@ -34,121 +37,152 @@ SomeSteps = Callable[[GMLPRule, Clock, Tensor, Tensor, Tensor | None, Tensor | N
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
-    """Several steps.
+    """Runs several steps.
 
     Args:
-        rule: a `GMLPRule`, alone or with what it is told.
-        state: float (B, D, H, W, C).
-        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
-        clock: when that is: which channels move, what dropout drops.
+        rule: A `GMLPRule`, alone or with its inputs.
+        state: The first state, float (B, D, H, W, C).
+        fire: The cells that update in each of the T steps, bool (T, B, D, H, W).
+        clock: The number of the first step, and the seed and samples of the rollout: which channels move, what dropout drops.
 
     Returns:
         The last state, (B, D, H, W, C).
     """
-    return through(_in_torch, rule, state, fire, clock)
+    return run_by(_in_torch, rule, state, fire, clock)
 
 
-def through(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
-    """The same by some way to run steps: all at once where they are alike, else one by one."""
+def run_by(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
+    """Runs several steps by a function that runs steps that are alike: all at once where all are, else one by one.
+
+    Args:
+        some_steps: The function; see `SomeSteps`.
+        rule: A `GMLPRule`, alone or with its inputs.
+        state: The first state, float (B, D, H, W, C).
+        fire: The cells that update in each of the T steps, bool (T, B, D, H, W).
+        clock: See `run`.
+
+    Returns:
+        The last state, (B, D, H, W, C).
+    """
     cube, inputs = split_inputs(rule)
     rows = cube.to_rows(state.movedim(-1, 1))
     fire = fire.flatten(2)
     front = None if inputs.face is None else inputs.face.flatten(2).permute(2, 0, 1)
-    alike = len(fire) if cube.is_even else 1
+    # A coarse lattice must be computed anew before each step, and with `periods` each step moves other channels.
+    alike = len(fire) if cube.steps_are_alike else 1
     for first in range(0, len(fire), alike):
-        outside = cube.fed(cube.shown(rows, inputs), inputs) if cube.coarse is not None or inputs.external is not None else None
+        outside = (
+            cube.external_input(cube.visible_features(rows, inputs), inputs)
+            if cube.coarse is not None or inputs.external is not None
+            else None
+        )
         moment = clock._replace(step=clock.step + first)
         after = some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
-        rows = after if cube.is_even else torch.where(cube.beats(moment.step, rows.device), after, rows)
+        rows = after if cube.steps_are_alike else torch.where(cube.moving_channels(moment.step, rows.device), after, rows)
     return from_rows(rows, cube.size).movedim(1, -1).contiguous()
 
 
 def needs_gradient(rule: GMLPRule, *parts: Tensor | None) -> bool:
-    """Whether a gradient may be asked for: under no_grad it may not, though weights are trained."""
-    asked = [*(part for part in parts if part is not None), *rule.cells.own.values()]
-    return torch.is_grad_enabled() and any(part.requires_grad for part in asked)
+    """Returns whether a backward pass may follow: never under no_grad, even if weights are trained.
+
+    Args:
+        rule: The rule, with its weights.
+        *parts: Other inputs of the steps, of any shape; None = not given.
+    """
+    tensors = [*(part for part in parts if part is not None), *rule.cells.own.values()]
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _in_torch(rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None) -> Tensor:
-    keep = needs_gradient(rule, rows, front, outside)
+    """Runs steps that are alike; see `SomeSteps`."""
+    # Decided here: inside a Function's forward, grad mode is off whatever the caller's is.
+    with_grad = needs_gradient(rule, rows, front, outside)
     rows = rows.contiguous()
     outside = rows.new_zeros(*rows.shape[:2], rule.external) if outside is None else outside
     firing = fire.transpose(1, 2)[..., None].contiguous()
-    return _Steps.apply(rule, clock, keep, firing, rows, front, outside, *rule.cells.own.values())
+    return _Steps.apply(rule, clock, with_grad, firing, rows, front, outside, *rule.cells.own.values())
 
 
 class _Steps(torch.autograd.Function):
-    """rows (cells, B, F + M) after the steps of firing (T, cells, B, 1)."""
+    """Maps rows (cells, B, F + M) to the rows after the steps of firing (T, cells, B, 1)."""
 
     @staticmethod
     def forward(
         ctx: Any,
         rule: GMLPRule,
         clock: Clock,
-        keep: bool,
+        with_grad: bool,
         firing: Tensor,
         rows: Tensor,
         front: Tensor | None,
         outside: Tensor,
         *own: Tensor,
     ) -> Tensor:
+        """Runs the steps and saves the state before each, where a backward pass may follow."""
         device = rows.device.type
         ctx.rule, ctx.clock = rule, clock
+        # The backward pass runs outside the caller's autocast, but must compute the blocks again in the same arithmetic.
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
         states = [rows]
         for number, fires in enumerate(firing):
-            after, kept = torch.empty_like(rows), _kept(rule, clock, number, rows)
-            padded = _shown(rule, states[-1], front)
+            after, factors = torch.empty_like(rows), _dropout_factors(rule, clock, number, rows)
+            padded = _visible(rule, states[-1], front)
             for cells in blocks(rule, rows.shape[1]):
-                seen = rule.seen(padded, outside, cells)
-                here = None if kept is None else kept[cells]
+                perception = rule.perception(padded, outside, cells)
+                factor = None if factors is None else factors[cells]
                 after[cells] = _block(
-                    rule, ctx.dtype, cells, states[-1][cells], seen, fires[cells], here, rule.cells.part(cells, own)
+                    rule, ctx.dtype, cells, states[-1][cells], perception, fires[cells], factor, rule.cells.part(cells, own)
                 )
-            states = [*states, after] if keep else [after]
-        if keep:
+            states = [*states, after] if with_grad else [after]
+        if with_grad:
             ctx.save_for_backward(firing, front, outside, *states[:-1], *own)
         return states[-1]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_after: Tensor) -> tuple[Tensor | None, ...]:
+        """Returns the gradients of `forward`'s arguments, the last step's first; each block is computed again."""
         rule: GMLPRule = ctx.rule
         firing, front, outside, *others = ctx.saved_tensors
         states, own = others[: len(firing)], others[len(firing) :]
-        names, asked = list(rule.cells.own), ctx.needs_input_grad[7:]
-        grad_own = [torch.zeros_like(p) if ask else None for p, ask in zip(own, asked, strict=True)]
+        # The first seven arguments of `forward` are no weights.
+        names, needs_grad = list(rule.cells.own), ctx.needs_input_grad[7:]
+        grad_own = [torch.zeros_like(p) if needed else None for p, needed in zip(own, needs_grad, strict=True)]
         grad_front = torch.zeros_like(front) if front is not None else None
         grad_outside = torch.zeros_like(outside)
         grad_after = grad_after.contiguous()
         for number in reversed(range(len(firing))):
             rows = states[number]
-            kept = _kept(rule, ctx.clock, number, rows)
-            padded = _shown(rule, rows, front)
+            factors = _dropout_factors(rule, ctx.clock, number, rows)
+            padded = _visible(rule, rows, front)
             grad_rows, grad_padded = torch.zeros_like(rows), torch.zeros_like(padded)
             for cells in blocks(rule, rows.shape[1]):
-                if not grad_after[cells].any():  # an answer is read at one face: at first nothing flows back to the others
+                # An answer is read at one face, and nothing outruns the light cone: the last steps have no gradient elsewhere.
+                if not grad_after[cells].any():
                     continue
                 with torch.enable_grad():
                     part = {name: tensor.detach().requires_grad_() for name, tensor in rule.cells.part(cells, own).items()}
-                    here = rows[cells].detach().requires_grad_()
-                    seen = rule.seen(padded, outside, cells).requires_grad_()
-                    left = None if kept is None else kept[cells]
-                    after = _block(rule, ctx.dtype, cells, here, seen, firing[number][cells], left, part)
-                into = torch.autograd.grad(
-                    after, [here, seen, *part.values()], grad_after[cells], allow_unused=True, materialize_grads=True
+                    before = rows[cells].detach().requires_grad_()
+                    perception = rule.perception(padded, outside, cells).requires_grad_()
+                    factor = None if factors is None else factors[cells]
+                    after = _block(rule, ctx.dtype, cells, before, perception, firing[number][cells], factor, part)
+                # Materialised: a weight that this preset does not use has a gradient of zero, not None.
+                grads = torch.autograd.grad(
+                    after, [before, perception, *part.values()], grad_after[cells], allow_unused=True, materialize_grads=True
                 )
-                grad_rows[cells] += into[0]
-                *near, own_seen, fed = into[1].split([rule.features] * 7 + [rule.external], dim=-1)
-                grad_padded[:-1][cells] += own_seen
-                for neighbours, gradient in zip(rule.neighbours[cells].T, near, strict=True):
+                grad_rows[cells] += grads[0]
+                # A perception is the six neighbours, the cell itself, the external input: each part goes to whose it was.
+                *grad_near, grad_self, grad_external = grads[1].split([rule.features] * 7 + [rule.external], dim=-1)
+                grad_padded[:-1][cells] += grad_self
+                for neighbours, gradient in zip(rule.neighbours[cells].T, grad_near, strict=True):
                     grad_padded.index_add_(0, neighbours, gradient)
-                grad_outside[cells] += fed
-                for name, total, gradient in zip(names, grad_own, into[-len(names) :], strict=True):
-                    if total is not None and rule.cells.is_each_cells(name):
+                grad_outside[cells] += grad_external
+                for name, total, gradient in zip(names, grad_own, grads[-len(names) :], strict=True):
+                    if total is not None and rule.cells.is_per_cell(name):
                         total[cells] += gradient
                     elif total is not None:
                         total += gradient
+            # The last row of grad_padded is what lies outside the lattice, which is constant: its gradient is dropped.
             grad_rows[..., : rule.features] += grad_padded[:-1]
             if grad_front is not None:
                 grad_front += grad_padded[: len(grad_front)]
@@ -157,7 +191,13 @@ class _Steps(torch.autograd.Function):
 
 
 def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
-    """All cells, so many at a time that a block's activations fit the cache."""
+    """Yields all cells in blocks whose activations fit the processor's cache.
+
+    Args:
+        rule: The rule, by the sizes of its cells.
+        batch: How many samples run at once.
+    """
+    # About the numbers that one sample of one cell holds at once: its perception, then every activation of the cell.
     numbers = 7 * rule.features + rule.external + 12 * rule.features + 4 * rule.widened + 8 * rule.memory
     cells = rule.cells.cells
     size = min(max(BLOCK_BYTES // (4 * batch * numbers), 1), cells)
@@ -165,10 +205,11 @@ def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
         yield slice(start, min(start + size, cells))
 
 
-def _shown(rule: GMLPRule, rows: Tensor, front: Tensor | None) -> Tensor:
-    """What neighbours see, (cells + 1, B, F)."""
-    padded = with_outside(rows[..., : rule.features])
+def _visible(rule: GMLPRule, rows: Tensor, front: Tensor | None) -> Tensor:
+    """Returns the features as neighbours see them, (cells + 1, B, F); the last row is what lies outside the lattice."""
+    padded = with_border_row(rows[..., : rule.features])
     if front is not None:
+        # The front face is d = 0, and d is the slowest axis: its cells are the first rows.
         padded[: len(front)] += front
     return padded
 
@@ -178,22 +219,26 @@ def _block(
     dtype: torch.dtype | None,
     cells: slice,
     rows: Tensor,
-    seen: Tensor,
+    perception: Tensor,
     firing: Tensor,
-    kept: Tensor | None,
+    factor: Tensor | None,
     part: dict[str, Tensor],
 ) -> Tensor:
-    """Some cells after the step: rows (n, B, F + M), seen (n, B, 7·F + E), firing (n, B, 1)."""
+    """Returns a block after the step: rows (n, B, F + M), from perception (n, B, 7·F + E) and firing (n, B, 1)."""
     memory = rows[..., rule.features :]
     with torch.autocast(rows.device.type, dtype=dtype, enabled=dtype is not None):
-        out, memory = rule.cell(rule.cells.of(part, cells), seen, memory, kept)
-    return torch.where(firing, rule.moved(rows, out.to(rows.dtype), memory.to(rows.dtype)), rows)
+        out, memory = rule.cell(rule.cells.of(part, cells), perception, memory, factor)
+    return torch.where(firing, rule.next_rows(rows, out.to(rows.dtype), memory.to(rows.dtype)), rows)
 
 
-def _kept(rule: GMLPRule, clock: Clock, number: int, rows: Tensor) -> Tensor | None:
-    """What dropout leaves in one step, (cells, B, widened): counted as fire masks are (law 4), whoever is beside whom."""
+def _dropout_factors(rule: GMLPRule, clock: Clock, number: int, rows: Tensor) -> Tensor | None:
+    """Returns the factors of dropout in one step, (cells, B, widened), 0 or 1 / (1 − dropout); None without dropout.
+
+    They are drawn by counters as fire masks are (law 4): a sample's do not depend on which samples share its batch.
+    """
     if not rule.training or not rule.dropout:
         return None
+    # A fire mask over a lattice of cells × units: each unit of each cell has a place, and with it a number of its own.
     units = (rule.cells.cells, rule.widened, 1)
     ids = torch.arange(rows.shape[1]) if clock.sample_ids is None else clock.sample_ids
     stays = fire_mask(clock.random_seed ^ DROPOUT, clock.step + number, ids.to(rows.device), units, 1 - rule.dropout)

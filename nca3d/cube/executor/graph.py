@@ -1,8 +1,11 @@
-"""A gMLP cube by message passing along the 6-connected lattice graph: every edge knows from which side it comes.
+"""A gMLP cube as message passing along the 6-connected lattice graph: every edge knows from which side it comes.
 
-A cell asks its neighbours one by one, so a sum over edges is not enough: each cell has six slots, and the message of an edge
-goes to the slot of its direction (d−, d+, h−, h+, w−, w+). A slot that no edge leads to stays zero: beyond the lattice there is
-nothing. Then the rule's cell is asked. Plain autograd, all cells at once: the slow, independent check of `cells.py`.
+Choose it to check the other executors: plain autograd, all cells at once, no blocks and no code of its own for gradients. It
+is the slowest one and keeps every activation.
+
+A cell looks at each neighbour separately, so a sum over edges is not enough. Each cell has six slots, and the message of an
+edge goes to the slot of its direction (d−, d+, h−, h+, w−, w+). A slot that no edge leads to stays zero: outside the lattice
+there is nothing. The rule's own cell computes the rest.
 """
 
 from functools import lru_cache
@@ -21,19 +24,19 @@ SLOTS = len(NEIGHBOURHOODS["von_neumann"])
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
-    """Several steps.
+    """Runs several steps.
 
     Args:
-        rule: a `GMLPRule`, alone or with what it is told.
-        state: float (B, D, H, W, C).
-        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
-        clock: when that is: which channels move.
+        rule: A `GMLPRule`, alone or with its inputs.
+        state: The first state, float (B, D, H, W, C).
+        fire: The cells that update in each of the T steps, bool (T, B, D, H, W).
+        clock: The number of the first step, which decides which channels move.
 
     Returns:
         The last state, (B, D, H, W, C).
 
     Raises:
-        ValueError: another lattice than the rule's, or dropout in training.
+        ArgumentError: The state has another lattice than the rule, or the rule is in training mode with dropout.
     """
     along = messages()
     cube, inputs = split_inputs(rule)
@@ -43,27 +46,30 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     slotted = slot_edges(cube.size, state.device)
     every = slice(None)
     for number, fire_now in enumerate(fire):
-        shown = cube.shown(rows, inputs)
-        near = along.to_slots(shown, slotted, SLOTS).flatten(2)
-        seen = torch.cat([near, shown, cube.fed(shown, inputs)], dim=-1)
-        # Weights are asked for in each step, so that gradients are summed step by step however a rollout is cut (law 8).
+        visible = cube.visible_features(rows, inputs)
+        near = along.to_slots(visible, slotted, SLOTS).flatten(2)
+        perception = torch.cat([near, visible, cube.external_input(visible, inputs)], dim=-1)
+        # Weights are fetched in each step, so that gradients are summed step by step however a rollout is cut (law 8).
         weights = cube.cells.of(cube.cells.part(every), every)
-        out, memory = cube.cell(weights, seen, rows[..., cube.features :])
-        after = cube.moved(rows, out.to(rows.dtype), memory.to(rows.dtype))
-        moves = fire_now.flatten(1).T[..., None] & cube.beats(clock.step + number, rows.device)
+        out, memory = cube.cell(weights, perception, rows[..., cube.features :])
+        # Under autocast the cell computes in fewer bits; states keep their own type.
+        after = cube.next_rows(rows, out.to(rows.dtype), memory.to(rows.dtype))
+        moves = fire_now.flatten(1).T[..., None] & cube.moving_channels(clock.step + number, rows.device)
         rows = torch.where(moves, after, rows)
     return rows.transpose(0, 1).reshape(state.shape).contiguous()
 
 
 @lru_cache(maxsize=8)
 def slot_edges(size: Size, device: torch.device) -> Tensor:
-    """int64 (2, E): source cell, and the slot of the target cell that it fills, 6 · target + direction 0 .. 5."""
+    """Returns each edge's source cell and the slot that it fills, int64 (2, E); slots are 6 · target + direction 0 .. 5."""
+    # The result is cached, and a tensor that was made in inference mode could never be used with gradients later.
     with torch.inference_mode(False):
         graph = lattice_graph(size, "zeros", "von_neumann", device)
+        # A graph numbers its directions as places in a 3×3×3 neighbourhood, 0 .. 26.
         places = [9 * (d + 1) + 3 * (h + 1) + (w + 1) for d, h, w in NEIGHBOURHOODS["von_neumann"]]
         direction = torch.full((27,), -1, device=device)
         direction[places] = torch.arange(SLOTS, device=device)
         to = direction[graph.direction]
-        others = to >= 0  # a cell's edge to itself is no neighbour
+        others = to >= 0  # drops a cell's edge to itself, which is no neighbour
         source, target = graph.edges[:, others]
         return torch.stack([source, SLOTS * target + to[others]])

@@ -1,13 +1,13 @@
-"""Cells that have weights of their own in compiled code: what lies in `cube/native`, and how it is called.
+"""The compiled code of cells that have weights of their own: what lies in `cube/native`, and how it is called.
 
-There states are (chunks, cells, channels, samples of a chunk), flat, here called columns: samples are the lanes of vectors.
+There a state is (chunks, cells, channels, samples of a chunk), flat, here called columns: the samples of a chunk are the lanes
+of vector registers, so that one weight is read once and multiplies all of them.
 """
 
 import ctypes
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,14 +22,16 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact
 
 FOLDER = Path(__file__).parents[1] / "native"
-OWN = ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c", "gmlp.h", "smooth.h")
+SOURCES = ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c", "gmlp.h", "smooth.h")
 CODE = Code(
     "gmlp",
-    (*(FOLDER / name for name in OWN), *(SHARED / name for name in ("rows.h", "fields.h", "product.h", "half.h"))),
+    (*(FOLDER / name for name in SOURCES), *(SHARED / name for name in ("rows.h", "fields.h", "product.h", "half.h"))),
 )
 
+# Types of C as in gmlp.h: pointers, int64_t, int, double.
 _P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 
+# The matrices of a cell, in the order of gmlp.h.
 LINEARS = (
     "enter",
     "split",
@@ -48,7 +50,8 @@ LINEARS = (
     "weigh",
     "across",
 )
-# A cell's weights in the order of gmlp.h.
+# All weights of a cell in the order of gmlp.h: matrices with their biases, layer norms, the gate over positions. A rule without
+# `mixing` leaves the last four matrices out, and their pointers stay null.
 SLOTS = (
     *(f"{name}{part}" for name in LINEARS for part in ("", "_bias")),
     *(f"{name}_{part}" for name in ("seen", "gate", "last") for part in ("scale", "shift")),
@@ -57,12 +60,12 @@ SLOTS = (
 )
 
 
-# Samples that fill half of the largest registers: so many or less are run in vectors of half their size.
+# Samples that fill half of the largest registers: so many or fewer run in vectors of half the size, whose lanes they fill.
 FEW = 8
 
 
 class Cube(ctypes.Structure):
-    """`Cube` of gmlp.h."""
+    """The arguments of compiled code, as `Cube` of gmlp.h: `library` checks that both have the same fields."""
 
     _fields_ = (
         ("cells", _N),
@@ -110,28 +113,51 @@ SIGNATURES: Signatures = {
 
 
 def unsupported(rule: Rule, state: Tensor | Compact) -> str:
-    """Why compiled code can't run the rule in the arithmetic asked for, on this machine, or ""."""
+    """Returns why compiled code can't run a rule in this arithmetic on this machine; "" where it can.
+
+    Args:
+        rule: A `GMLPRule`, alone or with its inputs.
+        state: The state that it would run from, (B, C, D, H, W), or compact.
+    """
     (cube, _), values = split_inputs(rule), state.values if isinstance(state, Compact) else state
-    parts = ("cell", "_mixed", "_remember", "moved", "seen", "shown")
+    # Compiled code knows these methods as GMLPRule writes them; of a subclass that overrides one it would run the wrong cell.
+    parts = ("cell", "_mixed", "_remember", "next_rows", "perception", "visible_features")
     if any(getattr(type(cube), name) is not getattr(GMLPRule, name) for name in parts):
-        return "has a cell of its own, which nobody compiled"
+        return "has a cell of its own, which is not compiled"
     if any(weight.dtype != values.dtype or weight.device != values.device for weight in cube.cells.own.values()):
         return "has weights of another dtype or device than the state"
     if cube.training and cube.dropout:
-        return "drops out in training"
+        return "has dropout in training"
     if not state.shape[0]:
-        return "is asked by nobody: the batch is empty"
+        return "has an empty batch to run"
     return unavailable(values, library) or unknown_arithmetic(values)
 
 
 @lru_cache
 def library(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
-    """The compiled code for float32 or float64; None where it can't be built. narrow: see `build`."""
+    """Returns the compiled code for float32 or float64; None where it can't be built.
+
+    Args:
+        dtype: The type of states and weights.
+        narrow: Whether vectors have half the size of the largest registers (see `nca3d.executors.library.load`).
+    """
     return load(CODE, SIGNATURES, {"cube_fields": Cube}, dtype, narrow)
 
 
 class Step:
-    """One step of a block of cells: the arguments of compiled code, and the tensors that they point into."""
+    """One step of a block of cells: the arguments of compiled code, and the tensors that they point into.
+
+    Args:
+        rule: The rule; its sizes and neighbours are read.
+        half: Whether products are computed in bfloat16, as under autocast.
+        rows: A tensor (cells, B, N) of the step's batch and dtype; its values are not read.
+        cells: Which cells the block is.
+        fires: The cells that update in each step, bool (T, B, cells); None = all in all steps.
+        number: Which of the T steps this is.
+        x: The state before the step, as columns.
+        front: The input at the front face, columns of (H·W, B, F), or None.
+        outside: The external input, columns of (cells, B, E), or None.
+    """
 
     def __init__(
         self,
@@ -147,7 +173,8 @@ class Step:
     ) -> None:
         depth, height, width = rule.size
         table = rule.neighbours.to(torch.int32).contiguous()
-        self.kept: list[Any] = [table]
+        # Compiled code gets addresses alone: what they point into must live as long as this object.
+        self.references: list[object] = [table]
         self.code = library(rows.dtype)
         if rows.shape[1] <= FEW and not half and self.code is not None and self.code.gmlp_lanes() == 2 * FEW:
             self.code = library(rows.dtype, narrow=True) or self.code
@@ -161,6 +188,7 @@ class Step:
             front=height * width,
             start=cells.start,
             count=cells.stop - cells.start,
+            # How far from a cell, in the order of cells, a neighbour can be: which cells a block's gradients can touch.
             reach=height * width if depth > 1 else width if height > 1 else 1,
             mixing=rule.mixing,
             leaky=rule.preset == "cube",
@@ -174,55 +202,64 @@ class Step:
             outside=address(outside),
         )
 
-    def weigh(self, weights: Mapping[str, Tensor], into: Mapping[str, Tensor] | None = None, assign: bool = False) -> None:
-        """The block's weights by slot, and where what flows into them goes: written, or added to what is there."""
-        self.kept += [weights, into]
-        self.c.learns, self.c.assign = into is not None, assign
+    def set_weights(
+        self, weights: Mapping[str, Tensor], grads: Mapping[str, Tensor] | None = None, assign: bool = False
+    ) -> None:
+        """Sets the block's weights, and where the backward pass puts their gradients.
+
+        Args:
+            weights: By slot, (n, *shape), or (*shape) where all cells share them; contiguous.
+            grads: By slot, tensors of the same shapes; None = weights need no gradient.
+            assign: Whether gradients overwrite `grads`, which may then be uninitialised, instead of being added to it.
+        """
+        self.references += [weights, grads]
+        self.c.learns, self.c.assign = grads is not None, assign
         for place, name in enumerate(SLOTS):
             if name in weights:
                 self.c.weights[place] = weights[name].data_ptr()
-                self.c.grad_weights[place] = None if into is None else into[name].data_ptr()
+                self.c.grad_weights[place] = None if grads is None else grads[name].data_ptr()
 
     def run(self, name: str) -> None:
-        """Calls compiled code.
+        """Calls a function of compiled code, "gmlp_forward" or "gmlp_backward".
 
         Raises:
-            MemoryError: no work space.
+            MemoryError: There is no memory for its work space.
         """
         if getattr(self.code, name)(ctypes.addressof(self.c), cores()):
             raise MemoryError("no memory for the work space of a step")
 
 
 def fresh(count: int, dtype: torch.dtype) -> Tensor:
-    """(count,) numbers, not written yet."""
+    """Returns (count,) uninitialised numbers, in huge pages where the system has them."""
     code = library(dtype)
     assert code is not None
-    return allocate(count, dtype, lambda made: code.gmlp_huge_pages(made.data_ptr(), made.nbytes))
+    return allocate(count, dtype, lambda piece: code.gmlp_huge_pages(piece.data_ptr(), piece.nbytes))
 
 
 def columns(rows: Tensor) -> Tensor:
-    """(cells, B, N) -> flat (chunks, cells, N, samples)."""
-    return _turned(rows.transpose(0, 1).reshape(-1), rows.shape[1])
+    """Returns rows (cells, B, N) as columns, flat (chunks, cells, N, samples)."""
+    return _transposed(rows.transpose(0, 1).reshape(-1), rows.shape[1])
 
 
-def rows_of(turned: Tensor, shape: Sequence[int]) -> Tensor:
-    """Back to (cells, B, N) of this shape."""
+def rows_of(flat: Tensor, shape: Sequence[int]) -> Tensor:
+    """Returns columns, flat (chunks, cells, N, samples), as rows of a shape (cells, B, N)."""
     cells, batch, numbers = shape
-    return _turned(turned, batch, back=True).view(batch, cells, numbers).transpose(0, 1)
+    return _transposed(flat, batch, back=True).view(batch, cells, numbers).transpose(0, 1)
 
 
-def _turned(flat: Tensor, batch: int, back: bool = False) -> Tensor:
-    """Flat (B, N) -> flat (chunks, N, samples), or back."""
+def _transposed(flat: Tensor, batch: int, back: bool = False) -> Tensor:
+    """Transposes each chunk of samples: flat (B, N) to flat (chunks, N, samples), or back."""
     code = library(flat.dtype)
     assert code is not None
-    turned, wide, size = fresh(len(flat), flat.dtype), len(flat) // batch, code.gmlp_chunk()
+    result, width, size = fresh(len(flat), flat.dtype), len(flat) // batch, code.gmlp_chunk()
     for start in range(0, batch, size):
-        some = min(size, batch - start)
-        sides = (wide, some) if back else (some, wide)
-        code.gmlp_turn(flat[start * wide :].data_ptr(), *sides, turned[start * wide :].data_ptr())
-    return turned
+        # The last chunk may hold fewer samples. Chunks follow each other, so both forms begin at the same place.
+        samples = min(size, batch - start)
+        sides = (width, samples) if back else (samples, width)
+        code.gmlp_turn(flat[start * width :].data_ptr(), *sides, result[start * width :].data_ptr())
+    return result
 
 
 def address(tensor: Tensor | None) -> int | None:
-    """Where its numbers lie."""
+    """Returns the address of a tensor's numbers, whatever its shape (…,); None for None."""
     return None if tensor is None else tensor.data_ptr()

@@ -1,7 +1,10 @@
-"""Steps of cells that have weights of their own, in compiled code: as one operation of autograd's graph.
+"""Steps of cells that have weights of their own, in compiled code: one operation of autograd's graph.
 
-It keeps the states between steps and nothing else. Each cell is computed again in the backward pass, while its weights and
-their gradient are in the processor's cache; what flows into weights is added up in the one tensor that is returned.
+Choose it (executor "compiled") on a processor: it is the fastest way to train and to ask a cube there. It needs a C compiler
+once and can't run dropout in training or a cell that a subclass overrides; `cells.py` can.
+
+It saves the states between steps and nothing else. The backward pass computes each cell again, while its weights and their
+gradient are in the processor's cache, and adds gradients up in the one tensor for each weight that is returned.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,155 +15,179 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.executor.cells import needs_gradient, through
+from nca3d.cube.executor.cells import needs_gradient, run_by
 from nca3d.cube.executor.native import Step, address, columns, fresh, rows_of
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
 
-# Cells of a block, if there are so many: threads wait for each other at its end.
+# Cells of a block at least, if there are so many: threads wait for each other at its end, and with few cells mostly wait.
 FEWEST = 64
-# About what a block's gradients may take on their way to its neighbours.
+# About how many bytes a block's gradients with respect to its neighbours may take.
 NEAR_BYTES = 8 << 20
-# About what the weights of a block may take where they are made for it: sums of low rank, mixtures of types.
-MADE_BYTES = 8 << 20
+# About how many bytes a block's weights may take where they are computed for it: sums of low rank, mixtures of types.
+WEIGHT_BYTES = 8 << 20
 
 
 def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
-    """As `cells.run`."""
-    return through(_compiled, rule, state, fire, clock)
+    """Runs several steps, with the arguments and the result (B, D, H, W, C) of `cells.run`."""
+    return run_by(_compiled, rule, state, fire, clock)
 
 
 def _compiled(rule: GMLPRule, clock: Clock, fire: Tensor, rows: Tensor, front: Tensor | None, outside: Tensor | None) -> Tensor:
-    half, keep = torch.is_autocast_enabled(rows.device.type), needs_gradient(rule, rows, front, outside)
-    return _Steps.apply(rule, half, keep, fire, rows, front, outside, *rule.cells.own.values())
+    """Runs steps that are alike; see `cells.SomeSteps`."""
+    # Decided here: inside a Function's forward, grad mode is off whatever the caller's is.
+    half, with_grad = torch.is_autocast_enabled(rows.device.type), needs_gradient(rule, rows, front, outside)
+    return _Steps.apply(rule, half, with_grad, fire, rows, front, outside, *rule.cells.own.values())
 
 
 class _Steps(torch.autograd.Function):
-    """rows (cells, B, F + M) after the steps of fire (T, B, cells); front (H·W, B, F), outside (cells, B, E)."""
+    """Maps rows (cells, B, F + M) after the steps of fire (T, B, cells), with front (H·W, B, F), outside (cells, B, E)."""
 
     @staticmethod
     def forward(
         ctx: Any,
         rule: GMLPRule,
         half: bool,
-        keep: bool,
+        with_grad: bool,
         fire: Tensor,
         rows: Tensor,
         front: Tensor | None,
         outside: Tensor | None,
         *own: Tensor,
     ) -> Tensor:
-        """Runs the steps. keep: the states between them, as somebody may ask for a gradient."""
+        """Runs the steps and saves the state before each, where a backward pass may follow."""
         ctx.rule, ctx.half, ctx.shape = rule, half, rows.shape
         ctx.input_shapes = [None if part is None else part.shape for part in (front, outside)]
         inputs = [None if part is None else columns(part) for part in (front, outside)]
+        # None = every cell fires, in all steps: no mask is saved, and compiled code reads none (fire_rate 1, the default).
         fires = None if fire.all() else fire.contiguous()
         x, states = columns(rows), []
         for number in range(len(fire)):
             after = fresh(len(x), rows.dtype)
             for cells in blocks(rule, rows):
                 step = Step(rule, half, rows, cells, fires, number, x, *inputs)
+                # Compiled code rounds to bfloat16 itself, where it multiplies: weights must come to it in full.
                 with torch.autocast("cpu", enabled=False):
-                    made = _made(rule, own, cells)
-                step.weigh(made)
+                    weights = _weights(rule, own, cells)
+                step.set_weights(weights)
                 step.c.after = after.data_ptr()
                 step.run("gmlp_forward")
-            if keep:
+            if with_grad:
                 states.append(x)
             x = after
         ctx.number = len(fire)
-        if keep:
+        if with_grad:
             ctx.save_for_backward(fires, *inputs, *states, *own)
         return rows_of(x, rows.shape)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_after: Tensor) -> tuple[Tensor | None, ...]:
-        """The adjoint, last step first."""
-        with torch.autocast("cpu", enabled=False):  # who asks may be inside one, and compiled code does not read halves
+        """Returns the gradients of `forward`'s arguments."""
+        # The caller may be inside an autocast, and compiled code does not read halves.
+        with torch.autocast("cpu", enabled=False):
             return _Steps._adjoint(ctx, grad_after)
 
     @staticmethod
     def _adjoint(ctx: Any, grad_after: Tensor) -> tuple[Tensor | None, ...]:
+        """Runs the adjoint of every step, the last one first."""
         rule: GMLPRule = ctx.rule
         fires, front, outside, *others = ctx.saved_tensors
         states, own = others[: ctx.number], others[ctx.number :]
-        learns = any(ctx.needs_input_grad[7:])
-        grad_own = _Gradients(rule, own) if learns else None
+        # The first seven arguments of `forward` are no weights.
+        needs_grad = ctx.needs_input_grad[7:]
+        grad_own = _Gradients(rule, own) if any(needs_grad) else None
         grad_front, grad_outside = (None if part is None else torch.zeros_like(part) for part in (front, outside))
-        into = columns(grad_after)
+        grad = columns(grad_after)
+        # Each cell of a block writes its six neighbours' gradients here, and each neighbour then adds up its own: threads never
+        # write to the same cell, and sums have one order.
         largest = max(cells.stop - cells.start for cells in blocks(rule, grad_after))
-        near = fresh(largest * 6 * rule.features * ctx.shape[1], into.dtype)
+        near = fresh(largest * 6 * rule.features * ctx.shape[1], grad.dtype)
         for number in reversed(range(ctx.number)):
-            grad_x = fresh(len(into), into.dtype).zero_()
+            grad_x = fresh(len(grad), grad.dtype).zero_()
             for cells in blocks(rule, grad_after):
                 step = Step(rule, ctx.half, grad_after, cells, fires, number, states[number], front, outside)
                 c = step.c
-                c.grad_after, c.grad_x, c.near = into.data_ptr(), grad_x.data_ptr(), near.data_ptr()
+                c.grad_after, c.grad_x, c.near = grad.data_ptr(), grad_x.data_ptr(), near.data_ptr()
                 c.grad_face, c.grad_outside = address(grad_front), address(grad_outside)
                 if grad_own is None:
-                    step.weigh(_made(rule, own, cells))
+                    step.set_weights(_weights(rule, own, cells))
                     step.run("gmlp_backward")
                 else:
                     grad_own.add(step, cells)
-            into = grad_x
-        grads = zip((grad_front, grad_outside), ctx.input_shapes, strict=True)
-        grad_inputs = [None if part is None else rows_of(part, shape) for part, shape in grads]
-        given = [None] * len(own) if grad_own is None else grad_own.totals
-        asked = zip(given, ctx.needs_input_grad[7:], strict=True)
-        return None, None, None, None, rows_of(into, ctx.shape), *grad_inputs, *(total if ask else None for total, ask in asked)
+            grad = grad_x
+        shaped = zip((grad_front, grad_outside), ctx.input_shapes, strict=True)
+        grad_inputs = [None if part is None else rows_of(part, shape) for part, shape in shaped]
+        totals = [None] * len(own) if grad_own is None else grad_own.totals
+        grad_weights = [total if needed else None for total, needed in zip(totals, needs_grad, strict=True)]
+        return None, None, None, None, rows_of(grad, ctx.shape), *grad_inputs, *grad_weights
 
 
 class _Gradients:
-    """What flows into a rule's own parameters, summed over blocks and steps; each is touched first when it is first written."""
+    """The gradients of a rule's parameters, summed over blocks and steps.
+
+    Their memory is not cleared first: the first block that writes to a part of it overwrites what is there, the others add.
+
+    Args:
+        rule: The rule.
+        own: Its parameters, in their order.
+    """
 
     def __init__(self, rule: GMLPRule, own: Sequence[Tensor]) -> None:
         self.rule, self.own = rule, own
         self.direct = rule.cells.mode in ("per_cell", "shared")
         self.totals = [fresh(weight.numel(), weight.dtype).view_as(weight) for weight in own]
+        # These add by torch (below), which can't overwrite the first time.
         if not self.direct:
             for total in self.totals:
                 total.zero_()
         self.written: set[int] = set()
 
     def add(self, step: Step, cells: slice) -> None:
-        """Runs the backward pass of one block of one step."""
+        """Runs the backward pass of one block of one step and adds its gradients of weights to the totals."""
         if self.direct:
             # Blocks of cells that share weights add to one gradient; cells with their own have one each.
             part = 0 if self.rule.cells.mode == "shared" else cells.start
-            step.weigh(_part(self.rule, self.own, cells), _part(self.rule, self.totals, cells), part not in self.written)
+            step.set_weights(_part(self.rule, self.own, cells), _part(self.rule, self.totals, cells), part not in self.written)
             self.written.add(part)
             step.run("gmlp_backward")
             return
         with torch.enable_grad():
             part = {name: tensor.detach().requires_grad_() for name, tensor in _part(self.rule, self.own, cells).items()}
-            made = _each(self.rule, self.rule.cells.of(part, cells), cells)
-        into = {name: torch.empty_like(weight) for name, weight in made.items()}
-        step.weigh(made, into, assign=True)
+            weights = _each(self.rule, self.rule.cells.of(part, cells), cells)
+        # Compiled code knows each cell's weights alone; how those come from the parameters, autograd knows.
+        grads = {name: torch.empty_like(weight) for name, weight in weights.items()}
+        step.set_weights(weights, grads, assign=True)
         step.run("gmlp_backward")
-        found = torch.autograd.grad(list(made.values()), list(part.values()), list(into.values()))
-        for name, total, gradient in zip(part, self.totals, found, strict=True):
-            (total[cells] if self.rule.cells.is_each_cells(name) else total).add_(gradient)
+        grad_part = torch.autograd.grad(list(weights.values()), list(part.values()), list(grads.values()))
+        for name, total, gradient in zip(part, self.totals, grad_part, strict=True):
+            (total[cells] if self.rule.cells.is_per_cell(name) else total).add_(gradient)
 
 
 def blocks(rule: GMLPRule, rows: Tensor) -> Iterator[slice]:
-    """All cells, so many at a time that what is made for a block is small beside the rule. By sizes alone."""
+    """Yields all cells in blocks whose own tensors are small beside the rule.
+
+    Args:
+        rule: The rule, by the sizes of its cells.
+        rows: A tensor (cells, B, N) of the batch and dtype that run; its values are not read.
+    """
+    # By sizes alone, not by cores or cache: sums over blocks must be the same on every machine.
     cells, batch, _ = rows.shape
     size = max(NEAR_BYTES // (6 * rule.features * batch * rows.element_size()), FEWEST)
     if rule.cells.mode not in ("per_cell", "shared"):
-        size = min(size, max(MADE_BYTES // (rule.weights_a_cell() * rows.element_size()), 1))
+        size = min(size, max(WEIGHT_BYTES // (rule.weights_a_cell() * rows.element_size()), 1))
     size = min(size, cells)
     for start in range(0, cells, size):
         yield slice(start, min(start + size, cells))
 
 
 def _part(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
-    """Of some cells, one number after the other."""
+    """Returns the parameters of some cells, contiguous; where `own` is so, they are views that can be written to."""
     return {name: tensor.contiguous() for name, tensor in rule.cells.part(cells, own).items()}
 
 
 def _each(rule: GMLPRule, weights: Mapping[str, Tensor], cells: slice) -> dict[str, Tensor]:
-    """The weights of each cell of a block, one after the other."""
+    """Returns the weights of each cell of a block, contiguous (n, *shape), even where cells share them."""
     count = cells.stop - cells.start
     return {
         name: (weight if weight.ndim > len(rule.cells.slots[name].shape) else weight.expand(count, *weight.shape)).contiguous()
@@ -168,7 +195,7 @@ def _each(rule: GMLPRule, weights: Mapping[str, Tensor], cells: slice) -> dict[s
     }
 
 
-def _made(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
-    """A block's weights by slot, without a graph."""
+def _weights(rule: GMLPRule, own: Sequence[Tensor], cells: slice) -> dict[str, Tensor]:
+    """Returns a block's weights by slot, as compiled code reads them, without a graph of autograd."""
     part = _part(rule, own, cells)
     return part if rule.cells.mode in ("per_cell", "shared") else _each(rule, rule.cells.of(part, cells), cells)

@@ -1,1 +1,4 @@
-"""A cube as a folder that answers without its training: `write.py`, `graph.py` (ONNX), `record.py`, `folder.py` reads it."""
+"""A cube as a folder that answers questions without its training.
+
+`write.py` writes the folder, with the ONNX model of `graph.py` and the record of `record.py`; `folder.py` loads it.
+"""

@@ -1,13 +1,13 @@
-"""The folder that `nca3d export --surface` writes: which files it holds, and the record that vouches for them.
+"""The folder that `nca3d export --surface` writes: its files, and the record with their digests.
 
-    rule.json            what the cube is, how long it thinks, the sha256 of every other file and of itself
+    rule.json            what the cube is, how many steps it thinks, the sha256 of every other file and of itself
     rule.safetensors     its weights
-    cube.onnx            its whole thinking; the weights are those in rule.safetensors
+    cube.onnx            its computation, from question to surface; the weights are those in rule.safetensors
     teacher/             what turns questions into embeddings
     answers.json         the texts to choose from
-    answers.safetensors  `goals` (A, H·W): their surfaces
+    answers.safetensors  `goals` (A, H·W): the surfaces of the answers
 
-No torch here: what is no such folder is refused before anything heavy loads.
+This module does not import torch, so that a wrong folder is refused before anything heavy loads.
 """
 
 from pathlib import Path
@@ -16,8 +16,10 @@ from typing import Any
 from nca3d.errors import InputError
 from nca3d.files import file_entry, read_file, read_sealed, read_verified
 
+# The version of the folder's layout: a reader refuses any other.
 FORMAT = 1
 RECORD, WEIGHTS, GRAPH, GOALS = "rule.json", "rule.safetensors", "cube.onnx", "answers.safetensors"
+# The keys that the record must have, and the types of their values.
 _KEYS = {
     "format": int,
     "id": str,
@@ -38,32 +40,38 @@ _KEYS = {
 
 
 def is_surface_folder(place: str | Path) -> bool:
-    """Whether this is such a folder, by its record."""
+    """Returns whether a folder has a record, and so is meant to be such a folder; nothing in it is checked."""
     return (Path(place) / RECORD).is_file()
 
 
 def listed(folder: Path) -> dict[str, dict[str, Any]]:
-    """Size and digest of every file in a folder, by its path in it."""
+    """Returns size and digest of every file in a folder, by its path in it."""
+    # Sorted, and with "/" on every system: the same files must give the same record.
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return {path.relative_to(folder).as_posix(): file_entry(read_file(path)) for path in files}
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:
-    """The record of such a folder.
+    """Reads the record of such a folder.
 
     Raises:
-        InputError: none, or not what was written.
+        InputError: There is no record, or it is not as it was written.
     """
     return read_sealed(Path(folder) / RECORD, _KEYS, FORMAT)
 
 
 def verify(folder: str | Path, record: dict[str, Any]) -> None:
-    """Every file that the record names is there, and is what was written.
+    """Checks that every file that the record names is there and is as it was written.
+
+    Args:
+        folder: The folder.
+        record: Its record, from `read_record`.
 
     Raises:
-        InputError: the first that is not.
+        InputError: A file is missing or was changed; the message names the first one.
     """
     path = Path(folder) / RECORD
+    # A record that names too few files would leave the others unchecked.
     for name in {WEIGHTS, GRAPH, GOALS} - record["files"].keys():
         raise InputError(path, "files", f"no {name}", "all that nca3d export --surface writes")
     for name, entry in record["files"].items():

@@ -1,4 +1,4 @@
-"""Write the folder that a cube can be asked by without its training (`record.py` says what is in it)."""
+"""Writes the folder by which a cube can be asked without its training (`record.py` says what is in it)."""
 
 import os
 import platform
@@ -16,12 +16,20 @@ from nca3d.files import atomic_folder, seal
 if TYPE_CHECKING:
     from nca3d.cube.ask import Cube
 
-# How far ONNX Runtime may be from PyTorch over a whole thinking, of the largest number said.
+# How far ONNX Runtime's surface may be from PyTorch's after a whole rollout, relative to the surface's largest number: both
+# compute in float32, but sum in another order.
 FURTHEST = 1e-4
 
 
 class Written(NamedTuple):
-    """The folder, its bytes, the seconds that it took, and how far ONNX Runtime is from PyTorch, of max|·|."""
+    """A folder that was written.
+
+    Attributes:
+        folder: Where it is.
+        size: The bytes of all its files.
+        seconds: How many seconds it took.
+        furthest: How far ONNX Runtime's surface is from PyTorch's, relative to the surface's largest number.
+    """
 
     folder: Path
     size: int
@@ -30,10 +38,10 @@ class Written(NamedTuple):
 
 
 def check_surface(folder: Path) -> None:
-    """What `write_surface` would refuse, found out before torch loads.
+    """Checks, before torch loads, whether `write_surface` can write to a folder.
 
     Raises:
-        InputError: an extra that is missing, a place that can't be written or that holds something else.
+        InputError: A package is missing, or the folder can't be written to or holds something else.
     """
     missing = [name for name in ("onnx", "onnxscript", "onnxruntime") if find_spec(name) is None]
     if missing:
@@ -53,36 +61,41 @@ def check_surface(folder: Path) -> None:
 
 
 def _others(folder: Path) -> list[str]:
-    """What is in a folder besides an older export."""
+    """Returns the paths in a folder that are not those of an older export: replacing the folder would destroy them."""
     try:
         own = {RECORD, *read_record(folder)["files"]} if is_surface_folder(folder) else set()
     except InputError:
         own = set()
-    found = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
-    return sorted(set(found) - own)
+    # A link to a folder counts as a thing of its own, and is not followed.
+    files = (path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir() or path.is_symlink())
+    return sorted(set(files) - own)
 
 
 def write_surface(cube: "Cube", folder: Path) -> Written:
-    """Write it beside, compare it with PyTorch, and rename it: it is there whole or not at all.
+    """Writes the folder under another name, compares it with PyTorch and renames it: it is there whole or not at all.
 
     Args:
-        cube: of a run.
-        folder: an older one of the same name is replaced.
+        cube: The cube of a run.
+        folder: Where to write; an older export there is replaced.
+
+    Returns:
+        What was written, and how far its answers are from PyTorch's.
 
     Raises:
-        InputError: see `check_surface`.
-        RunError: the disk is full or fails, or ONNX Runtime says something else than PyTorch; nothing is left behind.
+        InputError: The folder can't be written; see `check_surface`.
+        RunError: The disk is full or fails, or ONNX Runtime disagrees with PyTorch; nothing is left behind.
     """
     check_surface(folder)
     start = time.perf_counter()
     try:
         with atomic_folder(folder) as beside:
             _write_parts(cube, beside)
+            # Last: the record lists every other file.
             (beside / RECORD).write_bytes(seal({**_record(cube), "files": listed(beside)}))
             furthest = _compare(cube, beside)
-            if not furthest <= FURTHEST:
+            if not furthest <= FURTHEST:  # "not <=": NaN is a failure too
                 found = f"ONNX Runtime is {furthest:.1e} of max|·| from PyTorch, allowed {FURTHEST:.0e}"
-                raise RunError(f"{folder}: not kept: {found}")
+                raise RunError(f"{folder}: not exported: {found}")
             size = sum(path.stat().st_size for path in beside.rglob("*") if path.is_file())
     except OSError as error:
         raise RunError(f"{folder}: not written: {error.strerror or error}; nothing was left behind") from error
@@ -90,17 +103,20 @@ def write_surface(cube: "Cube", folder: Path) -> Written:
 
 
 def _write_parts(cube: "Cube", folder: Path) -> None:
+    """Writes every file but the record."""
     from nca3d.cube.export.graph import cube_graph
-    from nca3d.cube.lesson import keep_teacher
+    from nca3d.cube.lesson import save_teacher
     from nca3d.cube.teacher.tensors import pack
 
     (folder / WEIGHTS).write_bytes(pack({name: tensor.detach() for name, tensor in cube.rule.state_dict().items()}, {}))
+    # After the weights: the graph points to their places in the file.
     (folder / GRAPH).write_bytes(cube_graph(cube.rule, folder / WEIGHTS, cube.teacher.width))
     (folder / GOALS).write_bytes(pack({"goals": cube.goals}, {}))
-    keep_teacher(folder, cube.teacher, cube.answers)
+    save_teacher(folder, cube.teacher, cube.answers)
 
 
 def _record(cube: "Cube") -> dict[str, Any]:
+    """Returns the record without its list of files."""
     import onnx
     import torch
 
@@ -113,7 +129,8 @@ def _record(cube: "Cube") -> dict[str, Any]:
         "format": FORMAT,
         "id": cube.model,
         "rule": {"name": name, "options": rule.spec()},
-        "card": {**rule.card, "questions": Path(rule.card.get("questions", "")).name},  # the path is this machine's own
+        # The name alone: its path says something about this machine, and nothing on any other.
+        "card": {**rule.card, "questions": Path(rule.card.get("questions", "")).name},
         "horizon": int(rule.card["horizon"]),
         "size": list(rule.size),
         "fire_rate": float(rule.fire_rate),
@@ -127,10 +144,13 @@ def _record(cube: "Cube") -> dict[str, Any]:
 
 
 def _compare(cube: "Cube", folder: Path) -> float:
-    """How far ONNX Runtime is from PyTorch, asked three answers as if they were questions."""
+    """Returns the largest difference between the surfaces of ONNX Runtime and PyTorch, relative to the largest number.
+
+    The questions are three of the answers' texts: those an export has on every machine, without its training set.
+    """
     from nca3d.cube.export.folder import SurfaceCube
 
-    asked = cube.teacher.embed([*cube.answers, *cube.answers, *cube.answers][:3])
-    wanted = cube.say(asked)
-    said = SurfaceCube.load(folder).say(asked)
-    return float((said - wanted).abs().max() / wanted.abs().max().clamp(min=1e-12))
+    questions = cube.teacher.embed([*cube.answers, *cube.answers, *cube.answers][:3])
+    reference = cube.say(questions)
+    surfaces = SurfaceCube.load(folder).say(questions)
+    return float((surfaces - reference).abs().max() / reference.abs().max().clamp(min=1e-12))

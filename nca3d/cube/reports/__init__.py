@@ -1,1 +1,1 @@
-"""The page of a cube: its words, and how it is written (`page.py`), its pictures (`pictures.py`)."""
+"""The report of a cube: `page.py` writes the page and its text, `pictures.py` draws its figures."""

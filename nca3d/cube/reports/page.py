@@ -1,4 +1,4 @@
-"""The report of a cube: figures, pictures, a film of a question on its way and one self-contained page in a folder."""
+"""The report of a cube as a folder: figures, pictures, a film of a question on its way, and one self-contained page."""
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -18,10 +18,12 @@ from nca3d.reports.values import as_text, flat
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# Activity (T, D, H, W) of one question on its way, and the steps (T,) at which it was recorded.
 Moving = tuple[NDArray[np.floating], Sequence[int] | NDArray[np.integer]]
-FILM_FPS, HELD = 5, 5  # frames a second; how many of them the last step is shown for
+# Frames of the film a second, and how many of them show the last step: a second to look at the answer.
+FILM_FPS, HELD = 5, 5
 
-# What a comparison draws: of all damage a quarter of the cells, which every preset destroys.
+# The figures that a comparison of reports draws. Of all damage it is that of a quarter of the cells, which every preset has.
 HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
 
 FOOTER = (
@@ -40,17 +42,17 @@ def write_cube_report(
     config_toml: str = "",
     progress: bool = False,
 ) -> Path:
-    """Write report.json, report.md, pictures, activity.mp4 (or .gif) and report.html into a folder, each whole or not at all.
+    """Writes report.json, report.md, pictures, activity.mp4 (or .gif) and report.html into a folder, each whole or not at all.
 
-    What wasn't measured is left out of the page.
+    The page leaves out what wasn't measured.
 
     Args:
-        folder: is made if need be.
-        report: what `evaluate_cube` returned.
-        moving: activity (T,D,H,W) of one question on its way and its steps (T,), for the film; None = without.
-        metrics: the records of a training, for its curves.
-        config_toml: the run's config as it was loaded.
-        progress: say on stderr what is being drawn.
+        folder: Where to write; it is made if need be.
+        report: The report that `evaluate_cube` returned.
+        moving: The activity (T, D, H, W) of one question on its way and its steps (T,), for the film; None = no film.
+        metrics: The records of a training, for its curves.
+        config_toml: The run's config as it was loaded.
+        progress: Whether to tell on stderr what is being drawn.
 
     Returns:
         The path of report.html.
@@ -59,8 +61,10 @@ def write_cube_report(
         moving = np.asarray(moving[0]), [int(step) for step in moving[1]]
         layers = {"steps": moving[1], "activity": activity_by_layer(moving[0])}
         report = Report(report, report.spread, {"layers": layers, **report.series}, report.about, report.intervals)
+    # Numbers that are not finite have no place in JSON.
     report = report.strict()
 
+    # A generator: each figure is written before the next one is drawn, so that not all are in memory at once.
     def pictures() -> "Iterator[tuple[str, Figure]]":
         if moving is not None:
             yield "activity", _still(moving, report)
@@ -78,23 +82,29 @@ def write_cube_report(
     )
 
 
-# What the page says ---------------------------------------------------------------------------------------------------
+# The text of the page -------------------------------------------------------------------------------------------------
 
 
 def cube_words(report: Report, pictures: Collection[str] = ()) -> Words:
-    """The page around the figures of a cube."""
+    """Returns the text of a cube's page.
+
+    Args:
+        report: The report.
+        pictures: The names of the pictures that were drawn; the text does not depend on them.
+    """
     title = report.about.get("title", f"{report.about.get('questions', 'questions')} · a cube that answers")
     return Words(title, cube_lead(report), cube_sections(report), measures(report), FOOTER)
 
 
 def measures(report: Mapping[str, Any]) -> Iterator[Measure]:
-    """The figures with a goal: does it know, does it do more than the best straight line, do all its cells learn?"""
+    """Yields the figures that have a goal: does it know, does it beat the best straight line, do all its cells learn?"""
     figures = dict(flat(report))
     if "split.test.top1" in figures:
-        straight = figures.get("ridge.test.top1")
-        rival = "ridge regression on the same embeddings" if straight is not None else "chance"
+        # Ridge regression is the rival that counts: what it reaches too, needs no cells that talk to each other.
+        ridge = figures.get("ridge.test.top1")
+        rival = "ridge regression on the same embeddings" if ridge is not None else "chance"
         note = f"share answered right (top-1); the goal is what {rival} reaches"
-        goal = straight if straight is not None else figures.get("chance") or 0.0
+        goal = ridge if ridge is not None else figures.get("chance") or 0.0
         yield Measure("Right, on new questions", note, figures["split.test.top1"], goal)
     if "margin.compose" in figures:
         note = "share answered right, less that of ridge regression"
@@ -105,9 +115,9 @@ def measures(report: Mapping[str, Any]) -> Iterator[Measure]:
 
 
 def cube_sections(report: Report) -> list[Section]:
-    """The parts of the page, in order; those without pictures, rows and examples are not shown."""
-    unhurt = report.series.get("unhurt", {}).get("top1")
-    before = f" Unhurt it answers {as_text(unhurt)} of the same questions right." if unhurt is not None else ""
+    """Returns the sections of the page, in order; a page omits those without pictures, rows and examples."""
+    undamaged = report.series.get("unhurt", {}).get("top1")
+    before = f" Undamaged it answers {as_text(undamaged)} of the same questions right." if undamaged is not None else ""
     return [
         Section(
             "Answers",
@@ -117,12 +127,12 @@ def cube_sections(report: Report) -> list[Section]:
         ),
         Section(
             "In its own words",
-            "What the cube said to some questions: the likest answers first, with their cosine. ✓ marks the right answer, "
+            "What the cube said to some questions: the nearest answers first, with their cosine. ✓ marks the right answer, "
             "✗ a wrong one that it put first.",
             more=examples_html(report.series.get("examples", ())),
         ),
         Section(
-            "Hurt",
+            "Damage",
             "Cells are set to zero once the cube has its answer; the question stays at the front face." + before,
             [
                 ("hurt", "Read at once, after as many steps again, or with those cells silent for good; 95 % intervals."),
@@ -161,37 +171,44 @@ def cube_sections(report: Report) -> list[Section]:
 
 
 def examples_html(examples: Iterable[Mapping[str, Any]]) -> str:
-    """Cards of questions with what the cube said; right answers are told by a sign and a word, not by colour alone."""
+    """Returns cards of questions with what the cube said, as HTML; a sign and a word mark right answers, not colour alone.
+
+    Args:
+        examples: Dicts of "question", "right" (the right answer) and "said", pairs of an answer and its cosine.
+    """
     cards = []
     for example in examples:
-        said = [(str(answer), as_text(score)) for answer, score in example["said"]]
+        answers = [(str(answer), as_text(score)) for answer, score in example["said"]]
         right = str(example["right"])
-        if right not in [answer for answer, _ in said]:
-            said.append((right, "farther off"))
-        lines = [_answer(answer, score, answer == right, place == 0) for place, (answer, score) in enumerate(said)]
+        if right not in [answer for answer, _ in answers]:
+            # The right answer is always on the card, even where the cube put it far down.
+            answers.append((right, "farther off"))
+        lines = [_answer(answer, score, answer == right, place == 0) for place, (answer, score) in enumerate(answers)]
         cards.append(f"<article><h3>{escape(str(example['question']))}</h3><ol>{''.join(lines)}</ol></article>")
     return f'<div class="asked">{"".join(cards)}</div>' if cards else ""
 
 
 def _answer(answer: str, score: str, right: bool, first: bool) -> str:
+    """Returns one answer as a list item, with a mark where it is right, or where it is wrong and the cube put it first."""
     sign, word = ("✓", "right") if right else ("✗", "wrong") if first else ("", "")
     mark = f'<b role="img" aria-label="{word}">{sign}</b>' if sign else "<b></b>"
     return f'<li class="{"first " * first}{word}">{mark}{escape(answer)}<span>{escape(score)}</span></li>'
 
 
 def cube_lead(report: Report) -> str:
-    """What was asked of what, in one sentence with its own numbers."""
+    """Returns what was asked of which cube, in one sentence with the report's own numbers."""
     size, answers, horizon = report.about.get("size"), report.get("answers"), report.get("horizon")
     cube = f"A cube of {' × '.join(map(str, size))} = {math.prod(size):,} cells" if size else "A cube of cells"
     wait = f"{horizon:,} steps later" if horizon else "later"
     among = f"{answers:,} answers" if answers else "all answers"
     return (
-        f"{cube} is told a question at its front face; what its back face shows {wait} is looked up among {among}. "
+        f"{cube} gets a question at its front face; what its back face shows {wait} is looked up among {among}. "
         "Every cell sees its neighbours alone."
     )
 
 
 def _batches(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the speed and memory of training as rows of a table, by batch size."""
     return {
         f"one step forward and back, batch {row['batch']}": f"{row['samples_a_second']:,.3g} samples a second, "
         f"{row['memory_mib']:,} MiB"
@@ -199,34 +216,38 @@ def _batches(rows: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     }
 
 
-# What it shows --------------------------------------------------------------------------------------------------------
+# The pictures of activity ---------------------------------------------------------------------------------------------
 
 
 def _still(moving: Moving, report: Report) -> "Figure":
-    """Activity of every cell when the answer is read, in the colours of the film."""
+    """Draws the activity of every cell when the answer is read, in the colours of the film."""
     import visualize
 
     activity, steps = moving
     horizon = report.get("horizon")
+    # A recording may be shorter than the horizon; then its last step is shown.
     index = list(steps).index(horizon) if horizon in steps else len(steps) - 1
     return visualize.layers(activity[index], label=f"{ACTIVITY}, step {steps[index]}", limits=_limits(activity))
 
 
 def _limits(activity: NDArray[np.floating]) -> tuple[float, float]:
+    """Returns the range of colours for a whole recording, so that all its frames can be compared."""
     from visualize.film import activity_limits
 
     return activity_limits(np.where(np.isfinite(activity), activity, np.nan).astype(np.float32))
 
 
 def _film(folder: Path, activity: NDArray[np.floating], steps: Sequence[int]) -> tuple[str, list[str]]:
-    """Writes the film, that rests on its last step; returns its HTML and its file's name."""
+    """Writes the film, which rests on its last step; returns its HTML and its file's name."""
     import visualize
     from visualize.film import Screen, has_ffmpeg
 
+    # A GIF is larger, but needs no other program.
     path = folder / ("activity.mp4" if has_ffmpeg() else "activity.gif")
     frames, counted = np.concatenate([activity, *[activity[-1:]] * HELD]), [*steps, *[steps[-1]] * HELD]
     options: dict[str, Any] = {"label": ACTIVITY, "steps": counted, "limits": _limits(activity), "fps": FILM_FPS}
     visualize.layers_film(frames, path, **options)
+    # Before it is played, and on paper, the film shows its last frame.
     poster = data_url(png_of_pixels(Screen(frames, **options).draw(len(frames) - 1)))
     return film_html(data_url(path.read_bytes(), path.suffix), poster, "film of activity in all layers of the cube"), [
         path.name

@@ -1,4 +1,4 @@
-"""The pictures of a cube's evaluation: who answers right, what damage takes, which cells mind what, how a question travels."""
+"""The pictures of a cube's evaluation: accuracy, the effect of damage, which cells mind what, how a question travels."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ACTIVITY = "activity (root mean square of a cell's features)"
+# What is measured of a damaged cube, by the state's name in the report, and its label in the legend.
 STATES = {"hurt": "read at once", "healed": "healed", "dead": "cells stay dead"}
 SPLITS = {
     "test": "test · new questions",
@@ -21,30 +22,37 @@ SPLITS = {
     "validation": "validation · held out",
     "train": "train · learnt from",
 }
-PAPER_AT, PERCENTILE = 0.05, 99  # strengths are shown up to the next multiple of it above this percentile
+# The scale of strengths ends at the next multiple of ROUND_TO above this percentile: a few extreme cells would make all others
+# pale, and round ends can be compared between reports.
+ROUND_TO, PERCENTILE = 0.05, 99
 ONE_KIND = "not drawn: all questions are of one kind, so there is none that a cell could mind more than others"
-MOST_KINDS = 8  # that have a colour
-MOST_TICKS = 8  # of layers, on an axis that is two inches high
-# What is drawn of answers over training, by panel.
+# Kinds of questions that have a colour of their own: more can't be told apart.
+MOST_KINDS = 8
+# Numbers at the axis of layers, which is two inches high.
+MOST_TICKS = 8
+# What is drawn of answers over training: the names in the log, by panel.
 LOGGED = {"top-1 (share answered right)": ("top1", "validation_top1"), "cosine": ("cosine", "validation_cosine")}
 
 
 def cube_figures(report: Report) -> "dict[str, Figure]":
-    """The pictures that a report's series can be drawn as, by name: retrieval, hurt, hurt-cosine, specialisation, layers.
+    """Draws a report's series: retrieval, hurt, hurt-cosine, specialisation and layers, as far as they were measured.
 
     Args:
-        report: what `evaluate_cube` returned.
+        report: The report that `evaluate_cube` returned.
+
+    Returns:
+        The figures by name.
     """
     series, figures = report.series, {}
     if series.get("retrieval"):
         figures["retrieval"] = _retrieval(series["retrieval"], report.get("chance"))
     if series.get("hurt"):
-        unhurt = series.get("unhurt", {})
-        levels = {"unhurt": unhurt.get("top1"), "ridge": unhurt.get("ridge_top1"), "chance": report.get("chance")}
-        figures["hurt"] = _hurt(report, "top1", "share answered right (top-1)", levels)
+        undamaged = series.get("unhurt", {})
+        levels = {"unhurt": undamaged.get("top1"), "ridge": undamaged.get("ridge_top1"), "chance": report.get("chance")}
+        figures["hurt"] = _damage(report, "top1", "share answered right (top-1)", levels)
         if any(row.get("cosine") is not None for row in series["hurt"]):
-            words = "cosine with the right answer"
-            figures["hurt-cosine"] = _hurt(report, "cosine", words, {"unhurt": unhurt.get("cosine")})
+            label = "cosine with the right answer"
+            figures["hurt-cosine"] = _damage(report, "cosine", label, {"unhurt": undamaged.get("cosine")})
     if series.get("specialisation"):
         figures["specialisation"] = _specialisation(series["specialisation"])
     if series.get("layers"):
@@ -53,7 +61,14 @@ def cube_figures(report: Report) -> "dict[str, Figure]":
 
 
 def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "dict[str, Figure]":
-    """Losses and answers over training, and which cells were reached; what wasn't logged is left out."""
+    """Draws losses and answers over training; what wasn't logged is left out.
+
+    Args:
+        metrics: The records of a training, in their order.
+
+    Returns:
+        The figures by name: losses, answers.
+    """
     import visualize
 
     logged = list(dict.fromkeys(name for record in metrics for name, value in record.items() if value is not None))
@@ -62,7 +77,8 @@ def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "dict[str, Figure]
     figures: dict[str, Figure] = {}
     if losses:
         figures["losses"] = visualize.logged(metrics, {"loss": losses, **({"factor of a loss": balance} if balance else {})})
-        if figures["losses"].axes[0].lines:  # values of 0 are left out of it
+        # An empty axis has no logarithmic range; values of 0 are left out of it.
+        if figures["losses"].axes[0].lines:
             figures["losses"].axes[0].set_yscale("log")
     panels = {label: names for label, names in LOGGED.items() if set(names) & set(logged)}
     if panels:
@@ -72,16 +88,17 @@ def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "dict[str, Figure]
 
 
 def activity_by_layer(activity: NDArray[np.floating]) -> NDArray[np.float64]:
-    """(T,D), the root mean square of (T,D,H,W) over the cells of a layer."""
+    """Returns the root mean square of activity (T, D, H, W) over the cells of each layer, (T, D)."""
     return np.sqrt(np.square(np.asarray(activity, float)).mean(axis=(2, 3)))
 
 
 def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> "Figure":
-    """The cube beside ridge regression, for each split as a whole and by kind of question."""
+    """Draws the cube beside ridge regression, for each split as a whole and by kind of question."""
     import visualize
 
     lines, headings = [], {}
     for index, row in enumerate(rows):
+        # The rows of a split follow each other; a heading stands above the first.
         if index == 0 or row["split"] != rows[index - 1]["split"]:
             headings[index] = SPLITS.get(row["split"], row["split"])
         name = f"{display_name(row['kind']) if row['kind'] else 'all'} ({row['n']:,})"
@@ -90,26 +107,27 @@ def _retrieval(rows: Sequence[Mapping[str, Any]], chance: float | None) -> "Figu
     return visualize.grouped_dot_plot(lines, headings=headings, reference=chance, label=label)
 
 
-def _hurt(report: Report, measure: str, label: str, references: Mapping[str, float | None]) -> "Figure":
-    """What is left of a measure over the share of cells destroyed: a panel for each damage."""
+def _damage(report: Report, measure: str, label: str, references: Mapping[str, float | None]) -> "Figure":
+    """Draws what is left of a measure over the share of cells destroyed, with a panel for each kind of damage."""
     import visualize
 
     panels: dict[str, dict[str, Any]] = {}
-    found: list[float | None] = []
+    values: list[float | None] = []
     for damage in dict.fromkeys(row["damage"] for row in report.series["hurt"]):
-        for state, words in STATES.items():
+        for state, state_label in STATES.items():
             rows = [row for row in report.series["hurt"] if (row["damage"], row["state"]) == (damage, state)]
             if not rows:
                 continue
             names = [f"hurt.{damage}.{round(100 * row['severity'])}.{state}.{measure}" for row in rows]
             ends = [report.intervals.get(name) or (None, None) for name in names]
-            panels.setdefault(display_name(damage), {})[words] = (
+            panels.setdefault(display_name(damage), {})[state_label] = (
                 [row["severity"] for row in rows],
                 [row.get(measure) for row in rows],
                 *zip(*ends, strict=True),
             )
-            found += [number for row, span in zip(rows, ends, strict=True) for number in (row.get(measure), *span)]
-    known = [number for number in (*found, *references.values()) if number is not None and math.isfinite(number)]
+            values += [number for row, span in zip(rows, ends, strict=True) for number in (row.get(measure), *span)]
+    # Shares begin at 0; a cosine may lie below, and then the axis must show it, with a margin.
+    known = [number for number in (*values, *references.values()) if number is not None and math.isfinite(number)]
     lowest = min(0.0, *known) if known else 0.0
     return visualize.dose_response(
         panels,
@@ -120,45 +138,48 @@ def _hurt(report: Report, measure: str, label: str, references: Mapping[str, flo
     )
 
 
-def _specialisation(found: Mapping[str, Any]) -> "Figure":
-    """Which kind of question each cell prefers, the stronger the more colour."""
+def _specialisation(series: Mapping[str, Any]) -> "Figure":
+    """Draws which kind of question each cell prefers: the stronger the preference, the more colour."""
     import visualize
     from visualize.charts import QUIET, new_figure
 
-    if len(found["kinds"]) < 2:  # in place of a picture that would show nothing: why
+    if len(series["kinds"]) < 2:  # instead of a picture that would show nothing, the reason
         figure = new_figure(7.8, 0.5)
         figure.text(0.01, 0.5, ONE_KIND, color=QUIET, fontsize=10, style="italic", va="center")
         return figure
-    strength = np.array(found["strength"], float)
+    strength = np.array(series["strength"], float)
     known = strength[np.isfinite(strength)]
-    most = math.ceil(float(np.percentile(known, PERCENTILE)) / PAPER_AT) * PAPER_AT if known.size else 1.0
-    preferred, kinds = _few(np.array(found["preferred"]), found["kinds"])
+    most = math.ceil(float(np.percentile(known, PERCENTILE)) / ROUND_TO) * ROUND_TO if known.size else 1.0
+    preferred, kinds = _few(np.array(series["preferred"]), series["kinds"])
     return visualize.layers(
         strength,
         categories=preferred,
         names=[display_name(kind) for kind in kinds],
-        limits=(0, min(max(most, PAPER_AT), 1)),
+        limits=(0, min(max(most, ROUND_TO), 1)),
         label="share of a cell's variance that the kind of question explains",
     )
 
 
 def _few(preferred: NDArray[np.integer], kinds: Sequence[str]) -> tuple[NDArray[np.integer], Sequence[str]]:
-    """Kinds as many as there are colours: of more, those that fewest cells prefer become one."""
+    """Returns preferred kinds and names, at most one a colour: of more, the kinds that fewest cells prefer become one."""
     if len(kinds) <= MOST_KINDS:
         return preferred, kinds
+    # Stable: kinds that equally many cells prefer stay in their order, whatever the machine.
     order = np.argsort(-np.bincount(preferred.ravel(), minlength=len(kinds)), kind="stable")
     place = np.minimum(np.argsort(order), MOST_KINDS - 1)
     return place[preferred], [*(kinds[kind] for kind in order[: MOST_KINDS - 1]), "all other kinds"]
 
 
-def _layers(found: Mapping[str, Any]) -> "Figure":
-    """How activity travels: steps across, layers upward."""
+def _layers(series: Mapping[str, Any]) -> "Figure":
+    """Draws how activity travels: steps across, layers upward."""
     import visualize
 
-    activity = np.array(found["activity"], float)
-    figure = visualize.kymograph(activity[:, :, None, None], "z", show="mean", steps=found["steps"])
+    activity = np.array(series["activity"], float)
+    figure = visualize.kymograph(activity[:, :, None, None], "z", show="mean", steps=series["steps"])
     layers = np.arange(0, activity.shape[1], math.ceil(activity.shape[1] / MOST_TICKS))
-    figure.axes[0].set_yticks(layers + 0.5, [str(layer) for layer in layers])  # a layer lies from its number to the next
+    figure.axes[0].set_yticks(
+        layers + 0.5, [str(layer) for layer in layers]
+    )  # a layer fills the axis from its number to the next
     figure.axes[0].set_ylabel("layer (0 = front face)")
     figure.axes[-1].set_ylabel("activity of a layer (RMS)")
     return figure

@@ -1,1 +1,1 @@
-"""A trained cube behind a small HTTP endpoint: `limits` says how much is taken in, `app` what is answered. Extra `serve`."""
+"""A trained cube behind a small HTTP endpoint: `app.py` answers, `limits.py` bounds what it accepts (extra `serve`)."""

@@ -1,9 +1,9 @@
-"""Embeddings on disk: the file that `nca3d embed` writes, and the cache, for which each text is embedded once.
+"""Embeddings on disk: the file that `nca3d embed` writes, and a cache, so that each text is embedded once.
 
-The cache finds what a teacher made of a text by the text's digest and the teacher's id. A teacher has a folder; each call that
-embeds something new adds one safetensors file to it, with the texts' digests in `texts` (n, 32) and what became of them in
-`embeddings` (n, E). A file is called by the sha256 of its bytes: a flipped bit shows, and the texts are embedded again. A file
-that is what was written, but not what belongs here, is refused.
+The cache finds an embedding by the text's digest and the teacher's id. Each teacher has a folder; each call that embeds new
+texts adds one safetensors file to it, with the texts' digests in `texts` (n, 32) and their embeddings in `embeddings` (n, E). A
+file is named by the sha256 of its bytes: a flipped bit shows, and the texts are embedded again. An undamaged file that does not
+belong in the folder is refused.
 """
 
 import contextlib
@@ -22,69 +22,81 @@ from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
 from nca3d.files import cache_folder, read_file, sha256, write_atomic
 
-# What the metadata of the file of `nca3d embed` call it.
+# The mark in the metadata of a file that `nca3d embed` writes.
 KIND = "embeddings"
-# Bytes of a sha256.
+# The bytes of a sha256.
 DIGEST = 32
-# Texts that are kept at once: what was embedded before a stop is not lost.
+# After so many texts the cache is written: an interrupted run loses no more than these.
 CHUNK = 1024
 
 # The file -------------------------------------------------------------------------------------------------------------
 
 
 class Embeddings(NamedTuple):
-    """Pair i of the set is row i: `questions` (N, E), `answers` (N, E), float32; `metadata`: model, layer, pool, data, ..."""
+    """The embeddings of a set, pair by pair.
+
+    Attributes:
+        questions: The embedding of each pair's question, float32 (N, E).
+        answers: The embedding of each pair's answer, float32 (N, E).
+        metadata: Where they come from: model, layer, pool, digest of the data and so on.
+    """
 
     questions: Tensor
     answers: Tensor
     metadata: dict[str, str]
 
 
-def write_embeddings(file: Path, found: Embeddings) -> None:
-    """Write them, whole or not at all.
+def write_embeddings(file: Path, embeddings: Embeddings) -> None:
+    """Writes embeddings into a file, whole or not at all.
+
+    Args:
+        file: The safetensors file.
+        embeddings: What to write.
 
     Raises:
-        OSError: the disk is full or the folder can't be written.
+        OSError: The disk is full or the folder can't be written.
     """
-    write_atomic(file, pack({"questions": found.questions, "answers": found.answers}, {**found.metadata, "nca3d": KIND}))
+    tensors = {"questions": embeddings.questions, "answers": embeddings.answers}
+    write_atomic(file, pack(tensors, {**embeddings.metadata, "nca3d": KIND}))
 
 
 def read_embeddings(file: str | Path, questions: Questions | None = None) -> Embeddings:
-    """Read them, and refuse whatever can't be trained on.
+    """Reads embeddings from a file, and refuses what can't be trained on.
 
     Args:
-        file: safetensors with `questions` (N, E) and `answers` (N, E), of `nca3d embed` or of one's own.
-        questions: the set that they must be of, by count, and by digest if the file has one.
+        file: A safetensors file with `questions` (N, E) and `answers` (N, E), of `nca3d embed` or of your own making.
+        questions: The set that they must belong to, by count, and by digest if the file has one; None = any.
 
     Raises:
-        InputError: no such file or tensor, another type than float32, wrong counts or widths, numbers that are not finite.
+        InputError: The file or a tensor is missing, has another type than float32 or a wrong shape, holds numbers that are not
+            finite, or belongs to another set.
     """
     path = Path(file)
     tensors, metadata = unpack(read_file(path), path)
     count = None if questions is None else len(questions.pairs)
     if questions is not None and metadata.get("data", questions.digest) != questions.digest:
         raise InputError(path, "data", f"embeddings of another set, {metadata['data'][:12]}", questions.digest[:12])
-    asked = check_vectors(tensors.get("questions"), path, "questions", count, None)
-    answers = check_vectors(tensors.get("answers"), path, "answers", len(asked), asked.shape[1])
-    if not len(asked):
+    rows = check_vectors(tensors.get("questions"), path, "questions", count, None)
+    answers = check_vectors(tensors.get("answers"), path, "answers", len(rows), rows.shape[1])
+    if not len(rows):
         raise InputError(path, "questions", "0 rows", "at least one")
-    return Embeddings(asked, answers, metadata)
+    return Embeddings(rows, answers, metadata)
 
 
 # The cache ------------------------------------------------------------------------------------------------------------
 
 
 def embeddings_of(teacher: Teacher, texts: Sequence[str], cache: Path | None, progress: bool = False) -> Tensor:
-    """Texts (n) -> float32 (n, E), from the cache where it knows them.
+    """Returns the embeddings of n texts, float32 (n, E), from the cache where it has them.
 
     Args:
-        teacher: embeds the rest.
-        texts: may repeat each other.
-        cache: a folder, made if needed; None = no cache.
-        progress: whether a bar is drawn.
+        teacher: Embeds the texts that the cache lacks.
+        texts: The texts, which may repeat each other.
+        cache: The folder of the cache, made if needed; None = no cache.
+        progress: Whether to show a progress bar.
 
     Raises:
-        InputError: a file in the cache holds something else than this teacher's embeddings; the line names file and field.
+        InputError: A file in the cache holds something else than this teacher's embeddings; the message names file and field.
     """
     return count_embeddings_of(teacher, texts, cache, progress)[0]
 
@@ -92,40 +104,51 @@ def embeddings_of(teacher: Teacher, texts: Sequence[str], cache: Path | None, pr
 def count_embeddings_of(
     teacher: Teacher, texts: Sequence[str], cache: Path | None, progress: bool = False
 ) -> tuple[Tensor, int]:
-    """The same, and how many of the texts (n) the cache knew."""
+    """Returns the embeddings of n texts, float32 (n, E), and how many of the texts the cache had.
+
+    Args:
+        teacher: See `embeddings_of`.
+        texts: See `embeddings_of`.
+        cache: See `embeddings_of`.
+        progress: See `embeddings_of`.
+
+    Raises:
+        InputError: See `embeddings_of`.
+    """
     digests = [hashlib.sha256(text.encode()).digest() for text in texts]
     folder = None if cache is None else cache / sha256(teacher.id.encode())[:16]
     known = {} if folder is None else _read(folder, teacher)
     from_cache = sum(digest in known for digest in digests)
     missing = {digest: text for digest, text in zip(digests, texts, strict=True) if digest not in known}
-    wanted = list(missing)
-    for first in range(0, len(wanted), CHUNK):
-        chunk = wanted[first : first + CHUNK]
-        made = teacher.embed([missing[digest] for digest in chunk], progress=progress)
-        made = check_vectors(made, f"teacher {teacher.id}", "embeddings", len(chunk), teacher.width)
-        known.update(zip(chunk, made, strict=True))
+    new = list(missing)
+    for first in range(0, len(new), CHUNK):
+        chunk = new[first : first + CHUNK]
+        vectors = teacher.embed([missing[digest] for digest in chunk], progress=progress)
+        # A teacher of the user's own may return anything: what enters the cache has been checked.
+        vectors = check_vectors(vectors, f"teacher {teacher.id}", "embeddings", len(chunk), teacher.width)
+        known.update(zip(chunk, vectors, strict=True))
         if folder is not None:
-            _keep(folder, teacher, chunk, made)
+            _save(folder, teacher, chunk, vectors)
     rows = [known[digest] for digest in digests]
     return torch.stack(rows) if rows else torch.zeros(0, teacher.width), from_cache
 
 
 def embeddings_folder() -> Path:
-    """Where embeddings are kept: `embeddings` in nca3d's cache folder."""
+    """Returns the folder of the cache: `embeddings` in nca3d's cache folder."""
     return cache_folder() / "embeddings"
 
 
-def _keep(folder: Path, teacher: Teacher, digests: list[bytes], made: Tensor) -> None:
+def _save(folder: Path, teacher: Teacher, digests: list[bytes], vectors: Tensor) -> None:
     texts = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, DIGEST)
-    data = pack({"texts": texts, "embeddings": made}, {"teacher": teacher.id})
+    data = pack({"texts": texts, "embeddings": vectors}, {"teacher": teacher.id})
     try:
         write_atomic(folder / f"{sha256(data)}.safetensors", data)
-    except OSError as error:  # a full disk is no reason to lose what was embedded
-        print(f"{folder}: not kept: {error.strerror or error}", file=sys.stderr)
+    except OSError as error:  # a full disk is no reason to lose embeddings that are already in memory
+        print(f"{folder}: embeddings are not cached: {error.strerror or error}", file=sys.stderr)
 
 
 def _read(folder: Path, teacher: Teacher) -> dict[bytes, Tensor]:
-    """All that the cache knows of this teacher's: text digest -> (E,)."""
+    """Returns all embeddings of a teacher that the cache has, (E,) each, by the text's digest."""
     known: dict[bytes, Tensor] = {}
     for file in sorted(folder.glob("*.safetensors")):
         data = read_file(file)
@@ -141,6 +164,6 @@ def _read(folder: Path, teacher: Teacher) -> dict[bytes, Tensor]:
         if texts is None or texts.dtype != torch.uint8 or texts.ndim != 2 or texts.shape[1] != DIGEST:
             found = "nothing" if texts is None else f"{texts.dtype} {tuple(texts.shape)}"
             raise InputError(file, "texts", found.removeprefix("torch."), f"uint8 (N, {DIGEST})")
-        made = check_vectors(tensors.get("embeddings"), file, "embeddings", len(texts), teacher.width)
-        known.update((bytes(digest.numpy()), row) for digest, row in zip(texts, made, strict=True))
+        vectors = check_vectors(tensors.get("embeddings"), file, "embeddings", len(texts), teacher.width)
+        known.update((bytes(digest.numpy()), row) for digest, row in zip(texts, vectors, strict=True))
     return known

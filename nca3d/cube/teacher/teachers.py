@@ -1,47 +1,52 @@
-"""A teacher by its name, and the one that was saved in a folder. What each needs loads when it is asked for."""
+"""Loads a teacher by its name, or one that was saved in a folder; each imports what it needs when it is loaded."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from nca3d.cube.teacher.named import find_teacher
 from nca3d.cube.teacher.teacher import CARD, FORMAT, Teacher
+from nca3d.cube.teacher.teacher_ref import find_teacher
 from nca3d.errors import InputError
 from nca3d.files import parse_table, read_file
 
 
 def load_teacher(name: str, *, layer: int = -1, pool: str = "mean", fit_on: Sequence[str] = (), width: int = 225) -> Teacher:
-    """A teacher by its name.
+    """Loads a teacher by its name.
 
     Args:
         name: "tfidf", "minilm" (if its package is installed) or a Hugging Face model folder on this machine.
-        layer: of a language model; 0 = word embeddings, -1 = the last.
-        pool: "mean" over the tokens of a text, or its "last" token.
-        fit_on: texts that TF-IDF learns its words and components from.
-        width: components of TF-IDF.
+        layer: The layer of a language model; 0 = word embeddings, -1 = the last.
+        pool: What stands for a text: the "mean" over its tokens, or its "last" token.
+        fit_on: The texts that TF-IDF learns its words and components from.
+        width: The number of components of TF-IDF.
 
     Raises:
-        InputError: no such teacher, layer or pool, a missing extra, a folder whose model can't be read.
+        InputError: There is no such teacher, layer or pool, an extra is missing, or the folder's model can't be read.
     """
-    found = find_teacher(name, layer, pool, width)
-    if found.folder is None:
+    ref = find_teacher(name, layer, pool, width)
+    if ref.folder is None:
+        # Here and below: scikit-learn and transformers take seconds to import, and only one is needed.
         from nca3d.cube.teacher.tfidf import fit_tfidf
 
         return fit_tfidf(fit_on, width)
     from nca3d.cube.teacher.transformer import TransformerTeacher
 
-    return TransformerTeacher(found.folder, found.name, found.layer, found.pool)
+    return TransformerTeacher(ref.folder, ref.name, ref.layer, ref.pool)
 
 
 def load_saved_teacher(folder: str | Path) -> Teacher:
-    """The teacher that was saved in a folder.
+    """Loads the teacher that was saved in a folder.
+
+    Args:
+        folder: The folder, as `Teacher.save` wrote it.
 
     Raises:
-        InputError: no teacher in it, damaged files, or another model than the one that was saved now lies at its path.
+        InputError: It holds no teacher, a file is damaged, or another model than the saved one now lies at its path.
     """
     place = Path(folder)
     if not place.is_dir():
         raise InputError(place, "teacher", "no such folder", "a folder that a teacher was saved in")
     card = parse_table(read_file(place / CARD), place / CARD)
+    # A card can be edited by hand: each entry is checked before it is used.
     for key, kind in {"format": int, "kind": str, "id": str}.items():
         if type(card.get(key)) is not kind:
             raise InputError(place / CARD, key, repr(card.get(key)), kind.__name__)
@@ -56,12 +61,13 @@ def load_saved_teacher(folder: str | Path) -> Teacher:
     for key in ("name", "pool"):
         if not isinstance(card.get(key), str):
             raise InputError(place / CARD, key, repr(card.get(key)), "a text")
-    found = find_teacher(card["name"], card.get("layer", "nothing"), card["pool"])
-    if found.folder is None:
+    ref = find_teacher(card["name"], card.get("layer", "nothing"), card["pool"])
+    if ref.folder is None:
         raise InputError(place / CARD, "name", repr(card["name"]), "minilm or a model folder")
     from nca3d.cube.teacher.transformer import TransformerTeacher
 
-    teacher = TransformerTeacher(found.folder, found.name, found.layer, found.pool)
+    teacher = TransformerTeacher(ref.folder, ref.name, ref.layer, ref.pool)
+    # The model stays where it is, so it may have been replaced since: its embeddings would mean something else to the cube.
     if teacher.id != card["id"]:
-        raise InputError(found.folder, "model", f"{teacher.id}, another one than was saved", card["id"])
+        raise InputError(ref.folder, "model", f"{teacher.id}, another one than was saved", card["id"])
     return teacher
