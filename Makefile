@@ -5,6 +5,8 @@
 # make check  lint and types only
 # make lock   resolves the versions that both install, after a change of constraints.txt
 # make clean  removes the virtual environment and caches
+# make graphics compiler browser   Debian packages that pip can't bring; demo and test ask for them themselves
+# make SYSTEM=0 …  installs no Debian packages and says what goes without them
 
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -74,7 +76,7 @@ compiler:
 
 # The versions that both commands install: constraints.txt pins what we name ourselves, pip resolves the rest.
 lock:
-	@folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
+	@set -o pipefail; folder=$$(mktemp -d) && trap 'rm -rf "$$folder"' EXIT && $(PYTHON) -m venv "$$folder" && \
 	  "$$folder/bin/python" -m pip --disable-pip-version-check install -q -c constraints.txt -e '.[test]' && \
 	  { echo '# Every version that `make demo` and `make test` install with; made by `make lock`.'; \
 	    "$$folder/bin/python" -m pip freeze --exclude-editable | sed -E 's/\+[a-z0-9.]+$$//' | LC_ALL=C sort -f; } > "$$folder/lock" && \

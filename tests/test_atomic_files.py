@@ -241,6 +241,7 @@ def test_the_cache_follows_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert files.cache_folder() == Path("/else/nca3d")
 
 
+@pytest.mark.slow
 def test_nothing_else_in_the_house_writes_so() -> None:
     """DESIGN: no second way to write a file."""
     calls = {"replace", "rename", "renames", "fsync", "mkstemp", "flock"}

@@ -72,6 +72,7 @@ def test_there_is_one_way_to_write_a_file():
         assert writers == ([] if folder == "pools" else [ROOT / folder / "files.py"])
 
 
+@pytest.mark.slow
 def test_pictures_are_imported_late():
     for path in sources("nca3d"):
         assert not imported(path, late=False) & set(PICTURES), f"{path} imports a picture library before it is used"

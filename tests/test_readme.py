@@ -95,6 +95,7 @@ def test_files_that_the_readme_names_exist():
         assert (root / name).exists(), name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", nca3d.zoo())
 def test_the_zoo_is_told_as_its_cards_have_it(name):
     row = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "zoo.py"))["row"]

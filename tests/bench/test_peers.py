@@ -44,6 +44,7 @@ def own(tmp_path, monkeypatch):
     return find_peer("own", sys.executable)
 
 
+@pytest.mark.slow
 def test_a_peer_is_asked_and_is_a_row(own):
     assert own == {"own": [sys.executable, str(peers.FOLDER / "own_worker.py")]} == find_peer("own", None)
     assert [c.name for c in contenders(SETTING, ["dense"], own)] == ["textbook", "own", "dense"]

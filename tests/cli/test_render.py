@@ -39,6 +39,7 @@ def test_films_of_every_style_move(style, tmp_path, capsys):
     assert all(np.abs(one - other).max() > 30 for one, other in pairwise(film))
 
 
+@pytest.mark.slow
 def test_a_still_a_page_and_two_rules(tmp_path, capsys):
     asked = {"still.png": ["--axes", "--quality", "high"], "page.html": [], "two.gif": ["--beside", "zoo:jack"]}
     for name, more in asked.items():

@@ -9,6 +9,7 @@ from complaint import complaint
 from nca3d.cli import main
 
 
+@pytest.mark.slow
 def test_targets_are_listed_and_drawn(
     capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

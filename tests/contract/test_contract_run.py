@@ -75,6 +75,7 @@ def test_a_signal_saves_and_says_so_by_its_code(number, code, tmp_path):
     assert records(tmp_path / "run")[-1]["iteration"] == int(saved.name.removeprefix("step-"))
 
 
+@pytest.mark.slow
 def test_doctor_looks_and_injects(capsys):
     assert main("doctor") == 0
     shown = capsys.readouterr().out
@@ -88,6 +89,7 @@ def test_bench_plans(capsys):
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.slow
 def test_laws_of_a_shipped_rule(capsys):
     assert main("evaluate", "zoo:cross", "--laws") == 0
     told = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}

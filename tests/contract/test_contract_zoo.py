@@ -34,6 +34,7 @@ def test_a_rule_grows_as_it_did(name):
     assert float(grown.double().sum()) == pytest.approx(ZOO[name]["after_12_steps"]["sum"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_cards_are_compared_by_the_shell(capsys, tmp_path):
     assert main("compare", "zoo:cross", "zoo:axolotl-growing", "--out", tmp_path / "both") == 0
     rows = {line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("|")}

@@ -64,6 +64,7 @@ def test_a_body_is_evaluated(old, capsys):
     assert set(before) <= set(table(old / "body" / "evaluate-quick" / "report.json"))
 
 
+@pytest.mark.slow
 def test_a_cube_is_evaluated(old, capsys):
     assert main("evaluate", "cube", "--preset", "quick", "--no-pictures", "--json", "again.json") == 0
     shown = {line.split()[0] for line in capsys.readouterr().out.splitlines() if line.strip()}

@@ -270,6 +270,7 @@ def test_weights_may_lie_in_any_order():
     assert torch.equal(nca3d.rollout(made, state, 2), wanted)
 
 
+@pytest.mark.slow
 def test_types_repeat_on_any_number_of_threads():
     """Law 11."""
     made = rule("types", (4, 6, 6), preset="cube", start="carry", types=2)

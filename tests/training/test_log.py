@@ -40,6 +40,7 @@ def test_pattern_and_diversity_are_logged_at_their_pace(tmp_path):
     assert last["pool_living_cells_mean"] > 0 and last["pool_effective_states"] >= 1
 
 
+@pytest.mark.slow
 def test_never_means_never_and_nothing_else_changes(tmp_path):
     lines, without = short(tmp_path / "a"), short(tmp_path / "b", pattern_every=0)
     assert not any(name.startswith("pattern_") for line in without for name in line)

@@ -31,6 +31,7 @@ def test_many_weights_are_moved_in_one_pass(name, monkeypatch):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_slices_change_no_bit(monkeypatch):
     kind = pytest.importorskip("bitsandbytes").optim.AdamW8bit
     monkeypatch.setattr(optim, "SLICE", 1 << 10)

@@ -31,6 +31,7 @@ def step(optimizer: torch.optim.Optimizer, model: nn.Module, times: int, seed: i
         optimizer.step()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["Adam", "AdamW", "SGD", "AdamW8bit"])
 def test_an_optimizer_goes_on_bit_for_bit(kind: str, tmp_path: Path) -> None:
     optimizer, model = trained(kind)

@@ -92,6 +92,7 @@ def test_calls_do_not_remember_each_other():
 # Less work, a small error ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_settled_cube_rests():
     """A held question: once the answer has arrived, most cells are skipped; the error follows the threshold."""
     rule = cube((6, 5, 5), preset="cube", start="carry", weights="per_cell")

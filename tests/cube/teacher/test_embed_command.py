@@ -34,6 +34,7 @@ def complaint(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     return shown.err.removesuffix("\n")
 
 
+@pytest.mark.slow
 def test_a_language_model(llama, capsys):
     assert main(["embed", "own.jsonl", "--model", str(llama), "--layer", "2", "--pool", "last"]) == 0
     shown = capsys.readouterr().out

@@ -39,6 +39,7 @@ def test_mean_and_last_of_a_layer(llama, layer):
     assert torch.allclose(last[0], found[-1], atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pool", ["mean", "last"])
 def test_each_text_by_itself(llama, pool):
     teacher = load_teacher(str(llama), pool=pool)
@@ -102,6 +103,7 @@ def test_layers_that_there_are_not(llama, layer):
     assert f"layer: found {layer}, allowed -4 to 3" in told(lambda: load_teacher(str(llama), layer=layer))
 
 
+@pytest.mark.slow
 def test_layers_of_a_config_that_calls_them_otherwise(changed):
     folder = changed()
     config = json.loads((folder / "config.json").read_text())
@@ -194,6 +196,7 @@ def test_a_tokenizer_of_another_model(changed):
 # ---- sizes -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_shape_of_llama_3_8b(tmp_path):
     """32 GB of weights, none of them made."""
     import resource

@@ -305,6 +305,7 @@ def test_an_assumed_reach_is_said():
     assert "radius 4 is reached in 4 steps" in assumed["light cone"].detail  # the cone is filled, so the check is no empty one
 
 
+@pytest.mark.slow
 def test_what_cannot_be_asked_says_why():
     assert by_law(Plain(bias=True, alive_threshold=None))["vacuum"].status == "not asked"
     leaky = lively("gradient")
@@ -346,6 +347,7 @@ def test_the_rule_given_is_never_changed(make):
     assert getattr(rule, "calls", 0) == 0 and getattr(rule, "padding", "zeros") == "zeros"
 
 
+@pytest.mark.slow
 def test_the_seed_alone_decides():
     rule = lively("learned")
     assert check_laws(rule, random_seed=5, trials=2) == check_laws(rule, random_seed=5, trials=2)

@@ -12,6 +12,7 @@ from visualize import Panel
 LINES = {"textbook": ([1, 10, 100], [5, 50, 500]), "event": ([1, 10, 100], [2, 2.1, 2.2])}
 
 
+@pytest.mark.slow
 def test_panels_are_labelled_and_share_one_look():
     panels = [
         [

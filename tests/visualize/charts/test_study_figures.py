@@ -67,6 +67,7 @@ def test_a_heat_map_is_readable_in_every_cell():
         assert (bright + 0.05) / (dark + 0.05) > 4.5, text.get_text()
 
 
+@pytest.mark.slow
 def test_recovery_draws_a_panel_a_wound_on_one_scale():
     steps = np.arange(0, 100, 10)
     healed = np.linspace(0.5, 1.0, 10)[:, None] + np.array([-0.02, 0.0, 0.01])

@@ -54,6 +54,7 @@ def test_an_orbit_walks_around_and_damage_is_marked(animal: np.ndarray, tmp_path
     assert (np.abs(film - bare)[:, -20:, :80].max(axis=-1) > 60).sum() > 20  # the counter
 
 
+@pytest.mark.slow
 def test_a_wrong_axis_makes_another_film(growing: np.ndarray, tmp_path: Path) -> None:
     """A mirrored or turned body is another picture at the same time; the same body is the same film, bit by bit."""
     film = read(visualize.animate(growing[3:], tmp_path / "film.gif", **FAST)).astype(int)

@@ -71,6 +71,7 @@ def test_one_scale_whatever_the_lattice(tmp_path: Path) -> None:
     assert abs(a - b) < 0.05 * a and c > 5 * a > 100
 
 
+@pytest.mark.slow
 def test_damage_is_marked_for_all_and_four_make_two_rows(growing: np.ndarray, tmp_path: Path) -> None:
     films = dict.fromkeys("abcd", growing)
     marked = read(side_by_side(films, tmp_path / "four.webp", damage_at={3: "cut"}, style="activity", **FAST)).astype(int)

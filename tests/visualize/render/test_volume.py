@@ -126,6 +126,7 @@ def test_the_camera_keeps_the_box_in_the_picture_from_everywhere() -> None:
     assert np.allclose(rays, toward / np.linalg.norm(toward, axis=1, keepdims=True), atol=1e-4)  # inverse of each other
 
 
+@pytest.mark.slow
 def test_marching_meets_what_small_steps_meet() -> None:
     random = np.random.default_rng(0)
     cells = random.random((9, 7, 8)) < 0.06
