@@ -47,6 +47,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         for fire_now in fire:
             state = rule(state, fire_now[:, None])
         return state.movedim(1, -1).contiguous()
+    # A mask has no gradient; each step returns the next one, so that it is computed once.
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
         state, pre = _Step.apply(rule, state, pre, fire_now, *trainable_parameters(rule))
@@ -74,19 +75,23 @@ class _Step(torch.autograd.Function):
         ctx.network_dtype = network_dtype(state)
         with torch.autocast(state.device.type, enabled=False):  # only the network may compute in fewer bits
             fields = _perceive(rule, state)
+            # Cells that neither live nor fire keep their state or die: the network need not see them.
             rows = _rows(pre & fire)
             perception = _at(fields, pad_rows(rows))
+            # The state before the step is autograd's: it must not change.
             y = state.clone(memory_format=torch.contiguous_format)
             y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype)[: len(rows)])
 
             near = alive_mask(rule, y)
             post = near
+            # Alive before, and nothing above the threshold around them: only the ring can still keep them.
             undecided = pre & ~near
             if undecided.any():
                 post = near | _near_ring(rule, fields, y, pre, undecided, fire, ctx.network_dtype)
         alive = pre & post
 
         ctx.rule = rule
+        # Of the state only learned kernels need more than the perceptions.
         ctx.save_for_backward(state if rule.learns_kernels else None, rows, perception, alive)
         ctx.mark_non_differentiable(near)
         # `near` is the next step's `pre`: a cell above the threshold was alive before, so it stays; the ring dies.
@@ -101,6 +106,7 @@ class _Step(torch.autograd.Function):
 
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
+            # Hidden layers are computed again: they are the largest tensors of a step.
             delta = _delta(rule, perception, ctx.network_dtype)[: len(rows)]
         grad_delta = grad_state.view(-1, rule.channels).index_select(0, rows)
         grad_perception, *grad_parameters = gradients([delta], [grad_delta], [perception, *trainable_parameters(rule)])
@@ -205,6 +211,7 @@ def _near_ring(
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
     delta = _delta(rule, _at(fields, pad_rows(rows)), network_dtype)
+    # Of a ring cell's update only its alpha matters here: it dies after the step, whatever it proposes.
     alpha.index_add_(0, rows, delta[: len(rows), rule.alpha])
     return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 

@@ -69,6 +69,7 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
         raise ArgumentError("executor", f"'event' for {type(rule).__name__}, which {why}", others)
     if _cells(state) >= MOST_CELLS:
         raise ArgumentError("state", tuple(state.shape), "fewer than 2**31 cells in all")
+    # An empty batch has nothing to run and no rows to make.
     if not state.shape[0]:
         return state
     # Beside compiled steps torch has only short work to do, for which a second thread is not worth waking.
@@ -116,6 +117,7 @@ def unsupported(rule: Rule) -> str:
 def _active_cells(rule: Rule, state: Tensor) -> Compact:
     """Returns the cells that are not dead, and the dead ones that the first step may change or see: they have a gradient."""
     there = (state.detach() != rule.dead_value).any(1)
+    # One cell for what the first step may change, one for what that may see.
     for _ in range(2):
         there = dilate(there, circular=rule.padding == "circular")
     return gather(state, there.flatten().nonzero().squeeze(1))
@@ -136,6 +138,7 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
         with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
         kept, whole = 0, range(start, stop)
         while start < stop:
+            # Asked anew before each segment: the body has grown meanwhile.
             step_bytes = sum(part.step_bytes() for part in parts)
             segment = memory.segment(stop - start, step_bytes, kept) if with_grad else None
             length = segment or (PLANNED if with_grad and memory.length is None else stop)
@@ -174,6 +177,7 @@ def _to_rows(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]
     after, new_row = rows.grow(store, store.x, rows.mark(store, store.x), kept=stays)
     rows.leave(after)
     source = torch.full((len(after.cells),), DEAD, device=rows.device)
+    # The border is no cell, and comes from itself.
     source[OUTSIDE] = OUTSIDE
     source[new_row[FIRST:].long()] = torch.arange(FIRST, len(cells), device=rows.device)
     return after, source
@@ -185,6 +189,7 @@ def _to_cells(parts: list[Part], xs: list[Tensor], state: Compact) -> Compact:
     values = torch.cat([x[FIRST:, : rule.channels] for x in xs])
     firsts = accumulate((part.rows.batch for part in parts), initial=0)
     where = torch.cat([p.store.cells[FIRST:].long() + first * volume for p, first in zip(parts, firsts, strict=False)])
+    # With a gradient a row that holds nothing may still pass one on.
     if not values.requires_grad:
         there = (values != rule.dead_value).any(1)
         values, where = values[there], where[there]

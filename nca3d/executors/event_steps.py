@@ -127,12 +127,14 @@ def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | N
         for part, before in zip(parts, saved, strict=True):
             part.store = Store(*before)
         saved = kind.forward(parts, steps, True)
+    # The last segment of the rollout is the first to run backward.
     if steps.stop == ctx.whole.stop:
         for part in parts:
             part.clear()
     through_perception = ctx.grad_x or steps.start > ctx.whole.start
     grad_xs = kind.backward(parts, steps, saved, [gradient.contiguous() for gradient in gradients], through_perception)
     grads: list[Any] = [None] * len(parameters)
+    # The first segment is the last to run backward: the sums are complete.
     if steps.start == ctx.whole.start:
         grads = [sum(shares) for shares in zip(*map(_parameter_gradients, parts), strict=True)]
     return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *grads
@@ -158,12 +160,15 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
     rows, network = part.rows, part.network
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()
+    # Some rows at a time, so that their hidden activations stay in the cache.
     for some in fired.split(ROWS):
         rows.add(y, some, network.forward(rows.perceive(store, pad_rows(some)))[: len(some)])
     marks = rows.mark(store, y)
+    # A body at rest: the rows stay the same ones.
     if marks.unchanged:
         return Store(store.cells, y, marks.near), fired, None
     kept = None
+    # Only where a living row's fate is open can a cell outside matter.
     if marks.open_fates:
         ring = rows.ring(store, marks, part.draw, step)
         if len(ring):
@@ -173,6 +178,7 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
 
 
 def _backward(part: Part, steps: range, saved: list[Any], grad_x: Tensor, through_perception: bool) -> Tensor:
+    # The stores of the steps are those of the forward pass, so nothing is searched for again.
     for step in reversed(steps):
         cells, x, fired, new_row = saved[4 * (step - steps.start) :][:4]
         grad_x = _step_backward(part, Store(cells, x, cells), fired, new_row, grad_x, through_perception or step > steps.start)
@@ -185,7 +191,9 @@ def _step_backward(
     """Returns the gradient of a step's rows (R, stride), given that of the rows after it."""
     rows = part.rows  # who was alive is told by who fired: `store.alive` is not asked for
     grad_x = after.clone() if new_row is None else rows.grow_backward(after, new_row)
+    # The update was added to the rows that fired, times step_size: so is its gradient.
     grad_delta = rows.take(grad_x, fired)
+    # The map from cells to rows is needed to find neighbours again.
     rows.enter(store)
     for some, grad in zip(fired.split(ROWS), grad_delta.split(ROWS), strict=True):
         grad_perception = part.network.backward(rows.perceive(store, some), grad)

@@ -91,6 +91,7 @@ class EveryCell:
         segment = None
         if torch.is_grad_enabled() and needs_grad:
             segment = memory.segment(stop - start, self.step_bytes(rule, whole))
+        # Channels last: each cell's numbers lie together, as the update network reads them.
         cells = whole.movedim(1, -1).contiguous()
         # Masks are drawn outside what is recomputed, so that both passes see the same ones.
         at_once = max(1, MASK_BYTES // max(1, 8 * cells[..., 0].numel()))

@@ -86,6 +86,7 @@ def mesh_graph(faces: object) -> Tensor:
         raise ArgumentError("faces", f"{corners.dtype} {tuple(corners.shape)}", "whole numbers (F, 3 or more), 0 or more")
     corners = corners.long()
     sides = torch.stack([corners.flatten(), corners.roll(-1, 1).flatten()])
+    # A polygon that names a vertex twice has no edge from it to itself.
     sides = sides[:, sides[0] != sides[1]]
     return torch.cat([sides, sides.flip(0)], dim=1).unique(dim=1).flip(0)
 
@@ -158,6 +159,7 @@ def run_on_graph(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, ed
         InputError: PyTorch Geometric is not installed.
     """
     _check(rule, state, edge_index, fire, edge_weight)
+    # Every node is a source of its own: the kernel's centre is an edge like any other.
     loops = torch.arange(len(state), device=state.device).expand(2, -1)
     edges = torch.cat([edge_index, loops], dim=1)
     weight = _laplacian(rule, len(state), edge_index, edge_weight).to(state.dtype)[:, None, None, None]
@@ -185,6 +187,7 @@ def _steps(
         fields = iter(() if weight is None else along.weighted_sum(cells, edges, weight).unbind(1))
         return torch.cat([cells if kernel is None else next(fields) for kernel in rule.kernels()], dim=-1)
 
+    # As `Rule.forward` has it, node for node.
     for fire_now in fire:
         pre = alive(nodes)
         delta = rule.update(perceive(nodes)).to(nodes.dtype)

@@ -59,6 +59,7 @@ class Code:
         parts = [*texts, compiler, str(os.stat(compiler).st_mtime_ns), *FLAGS, platform.machine()]
         try:
             lines = Path("/proc/cpuinfo").read_text().splitlines()
+            # -march=native: what one processor runs may be an illegal instruction on another.
             parts += sorted({line for line in lines if line.startswith(("flags", "Features", "model name"))})
         except OSError:
             parts.append(platform.processor())
@@ -88,6 +89,7 @@ def build(code: Code, real: str, narrow: bool = False) -> Path | None:
         return None
     folder = cache_folder()
     path = folder / f"{code.name}-{real}{'-narrow' * narrow}-{code.digest(compiler)}.so"
+    # Its name holds the digest of all that it is made of: a file of this name is the right one.
     if path.is_file():
         return path
     try:

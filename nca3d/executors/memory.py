@@ -54,4 +54,5 @@ class Memory:
         """
         if self.length is not None:
             return self.length or None
+        # About √steps states at the ends of segments, and √steps steps within one of them.
         return None if kept + steps * step_bytes <= self.budget else max(1, round(steps**0.5))

@@ -49,6 +49,7 @@ class NativePart(Part):
         self.at = code.part_new()
         if not self.at:
             raise MemoryError("no memory for the work space of a rollout")
+        # Freed with the part, however a rollout ends.
         weakref.finalize(self, code.part_free, self.at)
         self.c = c = Mirror.from_address(self.at)
         c.lattice, c.sight, c.alpha = rows.lattice, rows.sight, rule.alpha
@@ -60,6 +61,7 @@ class NativePart(Part):
 
     def _set_draw(self) -> None:
         draw, c = self.draw, self.c
+        # C holds pointers alone: what they point to is kept alive here.
         ids = draw.words().contiguous()
         c.fire.ids, c.fire.seed, c.fire.below = ids.data_ptr(), draw.random_seed, draw.below
         c.first_step = draw.first_step
@@ -90,6 +92,7 @@ class NativePart(Part):
     def forward(parts: "list[NativePart]", steps: range, keep: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
         for part in parts:
             part._begin(steps, keep)
+        # A part stops where its tape is full; it gets another one and goes on.
         unfinished = parts
         while unfinished:
             for part in unfinished:
@@ -156,6 +159,7 @@ class NativePart(Part):
                 steps.start,
                 through_perception,
             )
+        # All parts in one call: C deals them out to the cores.
         _call(parts[0].rows.code.parts_backward, parts)
         results = []
         for part in parts:
@@ -171,6 +175,7 @@ class NativePart(Part):
 
     def parameter_gradients(self) -> list[Tensor]:
         parameters = trainable_parameters(self.rule)
+        # New tensors each time: autograd keeps what it is given.
         gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
         for place, layer in enumerate(linear_layers(self.rule) or []):
             grads = [gradients.get(id(parameter)) for parameter in (layer.weight, layer.bias)]

@@ -122,12 +122,14 @@ def linear_layers(rule: Rule) -> list[nn.Linear] | None:
         return None
     if type(rule).update is not ConvRule.update or "update" in vars(rule):
         return None
+    # A layer shared with something outside the rule would not be trained with it.
     own = {id(parameter) for parameter in rule.parameters()}
     modules = list(rule.network)
     for place, module in enumerate(modules):
         expected = nn.ReLU if place % 2 else nn.Linear
         if type(module) is not expected or any(id(p) not in own for p in module.parameters()):
             return None
+    # Compiled code calls no hooks, and so must not run where somebody waits for one.
     if any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in rule.network.modules()):
         return None
     return [module for module in modules if isinstance(module, nn.Linear)] if len(modules) % 2 else None

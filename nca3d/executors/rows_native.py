@@ -28,6 +28,7 @@ class NativeRows(Rows):
         self.lattice = code.lattice_new(batch, *size, PADDINGS.index(rule.padding))
         if not self.lattice:
             raise MemoryError(f"no memory for the map of {batch} lattices of {size}")
+        # Freed with the rows, however a rollout ends.
         weakref.finalize(self, code.lattice_free, self.lattice)
         self.place = torch.tensor([*self.places, self.own[0] if self.own else -1], dtype=torch.int32)
         self.sight = Sight(
@@ -96,6 +97,7 @@ class NativeRows(Rows):
 
     def _perceive(self, x: Tensor, cells: Tensor, rows: Tensor | None, n: int) -> Tensor:
         if len(self.seen) < n:
+            # With room to spare: a growing body would ask for more in every step.
             self.seen = torch.empty(n + n // 4, self.seen.shape[1], dtype=self.dtype)
         seen = self.seen[:n]
         self.code.perceive(self._look(cells, rows, x, seen), n)
@@ -152,6 +154,7 @@ class NativeRows(Rows):
         return Marks(near, unchanged=bool(counts[0]), open_fates=counts[1])
 
     def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
+        # At most all 27 cells around each row whose fate is open.
         cells = torch.empty(27 * marks.open_fates, dtype=torch.int32)
         count = self.code.ring(
             self.lattice,

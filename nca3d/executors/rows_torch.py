@@ -23,6 +23,7 @@ class TorchRows(Rows):
     def __init__(self, rule: Rule, batch: int, size: Size, like: Tensor) -> None:
         super().__init__(rule, batch, size, like)
         depth, height, width = size
+        # The row of each cell; DEAD is 0, so that zeros mean: no row.
         self.map = torch.zeros(batch * depth * height * width, dtype=torch.int32, device=self.device)
         self.offsets = torch.tensor(list(product((-1, 0, 1), repeat=3)), device=self.device)
         self.born = torch.zeros(0, dtype=torch.int64, device=self.device)
@@ -36,6 +37,7 @@ class TorchRows(Rows):
         inside = ((at >= 0) & (at < sides)).all(-1)
         at = at % sides if self.rule.padding == "circular" else at.minimum(sides - 1).clamp_min(0)
         start = cells // (depth * height * width) * (depth * height * width)
+        # Within its own sample: neighbours never belong to another one.
         flat = start[:, None] + (at[..., 0] * height + at[..., 1]) * width + at[..., 2]
         return torch.where(inside, flat, NOWHERE) if self.rule.padding == "zeros" else flat
 
@@ -60,6 +62,7 @@ class TorchRows(Rows):
     def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
         around = self._neighbours(cells)
         seen = store.x.new_empty(len(cells), self.kinds, self.rule.channels)
+        # The identity needs no sum: cell 13 of the 27 is the cell itself.
         seen[:, self.own] = store.x[around[:, 13]][:, None]
         seen[:, self.places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
         return seen.flatten(1)
@@ -83,12 +86,14 @@ class TorchRows(Rows):
 
     def mark(self, store: Store, y: Tensor) -> Marks:
         above = y[:, self.rule.alpha] > self.rule.threshold
+        # DEAD and OUTSIDE are no cells, whatever their rows hold.
         above[:FIRST] = False
         at = self._around(store.cells[above]).flatten()
         at = at[at != NOWHERE]
         there = self.map[at]
         near = torch.zeros_like(above)
         near[there[there >= FIRST].long()] = True
+        # Cells without a row beside one that is above the threshold get one.
         self.born = at[there == DEAD].unique()
         alive = store.alive.bool()
         unchanged = not len(self.born) and bool((alive & near)[FIRST:].all())
@@ -97,6 +102,7 @@ class TorchRows(Rows):
     def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
         at = self._around(store.cells[store.alive.bool() & ~marks.near]).flatten()
         at = at[at != NOWHERE].unique()
+        # Who was alive has been updated already.
         at = at[~store.alive.bool()[self.map[at].long()]]
         return at[draw.at(step, at)]
 
@@ -112,6 +118,7 @@ class TorchRows(Rows):
         holds = torch.zeros_like(alive) if kept is None else alive & kept.bool()
         stays = (marks.near | holds).nonzero().squeeze(1)
         lives = (alive & (marks.near | holds))[stays]
+        # Rows stand in the order of their cells, whatever the way here: sums are then made in one order.
         cells, order = torch.cat([store.cells[stays], self.born]).sort()
         x = torch.cat([torch.where(lives[:, None], y[stays], y[DEAD]), y[DEAD].expand(len(self.born), -1)])[order]
         near = torch.cat([marks.near[stays], torch.ones_like(self.born, dtype=torch.bool)])[order]

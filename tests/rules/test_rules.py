@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from nca3d.rollout import rollout, seed_state
-from nca3d.rules import RULES, ConvRule
+from nca3d.rules import RULES, ConvRule, Rule
 from nca3d.rules.kernels import laplacian, sobel
 
 
@@ -99,6 +99,35 @@ def test_a_rule_of_ones_own_is_one_line(registries):
         RULES.register("own")(ConvRule)
     with pytest.raises(ValueError, match="did you mean 'own'"):
         RULES.find("owm")
+
+
+class Plain(Rule):
+    """Says no more than a rule must: its kernels are fixed."""
+
+    def __init__(self):
+        super().__init__(channels=6)
+        self.mix = torch.nn.Linear(12, 6)
+
+    def kernels(self):
+        return [None, laplacian().float()[None]]
+
+    def update(self, perception):
+        return self.mix(perception)
+
+    def spec(self):
+        return {}
+
+
+def test_where_no_kernels_are_learned_no_state_is_kept_for_their_gradients():
+    def kept(rule):
+        tensors = []
+        with torch.autograd.graph.saved_tensors_hooks(tensors.append, lambda tensor: tensor):
+            rollout(rule, seed_state(rule, (5, 4, 3)), 2, executor="dense", memory="keep")
+        return sum(tensor.nbytes for tensor in tensors)
+
+    learning = Plain()
+    learning.learns_kernels = True
+    assert kept(Plain()) < kept(learning)
 
 
 def test_seed_state():
