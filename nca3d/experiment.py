@@ -49,7 +49,7 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     report = evaluate_rule(rule, target, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
     # From here on whoever has the rule has its numbers, too.
     rule.card = {**rule.card, "figures": dict(report)}
-    report |= trained(trainer) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
+    report |= training_summary(trainer) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
     report.about |= {"title": f"{target.name} · {config.regime}", "versions": versions()}
     write_body(
         run.folder,
@@ -66,7 +66,7 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     return report
 
 
-def trained(trainer: Trainer) -> dict[str, Any]:
+def training_summary(trainer: Trainer) -> dict[str, Any]:
     """Returns what a training took: iterations, seconds, iterations skipped, and states replaced by the seed, by reason."""
     return {
         "iterations": trainer.iteration,

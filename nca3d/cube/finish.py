@@ -15,7 +15,7 @@ from nca3d.cube.evaluation import activity, evaluate_cube, figures_of
 from nca3d.cube.executor.buffers import give_back
 from nca3d.cube.reports.page import write_cube_report
 from nca3d.cube.task import Answering
-from nca3d.experiment import trained
+from nca3d.experiment import training_summary
 from nca3d.fire import evaluation_seed
 from nca3d.reports.report import Report
 from nca3d.rollout import rollout
@@ -50,7 +50,7 @@ def finish_cube(run: "Run", trainer: "Trainer", *, progress: bool = True) -> Rep
     epoch = len(embedded.of("train")) / config.batch  # in iterations
     # A run of 0 iterations (a report on a rule that is only initialised) has no speed, and shall not divide by 0.
     seconds = trainer.seconds / max(1, trainer.iteration)
-    report |= trained(trainer) | {
+    report |= training_summary(trainer) | {
         "seconds_per_epoch": round(seconds * epoch, 1),
         "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
     }
