@@ -8,26 +8,31 @@ T = TypeVar("T")
 
 
 class ArgumentError(ValueError):
-    """A value that can't be used, in one line: `field: found …, allowed …`. For functions that know of no file or flag.
+    """A value that can't be used, in one line: `field: found …, allowed …`.
+
+    Functions raise it that don't know which file or flag the value came from; `InputError` is for those that do.
 
     Args:
-        field: the name of the thing that is wrong.
-        found: the value found (shown by `str`: give its `repr` where text would not read well).
-        allowed: the values allowed, or what to do next.
-        where: the file, flag or object the value came from; "" = unknown.
+        field: The name of the thing that is wrong.
+        found: The value of it, shown by `str`: pass its `repr` where plain text would not read well.
+        allowed: The values that are allowed, or what to do next.
+        where: The file, flag or object that the value came from; "" = unknown.
     """
 
     def __init__(self, field: str, found: object, allowed: str, where: object = "") -> None:
         self.where, self.field, self.found, self.allowed = where, field, found, allowed
 
     def __str__(self) -> str:
-        shown, place = " ".join(str(self.found).split()), f"{self.where}: " if str(self.where) else ""
-        shown = shown if len(shown) <= 200 else shown[:197] + "..."
-        return f"{place}{self.field}: found {shown}, allowed {self.allowed}"
+        # One line, whatever the value is: a long list or a tensor must not push the rest off the screen.
+        value, place = " ".join(str(self.found).split()), f"{self.where}: " if str(self.where) else ""
+        value = value if len(value) <= 200 else value[:197] + "..."
+        line = f"{place}{self.field}: found {value}, allowed {self.allowed}"
+        # Names of files and of what is in them may hold line breaks, or characters that command a terminal.
+        return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
 
 
 class InputError(ArgumentError):
-    """Input that cannot be used: the line begins with the file, flag or object that it came from."""
+    """Input that can't be used: the line begins with the file, flag or object that it came from."""
 
     def __init__(self, where: object, field: str, found: object, allowed: str) -> None:
         super().__init__(field, found, allowed, where)
@@ -35,6 +40,7 @@ class InputError(ArgumentError):
     @property
     def errors(self) -> "list[InputError]":
         """All that is wrong, one error for each line."""
+        # One error is a list of one, so that a caller need not ask how many there are.
         return [self]
 
 
@@ -43,6 +49,7 @@ class InputErrors(InputError):
 
     def __init__(self, errors: Iterable[InputError]) -> None:
         self._errors = [one for error in errors for one in error.errors]
+        # What pickle builds the exception from again, when it crosses to another process.
         self.args = (self._errors,)
         first = self._errors[0]
         super().__init__(first.where, first.field, first.found, first.allowed)
@@ -63,17 +70,18 @@ class ErrorCollector(list[InputError]):
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or isinstance(error, InputError):  # any other error is a bug: it passes
+        # Any other error is a bug in the program, not in the input: it passes with its own traceback.
+        if error is None or isinstance(error, InputError):
             self += [] if error is None else error.errors
             if self:
                 raise InputErrors(self) from None
 
     def add(self, wrong: bool, where: object, field: str, found: object, allowed: str) -> None:
-        """Adds an InputError of these fields if `wrong`."""
+        """Adds the error `where: field: found …, allowed …` if `wrong` is true."""
         self += [InputError(where, field, found, allowed)] if wrong else []
 
     def of(self, call: Callable[..., T], *args: object, **options: object) -> T | None:
-        """Returns what a call returns; None where it raises input errors, which are collected."""
+        """Returns what a call returns, or None if it raises input errors: these are collected."""
         try:
             return call(*args, **options)
         except InputError as error:
@@ -82,10 +90,10 @@ class ErrorCollector(list[InputError]):
 
 
 class RunError(RuntimeError):
-    """A run that failed on its own (extinct, non-finite, disk full): the last good checkpoint is kept."""
+    """A run that failed on its own: bodies died out, numbers are not finite, the disk is full. The last checkpoint stays."""
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Returns a hint such as `; did you mean 'learning_rate'?`, or an empty string when nothing is near."""
+    """Returns a hint such as `; did you mean 'learning_rate'?`, or "" when no word is near."""
     close = difflib.get_close_matches(word, list(words), n=1)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,4 +1,6 @@
-"""Fire masks by counting, not by state: which cells update in a step is a pure function of four numbers.
+"""Fire masks: which cells update in a step. There is no generator with a state: each draw is a pure function of four numbers.
+
+So a rollout can be cut, resumed, split over devices or run cell by cell, and every cell still fires in the same steps.
 
 The draw of one cell is MurmurHash3_x86_32 (Appleby 2011, public domain) of the three little-endian 32-bit words
 (step, sample id, cell index), seeded with `random_seed`; the cell fires when the draw, an unsigned 32-bit integer, is below
@@ -25,7 +27,7 @@ from torch import Tensor
 from nca3d.errors import ArgumentError
 from nca3d.lattice import Size, as_size
 
-# The constants of MurmurHash3_x86_32: of its body, and of its finish.
+# The constants of MurmurHash3_x86_32: those that mix each word in, and those that stir the result at the end.
 _C1, _C2, _N = 0xCC9E2D51, 0x1B873593, 0xE6546B64
 _F1, _F2 = 0x85EBCA6B, 0xC2B2AE35
 _WORD = 1 << 32  # how many numbers 32 bits hold
@@ -43,27 +45,31 @@ def _shift_right(x: Tensor, bits: int) -> Tensor:
 
 
 def _rotate(x: Tensor, bits: int) -> Tensor:
+    """Rotates the bits of int32 numbers to the left."""
     return (x << bits) | _shift_right(x, 32 - bits)
 
 
 def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) -> Tensor:
-    """Returns the 32-bit draws of cells, as int32 with the bits of the unsigned number.
+    """Returns the draws of cells: 32-bit numbers, unsigned, with their bits in int32.
 
     Args:
-        random_seed: 0 .. 2³²−1.
-        steps: int32 or int64 of any shape; this and the next two broadcast together, and their low 32 bits count.
-        sample_ids: int32 or int64.
-        cells: int32 or int64, flat indices (d·H + h)·W + w within the lattice.
+        random_seed: The seed of the rollout, 0 .. 2³²−1.
+        steps: Absolute step numbers, int32 or int64 of any shape. These and the next two broadcast together, and only the low
+            32 bits of each number count.
+        sample_ids: Which sample a cell belongs to, int32 or int64 of any shape.
+        cells: Flat indices (d·H + h)·W + w within the lattice, int32 or int64 of any shape.
 
     Returns:
-        int32 of the broadcast shape.
+        The draws, int32 (…,) of the broadcast shape.
     """
     h = torch.full((), _signed(random_seed), dtype=torch.int32, device=cells.device)
-    for words in (steps, sample_ids, cells):  # broadcasting keeps the outer words small: only `cells` costs
+    # The cell comes last: what is hashed before it is one number for each step and sample, so only `cells` costs.
+    for words in (steps, sample_ids, cells):
         k = words.to(device=cells.device, dtype=torch.int32) * _signed(_C1)
         k = _rotate(k, 15) * _signed(_C2)
         h = _rotate(h ^ k, 13) * 5 + _signed(_N)
-    h = h ^ 12  # the length of the message in bytes
+    h = h ^ 12  # the length of the message in bytes: three words
+    # The finish spreads each bit over all 32, so that neighbouring cells have nothing in common.
     h = (h ^ _shift_right(h, 16)) * _signed(_F1)
     h = (h ^ _shift_right(h, 13)) * _signed(_F2)
     return h ^ _shift_right(h, 16)
@@ -72,20 +78,20 @@ def draws(random_seed: int, steps: Tensor, sample_ids: Tensor, cells: Tensor) ->
 def fire_mask(
     random_seed: int, step: int | Sequence[int], sample_ids: Tensor | Sequence[int], size: Size, fire_rate: float
 ) -> Tensor:
-    """Draws which cells update in a step (law 4): the same on every executor, device, batch split and number of processes.
+    """Returns which cells update in a step (law 4): the same for every executor, device, batch split and number of processes.
 
     Args:
-        random_seed: 0 .. 2³²−1.
-        step: absolute number of the step, 0 .. 2³²−1; or several of them.
-        sample_ids: int (B,), who each sample is, whatever its place in the batch.
-        size: lattice (D, H, W).
-        fire_rate: probability that a cell updates, 0 .. 1.
+        random_seed: The seed of the rollout, 0 .. 2³²−1.
+        step: The absolute number of the step, 0 .. 2³²−1; or several of them.
+        sample_ids: A number for each sample, int (B,), which stays with it wherever it stands in a batch.
+        size: The lattice (D, H, W).
+        fire_rate: The probability that a cell updates, 0 .. 1.
 
     Returns:
-        bool (B, 1, D, H, W), True = updates; with several steps (T, B, 1, D, H, W). On the device of `sample_ids`.
+        The mask, bool (B, 1, D, H, W), True = updates; for several steps (T, B, 1, D, H, W). On the device of `sample_ids`.
 
     Raises:
-        ValueError: a seed, step, size or rate out of range.
+        ValueError: A seed, step, size or rate is out of range.
     """
     check_seed(random_seed)
     if not 0.0 <= fire_rate <= 1.0:
@@ -100,6 +106,7 @@ def fire_mask(
 
     below = round(fire_rate * _WORD)
     shape = (len(steps), len(ids), 1, depth, height, width)
+    # 2³² itself is no 32-bit number, so the ends of the range need no draw: never, or always.
     if below in (0, _WORD):
         fire = torch.full(shape, below == _WORD, dtype=torch.bool, device=ids.device)
     else:
@@ -111,19 +118,19 @@ def fire_mask(
 
 @dataclass(frozen=True)
 class Draw:
-    """Which cells fire in the steps 0, 1, … of one rollout: drawn when asked for, or looked up in masks that the caller gave.
+    """Which cells fire in the steps 0, 1, … of one rollout, for all cells or for some: drawn, or read from the caller's masks.
 
     Args:
-        random_seed: as in `fire_mask`.
-        fire_rate: as in `fire_mask`.
-        first_step: absolute number of step 0.
-        sample_ids: int (B,).
-        size: lattice (D, H, W).
-        steps: how many.
-        given_masks: bool (steps, B, 1, D, H, W) instead of the draw, on the device of `sample_ids`.
+        random_seed: The seed of the rollout, as in `fire_mask`.
+        first_step: The absolute number of step 0.
+        sample_ids: A number for each sample, int (B,).
+        size: The lattice (D, H, W).
+        fire_rate: The probability that a cell updates, 0 .. 1.
+        steps: The number of steps.
+        given_masks: Masks instead of the draw, bool (steps, B, 1, D, H, W), on the device of `sample_ids`; None = draw.
 
     Raises:
-        ValueError: a seed or step out of range.
+        ValueError: A seed or step is out of range.
     """
 
     random_seed: int
@@ -135,6 +142,7 @@ class Draw:
     given_masks: Tensor | None = None
 
     def __post_init__(self) -> None:
+        # Given masks need no seed: whoever brings them may leave it at anything.
         if self.given_masks is None:
             check_seed(self.random_seed)
             _check_steps((self.first_step, self.first_step + max(0, self.steps - 1)))
@@ -145,12 +153,12 @@ class Draw:
         return round(self.fire_rate * _WORD)
 
     def only(self, samples: range) -> "Draw":
-        """Returns the same draw for some neighbouring samples of the batch."""
+        """Returns the same draw for some samples that follow each other in the batch."""
         if len(samples) == len(self.sample_ids):
             return self
         part = slice(samples.start, samples.stop)
-        given = None if self.given_masks is None else self.given_masks[:, part]
-        return replace(self, sample_ids=self.sample_ids[part], given_masks=given)
+        masks = None if self.given_masks is None else self.given_masks[:, part]
+        return replace(self, sample_ids=self.sample_ids[part], given_masks=masks)
 
     def masks(self, start: int, stop: int) -> Tensor:
         """Returns the masks of steps start .. stop−1 for every cell of the lattice, bool (stop − start, B, D, H, W)."""
@@ -160,10 +168,15 @@ class Draw:
         return fire_mask(self.random_seed, numbers, self.sample_ids, self.size, self.fire_rate)[:, :, 0]
 
     def at(self, step: int, cells: Tensor) -> Tensor:
-        """Returns whether cells, int64 (n,) flat indices over batch and lattice, fire in one step, bool (n,)."""
+        """Returns which of some cells fire in one step, bool (n,).
+
+        Args:
+            step: The step, counted from 0.
+            cells: Flat indices over batch and lattice, int64 (n,).
+        """
         if self.given_masks is not None:
             return self.given_masks[step].flatten()[cells]
-        if self.below == _WORD:
+        if self.below == _WORD:  # always: see `fire_mask`
             return torch.ones_like(cells, dtype=torch.bool)
         depth, height, width = self.size
         volume = depth * height * width
@@ -172,15 +185,15 @@ class Draw:
         return _below(draws(self.random_seed, number, ids, cells % volume), self.below)
 
     def words(self) -> Tensor:
-        """Returns the sample ids as the hash takes them, int32 (B,)."""
+        """Returns the sample ids as the hash takes them: their low 32 bits, int32 (B,)."""
         return _low_word(self.sample_ids)
 
 
 def check_seed(random_seed: int) -> None:
-    """Refuses a seed that is no 32-bit number.
+    """Checks that a seed is a 32-bit number.
 
     Raises:
-        ValueError: the line says what is allowed.
+        ValueError: It is not; the line says what is allowed.
     """
     if not hasattr(random_seed, "__index__") or not 0 <= random_seed < _WORD:
         raise ArgumentError("random_seed", random_seed, "0 .. 2**32 - 1")
@@ -192,25 +205,29 @@ def _check_steps(steps: Sequence[int]) -> None:
 
 
 def _below(draw: Tensor, bound: int) -> Tensor:
-    """Compares unsigned numbers: flipping the sign bit turns the order of unsigned numbers into that of signed ones."""
+    """Returns whether unsigned 32-bit draws are below a bound, 0 .. 2³²−1."""
+    # Flipping the sign bit turns the order of unsigned numbers into that of signed ones, which torch compares.
     return (draw ^ _signed(1 << 31)) < bound - (1 << 31)
 
 
 def _low_word(ids: Tensor) -> Tensor:
-    """Returns the low 32 bits of each id, so that ids beyond 2³¹ wrap instead of depending on how a cast overflows."""
+    """Returns the low 32 bits of each id, as int32."""
+    # By arithmetic: what a cast does with ids beyond 2³¹ differs between devices.
     return (((ids.to(torch.int64) + (1 << 31)) % _WORD) - (1 << 31)).to(torch.int32)
 
 
 def training_seed(run_seed: int, iteration: int) -> int:
-    """The random_seed of one training iteration: fresh for each, always below 2³¹."""
+    """Returns the random_seed of one training iteration: a new one for each, always below 2³¹."""
+    # Half of all seeds for training, the other half for evaluation: a rule is never judged on the masks that it has met.
     return _derived(run_seed, iteration) & 0x7FFFFFFF
 
 
 def evaluation_seed(run_seed: int, trial: int) -> int:
-    """The random_seed of one evaluation: always 2³¹ or above, so that it never meets a training seed."""
+    """Returns the random_seed of one evaluation: always 2³¹ or above, so that it is never one of training."""
     return _derived(run_seed, trial) | 0x80000000
 
 
 def _derived(run_seed: int, count: int) -> int:
+    """Returns a 32-bit seed from the seed of a run and a count, by the same hash as the draws."""
     one = torch.zeros((), dtype=torch.int32)
     return int(draws(run_seed % _WORD, one + _signed(count), one, one)) % _WORD

@@ -279,11 +279,17 @@ def _from_checkpoint(path: Path) -> "Rule":
     from nca3d import checkpoint
 
     saved = checkpoint.load(path)
-    card = saved.scalars["card"]
+    parts: dict[str, Any] = {name: saved.scalars.get(name) for name in ("card", "rule")}
+    parts["rule.safetensors"] = saved.groups.get("rule")
+    for name, part in parts.items():
+        if not isinstance(part, dict):
+            raise InputError(saved.path, name, "none" if part is None else f"a {type(part).__name__}", "a table")
+    card = parts["card"]
     # The card has an absolute path, which is wrong once the run folder was moved.
     if isinstance(card.get("target"), str):
-        card["target"] = moved_target(card["target"], saved.path.parents[1])
-    return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card)
+        # Absolute, because a checkpoint named from within its own folder has no grandparent.
+        card["target"] = moved_target(card["target"], saved.path.absolute().parents[1])
+    return _build(saved.path, parts["rule"], parts["rule.safetensors"], card)
 
 
 def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> "Rule":
@@ -300,7 +306,10 @@ def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], 
     try:
         rule: Rule = RULES.find(rule_record["name"], where, "rule")(**rule_record["options"])
         rule.load_state_dict(tensors)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except InputError:
+        raise
+    # ValueError is how a rule refuses its options.
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error
     rule.card = card
     return rule.eval()

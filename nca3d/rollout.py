@@ -1,4 +1,4 @@
-"""Many steps of one rule: `rollout(rule, state, steps)`."""
+"""Many steps of one rule: `rollout(rule, state, steps)` from a `seed_state`, and the `Trajectory` that it can record."""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -21,24 +21,25 @@ States = TypeVar("States", Tensor, list[Compact])
 
 @dataclass(frozen=True)
 class Trajectory(Generic[States]):
-    """The states on the way of a rollout.
+    """The states that a rollout passed through.
 
     Attributes:
-        states: (T, B, C, D, H, W), or a list of T compact ones if the rollout began with one.
-        steps: int64 (T,), absolute step numbers: the first, every k-th, the last.
+        states: The recorded states, (T, B, C, D, H, W), or a list of T compact ones if the rollout began with a compact one.
+        steps: Their absolute step numbers, int64 (T,): the first, every k-th and the last.
     """
 
     states: States
     steps: Tensor
 
     def numpy(self, rule: Rule, sample: int = 0, palette: np.ndarray | None = None) -> np.ndarray:
-        """Returns one sample's life as pictures, as `visualize` takes them: float32 (T, D, H, W, 4), straight RGBA, 0..1.
+        """Returns the life of one sample in colours, as `visualize` draws it: float32 (T, D, H, W, 4), straight RGBA, 0..1.
 
         Args:
-            rule: says what the visible channels mean.
-            sample: which of the batch.
-            palette: of classes, (K, 3); None = that of the target on the rule's card, if it has one.
+            rule: The rule, which knows what the visible channels mean.
+            sample: Which sample of the batch.
+            palette: The colours of classes, (K, 3); None = those of the target on the rule's card, if it has one.
         """
+        # Late: a rollout needs no colours.
         from nca3d.metrics import to_rgba
 
         if palette is None and rule.visible_kind == "classes" and rule.card:
@@ -54,50 +55,54 @@ def seed_state(
     positions: Tensor | None = None,
     device: torch.device | str | None = None,
 ) -> Tensor:
-    """Returns the first cell: alpha and hidden channels 1, visible ones 0; a rule without one (a cube) is at rest instead.
+    """Returns an empty lattice with the one cell that a body grows from: alpha and hidden channels 1, visible ones 0.
+
+    A rule that grows nothing plants what it starts from itself (`Rule.plant`); a cube is at rest.
 
     Args:
-        rule: whose channels the state has.
-        size: lattice (D, H, W); None = that of the rule's card.
-        batch: B.
-        positions: int (B, 3) cells (d, h, w), one for each sample; None = where the rule was trained to start
+        rule: The rule that is going to run.
+        size: The lattice (D, H, W); None = that of the rule, by its size or its card.
+        batch: The number of samples, B.
+        positions: The cells (d, h, w) to plant, int (B, 3), one for each sample; None = where the rule was trained to start
             (card["start"], if the lattice is the card's), else the centre (n // 2).
-        device: where the state lies; None = where the rule is.
+        device: The device of the state; None = that of the rule.
 
     Returns:
-        float32 (B, C, D, H, W).
+        The state, float32 (B, C, D, H, W).
 
     Raises:
-        ValueError: a size or position that is no cell of the lattice, or none that is known.
+        ValueError: A position lies outside the lattice, or no size is given and the rule knows none.
     """
     size = size or getattr(rule, "size", None) or rule.card.get("size")
     if size is None:
-        raise ArgumentError("size", None, "(D, H, W): this rule has no card that says it")
+        raise ArgumentError("size", None, "(D, H, W): pass a size, since this rule has no card that names one")
     depth, height, width = as_size(tuple(size))
     if device is None:
         device = next((tensor.device for tensor in (*rule.parameters(), *rule.buffers())), torch.device("cpu"))
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
-    own = rule.card.get("start") if (depth, height, width) == tuple(rule.card.get("size") or ()) else None
-    start = tuple(own or centre((depth, height, width)))
+    # In another lattice than that of training the card's start may be no cell, or no good place.
+    trained = rule.card.get("start") if (depth, height, width) == tuple(rule.card.get("size") or ()) else None
+    start = tuple(trained or centre((depth, height, width)))
     where = torch.as_tensor(positions if positions is not None else [start] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
         raise ArgumentError(
             "positions", where.tolist(), f"one (d, h, w) inside {tuple(state.shape[2:])} for each of {batch} samples"
         )
+    # The rule plants, since it alone knows what its first cell holds.
     rule.plant(state, where)
     return state
 
 
 @torch.no_grad()
 def record(rule: Rule, state: Tensor, steps: int, every: int = 4, *, random_seed: int = 0) -> Trajectory[Tensor]:
-    """Records a rollout on its way, without gradient: `record(rule, seed_state(rule), 92).numpy(rule)` is a film.
+    """Runs a rollout without gradient and records it: `record(rule, seed_state(rule), 92).numpy(rule)` is a film.
 
     Args:
-        rule: what one cell does.
-        state: float (B, C, D, H, W).
-        steps: how many, 0 or more.
-        every: steps from one recorded state to the next; the first and the last are recorded too.
-        random_seed: as in `rollout`.
+        rule: What one cell does.
+        state: The first state, float (B, C, D, H, W).
+        steps: The number of steps, 0 or more.
+        every: The number of steps from one recorded state to the next; the first and the last state are recorded too.
+        random_seed: Decides which cells fire, as in `rollout`.
 
     Returns:
         The trajectory, whose `states` are (T, B, C, D, H, W).
@@ -105,8 +110,9 @@ def record(rule: Rule, state: Tensor, steps: int, every: int = 4, *, random_seed
     return rollout(rule, state, steps, random_seed=random_seed, record_every=every)
 
 
+# One list for all overloads below, which differ only in what they take and return.
 class Options(TypedDict, total=False):
-    """The options of `rollout` beside rule, state, steps and record_every."""
+    """The options of `rollout` beside rule, state, steps and record_every; `rollout` says what they mean."""
 
     random_seed: int
     first_step: int
@@ -156,30 +162,31 @@ def rollout(
     """Runs `steps` steps of `rule` from `state`.
 
     Args:
-        rule: what one cell does.
-        state: float32 (B, C, D, H, W), or `nca3d.compact` of it: then the answer is compact too, and no array of the lattice's
-            size is made on the way.
-        steps: how many, 0 or more.
-        random_seed: 0 .. 2³²−1, decides the fire masks (with step number and sample ids).
-        first_step: absolute number of the first step: a rollout of 10 + 10 steps equals one of 20 if this counts on.
-        sample_ids: int (B,), who each sample is for the fire masks; default 0 .. B−1.
-        fire_masks: bool (steps, B, 1, D, H, W) instead of the draw.
-        inputs: external inputs in every step, for rules that take them: float (B, E, D, H, W), E external channels, or
-            what the rule's `ask(question)` returns.
-        executor: how to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`; all agree but
-            "event-approx", which saves work at a small error (its report measures both), without gradient.
-        memory: what is kept for the backward pass: "keep" what each step needs, "recompute" each step from its start, segments
-            of this many steps, or "auto" (keep while it fits in the budget, else segments of about √steps).
-        memory_budget: bytes; None = `nca3d.executors.BUDGET`.
-        activity_threshold: of "event-approx": a cell whose input changed by no more than this since it was last computed reuses
-            its last answer; 0 = exact.
-        record_every: k → return a `Trajectory` with the first state, every k-th and the last.
+        rule: What one cell does.
+        state: The first state, float32 (B, C, D, H, W), or `nca3d.compact` of it: the result is then compact too, and most
+            executors make no array of the lattice's size on the way.
+        steps: The number of steps, 0 or more.
+        random_seed: Decides which cells fire, with the step number and the sample ids; 0 .. 2³²−1.
+        first_step: The absolute number of the first step: 10 steps from 0 and 10 from 10 equal 20 from 0.
+        sample_ids: A number for each sample that decides which of its cells fire, int (B,); None = 0 .. B−1.
+        fire_masks: Masks instead of the draw, bool (steps, B, 1, D, H, W).
+        inputs: External inputs in every step, for rules that take them: float (B, E, D, H, W), E external channels, or what the
+            rule's `ask(question)` returns.
+        executor: How to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`. All agree but
+            "event-approx", which saves work at a small error (its report measures both) and has no gradient.
+        memory: What to keep for the backward pass: "keep" = all that each step needs; "recompute" = each step is run again from
+            its start; a number = segments of so many steps are; "auto" = keep all while it fits into the budget, else segments
+            of about √steps.
+        memory_budget: The budget of "auto" in bytes; None = `nca3d.executors.BUDGET`.
+        activity_threshold: For "event-approx": a cell whose input changed by no more than this since it was last computed keeps
+            its last change; 0 = exact.
+        record_every: k = return a `Trajectory` with the first state, every k-th and the last; None = return the last state.
 
     Returns:
         The last state, dense or compact like the first one, or a `Trajectory`.
 
     Raises:
-        ValueError: an argument that does not fit; the line says which and what is allowed.
+        ValueError: An argument does not fit; the line says which, and what is allowed.
     """
     _check(rule, state, steps, fire_masks, inputs, record_every)
     batch, _, *sides = state.shape
@@ -187,22 +194,28 @@ def rollout(
     ids = torch.arange(batch, device=device) if sample_ids is None else sample_ids.to(device)
     if ids.shape != (batch,):
         raise ArgumentError("sample_ids", f"shape {tuple(ids.shape)}", f"({batch},)")
-    given = None if fire_masks is None else fire_masks.to(device)
-    draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, given)
+    masks = None if fire_masks is None else fire_masks.to(device)
+    draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, masks)
+    # From here on a rule with inputs is a rule like any other: no executor needs to know of them.
     if inputs is not None:
         rule = RuleWithInputs(rule, Inputs.of(inputs).to(state.values if isinstance(state, Compact) else state))
+    # "auto" is decided once, on the first state: a rollout does not change its executor on the way.
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
-    if hasattr(run, "opened"):  # an executor that remembers, for one rollout, what its cells computed last
+    # An executor that remembers what its cells computed last needs a memory for each rollout.
+    if hasattr(run, "opened"):
         run = run.opened(activity_threshold)
     plan = Memory.of(memory, memory_budget)
 
+    # One run from each recorded state to the next: executors know nothing of recording.
     recorded: list[Any] = [state]
+    # The last step is recorded too, also where k does not divide the number of steps.
     stops = sorted({*range(0, steps, record_every or max(1, steps)), steps})
     for start, stop in pairwise(stops):
         state = run(rule, state, draw, start, stop, plan)
         recorded.append(state)
     if record_every is None:
         return state
+    # Absolute numbers, so that trajectories of a cut rollout can be joined.
     numbers = torch.tensor([first_step + stop for stop in stops])
     return Trajectory(recorded, numbers) if isinstance(state, Compact) else Trajectory(torch.stack(recorded), numbers)
 
@@ -215,6 +228,7 @@ def _check(
     inputs: Tensor | Inputs | None,
     record_every: int | None,
 ) -> None:
+    """Checks the arguments of a rollout before it runs: the shapes that would fail deep inside fail here, by name."""
     if not isinstance(rule, Rule):
         raise ArgumentError("rule", f"a {type(rule).__name__}", "a Rule: nca3d.load(…) reads one")
     if not isinstance(state, Tensor | Compact):
@@ -228,6 +242,7 @@ def _check(
         raise ArgumentError("steps", steps, "0 or more")
     if record_every is not None and record_every < 1:
         raise ArgumentError("record_every", record_every, "1 or more, or None")
+    # Masks of another shape could still broadcast, and fire the wrong cells without a word.
     _check_inputs(rule, shape, inputs)
     expected = (steps, shape[0], 1, *shape[2:])
     if fire_masks is not None and (tuple(fire_masks.shape) != expected or fire_masks.dtype != torch.bool):
@@ -235,12 +250,13 @@ def _check(
 
 
 def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Inputs | None) -> None:
-    given = Inputs.of(inputs)
+    """Checks the external inputs: a rule without external channels or features takes none."""
+    parts = Inputs.of(inputs)
     external, features = getattr(rule, "external", 0), getattr(rule, "features", 0)
     for name, part, expected in (
-        ("inputs", given.external, (shape[0], external, *shape[2:]) if external else None),
-        ("inputs: face", given.face, (shape[0], features, *shape[3:]) if features else None),
+        ("inputs", parts.external, (shape[0], external, *shape[2:]) if external else None),
+        ("inputs: face", parts.face, (shape[0], features, *shape[3:]) if features else None),
     ):
         if part is not None and tuple(part.shape) != expected:
-            allowed = str(expected) if expected else f"None: {type(rule).__name__} takes nothing from outside"
+            allowed = str(expected) if expected else f"None: {type(rule).__name__} takes no such input"
             raise ArgumentError(name, f"shape {tuple(part.shape)}", allowed)

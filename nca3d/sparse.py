@@ -1,4 +1,7 @@
-"""A state as its non-zero cells only: `compact(state)` and back, `dense(compact)`. Both pass gradients."""
+"""A state as a list of its non-empty cells: `compact(state)`, and back: `dense(compact)`. Gradients pass through both.
+
+A body of a few thousand cells in a lattice of millions then costs what the body costs.
+"""
 
 import math
 from dataclasses import dataclass, replace
@@ -15,16 +18,16 @@ from nca3d.lattice import Size, as_size
 
 @dataclass(frozen=True)
 class Compact:
-    """States of a batch as rows of cells; every cell that is not listed is zero. Costs what lives, not what the lattice holds.
+    """The states of a batch as a list of cells; a cell that is not listed is empty: zero in every channel, or the dead value.
 
     Args:
-        values: float (N, C), the state of each listed cell.
-        cells: int64 (N,), flat indices ((b·D + d)·H + h)·W + w, rising.
-        batch: B.
-        size: lattice (D, H, W).
+        values: The state of each listed cell, float (N, C).
+        cells: Where each of them is: the flat index ((b·D + d)·H + h)·W + w, int64 (N,), rising.
+        batch: The number of samples, B.
+        size: The lattice (D, H, W).
 
     Raises:
-        ValueError: shapes that do not fit together, or cells that do not rise or lie outside.
+        ValueError: The shapes don't fit together, or the cells don't rise or lie outside the lattice.
     """
 
     values: Tensor
@@ -35,9 +38,10 @@ class Compact:
     def __post_init__(self) -> None:
         volume = math.prod(as_size(self.size))
         if self.values.ndim != 2 or self.cells.shape != self.values.shape[:1] or self.cells.dtype != torch.int64:
-            found = f"{tuple(self.values.shape)} and {self.cells.dtype} {tuple(self.cells.shape)}"
-            raise ArgumentError("compact", f"values and cells {found}", "(N, C) and int64 (N,)")
+            shapes = f"{tuple(self.values.shape)} and {self.cells.dtype} {tuple(self.cells.shape)}"
+            raise ArgumentError("compact", f"values and cells {shapes}", "(N, C) and int64 (N,)")
         if len(self.cells):
+            # Executors search the list by halves, and sum in its order: it must be sorted, each cell once.
             end = self.batch * volume
             low, high = int(self.cells[0]), int(self.cells[-1])
             if low < 0 or high >= end or not bool((self.cells[1:] > self.cells[:-1]).all()):
@@ -49,7 +53,7 @@ class Compact:
         return (self.batch, self.values.shape[1], *self.size)
 
     def detach(self) -> "Compact":
-        """Returns the same states without their history."""
+        """Returns the same states without their gradient."""
         return replace(self, values=self.values.detach())
 
     def to(self, device: torch.device | str) -> "Compact":
@@ -58,36 +62,43 @@ class Compact:
 
 
 def compact(state: Tensor, background: float = 0.0) -> Compact:
-    """Returns the cells of a state that are not zero (or not `background`) in every channel.
+    """Returns a state as the list of its cells that are not empty: those that differ from `background` in some channel.
 
     Args:
-        state: float (B, C, D, H, W).
-        background: what the cells that are left out hold; `dense` needs it again.
+        state: The dense state, float (B, C, D, H, W).
+        background: The number that empty cells hold in all channels; `dense` needs it again.
 
     Raises:
-        ValueError: another number of axes.
+        ValueError: The state has another number of axes, or whole numbers.
     """
     if state.ndim != 5 or not state.is_floating_point():
         raise ArgumentError("state", f"{state.dtype} {tuple(state.shape)}", "floating-point (B, C, D, H, W)")
     volume = math.prod(state.shape[2:])
+    # Sample by sample: a comparison of the whole batch at once would need a mask of its size.
     places = [(sample.detach() != background).any(0).flatten().nonzero().squeeze(1) for sample in state]
-    none = torch.zeros(0, dtype=torch.int64, device=state.device)
+    none = torch.zeros(0, dtype=torch.int64, device=state.device)  # so that a batch of 0 can be joined too
     cells = torch.cat([none, *(where + volume * b for b, where in enumerate(places))])
     return gather(state, cells)
 
 
 def dense(state: Compact, background: float = 0.0) -> Tensor:
-    """Returns (B, C, D, H, W) with the listed cells in their places and `background` everywhere else."""
+    """Returns the dense state, (B, C, D, H, W): the listed cells in their places and `background` everywhere else."""
     return _Scatter.apply(state.values, state.cells, state.shape, background)
 
 
 def gather(state: Tensor, cells: Tensor) -> Compact:
-    """Returns the states of some cells of (B, C, D, H, W), int64 (N,) flat indices that rise, zero or not."""
+    """Returns some cells of a state (B, C, D, H, W), empty or not.
+
+    Args:
+        state: The dense state, float (B, C, D, H, W).
+        cells: The flat indices of the cells, int64 (N,), rising.
+    """
     return Compact(_Gather.apply(state, cells), cells, len(state), as_size(state.shape[2:]))
 
 
+# Written out because autograd's own indexing would copy the whole volume with its channels last, forward and backward.
 class _Gather(torch.autograd.Function):
-    """Reads cells sample by sample: no copy of the volume with another order of axes is made. The adjoint of `_Scatter`."""
+    """Reads cells from a dense state; its backward pass is the forward pass of `_Scatter`."""
 
     @staticmethod
     def forward(ctx: Any, state: Tensor, cells: Tensor) -> Tensor:
@@ -103,6 +114,8 @@ class _Gather(torch.autograd.Function):
 
 
 class _Scatter(torch.autograd.Function):
+    """Writes cells into a dense state; its backward pass is the forward pass of `_Gather`."""
+
     @staticmethod
     def forward(ctx: Any, values: Tensor, cells: Tensor, shape: tuple[int, ...], background: float) -> Tensor:
         ctx.save_for_backward(cells)
@@ -116,14 +129,16 @@ class _Scatter(torch.autograd.Function):
 
 
 def _by_sample(cells: Tensor, shape: tuple[int, ...]) -> list[tuple[slice, Tensor]]:
-    """Returns for each sample in order its rows, and their cells within it."""
+    """Returns for each sample, in order, which rows of the list are its own, and their cells counted within the sample."""
     volume = math.prod(shape[2:])
+    # Cells rise, so the rows of a sample follow each other.
     bounds = torch.searchsorted(cells, torch.arange(shape[0] + 1, device=cells.device) * volume).tolist()
     rows = [slice(first, last) for first, last in pairwise(bounds)]
     return [(own, cells[own] - b * volume) for b, own in enumerate(rows)]
 
 
 def _read(state: Tensor, cells: Tensor) -> Tensor:
+    """Returns the values (N, C) of cells of a dense state."""
     values = state.new_empty(len(cells), state.shape[1])
     for sample, (rows, where) in zip(state, _by_sample(cells, tuple(state.shape)), strict=True):
         values[rows] = sample.flatten(1).index_select(1, where).t()
@@ -131,6 +146,8 @@ def _read(state: Tensor, cells: Tensor) -> Tensor:
 
 
 def _write(values: Tensor, cells: Tensor, shape: tuple[int, ...], background: float) -> Tensor:
+    """Returns a dense state of a shape (B, C, D, H, W) with these values (N, C) in their places."""
+    # Zeros come from the system without a write; any other number must be written everywhere.
     state = values.new_full(shape, background) if background else values.new_zeros(shape)
     for sample, (rows, where) in zip(state, _by_sample(cells, shape), strict=True):
         sample.flatten(1).index_copy_(1, where, values[rows].t())

@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 stopped by a signal
 """
 
 import ast
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except PermissionError as error:
         return _complain(InputError(error.filename or "file", "place", error.strerror, "one that can be written"), 2)
     except OSError as error:  # a disk, a program or a network that failed: not a bug of ours, so no trace
+        if error.errno == errno.ENAMETOOLONG:  # no file can have such a name: wherever it is looked up, it is bad input
+            return _complain(InputError(error.filename or "file", "name", error.strerror, "a shorter one"), 2)
         return _complain(" ".join(f"nca3d: {error}".split()), 1)
     except KeyboardInterrupt as stop:
         return 130 if stop.args else _complain("stopped", 130)  # with a message, training has said so already

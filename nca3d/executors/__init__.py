@@ -1,20 +1,20 @@
-"""How the same rule is run. All executors give the same states and gradients; they differ in what they cost.
+"""How a rule is run. All executors give the same states and gradients; they differ in what a step costs.
 
-| executor | choose it | cost |
+| name | choose it when | cost of a step |
 |---|---|---|
-| auto | always, at first: it takes the fastest of the next three | |
-| event | for bodies: wherever a rule has an alive mask | follows the living cells; C on a CPU, torch elsewhere |
-| compiled | for rules without an alive mask, such as cubes, on a CPU | every cell, in C |
-| dense | on a GPU with most cells alive; as the reference to compare with | every cell, in torch |
-| graph | to step by step through messages, or on a mesh (`graph.run_on_graph`) | every cell, several times slower |
-| event-approx | without gradient, where cells come to rest | cells whose input changes; it has an error |
+| auto | you don't want to choose: it takes the fastest of the next three | that of its choice |
+| event | the rule has an alive mask, as bodies have | the living cells; in C on a CPU, in torch elsewhere |
+| compiled | the rule has no alive mask, as in cubes, and runs on a CPU | every cell, in C |
+| dense | most cells live and there is no C code (a GPU), or to compare with it | every cell, in torch |
+| graph | you follow a step message by message, or run on a mesh (`run_on_graph`) | every edge: several times dense |
+| event-approx | no gradient is needed and most cells are at rest | the cells whose input changes, at a small error |
 
 May import `lattice`, `sparse`, `fire` and `rules`.
 
-An executor is one callable `run(rule, state, draw, start, stop, memory)`: it runs steps start .. stop−1 of a dense or compact
-state and returns the same form. `EveryCell` makes one of a function on whole lattices. All must agree with
-`Rule.forward` (law 5); a new one enters the law tests by its line here. What is only approximate has "approx" in its name and
-its own error report.
+An executor is a callable `run(rule, state, draw, start, stop, memory)`, which runs steps start .. stop−1 of a dense or compact
+state and returns a state of the same form; `EveryCell` makes one of a function on whole lattices. All must agree with
+`Rule.forward` (law 5), and a line in `EXECUTORS` puts a new one under the tests of the laws. One that is only approximate has
+"approx" in its name and a report of its error.
 """
 
 from torch import Tensor
@@ -27,13 +27,14 @@ from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact
 
+# Names that `rollout` and configs accept; folders with a `wing.py` add theirs ("event-approx").
 EXECUTORS = Registry("executor")
 EXECUTORS["dense"] = EveryCell(dense.run, dense.step_bytes)
 EXECUTORS["compiled"] = compiled.run
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
 
-# Without compiled code, events pay off below this share of living cells.
+# Without compiled code "event" beats "dense" below this share of living cells: a cell costs about four times as much.
 SPARSE = 0.25
 
 
@@ -45,14 +46,14 @@ def exact() -> list[str]:
 def choose(rule: Rule, state: Tensor | Compact) -> str:
     """Returns the executor that "auto" means for a rule and a state (B, C, D, H, W).
 
-    It is a pure function of the rule, the lattice, its living cells and what the machine has: a resumed run chooses the same.
-    Compiled events are the fastest way to run any rule that they can run, at any share of living cells; of rules with a step of
-    their own it is their compiled step.
+    It is a pure function of the rule, the state and the machine, so a resumed run chooses the same.
     """
+    # A rule with its own step brings its own compiled code, or none.
     if stepper_of(rule):
         return "dense" if compiled.unsupported(rule, state) else "compiled"
     if event.unsupported(rule):
         return "dense"
+    # In C, events are the fastest at any share of living cells; a compact state is their own form, and never made dense.
     if isinstance(state, Compact) or native_code.available(state):
         return "event"
     living = rule.alive_mask(state.detach()).float().mean() if state.numel() else 0.0

@@ -1,6 +1,7 @@
-"""How many cores compiled steps run on. Results do not depend on it, not by one bit: work is dealt out by its size alone.
+"""How many cores compiled steps run on. Results don't depend on it, not in one bit: work is dealt out by its size alone.
 
-It is not torch's number of threads: torch's short operations on a small body lose by a second thread, whole segments gain.
+It is a number apart from torch's threads: a second thread makes torch's short operations on a small body slower, and a whole
+segment of compiled steps faster.
 """
 
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextvars import ContextVar
 
 import torch
 
+# A context variable, so that a choice holds in one thread and ends with its block.
 _chosen: ContextVar[int | None] = ContextVar("cores", default=None)
 
 
@@ -19,7 +21,7 @@ def cores() -> int:
 
 @contextmanager
 def use_cores(count: int) -> Iterator[None]:
-    """Has compiled steps inside run on so many cores, whatever torch's number of threads is."""
+    """Runs compiled steps inside the block on so many cores, whatever torch's number of threads is."""
     token = _chosen.set(count)
     try:
         yield
@@ -29,7 +31,7 @@ def use_cores(count: int) -> Iterator[None]:
 
 @contextmanager
 def torch_threads(count: int | None) -> Iterator[None]:
-    """Has torch's own operations inside run on so many threads; None = on as many as before."""
+    """Runs torch's own operations inside the block on so many threads; None = as many as before."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)
     try:
@@ -40,9 +42,11 @@ def torch_threads(count: int | None) -> Iterator[None]:
 
 @contextmanager
 def torch_on_one() -> Iterator[None]:
-    """Has torch's own operations inside run on the calling core alone, compiled steps on as many cores as before."""
-    if torch.get_num_threads() == 1:  # nothing to give back: another thread may be inside already
+    """Runs torch's own operations inside the block on one core, and compiled steps on as many as before."""
+    # Nothing to change, and so nothing to restore, which another thread inside such a block would feel.
+    if torch.get_num_threads() == 1:
         yield
         return
+    # In this order: `cores` may have to ask torch for its threads before there is only one.
     with use_cores(cores()), torch_threads(1):
         yield

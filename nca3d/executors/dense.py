@@ -1,16 +1,16 @@
-"""The reference executor: one step over the whole lattice, channels last, with its own backward pass.
+"""The executor `dense`, the reference for the others: steps over the whole lattice, with their own backward pass.
 
 Choose it where most cells live and there is no compiled code (a GPU), or to compare another executor with it. Its cost is that
-of every cell.
+of every cell, whether it lives or not.
 
-It computes what `Rule.forward` says, cell for cell, and skips only what can't matter:
+It computes what `Rule.forward` says, cell for cell, and leaves out only what can't matter:
 
 * the update network runs on cells that fire and are alive before the step; the others keep their state or die;
-* a firing cell just outside (the ring) can matter in one way: its alpha may keep a living neighbour alive. So alphas of
-  ring cells are computed, without gradient (a mask has none), and only where a living cell's `post` is still open.
+* a firing cell just outside (the ring) can matter in one way: its alpha may keep a living neighbour alive. So the alpha of ring
+  cells is computed, without gradient (a mask has none), and only where a living cell's `post` is still open.
 
-The backward pass is written out because autograd would keep each intermediate and undo each slice and convolution on its own:
-here a step keeps what its firing cells saw, and computes the network's hidden layers again.
+The backward pass is written out because autograd would keep every intermediate result: here a step saves the perceptions of its
+firing cells, and computes the network's hidden layers again.
 """
 
 from typing import Any
@@ -32,22 +32,23 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
     """Runs several steps of every cell.
 
     Args:
-        rule: what one cell does.
-        state: float (B, D, H, W, C), contiguous.
-        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
-        clock: when that is, for rules that care.
+        rule: What one cell does.
+        state: The first state, float (B, D, H, W, C), contiguous.
+        fire: The cells that update in each of the T steps, bool (T, B, D, H, W).
+        clock: The number and the draws of the first step, for rules that ask for them.
 
     Returns:
         The last state, (B, D, H, W, C).
     """
     if own := stepper_of(rule):
         return own.runs["dense"](rule, state, fire, clock)
-    if rule.has_own_step():  # as it is written, whatever it is, with autograd's own backward pass
+    # A step that the rule wrote itself is run as it is written, with autograd's own backward pass.
+    if rule.has_own_step():
         state = state.movedim(-1, 1)
         for fire_now in fire:
             state = rule(state, fire_now[:, None])
         return state.movedim(1, -1).contiguous()
-    # A mask has no gradient; each step returns the next one, so that it is computed once.
+    # A mask has no gradient. Each step returns the mask of the next one, so that it is computed once.
     pre = alive_mask(rule, state.detach())
     for fire_now in fire:
         state, pre = _Step.apply(rule, state, pre, fire_now, *trainable_parameters(rule))
@@ -55,43 +56,43 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """Returns how many bytes one step of a state (B, C, D, H, W) keeps for its backward pass."""
+    """Returns how many bytes one step of a state (B, C, D, H, W) saves for its backward pass."""
     own = stepper_of(rule)
     return own.step_bytes(rule, state) if own else every_cell.step_bytes(rule, state)
 
 
 def alive_mask(rule: Rule, state: Tensor) -> Tensor:
-    """`Rule.alive_mask` for channels last: (B, D, H, W, C) -> bool (B, D, H, W)."""
+    """Returns `Rule.alive_mask` of a state with channels last, (B, D, H, W, C), as bool (B, D, H, W)."""
     if rule.alive_threshold is None:
         return torch.ones_like(state[..., 0], dtype=torch.bool)
     return dilate(state[..., rule.alpha] > rule.alive_threshold, circular=rule.padding == "circular")
 
 
 class _Step(torch.autograd.Function):
-    """One step: a state (B, D, H, W, C) and which cells are alive, bool (B, D, H, W), and both after it."""
+    """One step: takes a state (B, D, H, W, C) and which cells are alive, bool (B, D, H, W), and returns both after it."""
 
     @staticmethod
     def forward(ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         ctx.network_dtype = network_dtype(state)
         with torch.autocast(state.device.type, enabled=False):  # only the network may compute in fewer bits
             fields = _perceive(rule, state)
-            # Cells that neither live nor fire keep their state or die: the network need not see them.
+            # Other cells keep their state or die, whatever the network proposes: it need not run on them.
             rows = _rows(pre & fire)
             perception = _at(fields, pad_rows(rows))
-            # The state before the step is autograd's: it must not change.
+            # A copy: the state before the step belongs to autograd.
             y = state.clone(memory_format=torch.contiguous_format)
             y.view(-1, rule.channels).index_add_(0, rows, _delta(rule, perception, ctx.network_dtype)[: len(rows)])
 
             near = alive_mask(rule, y)
             post = near
-            # Alive before, and nothing above the threshold around them: only the ring can still keep them.
+            # They were alive, and nothing around them is above the threshold: only the ring can still keep them alive.
             undecided = pre & ~near
             if undecided.any():
                 post = near | _near_ring(rule, fields, y, pre, undecided, fire, ctx.network_dtype)
         alive = pre & post
 
         ctx.rule = rule
-        # Of the state only learned kernels need more than the perceptions.
+        # Gradients of learned kernels need the whole state; all others only the perceptions.
         ctx.save_for_backward(state if rule.learns_kernels else None, rows, perception, alive)
         ctx.mark_non_differentiable(near)
         # `near` is the next step's `pre`: a cell above the threshold was alive before, so it stays; the ring dies.
@@ -119,7 +120,7 @@ class _Step(torch.autograd.Function):
 
 
 def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
-    """Returns what all cells see, kernel by kernel, each as rows (B·D·H·W, C)."""
+    """Returns the perceptions of all cells, kernel by kernel, each as rows (B·D·H·W, C)."""
     image, border = _padded(rule, state)
     fields = []
     for kernel in rule.kernels():
@@ -132,7 +133,7 @@ def _perceive(rule: Rule, state: Tensor) -> list[Tensor]:
 
 
 def _perceive_backward(rule: Rule, rows: Tensor, grad_perception: Tensor, grad_state: Tensor) -> None:
-    """The adjoint of `_perceive`, added to `grad_state` (B, D, H, W, C) in place."""
+    """Adds the gradient that reaches cells through perceptions to `grad_state` (B, D, H, W, C): the adjoint of `_perceive`."""
     zeros = rule.padding == "zeros"
     for kernel, grad_field in zip(rule.kernels(), grad_perception.split(rule.channels, dim=1), strict=True):
         if kernel is None:
@@ -148,7 +149,7 @@ def _perceive_backward(rule: Rule, rows: Tensor, grad_perception: Tensor, grad_s
 
 
 def _grad_kernels(rule: Rule, state: Tensor, rows: Tensor, grad_perception: Tensor) -> list[Tensor]:
-    """The gradients of the kernels that are not the identity, each (C, 3, 3, 3)."""
+    """Returns the gradients of the kernels that are not the identity, (C, 3, 3, 3) each."""
     image, border = _padded(rule, state)
     wide, channels = (rule.channels, 1, 3, 3, 3), rule.channels
     return [
@@ -159,40 +160,43 @@ def _grad_kernels(rule: Rule, state: Tensor, rows: Tensor, grad_perception: Tens
 
 
 def _field(at_rows: Tensor, rows: Tensor, like: Tensor) -> Tensor:
-    """Rows put back into a field (B, C, D, H, W), zero elsewhere. like: (B, D, H, W, C)."""
+    """Returns rows in their places of a field (B, C, D, H, W), zero elsewhere; `like` is a state (B, D, H, W, C)."""
     flat = at_rows.new_zeros(like[..., 0].numel(), like.shape[-1])
     return flat.index_copy_(0, rows, at_rows).view_as(like).permute(0, 4, 1, 2, 3)
 
 
 def _padded(rule: Rule, state: Tensor) -> tuple[Tensor, int]:
-    """The state as an image (B, C, …) in the memory format channels_last_3d, and the zero border a convolution must add."""
+    """Returns the state as an image (B, C, …), channels last in memory, and the width of the border of zeros still to add."""
     image = state.permute(0, 4, 1, 2, 3)
     if rule.padding == "zeros":
-        return image, 1
+        return image, 1  # convolutions add zeros by themselves, without a copy
     return rule.pad(image).contiguous(memory_format=torch.channels_last_3d), 0
 
 
 def _pad_backward(rule: Rule, padded: Tensor, shape: torch.Size) -> Tensor:
-    """The adjoint of `rule.pad`: what the border received goes back to the cells that it was copied from."""
+    """Returns the gradient of an image from that of the padded one: cells get back that of their copies in the border."""
     with torch.enable_grad():
         image = torch.zeros(shape, dtype=padded.dtype, device=padded.device, requires_grad=True)
         return torch.autograd.grad(rule.pad(image), image, padded)[0]
 
 
 def _depthwise(rule: Rule, kernel: Tensor) -> Tensor:
+    """Returns a kernel as the weight of a convolution of each channel by itself, (C, 1, 3, 3, 3)."""
     return kernel.expand(rule.channels, 3, 3, 3)[:, None]
 
 
 def _rows(mask: Tensor) -> Tensor:
+    """Returns the flat indices of marked cells, (n,)."""
     return mask.flatten().nonzero().squeeze(1)
 
 
 def _at(fields: list[Tensor], rows: Tensor) -> Tensor:
+    """Returns the perception (n, K·C) of some cells from the fields of all."""
     return torch.cat([field.index_select(0, rows) for field in fields], dim=1)
 
 
 def _delta(rule: Rule, perception: Tensor, network_dtype: torch.dtype | None) -> Tensor:
-    """Returns the change of the cells with this perception. The network may compute in fewer bits; the state keeps its own."""
+    """Returns what is added to cells with this perception; the network may compute in fewer bits than the state."""
     return rule.step_size * propose(rule, perception, network_dtype)
 
 
@@ -205,26 +209,25 @@ def _near_ring(
     fire: Tensor,
     network_dtype: torch.dtype | None,
 ) -> Tensor:
-    """Which cells touch a firing cell of the ring whose alpha is above the threshold after its update, bool (B, D, H, W)."""
+    """Returns which cells touch a ring cell whose alpha is above the threshold after its update, bool (B, D, H, W)."""
     circular = rule.padding == "circular"
     ring = dilate(undecided, circular) & ~pre & fire
     alpha = y[..., rule.alpha].flatten()
     rows = _rows(ring)
     delta = _delta(rule, _at(fields, pad_rows(rows)), network_dtype)
-    # Of a ring cell's update only its alpha matters here: it dies after the step, whatever it proposes.
+    # Only the alpha of a ring cell matters: the cell dies in this step, whatever it proposes, since it was not alive before.
     alpha.index_add_(0, rows, delta[: len(rows), rule.alpha])
     return dilate((alpha.view_as(ring) > rule.threshold) & ring, circular)
 
 
 def _where(alive: Tensor, cells: Tensor, dead_value: float) -> Tensor:
-    """`torch.where(alive, cells, dead_value)` for a mask without the channels, bool (B, D, H, W).
-
-    A dead value of 0 is a number without bits: a bitwise and does the same, NaN included, in a tenth of the time.
-    """
+    """Returns `torch.where(alive, cells, dead_value)` for a mask without the channels, bool (B, D, H, W)."""
+    # A dead value of 0 is a number without bits: a bitwise and does the same, NaN included, in a tenth of the time.
     if dead_value != 0.0:
         return torch.where(alive[..., None], cells, dead_value)
     integer = _INTEGERS[cells.element_size()]
     return (cells.view(integer) & -alive.to(integer)[..., None]).view(cells.dtype)
 
 
+# Integers of as many bytes as a number of the state.
 _INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}

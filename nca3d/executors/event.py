@@ -1,15 +1,18 @@
-"""The event-driven executor: exact, and its cost follows the cells that live, not the lattice that they live in.
+"""The executor `event`: exact, and its cost follows the cells that live, not the lattice that they live in.
 
-A state is kept as rows of cells (`store.py`). In a step
+Choose it for bodies: wherever a rule has an alive mask, the more so the fewer cells live. In C (float32 and float64 on a CPU)
+it is the fastest at any share of living cells.
 
-1. rows that are alive and fire see their neighbours, and the update network runs on them alone;
-2. `near` is where a cell is above the threshold now, or touches one; a row that was alive and is near lives on;
-3. a row that was alive and is not near may still be kept by a firing cell just outside (the ring): the network is asked for
-   the alpha of those cells alone;
-4. the next store has the rows that live, and the cells that they touch: the store grows and shrinks with the body.
+A state is a list of rows, one for each cell that matters (`store.py`). In a step
 
-All that `Rule.forward` computes elsewhere is thrown away there, so leaving it out changes nothing. `event_steps.py` has the
-steps and their gradient, `native_part.py` the same in compiled code; this file opens a state for them and closes it again.
+1. rows that are alive and fire perceive their neighbours, and the update network runs on them alone;
+2. a row is near if it is above the threshold now or touches one that is; a row that was alive and is near lives on;
+3. a row that was alive and is not near may still be kept alive by a firing cell just outside (the ring): the network runs on
+   those cells too, for their alpha alone;
+4. the next rows are those that live, and the cells that they touch: the list grows and shrinks with the body.
+
+All else that `Rule.forward` computes ends in a dead cell, so leaving it out changes nothing. `event_steps.py` has the steps and
+their gradient, `native_part.py` the same in compiled code; this file turns a state into rows for them, and back.
 """
 
 import math
@@ -37,31 +40,30 @@ from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense, gather
 
-# Steps from one look at the memory budget to the next: bodies grow on the way.
+# The number of steps from one look at the memory budget to the next: bodies grow on the way.
 PLANNED = 16
 
-# Cells of a batch must be fewer: they are counted in 32 bits.
+# A batch must have fewer cells than this: they are counted in 32 bits.
 MOST_CELLS = 1 << 31
 
-# Rows times steps that are worth a part of their own, some ten milliseconds of work, and how many parts there are at most.
+# The number of rows times steps that make a part, some ten milliseconds of work, so that waking a thread for it pays; and the
+# largest number of parts.
 PART, MOST_PARTS = 16_384, 32
 
 
 def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """Runs steps start .. stop−1.
-
-    Choose it for bodies: wherever a rule has an alive mask, the more so the fewer cells live.
+    """Runs steps start .. stop−1; choose it for bodies, the more so the fewer cells live.
 
     Args:
-        rule: what one cell does.
-        state: dense, (B, C, D, H, W), or compact; the result has the same form.
-        draw: which cells fire.
-        start: the first step.
-        stop: the one after the last.
-        memory: what to keep for the backward pass.
+        rule: What one cell does.
+        state: The state, dense (B, C, D, H, W) or compact; the result has the same form.
+        draw: Which cells fire.
+        start: The first step.
+        stop: The step after the last.
+        memory: What to keep for the backward pass.
 
     Raises:
-        ValueError: a rule that this executor can't run exactly; the line names what can.
+        ValueError: The rule is one that this executor can't run exactly; the line names executors that can.
     """
     why = unsupported(rule)
     if why:
@@ -72,17 +74,18 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     # An empty batch has nothing to run and no rows to make.
     if not state.shape[0]:
         return state
-    # Beside compiled steps torch has only short work to do, for which a second thread is not worth waking.
+    # Beside compiled steps torch has only short work to do: waking a second thread would cost more than it saves.
     with nullcontext() if not_compiled(rule, state) else torch_on_one():
         if isinstance(state, Compact):
             return _run(rule, state, draw, start, stop, memory)
+        # A gradient may reach dead cells too, where the first step changes them or looks at them: they need rows.
         with_grad = torch.is_grad_enabled() and state.requires_grad
         cells = _active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
         return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
 
 
 def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
-    """Runs the same steps of a state (B, C, D, H, W) in compiled code, but every cell of the lattice has a row and keeps it."""
+    """Runs the same steps of a state (B, C, D, H, W) in compiled code with a row for each cell of the lattice: `compiled`."""
     whole = dense(state, rule.dead_value) if isinstance(state, Compact) else state
     with torch_on_one():
         cells = gather(whole, torch.arange(_cells(state), device=whole.device))
@@ -91,7 +94,7 @@ def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, 
 
 
 def not_compiled(rule: Rule, state: Tensor | Compact) -> str:
-    """Returns why compiled code can't run all of this rule's step on such a state (B, C, D, H, W), or ""."""
+    """Returns why compiled code can't run all steps of a rule on a state (B, C, D, H, W), or ""."""
     values = state.values if isinstance(state, Compact) else state
     too_many = "has 2**31 cells or more to run" if _cells(state) >= MOST_CELLS else ""
     why = unsupported(rule) or too_many or unavailable(values, native_code.library)
@@ -99,12 +102,14 @@ def not_compiled(rule: Rule, state: Tensor | Compact) -> str:
 
 
 def _cells(state: Tensor | Compact) -> int:
+    """Returns the number of cells of the whole batch, dead or alive."""
     batch, _, *sides = state.shape
     return batch * math.prod(sides)
 
 
 def unsupported(rule: Rule) -> str:
-    """Returns why this rule can't be run by events, or ""."""
+    """Returns why this executor can't run a rule, or ""."""
+    # In each case a cell far from all living ones could matter.
     if rule.alive_threshold is None:
         return "has no alive mask, so that every cell counts"
     if rule.has_own_step():
@@ -115,15 +120,16 @@ def unsupported(rule: Rule) -> str:
 
 
 def _active_cells(rule: Rule, state: Tensor) -> Compact:
-    """Returns the cells that are not dead, and the dead ones that the first step may change or see: they have a gradient."""
-    there = (state.detach() != rule.dead_value).any(1)
-    # One cell for what the first step may change, one for what that may see.
+    """Returns the cells that are not dead, and the dead ones that the first step may change or look at."""
+    active = (state.detach() != rule.dead_value).any(1)
+    # By one cell for what the first step may change, by another for what those cells perceive.
     for _ in range(2):
-        there = dilate(there, circular=rule.padding == "circular")
-    return gather(state, there.flatten().nonzero().squeeze(1))
+        active = dilate(active, circular=rule.padding == "circular")
+    return gather(state, active.flatten().nonzero().squeeze(1))
 
 
 def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, fixed: bool = False) -> Compact:
+    """Runs the steps on rows, a segment at a time; `fixed`: every cell of the lattice is listed, and keeps its row."""
     dtype = network_dtype(state.values)
     native = not not_compiled(rule, state)
     backend = NativeRows if native_code.available(state.values) else TorchRows
@@ -136,29 +142,28 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
             xs.append(rows.padded(values).index_select(0, source))
             parts.append(kind(rule, rows, draw.only(samples), Network(rule, dtype), store))
         with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
-        kept, whole = 0, range(start, stop)
+        saved_bytes, whole = 0, range(start, stop)
         while start < stop:
-            # Asked anew before each segment: the body has grown meanwhile.
+            # Asked again before each segment: the body has grown meanwhile.
             step_bytes = sum(part.step_bytes() for part in parts)
-            segment = memory.segment(stop - start, step_bytes, kept) if with_grad else None
+            segment = memory.segment(stop - start, step_bytes, saved_bytes) if with_grad else None
             length = segment or (PLANNED if with_grad and memory.length is None else stop)
             steps = range(start, min(stop, start + length))
             xs = advance(parts, xs, steps, whole, recompute=segment is not None)
-            kept += sum(part.step_bytes() for part in parts) * (1 if segment else len(steps))
+            saved_bytes += sum(part.step_bytes() for part in parts) * (1 if segment else len(steps))
             start = steps.stop
     return _to_cells(parts, xs, state)
 
 
 def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
-    """Returns (values, cells, samples) of each part: whole samples, so that threads never meet, of about as many rows.
-
-    How many follows from the work alone, not from the cores: sums of gradients are the same on any machine.
-    """
+    """Returns (values, cells, samples) of each part: whole samples, so that threads never meet, with about as many rows."""
+    # Their number follows from the work alone, not from the cores: sums of gradients are then the same on any machine.
     count = max(1, min(state.batch, MOST_PARTS, len(state.cells) * steps // PART))
     volume = math.prod(state.size)
     firsts = torch.searchsorted(state.cells, torch.arange(state.batch + 1, device=state.cells.device) * volume)
     bounds = [0]
     for k in range(1, count):
+        # The sample that begins nearest to the k-th share of the rows.
         sample = int((firsts - len(state.cells) * k / count).abs().argmin())
         bounds += [sample] if bounds[-1] < sample < state.batch else []
     bounds.append(state.batch)
@@ -168,29 +173,32 @@ def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]
 
 
 def _to_rows(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
-    """Returns the store of a state, and the padded row of the state that each of its rows comes from (DEAD: none)."""
+    """Returns the store of a state, and for each of its rows the row of `rows.padded(values)` it comes from (DEAD: none)."""
     border = torch.full((FIRST,), -1, dtype=rows.index, device=rows.device)
     cells = torch.cat([border, listed.to(rows.index)])
-    stays = (cells >= 0).to(torch.uint8)  # not those of the border: as cells, at −1, they would hide the lattice's last one
-    store = Store(cells, rows.padded(values.detach()), stays)
+    # Not the rows of DEAD and OUTSIDE: their cell, −1, would stand for the last one of the lattice.
+    listed_rows = (cells >= 0).to(torch.uint8)
+    store = Store(cells, rows.padded(values.detach()), listed_rows)
     rows.enter(store)
-    after, new_row = rows.grow(store, store.x, rows.mark(store, store.x), kept=stays)
+    # A step without an update: all listed rows survive, and the cells that living ones touch get rows.
+    after, new_row = rows.grow(store, store.x, rows.mark(store, store.x), survivors=listed_rows)
     rows.leave(after)
     source = torch.full((len(after.cells),), DEAD, device=rows.device)
-    # The border is no cell, and comes from itself.
+    # OUTSIDE is no cell, and comes from itself.
     source[OUTSIDE] = OUTSIDE
     source[new_row[FIRST:].long()] = torch.arange(FIRST, len(cells), device=rows.device)
     return after, source
 
 
 def _to_cells(parts: list[Part], xs: list[Tensor], state: Compact) -> Compact:
-    """Returns the rows as cells. Rows that hold nothing are left out, unless a gradient may reach what they did on the way."""
+    """Returns the rows as cells; dead ones are left out, unless a gradient may pass through them."""
     rule, volume = parts[0].rule, math.prod(state.size)
     values = torch.cat([x[FIRST:, : rule.channels] for x in xs])
     firsts = accumulate((part.rows.batch for part in parts), initial=0)
+    # Cells are counted within each part; in the result over the whole batch.
     where = torch.cat([p.store.cells[FIRST:].long() + first * volume for p, first in zip(parts, firsts, strict=False)])
-    # With a gradient a row that holds nothing may still pass one on.
+    # With a gradient a dead row may still pass one on to what it was before.
     if not values.requires_grad:
-        there = (values != rule.dead_value).any(1)
-        values, where = values[there], where[there]
+        active = (values != rule.dead_value).any(1)
+        values, where = values[active], where[active]
     return Compact(values, where, state.batch, state.size)

@@ -1,7 +1,7 @@
-"""Steps on rows of living cells and their gradient, written out: see `event.py` for what a step does and why it is exact.
+"""Steps on rows of living cells, and their gradient written out: `event.py` says what a step does and why it is exact.
 
-Each step saves the rows' states and which of them fired; perceptions and hidden layers are computed again on the way back.
-All steps of a segment are one node of autograd's graph.
+A step saves the states of its rows and which of them fired; perceptions and hidden layers, which are larger, are computed again
+on the way back. All steps of a segment are one node of autograd's graph: a node for each would cost more than a small body.
 """
 
 from dataclasses import dataclass
@@ -22,8 +22,15 @@ from nca3d.rules.cell import Rule
 class Part:
     """Samples of a batch on their way through a rollout; runs any update network on any device.
 
-    The network collects the parameters' gradients over all segments, so that sums are made in the same order whatever is saved
-    in memory (law 8); the first segment, the last one to run backward, hands them over.
+    The network sums the parameters' gradients over all segments of a rollout, so that they are added in the same order whatever
+    is saved in memory (law 8); the first segment, which is the last to run backward, passes them to autograd.
+
+    Attributes:
+        rule: What one cell does.
+        rows: The backend, with its map from cells to rows.
+        draw: Which cells fire.
+        network: The update network.
+        store: The rows before the next step.
     """
 
     rule: Rule
@@ -33,31 +40,38 @@ class Part:
     store: Store
 
     def step_bytes(self) -> int:
-        """Returns how many bytes a step keeps for its backward pass."""
+        """Returns how many bytes a step of the present rows saves for its backward pass."""
+        # The rows, and three numbers for each: its cell, whether it fired, its new row.
         cells, x = self.store.cells, self.store.x
         return cells.numel() * (x.shape[1] * x.element_size() + 3 * cells.element_size())
 
     @staticmethod
-    def forward(parts: "list[Part]", steps: range, keep: bool) -> list[list[Tensor | None]]:
-        """Runs the steps from where the parts are.
+    def forward(parts: "list[Part]", steps: range, save: bool) -> list[list[Tensor | None]]:
+        """Runs the steps from where the parts are; their stores follow.
+
+        Args:
+            parts: The samples.
+            steps: The steps to run.
+            save: Whether a backward pass follows.
 
         Returns:
-            With `keep` four tensors for each step of each part: its cells (R,), rows (R, stride), those that fired, new rows.
+            For each part, with `save`, four tensors a step: its cells (R,), their states (R, stride), the rows that fired
+            (n,), and the new row of each row (R,), or None where rows stay.
         """
-        return [_forward(part, steps, keep) for part in parts]
+        return [_forward(part, steps, save) for part in parts]
 
     @staticmethod
     def backward(
         parts: "list[Part]", steps: range, saved: list[list[Tensor | None]], grads: list[Tensor], through_perception: bool
     ) -> list[Tensor]:
-        """Runs the steps backward: returns the gradients (R, stride) of the rows before them.
+        """Runs the steps backward and returns the gradients of each part's rows before them, (R, stride).
 
         Args:
-            parts: those of the forward pass.
-            steps: as there.
-            saved: what it returned.
-            grads: the gradients (R, stride) of the rows after the steps.
-            through_perception: whether the gradient through the perception of the first step is needed too.
+            parts: The parts of the forward pass.
+            steps: The steps of the forward pass.
+            saved: What the forward pass returned.
+            grads: The gradients of each part's rows after the steps, (R, stride).
+            through_perception: Whether the first step passes a gradient on through its perception too.
         """
         return [
             _backward(part, steps, k, gradient, through_perception)
@@ -75,14 +89,14 @@ class Part:
 
 
 def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, recompute: bool) -> list[Tensor]:
-    """Runs some steps of a `whole` rollout.
+    """Runs a segment of a rollout.
 
     Args:
-        parts: samples, each with its store, which follows.
-        xs: the rows (R, stride) of each part.
-        steps: which steps.
-        whole: those of the rollout: the last to run backward hands over the parameters' gradients.
-        recompute: keep only where the steps began, and run them again for their gradient.
+        parts: The samples; their stores follow the steps.
+        xs: The states of each part's rows, (R, stride), with their gradient.
+        steps: The steps of the segment.
+        whole: The steps of the whole rollout: its first segment passes on the parameters' gradients.
+        recompute: Save only where the segment began, and run it again before it runs backward.
 
     Returns:
         The rows (R, stride) of each part after the steps.
@@ -94,6 +108,8 @@ def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, rec
 
 
 class _Steps(torch.autograd.Function):
+    """A segment of a rollout, as one node of autograd's graph: the rows (R, stride) of each part before it and after it."""
+
     @staticmethod
     def forward(
         ctx: Any, parts: list[Part], steps: range, whole: range, with_grad: bool, recompute: bool, *tensors: Tensor
@@ -105,7 +121,8 @@ class _Steps(torch.autograd.Function):
         per_step = type(parts[0]).forward(parts, steps, with_grad and not recompute)
         ctx.parts, ctx.steps, ctx.whole, ctx.recompute = parts, steps, whole, recompute
         ctx.grad_x = any(x.requires_grad for x in xs)
-        if with_grad:  # parameters too, so that autograd notices if they are changed before the backward pass
+        if with_grad:
+            # Parameters too, so that autograd notices if they are changed before the backward pass.
             saved = saved if recompute else per_step
             ctx.shares = [len(parameters), *(len(tensors) for tensors in saved)]
             ctx.save_for_backward(*parameters, *(tensor for tensors in saved for tensor in tensors))
@@ -115,11 +132,13 @@ class _Steps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        with torch.autocast(gradients[0].device.type, enabled=False):  # as in the forward pass: only the network may use it
+        # As in the forward pass: only the network may use autocast.
+        with torch.autocast(gradients[0].device.type, enabled=False):
             return _backward_parts(ctx, gradients)
 
 
 def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | None, ...]:
+    """Runs a segment backward: returns a gradient for each argument of `_Steps`."""
     parts, steps, saved = ctx.parts, ctx.steps, iter(ctx.saved_tensors)
     parameters, *saved = [list(islice(saved, share)) for share in ctx.shares]
     kind = type(parts[0])
@@ -140,14 +159,15 @@ def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | N
     return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *grads
 
 
-def _forward(part: Part, steps: range, keep: bool) -> list[Tensor | None]:
-    """Runs the steps of one part; with `keep`, returns four tensors for each of them."""
+def _forward(part: Part, steps: range, save: bool) -> list[Tensor | None]:
+    """Runs the steps of one part; with `save`, returns four tensors for each of them."""
     saved: list[Tensor | None] = []
     store = part.store
     part.rows.enter(store)
     for step in steps:
         after, fired, new_row = _step(part, store, step)
-        if keep:
+        if save:
+            # A copy: the rows that fired lie at the front of a tensor of all rows, which would be kept whole.
             saved += [store.cells, store.x, fired.clone(), new_row]
         store = after
     part.rows.leave(store)
@@ -156,7 +176,7 @@ def _forward(part: Part, steps: range, keep: bool) -> list[Tensor | None]:
 
 
 def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | None]:
-    """Returns the next store, the rows that fired, and the new row of each row (None: the rows are the same)."""
+    """Returns the next store, the rows that fired, and the new row of each row (None: rows stay)."""
     rows, network = part.rows, part.network
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()
@@ -164,20 +184,21 @@ def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | 
     for some in fired.split(ROWS):
         rows.add(y, some, network.forward(rows.perceive(store, pad_rows(some)))[: len(some)])
     marks = rows.mark(store, y)
-    # A body at rest: the rows stay the same ones.
+    # Nothing was born and nothing died: no new rows to make, nothing to move.
     if marks.unchanged:
         return Store(store.cells, y, marks.near), fired, None
-    kept = None
+    survivors = None
     # Only where a living row's fate is open can a cell outside matter.
     if marks.open_fates:
         ring = rows.ring(store, marks, part.draw, step)
         if len(ring):
-            kept = rows.kept(store, ring, network.forward(rows.perceive_at(store, pad_rows(ring)))[: len(ring)])
-    after, new_row = rows.grow(store, y, marks, kept)
+            survivors = rows.survivors(store, ring, network.forward(rows.perceive_at(store, pad_rows(ring)))[: len(ring)])
+    after, new_row = rows.grow(store, y, marks, survivors)
     return after, fired, new_row
 
 
 def _backward(part: Part, steps: range, saved: list[Any], grad_x: Tensor, through_perception: bool) -> Tensor:
+    """Runs the steps of one part backward; returns the gradient of its rows before them, (R, stride)."""
     # The stores of the steps are those of the forward pass, so nothing is searched for again.
     for step in reversed(steps):
         cells, x, fired, new_row = saved[4 * (step - steps.start) :][:4]
@@ -188,11 +209,12 @@ def _backward(part: Part, steps: range, saved: list[Any], grad_x: Tensor, throug
 def _step_backward(
     part: Part, store: Store, fired: Tensor, new_row: Tensor | None, after: Tensor, through_perception: bool
 ) -> Tensor:
-    """Returns the gradient of a step's rows (R, stride), given that of the rows after it."""
-    rows = part.rows  # who was alive is told by who fired: `store.alive` is not asked for
+    """Returns the gradient of a step's rows (R, stride), from that of the rows after it."""
+    # `store.alive` is not needed: rows that fired were alive, and rows that died have no new row.
+    rows = part.rows
     grad_x = after.clone() if new_row is None else rows.grow_backward(after, new_row)
     # The update was added to the rows that fired, times step_size: so is its gradient.
-    grad_delta = rows.take(grad_x, fired)
+    grad_delta = rows.scaled_rows(grad_x, fired)
     # The map from cells to rows is needed to find neighbours again.
     rows.enter(store)
     for some, grad in zip(fired.split(ROWS), grad_delta.split(ROWS), strict=True):
@@ -210,5 +232,6 @@ def _parameter_gradients(part: Part) -> list[Tensor]:
     grads, rule = part.parameter_gradients(), part.rule
     if not rule.learns_kernels:
         return grads
+    # From (27, stride) back to the layout of a kernel.
     grad_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.grad_taps]
     return add_kernel_gradients(rule, grads, grad_kernels)

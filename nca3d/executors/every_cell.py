@@ -1,6 +1,6 @@
-"""Makes an executor of a function that runs some steps of every cell of the lattice: dense states in, dense states out.
+"""Makes an executor of a function that runs every cell of a lattice: `EveryCell` adds memory, fire masks and compact states.
 
-A rule with a step of its own brings such functions along: it names its stepper.
+This is no executor to choose: `dense`, `graph` and the steppers of rules with their own step become executors by it.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,17 +17,17 @@ from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 
-# Fire masks are drawn for as many steps at once as fit here: few large draws are faster than many small ones.
+# Fire masks are drawn for as many steps at once as fit into this: few large draws are faster than many small ones.
 MASK_BYTES = 64 << 20
 
 
 class Clock(NamedTuple):
-    """When steps are run, and for whom.
+    """What a step may need to know beside the state: its number, and what decides its draws.
 
     Attributes:
-        step: absolute number of the first.
-        random_seed: of the rollout, 0 .. 2³²−1.
-        sample_ids: int (B,), or None.
+        step: The absolute number of the first step.
+        random_seed: The seed of the rollout, 0 .. 2³²−1.
+        sample_ids: A number for each sample, int (B,); None = nobody asks for it.
     """
 
     step: int = 0
@@ -35,7 +35,7 @@ class Clock(NamedTuple):
     sample_ids: Tensor | None = None
 
 
-# For rules that don't care.
+# For rules whose steps are all alike.
 AT_FIRST = Clock()
 
 # (rule, state (B, D, H, W, C), fire bool (T, B, D, H, W), clock) -> the state after T steps.
@@ -44,29 +44,33 @@ Steps = Callable[[Rule, Tensor, Tensor, Clock], Tensor]
 
 @dataclass(frozen=True)
 class Stepper:
-    """The step of one kind of rule.
+    """How executors run one kind of rule that has its own step; the rule names it (`Rule.stepper`).
 
     Args:
-        runs: by executor, the function that runs some steps of every cell (`Steps`).
-        step_bytes: what one step keeps for its backward pass, in bytes.
-        not_compiled: returns why a rule and a state can't be run compiled, or "".
+        runs: For each executor, by name, the function that runs some steps of every cell (`Steps`).
+        step_bytes: Returns how many bytes one step saves for its backward pass.
+        not_compiled: Returns why compiled code can't run a rule on a state, or "".
     """
 
     runs: Mapping[str, Steps]
     step_bytes: Callable[[Rule, Tensor], int]
-    not_compiled: Callable[[Rule, Tensor | Compact], str] = lambda rule, state: "has a step of its own that nobody compiled"
+    not_compiled: Callable[[Rule, Tensor | Compact], str] = lambda rule, state: (
+        "has its own step, for which there is no compiled code"
+    )
 
 
+# By name; a wing adds those of its rules.
 STEPPERS = Registry("stepper")
 
 
 def stepper_of(rule: Rule) -> Stepper | None:
-    """Returns the stepper that a rule brings along; None for rules that any executor can run."""
+    """Returns the stepper that a rule names; None for rules that any executor can run."""
     return STEPPERS.find(rule.stepper) if rule.stepper else None
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """Returns how many bytes one step of a state (B, C, D, H, W) keeps at most for its backward pass: every cell fires."""
+    """Returns how many bytes one step of a state (B, C, D, H, W) saves at most for its backward pass: if every cell fires."""
+    # An estimate: the perception, three states and two copies of each hidden layer.
     per_cell = (len(rule.kernels()) + 3) * rule.channels + 2 * sum(getattr(rule, "hidden", (rule.channels,)))
     return state[:, 0].numel() * per_cell * state.element_size()
 
@@ -75,8 +79,8 @@ class EveryCell:
     """An executor made of a function on whole lattices.
 
     Args:
-        run: runs some steps. It may be run again for its gradient, so it must not draw anything.
-        step_bytes: what one of them keeps for its backward pass, in bytes.
+        run: Runs some steps. It may be called again for its gradient, so it must not draw random numbers.
+        step_bytes: Returns how many bytes one step saves for its backward pass.
     """
 
     def __init__(self, run: Steps, step_bytes: Callable[[Rule, Tensor], int] = step_bytes) -> None:

@@ -1,10 +1,12 @@
-"""The lattice as a graph: one edge for each neighbour, its direction on the edge; and rules on any graph, such as a mesh.
+"""The executor `graph`: the lattice as a graph, one edge for each neighbour; and rules on any graph, such as a mesh.
 
-A cell sees by message passing (Gilmer et al. 2017): each edge carries its source's state times the kernel's weight for
-its direction, and a cell adds up what arrives. It is the plain, general executor: any neighbourhood, plain autograd, no
-code shared with the others (rules with a step of their own bring their own messages). Sums along
-edges come from PyTorch Geometric (Fey & Lenssen 2019), extra `graph`; on a GPU they are added in no fixed order, so there two
-runs agree but for rounding, unless `torch.use_deterministic_algorithms(True)`.
+Choose it to follow a step message by message, for a neighbourhood of 6 instead of 26, or on a mesh. Its cost is that of every
+edge, several times that of `dense`.
+
+A cell perceives by message passing (Gilmer et al. 2017): each edge carries its source's state times the kernel's weight for its
+direction, and a cell adds up what arrives. Gradients are plain autograd, and no code is shared with other executors, so that it
+can find their errors. Sums along edges come from PyTorch Geometric (Fey & Lenssen 2019), extra `graph`; on a GPU they are added
+in no fixed order, so two runs agree there but for rounding, unless `torch.use_deterministic_algorithms(True)` is set.
 
 Where a rule's kernels know no direction, the graph need not be a lattice: `run_on_graph` (Grattarola et al. 2021,
 "Learning Graph Cellular Automata").
@@ -31,8 +33,8 @@ class LatticeGraph(NamedTuple):
     """The edges of a lattice.
 
     Attributes:
-        edges: int64 (2, E), source and target, sorted by target.
-        direction: int64 (E,), a place in the flat 3×3×3 kernel.
+        edges: The source and the target of each edge, int64 (2, E), sorted by target.
+        direction: The place of each edge in the flat 3×3×3 kernel, int64 (E,).
     """
 
     edges: Tensor
@@ -41,12 +43,16 @@ class LatticeGraph(NamedTuple):
 
 @lru_cache(maxsize=8)
 def lattice_graph(size: Size, padding: str, neighbourhood: str, device: torch.device) -> LatticeGraph:
-    """Returns every cell's neighbours, and the cell itself, as edges; cells are counted in the order of (D, H, W).
+    """Returns an edge to each cell from each of its neighbours and from itself; cells are counted in the order of (D, H, W).
 
-    What lies beyond the border: "zeros", no edge; "replicate", an edge from the nearest cell of the lattice (so several
-    may come from one cell); "circular", from the opposite side (from the cell itself along a side of 1).
+    Args:
+        size: The lattice (D, H, W).
+        padding: What lies beyond the border: "zeros" = no edge; "replicate" = an edge from the nearest cell of the lattice, so
+            that several may come from one cell; "circular" = from the opposite side, or from the cell itself along a side of 1.
+        neighbourhood: The cells that edges come from: "von_neumann" (6) or "moore" (26).
+        device: The device of the edges.
     """
-    # A cache must not hold what a first caller's inference mode makes useless for a later one's gradients.
+    # The cache outlives the caller: tensors made in its inference mode would be useless for someone else's gradients.
     with torch.inference_mode(False):
         offsets = sorted((CENTRE, *NEIGHBOURHOODS[neighbourhood]))
         sides = torch.tensor(size)
@@ -69,16 +75,16 @@ def lattice_graph(size: Size, padding: str, neighbourhood: str, device: torch.de
 def mesh_graph(faces: object) -> Tensor:
     """Returns the graph of a mesh's vertices: an edge for each side of a face, in both directions, each once.
 
-    Vertices that coincide without being one are not connected: merge them first (`trimesh` does so when it loads).
+    Two vertices in one place are not connected: merge them first (`trimesh` does so when it loads).
 
     Args:
-        faces: whole numbers (F, 3), or (F, n) for polygons of n corners: tensor, array or lists.
+        faces: The corners of each face as whole numbers, (F, 3), or (F, n) for polygons of n corners: tensor, array or lists.
 
     Returns:
-        int64 (2, E), sorted by target.
+        The source and the target of each edge, int64 (2, E), sorted by target.
 
     Raises:
-        ValueError: not whole numbers of that shape, or a negative one.
+        ValueError: The faces are not whole numbers of that shape, or one is negative.
     """
     corners = torch.as_tensor(faces)
     whole = not (corners.is_floating_point() or corners.is_complex() or corners.dtype == torch.bool)
@@ -86,7 +92,7 @@ def mesh_graph(faces: object) -> Tensor:
         raise ArgumentError("faces", f"{corners.dtype} {tuple(corners.shape)}", "whole numbers (F, 3 or more), 0 or more")
     corners = corners.long()
     sides = torch.stack([corners.flatten(), corners.roll(-1, 1).flatten()])
-    # A polygon that names a vertex twice has no edge from it to itself.
+    # A polygon that names a vertex twice in a row must not connect it with itself.
     sides = sides[:, sides[0] != sides[1]]
     return torch.cat([sides, sides.flip(0)], dim=1).unique(dim=1).flip(0)
 
@@ -97,17 +103,17 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
     Choose it to follow a step message by message, or for another neighbourhood; `dense` does the same faster.
 
     Args:
-        rule: what one cell does. Of a "von_neumann" rule's kernels only the centre and the 6 faces count.
-        state: float (B, D, H, W, C).
-        fire: bool (T, B, D, H, W), the cells that update in each of the T steps.
-        clock: when that is, for rules that care.
+        rule: What one cell does. Of the kernels of a "von_neumann" rule only the centre and the 6 faces count.
+        state: The first state, float (B, D, H, W, C).
+        fire: The cells that update in each of the T steps, bool (T, B, D, H, W).
+        clock: The number and the draws of the first step, for rules that ask for them.
 
     Returns:
         The last state, (B, D, H, W, C).
 
     Raises:
         InputError: PyTorch Geometric is not installed.
-        ValueError: a rule that overrides the step itself and brings no stepper for this.
+        ValueError: The rule overrides the step itself and names no stepper.
     """
     if own := stepper_of(rule):
         return own.runs["graph"](rule, state, fire, clock)
@@ -115,47 +121,51 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
         why = "has a step of its own (it overrides forward, perceive, alive_mask or pad)"
         raise ArgumentError("executor", f"'graph' for {type(rule).__name__}, which {why}", "'dense'")
     size = as_size(state.shape[1:4])
-    seen = lattice_graph(size, rule.padding, rule.neighbourhood, state.device)
+    perceived = lattice_graph(size, rule.padding, rule.neighbourhood, state.device)
+    # A cell lives by all that it touches, whichever of them it perceives.
     touching = lattice_graph(size, rule.padding, "moore", state.device)
 
     def weigh() -> Tensor | None:
+        """Returns the weights of the edges, (E, K, 1, 1 or C); None where a rule perceives only itself."""
         kernels = [kernel.flatten(1) for kernel in rule.kernels() if kernel is not None]
         if not kernels:
             return None
         taps = torch.stack(torch.broadcast_tensors(*kernels))  # (K, 1 or C, 27)
-        return taps.permute(2, 0, 1).contiguous().index_select(0, seen.direction)[:, :, None]
+        return taps.permute(2, 0, 1).contiguous().index_select(0, perceived.direction)[:, :, None]
 
-    nodes = state.flatten(1, 3).transpose(0, 1).contiguous()  # a gather of strided rows takes ten times as long
+    # Contiguous: a gather of strided rows takes ten times as long.
+    nodes = state.flatten(1, 3).transpose(0, 1).contiguous()
     fired = fire.flatten(2).transpose(1, 2)
-    nodes = _steps(rule, nodes, fired, seen.edges, weigh, touching.edges)
+    nodes = _steps(rule, nodes, fired, perceived.edges, weigh, touching.edges)
     return nodes.transpose(0, 1).reshape(state.shape).contiguous()
 
 
 def run_on_graph(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_weight: Tensor | None = None) -> Tensor:
     """Runs several steps of an isotropic rule on any graph, for instance the vertices of a mesh (`mesh_graph`).
 
-    In place of the kernel's Laplacian a node i with edges j → i of weights w sees
+    In place of the kernel's Laplacian a node i with edges j → i of weights w perceives
 
         s · (Σ_j w_ij x_j / Σ_j w_ij − x_i)         s = 88/26, minus the centre of the 27-point kernel
 
-    (0 for a node without edges). So a node weighs itself as a cell does, and what a cell spreads over its 26 neighbours a node
-    spreads over its own: a rule trained on a lattice meets numbers of the size that it knows. On a circular lattice with
-    the kernel's weights (faces 6, edges 3, corners 2) it *is* the kernel. A node lives on if its alpha or that of a
-    neighbour is above the threshold, before and after. `rule.padding` has no meaning here. Several bodies are one graph in
-    several parts, as everywhere in PyTorch Geometric.
+    and 0 without edges. So a node weighs itself as a cell does, and all its neighbours together as a cell does its 26: a rule
+    that was trained on a lattice meets numbers of the size that it knows. On a circular lattice with the kernel's weights
+    (faces 6, edges 3, corners 2) it *is* the kernel. A node lives on if its alpha or that of a neighbour is above the
+    threshold, before and after. `rule.padding` has no meaning here. Several bodies are one graph in several parts, as always in
+    PyTorch Geometric.
 
     Args:
-        rule: a rule whose kernels are the identity and a Laplacian: `perception="isotropic"`.
-        state: float (N, C).
-        edge_index: int64 (2, E), source and target; an undirected edge stands in it twice.
-        fire: bool (T, N): `nca3d.fire_mask(random_seed, range(T), [0], (1, 1, N), rate).flatten(1)`.
-        edge_weight: float (E,), above 0; None = all alike.
+        rule: A rule whose kernels are the identity and a Laplacian: `perception="isotropic"`.
+        state: The first state of the nodes, float (N, C).
+        edge_index: The source and the target of each edge, int64 (2, E); an undirected edge is listed twice.
+        fire: The nodes that update in each step, bool (T, N):
+            `nca3d.fire_mask(random_seed, range(T), [0], (1, 1, N), rate).flatten(1)`.
+        edge_weight: The weight of each edge, float (E,), above 0; None = all alike.
 
     Returns:
         The last state, (N, C).
 
     Raises:
-        ValueError: a rule that looks in directions, or tensors that don't fit; the line says what is allowed.
+        ValueError: The rule looks in directions, or a tensor doesn't fit; the line says what is allowed.
         InputError: PyTorch Geometric is not installed.
     """
     _check(rule, state, edge_index, fire, edge_weight)
@@ -171,8 +181,7 @@ def _steps(
 ) -> Tensor:
     """Runs `Rule.forward` with nodes (N, B, C) in place of cells, for each mask in fire (T, N, B).
 
-    Weights are computed in each step: the gradients of learned kernels are then summed step by step, in the same order
-    however a rollout is cut into segments, so that what is kept in memory changes not one bit (law 8).
+    `edges` are those that nodes perceive through, with the weights that `weigh` returns; `touching` are those that keep alive.
     """
     along = messages()
 
@@ -183,11 +192,13 @@ def _steps(
         return along.count(cells[..., rule.alpha] > rule.alive_threshold, touching) > 0
 
     def perceive(cells: Tensor) -> Tensor:
+        # Weights are computed in each step: gradients of learned kernels are then summed step by step, in the same order
+        # however a rollout is cut into segments, so that what is kept in memory does not change one bit (law 8).
         weight = weigh()
         fields = iter(() if weight is None else along.weighted_sum(cells, edges, weight).unbind(1))
         return torch.cat([cells if kernel is None else next(fields) for kernel in rule.kernels()], dim=-1)
 
-    # As `Rule.forward` has it, node for node.
+    # `Rule.forward`, line for line.
     for fire_now in fire:
         pre = alive(nodes)
         delta = rule.update(perceive(nodes)).to(nodes.dtype)
@@ -198,7 +209,8 @@ def _steps(
 
 
 def _laplacian(rule: Rule, nodes: int, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
-    """Returns a weight for each edge, then for each node's edge to itself: (E + N,)."""
+    """Returns the weight of each edge, then of each node's edge to itself, (E + N,)."""
+    # Minus the centre of the kernel: what the neighbours of a cell weigh together.
     strength = next(kernel for kernel in rule.kernels() if kernel is not None)[0, 1, 1, 1].neg()
     shares = strength.new_ones(edge_index.shape[1]) if edge_weight is None else edge_weight.to(strength.dtype)
     total = shares.new_zeros(nodes).index_add(0, edge_index[1], shares)
@@ -206,6 +218,7 @@ def _laplacian(rule: Rule, nodes: int, edge_index: Tensor, edge_weight: Tensor |
 
 
 def _check(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_weight: Tensor | None) -> None:
+    """Checks the arguments of `run_on_graph`."""
     perception = getattr(rule, "perception", None)
     if perception != "isotropic":
         raise ArgumentError(
@@ -229,11 +242,12 @@ def _check(rule: Rule, state: Tensor, edge_index: Tensor, fire: Tensor, edge_wei
 
 
 def messages() -> ModuleType:
-    """Imports the sums along edges late: PyTorch Geometric takes seconds, and no one pays for it who doesn't use it.
+    """Imports and returns the module of the sums along edges.
 
     Raises:
         InputError: PyTorch Geometric is not installed.
     """
+    # Late: PyTorch Geometric takes seconds to import, which only those should pay who use it.
     try:
         from nca3d.executors import graph_messages
     except ImportError as error:

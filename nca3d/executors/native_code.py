@@ -1,4 +1,7 @@
-"""The C code of `native/`: where it lies, what is called, and its structs mirrored field by field."""
+"""The C code in `native/`: its files, the functions that Python calls, and mirrors of its structs.
+
+A mirror must have the fields of its C struct in the same order; loading the library compares them by name, offset and size.
+"""
 
 import ctypes
 from functools import lru_cache
@@ -10,11 +13,13 @@ from torch import Tensor
 from nca3d.executors.library import Code, Signatures, load, unavailable
 
 FOLDER = Path(__file__).with_name("native")
+# Headers too: a change in any of these files makes a new library.
 CODE = Code(
     "rows",
     tuple(FOLDER / name for name in ("rows.c", "network.c", "steps.c", "rows.h", "fields.h", "product.h", "half.h")),
 )
 
+# pointer, count, int, double. Pointers are untyped: addresses of tensors come as numbers.
 _P, _N, _I, _D = ctypes.c_void_p, ctypes.c_int64, ctypes.c_int32, ctypes.c_double
 SIGNATURES: Signatures = {
     "lattice_new": (_P, (_I, _I, _I, _I, _I)),
@@ -27,11 +32,11 @@ SIGNATURES: Signatures = {
     "perceive_backward": (None, (_P, _N)),
     "taps_backward": (None, (_P, _N)),
     "add_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
-    "take_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
+    "scaled_rows": (None, (_P, _P, _P, _N, _N, _N, _N, _D)),
     "grow_backward": (None, (_P, _P, _P, _N, _N)),
     "mark": (_I, (_P, _P, _P, _P, _P, _N, _N, _D, _P)),
     "ring": (_N, (_P, _P, _P, _P, _P, _N, _P, _N)),
-    "ring_keeps": (None, (_P, _P, _P, _P, _N, _N, _N, _N, _D, _D, _P)),
+    "ring_survivors": (None, (_P, _P, _P, _P, _N, _N, _N, _N, _D, _D, _P)),
     "next_rows": (_N, (_P, _P, _P, _P, _N, _I)),
     "grow": (None, (_P, _P, _P, _P, _P, _P, _N, _N, _I, _P, _P, _P, _P)),
     "layers_new": (_P, (_I, _P, _P, _P, _I)),
@@ -46,13 +51,13 @@ SIGNATURES: Signatures = {
 
 
 class Fire(ctypes.Structure):
-    """`Fire` of rows.h."""
+    """Mirrors `Fire` of rows.h: which cells fire in one step."""
 
     _fields_ = (("mask", _P), ("seed", ctypes.c_uint32), ("step", ctypes.c_uint32), ("below", ctypes.c_uint64), ("ids", _P))
 
 
 class Sight(ctypes.Structure):
-    """`Sight` of rows.h."""
+    """Mirrors `Sight` of rows.h: which cells perceive what, and where it is written."""
 
     _fields_ = (
         ("lattice", _P),
@@ -61,18 +66,18 @@ class Sight(ctypes.Structure):
         ("x", _P),
         ("taps", _P),
         ("place", _P),
-        ("seen", _P),
+        ("perception", _P),
         ("grad_taps", _P),
         ("kernels", _N),
         ("wide", _N),
         ("channels", _N),
         ("stride", _N),
-        ("gradient", _I),
+        ("sobel", _I),
     )
 
 
 class Part(ctypes.Structure):
-    """`Part` of steps.c."""
+    """Mirrors `Part` of steps.c: some samples of a batch on their way through a rollout."""
 
     _fields_ = (
         ("lattice", _P),
@@ -96,8 +101,8 @@ class Part(ctypes.Structure):
         ("cells_at", _N),
         ("records", _P),
         ("recorded_from", _N),
-        ("turns", _P * 2),
-        ("turns_room", _N * 2),
+        ("buffers", _P * 2),
+        ("buffers_room", _N * 2),
         ("turn", _I),
         ("space", _P),
         ("space_room", _N),
@@ -107,7 +112,7 @@ class Part(ctypes.Structure):
         ("tapes", _P),
         ("grad_x", _P),
         ("grad_rows", _N),
-        ("grad_turns", _P * 2),
+        ("grad_buffers", _P * 2),
         ("grad_room", _N * 2),
         ("learns_kernels", _I),
         ("through_perception", _I),
@@ -115,15 +120,17 @@ class Part(ctypes.Structure):
     )
 
 
+# By the C function that lists the fields of the struct.
 MIRRORS = {"fire_fields": Fire, "sight_fields": Sight, "part_fields": Part}
 
 
+# Once for each dtype: loading compares the mirrors, and may have to build.
 @lru_cache
 def library(dtype: torch.dtype) -> ctypes.CDLL | None:
-    """The compiled code for float32 or float64; None where it can't be built."""
+    """Returns the compiled code for float32 or float64; None where it can't be built."""
     return load(CODE, SIGNATURES, MIRRORS, dtype)
 
 
 def available(like: Tensor) -> bool:
-    """Whether states like this, of any shape, can be run by compiled code on this machine."""
+    """Returns whether compiled code can run states like this one, of any shape, on this machine."""
     return not unavailable(like, library)

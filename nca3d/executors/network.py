@@ -1,4 +1,7 @@
-"""The update network of a rule on rows of perceptions: forward, and backward with the hidden layers computed again."""
+"""The update network of a rule on rows of perceptions, forward and backward; shared by `dense` and `event`.
+
+Hidden layers are computed again on the way back: they are the largest tensors of a step, and a matrix product is cheap.
+"""
 
 from collections.abc import Sequence
 
@@ -8,35 +11,37 @@ from torch import Tensor, nn
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule
 
-# Rows at once: their hidden activations stay in the processor's cache, and a product of so many rows is at its full rate.
+# The number of rows that go through the network at once: their hidden layers stay in the processor's cache, and a matrix
+# product of so many rows runs at full speed.
 ROWS = 4096
 
-# Rows that matrix products take side by side at most: how many are left over must not decide how they are computed.
+# Matrix products take at most so many rows side by side.
 ROW_MULTIPLE = 16
 
 
 def pad_rows(rows: Tensor) -> Tensor:
     """Pads rows (n,) or (n, …) by repeating the last one until their number is a multiple of `ROW_MULTIPLE`.
 
-    Libraries compute what is left over at the end of a matrix by other instructions, in another order: without this, a cell's
-    bits would depend on how many cells anywhere fire beside it (law 3).
+    The caller drops the rows that were added.
     """
+    # Libraries compute the rows left over at the end of a matrix by other instructions, in another order: without this, a
+    # cell's bits would depend on how many cells fire anywhere else (law 3).
     return torch.cat([rows, rows[-1:].expand(-len(rows) % ROW_MULTIPLE)])
 
 
 def trainable_parameters(rule: Rule) -> list[nn.Parameter]:
-    """Returns the parameters that need a gradient, in the order in which executors hand them to autograd."""
+    """Returns the parameters that need a gradient, in the order in which executors pass them to autograd."""
     return [parameter for parameter in rule.parameters() if parameter.requires_grad]
 
 
 def network_dtype(values: Tensor) -> torch.dtype | None:
-    """Returns the dtype that autocast wants update networks to compute in beside states (N, C), or None."""
+    """Returns the dtype that autocast asks of a network beside states (N, C), or None where it is off."""
     device = values.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
 
 
 def unknown_arithmetic(values: Tensor) -> str:
-    """Returns why compiled code can't compute as autocast wants beside states (N, C), or ""."""
+    """Returns why compiled code can't compute in the dtype that autocast asks for beside states (N, C), or ""."""
     dtype = network_dtype(values)
     if dtype is None or (dtype == torch.bfloat16 and values.dtype == torch.float32):
         return ""
@@ -46,21 +51,26 @@ def unknown_arithmetic(values: Tensor) -> str:
 
 
 def gradients(outputs: Sequence[Tensor], grad_outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Returns the gradients of outputs with respect to inputs, each of the input's shape (…,), given those of the outputs.
+    """Returns the gradients of some outputs with respect to some inputs, each of the input's shape (…,).
 
-    They are zeros where an output does not depend on an input: the optimizer must not tell a step's shape from a missing one.
+    Args:
+        outputs: The outputs, of any shape.
+        grad_outputs: The gradient of each, of its shape.
+        inputs: The tensors that they were computed from.
     """
+    # Zeros where no output depends on an input: an optimizer treats a missing gradient in another way than one of zero.
     return torch.autograd.grad(outputs, inputs, grad_outputs, allow_unused=True, materialize_grads=True)
 
 
 def add_kernel_gradients(rule: Rule, grads: list[Tensor], grad_kernels: Sequence[Tensor]) -> list[Tensor]:
-    """Adds to the parameters' gradients what flows into them through learned kernels.
+    """Returns the gradients of a rule's parameters with those added that reach them through learned kernels.
 
     Args:
-        rule: whose trainable parameters they are.
-        grads: a gradient for each of them.
-        grad_kernels: the gradients (C, 3, 3, 3) of the kernels other than the identity.
+        rule: The rule that the parameters and kernels belong to.
+        grads: The gradient of each trainable parameter, of its shape.
+        grad_kernels: The gradients of the kernels but the identity, (C, 3, 3, 3) each.
     """
+    # Kernels may be any function of parameters: autograd takes it from there.
     with torch.enable_grad():
         kernels = [kernel.expand(rule.channels, 3, 3, 3) for kernel in rule.kernels() if kernel is not None]
     learned = [pair for pair in zip(kernels, grad_kernels, strict=True) if pair[0].requires_grad]
@@ -71,12 +81,12 @@ def add_kernel_gradients(rule: Rule, grads: list[Tensor], grad_kernels: Sequence
 
 
 def propose(rule: Rule, perception: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """Returns the change (n, C) that cells propose for a perception (n, K·C), in its dtype.
+    """Returns the change (n, C) that cells propose for a perception, in the dtype of the perception.
 
     Args:
-        rule: whose update network it is.
-        perception: (n, K·C).
-        dtype: the network computes in it; None = in that of the perception.
+        rule: The rule that the network belongs to.
+        perception: What the cells perceive, (n, K·C).
+        dtype: The dtype that the network computes in; None = that of the perception.
     """
     with torch.autocast(perception.device.type, dtype=dtype, enabled=dtype is not None):
         change = rule.update(perception)
@@ -84,11 +94,14 @@ def propose(rule: Rule, perception: Tensor, dtype: torch.dtype | None) -> Tensor
 
 
 class Network:
-    """Any update network, run by autograd. `gradients` sums the parameters' gradients over calls of `backward`.
+    """The update network of any rule, run by autograd.
 
     Args:
-        rule: whose network it is.
-        dtype: the network computes in it; None = in that of the state.
+        rule: The rule that the network belongs to.
+        dtype: The dtype that the network computes in; None = that of the state.
+
+    Attributes:
+        gradients: The gradient of each trainable parameter, of its shape, summed over calls of `backward` since `clear`.
     """
 
     def __init__(self, rule: Rule, dtype: torch.dtype | None) -> None:
@@ -97,16 +110,17 @@ class Network:
         self.gradients: list[Tensor] = []
 
     def clear(self) -> None:
-        """Starts a new sum of gradients. They are new tensors: the old ones may have been handed to autograd."""
+        """Starts a new sum of the parameters' gradients."""
+        # New tensors: autograd may hold the old ones.
         self.gradients = [torch.zeros_like(parameter) for parameter in self.parameters]
 
     @torch.no_grad()
     def forward(self, perception: Tensor) -> Tensor:
-        """Returns the change (n, C) for a perception (n, K·C), in its dtype; it is valid until the next call."""
+        """Returns the change (n, C) for a perception (n, K·C), in its dtype."""
         return propose(self.rule, perception, self.dtype)
 
     def backward(self, perception: Tensor, grad_delta: Tensor) -> Tensor:
-        """Returns the gradient of a perception (n, K·C), given that of the change (n, C); it is valid until the next call."""
+        """Returns the gradient of a perception (n, K·C), from the gradient of the change (n, C), and adds to `gradients`."""
         with torch.enable_grad():
             perception = perception.detach().requires_grad_()
             change = propose(self.rule, perception, self.dtype)
@@ -117,19 +131,19 @@ class Network:
 
 
 def linear_layers(rule: Rule) -> list[nn.Linear] | None:
-    """Returns the linear layers of a rule whose update is that of `ConvRule`, no layer hooked into or replaced; else None."""
+    """Returns the linear layers of a rule whose update is plainly that of `ConvRule`; None for any other update."""
     if not isinstance(rule, ConvRule) or type(rule.network) is not nn.Sequential:
         return None
     if type(rule).update is not ConvRule.update or "update" in vars(rule):
         return None
-    # A layer shared with something outside the rule would not be trained with it.
+    # A layer that is no parameter of the rule would get no gradient here.
     own = {id(parameter) for parameter in rule.parameters()}
     modules = list(rule.network)
     for place, module in enumerate(modules):
         expected = nn.ReLU if place % 2 else nn.Linear
         if type(module) is not expected or any(id(p) not in own for p in module.parameters()):
             return None
-    # Compiled code calls no hooks, and so must not run where somebody waits for one.
+    # Compiled code calls no hooks, so it must not run where someone has set one.
     if any(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks for module in rule.network.modules()):
         return None
     return [module for module in modules if isinstance(module, nn.Linear)] if len(modules) % 2 else None

@@ -1,4 +1,7 @@
-"""Rows of living cells in compiled code: calls `rows.c`, as `native_code.py` has it."""
+"""Rows of living cells in compiled code: each method calls the function of `native/rows.c` that does the same.
+
+C gets addresses. What they point to must stay alive and contiguous until the call returns.
+"""
 
 import ctypes
 import weakref
@@ -16,7 +19,7 @@ from nca3d.rules.kernels import sobel
 
 
 class NativeRows(Rows):
-    """The backend `Rows` in compiled code, for float32 or float64 on the CPU."""
+    """The backend `Rows` in compiled code, for float32 and float64 on a CPU."""
 
     index = torch.int32
 
@@ -30,7 +33,7 @@ class NativeRows(Rows):
             raise MemoryError(f"no memory for the map of {batch} lattices of {size}")
         # Freed with the rows, however a rollout ends.
         weakref.finalize(self, code.lattice_free, self.lattice)
-        self.place = torch.tensor([*self.places, self.own[0] if self.own else -1], dtype=torch.int32)
+        self.place = torch.tensor([*self.places, self.identities[0] if self.identities else -1], dtype=torch.int32)
         self.sight = Sight(
             lattice=self.lattice,
             taps=self.taps.data_ptr(),
@@ -40,14 +43,16 @@ class NativeRows(Rows):
             wide=self.kinds * rule.channels,
             channels=rule.channels,
             stride=self.stride,
-            gradient=self._sees_gradient(),
+            sobel=self._begins_with_sobel(),
         )
-        self.seen = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
+        # Used again by each call: memory of a new size in every step would leave the heap in pieces.
+        self.perception = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
         self.fire = Fire()
-        self.fire_keeps: tuple[Any, ...] = ()
+        # The draw of `fire`, and the tensors that `fire` points to.
+        self.fire_source: tuple[Any, ...] = ()
 
-    def _sees_gradient(self) -> bool:
-        """Whether the first three kernels are the Sobel ones, which share most of their sums."""
+    def _begins_with_sobel(self) -> bool:
+        """Returns whether the first three kernels are the Sobel ones, which share most of their sums."""
         sobels = torch.stack([sobel(axis).flatten() for axis in "xyz"]).to(self.taps)
         first = self.taps[:3, :, : self.rule.channels]
         return len(first) == 3 and bool((first == sobels[..., None]).all())
@@ -71,22 +76,25 @@ class NativeRows(Rows):
         return rows[:count]
 
     def _fire(self, draw: Draw, step: int) -> int:
-        """Returns the address of one step's draw as C has it; the tensors that it points to stay alive with it."""
-        if not self.fire_keeps or self.fire_keeps[0] is not draw:
-            self.fire_keeps = (draw, draw.words().contiguous())
-            self.fire.ids = self.fire_keeps[1].data_ptr()
+        """Returns the address of the draw of one step, as C reads it; the tensors that it points to stay alive with it."""
+        # Most calls are for the same rollout: only the step changes.
+        if not self.fire_source or self.fire_source[0] is not draw:
+            self.fire_source = (draw, draw.words().contiguous())
+            self.fire.ids = self.fire_source[1].data_ptr()
             self.fire.seed, self.fire.below = draw.random_seed, draw.below
+        # A mask of the caller is read in place; without one, C draws by the same hash as fire.py.
         if draw.given_masks is not None:
             mask = draw.given_masks[step].contiguous()
-            self.fire_keeps = (*self.fire_keeps[:2], mask)
+            self.fire_source = (*self.fire_source[:2], mask)
             self.fire.mask = mask.data_ptr()
         self.fire.step = (draw.first_step + step) % (1 << 32)
         return ctypes.addressof(self.fire)
 
-    def _look(self, cells: Tensor, rows: Tensor | None, x: Tensor, seen: Tensor) -> int:
+    def _sight(self, cells: Tensor, rows: Tensor | None, x: Tensor, perception: Tensor) -> int:
+        """Returns the address of what C must know to perceive: which cells, from which states, and where to write it."""
         sight = self.sight
         sight.cells, sight.rows = cells.data_ptr(), None if rows is None else rows.data_ptr()
-        sight.x, sight.seen = x.data_ptr(), seen.data_ptr()
+        sight.x, sight.perception = x.data_ptr(), perception.data_ptr()
         return ctypes.addressof(self.sight)
 
     def perceive(self, store: Store, rows: Tensor) -> Tensor:
@@ -96,28 +104,30 @@ class NativeRows(Rows):
         return self._perceive(store.x, cells, None, len(cells))
 
     def _perceive(self, x: Tensor, cells: Tensor, rows: Tensor | None, n: int) -> Tensor:
-        if len(self.seen) < n:
+        if len(self.perception) < n:
             # With room to spare: a growing body would ask for more in every step.
-            self.seen = torch.empty(n + n // 4, self.seen.shape[1], dtype=self.dtype)
-        seen = self.seen[:n]
-        self.code.perceive(self._look(cells, rows, x, seen), n)
-        for place in self.own[1:]:  # a rule may name the identity more than once; compiled code fills in the first
-            self._kind(seen, place).copy_(self._kind(seen, self.own[0]))
-        return seen
+            self.perception = torch.empty(n + n // 4, self.perception.shape[1], dtype=self.dtype)
+        perception = self.perception[:n]
+        self.code.perceive(self._sight(cells, rows, x, perception), n)
+        # A rule may name the identity more than once; compiled code fills in the first.
+        for place in self.identities[1:]:
+            self._columns(perception, place).copy_(self._columns(perception, self.identities[0]))
+        return perception
 
-    def _kind(self, seen: Tensor, place: int) -> Tensor:
-        """Returns the columns of one kernel."""
-        return seen.narrow(1, place * self.rule.channels, self.rule.channels)
+    def _columns(self, perception: Tensor, place: int) -> Tensor:
+        """Returns the columns (n, C) of one kernel in a perception."""
+        return perception.narrow(1, place * self.rule.channels, self.rule.channels)
 
     def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
         grad_perception = grad_perception.contiguous()
-        for place in self.own[1:]:
-            self._kind(grad_perception, self.own[0]).add_(self._kind(grad_perception, place))
-        self.code.perceive_backward(self._look(store.cells, rows, grad_x, grad_perception), len(rows))
+        # The adjoint of the copies in `_perceive`: their gradients add up in the first.
+        for place in self.identities[1:]:
+            self._columns(grad_perception, self.identities[0]).add_(self._columns(grad_perception, place))
+        self.code.perceive_backward(self._sight(store.cells, rows, grad_x, grad_perception), len(rows))
 
     def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
         grad_perception = grad_perception.contiguous()
-        self.code.taps_backward(self._look(store.cells, rows, store.x, grad_perception), len(rows))
+        self.code.taps_backward(self._sight(store.cells, rows, store.x, grad_perception), len(rows))
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         change = change.contiguous()
@@ -126,10 +136,10 @@ class NativeRows(Rows):
             x.data_ptr(), rows.data_ptr(), change.data_ptr(), len(rows), width, width, self.stride, self.rule.step_size
         )
 
-    def take(self, x: Tensor, rows: Tensor) -> Tensor:
+    def scaled_rows(self, x: Tensor, rows: Tensor) -> Tensor:
         out = torch.empty(len(rows), self.rule.channels, dtype=self.dtype)
         width = self.rule.channels
-        self.code.take_rows(
+        self.code.scaled_rows(
             x.data_ptr(), rows.data_ptr(), out.data_ptr(), len(rows), width, width, self.stride, self.rule.step_size
         )
         return out
@@ -137,6 +147,7 @@ class NativeRows(Rows):
     def mark(self, store: Store, y: Tensor) -> Marks:
         near = torch.empty(len(store.cells), dtype=torch.uint8)
         counts = (ctypes.c_int64 * 2)()
+        # C reads one channel, a stride apart: it gets the address of the first alpha.
         alpha = y.data_ptr() + self.rule.alpha * y.element_size()
         failed = self.code.mark(
             self.lattice,
@@ -168,10 +179,10 @@ class NativeRows(Rows):
         )
         return cells[:count]
 
-    def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
-        kept = torch.zeros(len(store.cells), dtype=torch.uint8)
+    def survivors(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
+        survivors = torch.zeros(len(store.cells), dtype=torch.uint8)
         change, rule = change.contiguous(), self.rule
-        self.code.ring_keeps(
+        self.code.ring_survivors(
             self.lattice,
             ring.data_ptr(),
             store.x.data_ptr(),
@@ -182,14 +193,15 @@ class NativeRows(Rows):
             self.stride,
             rule.step_size,
             rule.threshold,
-            kept.data_ptr(),
+            survivors.data_ptr(),
         )
-        return kept
+        return survivors
 
-    def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
-        n, keeps = len(store.cells), None if kept is None else kept.data_ptr()
+    def grow(self, store: Store, y: Tensor, marks: Marks, survivors: Tensor | None) -> tuple[Store, Tensor]:
+        n, keep = len(store.cells), None if survivors is None else survivors.data_ptr()
         alive, near = store.alive.data_ptr(), marks.near.data_ptr()
-        rows = self.code.next_rows(self.lattice, alive, near, keeps, n, 0)
+        # The size first, so that the tensors can be made here and belong to torch.
+        rows = self.code.next_rows(self.lattice, alive, near, keep, n, 0)
         after = Store(
             torch.empty(rows, dtype=torch.int32),
             torch.empty(rows, self.stride, dtype=self.dtype),
@@ -202,7 +214,7 @@ class NativeRows(Rows):
             y.data_ptr(),
             alive,
             near,
-            keeps,
+            keep,
             n,
             self.stride,
             0,

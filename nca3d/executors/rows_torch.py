@@ -1,4 +1,7 @@
-"""Rows of living cells in plain torch: any device and dtype. The map is a tensor of the lattice's size, made once a rollout."""
+"""Rows of living cells in plain torch, for any device and dtype.
+
+The map from cells to rows is a tensor of the lattice's size, made once for each rollout.
+"""
 
 from itertools import product
 
@@ -10,12 +13,12 @@ from nca3d.fire import Draw
 from nca3d.lattice import Size
 from nca3d.rules.cell import Rule
 
-# In place of a cell: beyond a border of zeros.
+# Stands for a cell beyond a border of zeros.
 NOWHERE = -1
 
 
 class TorchRows(Rows):
-    """The backend `Rows` in plain torch, for any device and dtype."""
+    """The backend `Rows` in torch: `event` runs on it where there is no C code (a GPU, another dtype, no compiler)."""
 
     index = torch.int64
     lanes = 1
@@ -29,7 +32,7 @@ class TorchRows(Rows):
         self.born = torch.zeros(0, dtype=torch.int64, device=self.device)
 
     def _around(self, cells: Tensor) -> Tensor:
-        """Returns the 27 cells around each, NOWHERE beyond a border of zeros, int64 (n, 27)."""
+        """Returns the 27 cells around each cell and itself, int64 (n, 27); NOWHERE beyond a border of zeros."""
         depth, height, width = self.size
         sides = torch.tensor(self.size, device=self.device)
         place = torch.stack([cells // (height * width) % depth, cells // width % height, cells % width], dim=-1)
@@ -42,7 +45,7 @@ class TorchRows(Rows):
         return torch.where(inside, flat, NOWHERE) if self.rule.padding == "zeros" else flat
 
     def _neighbours(self, cells: Tensor) -> Tensor:
-        """Returns the rows of the 27 cells around each, int64 (n, 27)."""
+        """Returns the rows of the 27 cells around each cell and itself, int64 (n, 27)."""
         at = self._around(cells)
         return torch.where(at == NOWHERE, OUTSIDE, self.map[at].long())
 
@@ -61,17 +64,18 @@ class TorchRows(Rows):
 
     def perceive_at(self, store: Store, cells: Tensor) -> Tensor:
         around = self._neighbours(cells)
-        seen = store.x.new_empty(len(cells), self.kinds, self.rule.channels)
+        perception = store.x.new_empty(len(cells), self.kinds, self.rule.channels)
         # The identity needs no sum: cell 13 of the 27 is the cell itself.
-        seen[:, self.own] = store.x[around[:, 13]][:, None]
-        seen[:, self.places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
-        return seen.flatten(1)
+        perception[:, self.identities] = store.x[around[:, 13]][:, None]
+        perception[:, self.places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
+        return perception.flatten(1)
 
     def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
         grads = grad_perception.view(len(rows), self.kinds, self.rule.channels)
+        # Several rows have the same neighbour: their gradients add up.
         grad_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", grads[:, self.places], self.taps).flatten(0, 1))
-        grad_x.index_add_(0, around[:, 13], grads[:, self.own].sum(1))
+        grad_x.index_add_(0, around[:, 13], grads[:, self.identities].sum(1))
 
     def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
@@ -81,7 +85,7 @@ class TorchRows(Rows):
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         x.index_add_(0, rows, change, alpha=self.rule.step_size)
 
-    def take(self, x: Tensor, rows: Tensor) -> Tensor:
+    def scaled_rows(self, x: Tensor, rows: Tensor) -> Tensor:
         return self.rule.step_size * x.index_select(0, rows)
 
     def mark(self, store: Store, y: Tensor) -> Marks:
@@ -102,23 +106,24 @@ class TorchRows(Rows):
     def ring(self, store: Store, marks: Marks, draw: Draw, step: int) -> Tensor:
         at = self._around(store.cells[store.alive.bool() & ~marks.near]).flatten()
         at = at[at != NOWHERE].unique()
-        # Who was alive has been updated already.
+        # Those that were alive have been updated already, and are in `near` if their alpha is above the threshold.
         at = at[~store.alive.bool()[self.map[at].long()]]
         return at[draw.at(step, at)]
 
-    def kept(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
+    def survivors(self, store: Store, ring: Tensor, change: Tensor) -> Tensor:
         alpha = store.x[self.map[ring].long(), self.rule.alpha] + self.rule.step_size * change[:, self.rule.alpha]
         around = self._neighbours(ring[alpha > self.rule.threshold]).flatten()
-        kept = torch.zeros_like(store.alive)
-        kept[around[around >= FIRST]] = True
-        return kept
+        survivors = torch.zeros_like(store.alive)
+        survivors[around[around >= FIRST]] = True
+        return survivors
 
-    def grow(self, store: Store, y: Tensor, marks: Marks, kept: Tensor | None) -> tuple[Store, Tensor]:
+    def grow(self, store: Store, y: Tensor, marks: Marks, survivors: Tensor | None) -> tuple[Store, Tensor]:
         alive = store.alive.bool()
-        holds = torch.zeros_like(alive) if kept is None else alive & kept.bool()
-        stays = (marks.near | holds).nonzero().squeeze(1)
-        lives = (alive & (marks.near | holds))[stays]
-        # Rows stand in the order of their cells, whatever the way here: sums are then made in one order.
+        needed = marks.near if survivors is None else marks.near | (alive & survivors.bool())
+        # A row stays for what it may become, also where its cell dies now: then it holds the dead value.
+        stays = needed.nonzero().squeeze(1)
+        lives = (alive & needed)[stays]
+        # Rows stand in the order of their cells, however it got here: sums are then made in the same order.
         cells, order = torch.cat([store.cells[stays], self.born]).sort()
         x = torch.cat([torch.where(lives[:, None], y[stays], y[DEAD]), y[DEAD].expand(len(self.born), -1)])[order]
         near = torch.cat([marks.near[stays], torch.ones_like(self.born, dtype=torch.bool)])[order]

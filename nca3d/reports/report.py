@@ -1,6 +1,7 @@
 """The report of an evaluation: figures by name, the values over bodies behind each, and its interval."""
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -92,17 +93,27 @@ class Report(dict[str, Any]):
             where: The name that errors give it, such as the path of a file.
 
         Raises:
-            InputError: If it is no JSON table, or one of a newer schema.
+            InputError: If it is no JSON table, one of a newer schema, or a part of it has another shape.
         """
         try:
             record = json.loads(text)
-        except ValueError as error:
+        # RecursionError: thousands of nested brackets are valid JSON, too deep for the parser.
+        except (ValueError, RecursionError) as error:
             raise InputError(where, "report", error, "a report.json that nca3d wrote") from None
         if not isinstance(record, dict):
             raise InputError(where, "report", f"a {type(record).__name__}", "the table that an evaluation writes")
         schema = record.pop("schema", 0)
         if not isinstance(schema, int) or schema > SCHEMA:
             raise InputError(where, "schema", schema, f"up to {SCHEMA}: a newer nca3d wrote this report")
+        for name in ("spread", "intervals", "series", "about"):
+            if not isinstance(record.get(name), dict | None):
+                raise InputError(where, name, f"a {type(record[name]).__name__}", "a table")
+        for name, values in (record.get("spread") or {}).items():
+            if not _are_values(name, values):
+                raise InputError(where, f"spread.{name}", values, "a list of numbers, each 0 .. 1 in a share")
+        for name, ends in (record.get("intervals") or {}).items():
+            if ends is not None and not (isinstance(ends, list) and len(ends) == 2):
+                raise InputError(where, f"intervals.{name}", ends, "[low, high]")
         # In 0.1.0 a run's figures were one entry among others; an evaluation's stood at the top level, as all do now.
         if isinstance(record.get("figures"), dict):
             figures = record.pop("figures")
@@ -138,6 +149,14 @@ class Report(dict[str, Any]):
 def _interval(name: str, values: Sequence[Any]) -> list[float] | None:
     """Returns the 95 % interval of a figure, of the kind that its name asks for."""
     return wilson(values) if name.endswith(SHARES) else bootstrap(values)
+
+
+def _are_values(name: str, values: object) -> bool:
+    """Whether the spread of a figure is a list of numbers from which its interval can be computed."""
+    # Python's integers have no largest one, but its floats do.
+    low, high = (0.0, 1.0) if name.endswith(SHARES) else (-sys.float_info.max, sys.float_info.max)
+    # True and False are the 1 and 0 of a share.
+    return isinstance(values, list) and all(v is None or (isinstance(v, int | float) and low <= v <= high) for v in values)
 
 
 def read_report(path: Path) -> Report:

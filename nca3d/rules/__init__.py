@@ -1,14 +1,18 @@
-"""What one cell does: `cell.py` (read it first), `kernels.py`, `conv.py`; `inputs.py` has what may come from outside.
+"""What one cell does.
+
+Read `cell.py` first: it is the whole cell. `kernels.py` has what it can perceive, `conv.py` the rule that most bodies grow by,
+and `inputs.py` what a cell may get from outside.
 
 May import `lattice`, `registry`, torch, and `targets` inside functions.
 
-A rule of one's own is one line: `@RULES.register("mine")` over a subclass of `Rule`; configs then say `rule = "mine"`.
+Your own rule takes one line: `@RULES.register("mine")` over a subclass of `Rule`; configs then say `rule = "mine"`.
 """
 
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule
 
+# The rules that a config can name; folders with a `wing.py` add theirs.
 RULES = Registry("rule")
 RULES.register("conv")(ConvRule)
 

@@ -1,8 +1,14 @@
 """What one cell does. Read this file first: it is the whole cell, and every executor must agree with it.
 
-A rule is a small program that every cell of the lattice runs. In one step a cell (1) looks at its neighbourhood through
-a few linear kernels, (2) feeds what it sees to a small network that proposes a change of its own state, (3) applies
-the change if it fires in this step, and (4) lives on if something alive was near it before and after.
+A rule is a small program that all cells of a lattice run at once, each on its own neighbourhood; nothing else holds a body
+together. In one step a cell
+
+1. looks: a few linear kernels over the 3×3×3 cells around it give its perception;
+2. thinks: a small network, the same one in every cell, turns the perception into a change of the cell's state;
+3. acts, or waits: the change counts if the cell fires in this step, which a draw decides (`nca3d.fire_mask`);
+4. lives on if something alive was near it before the change and after it; otherwise it becomes empty.
+
+`Rule.forward`, at the end of this file, is these four sentences in code; `conv.py` has the rule that most bodies grow by.
 
 Paper: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill), from which the order of a step comes.
 """
@@ -23,38 +29,45 @@ if TYPE_CHECKING:
 
 
 class Rule(nn.Module, ABC):
-    """One cell: `kernels()` say what it sees, `update()` what it does; executors do the gathering.
+    """What one cell does: `kernels()` say what it perceives and `update()` what it does with that; executors do the rest.
+
+    A cell's state is a list of numbers, its channels, in this order: the visible ones (what pictures show), alpha (how much of
+    the cell is there) and the hidden ones (for the rule's own use, such as messages between cells).
 
     Args:
-        channels: channels of the state = visible · alpha · hidden.
-        visible: number of visible channels; alpha is the channel after them.
-        visible_kind: "rgb" (premultiplied colours), "classes" (logits; class 0 is empty) or "signal" (numbers; no body).
-        fire_rate: probability that a cell updates in a step, 0 < rate <= 1.
-        alive_threshold: a cell is alive when its alpha, or that of a neighbour, is above it (strictly); None = there is no
-            alive mask: every cell is alive.
-        step_size: factor of the change.
-        padding: what lies beyond the border: "zeros", "replicate" or "circular".
+        channels: The number of channels of a cell: visible, alpha and hidden ones together.
+        visible: The number of visible channels; alpha is the channel after them.
+        visible_kind: What the visible channels mean: "rgb" (colours premultiplied by alpha), "classes" (logits of classes, of
+            which class 0 is empty) or "signal" (numbers that are not the picture of a body).
+        fire_rate: The probability that a cell updates in a step, 0 < rate <= 1.
+        alive_threshold: A cell is alive when its alpha, or that of a neighbour, is above this number, strictly. None = there is
+            no alive mask: every cell is alive.
+        step_size: The factor that changes are multiplied by before they are added.
+        padding: What lies beyond the border: "zeros", "replicate" (the border again) or "circular" (the opposite side).
+
+    Raises:
+        ValueError: An argument is out of its range; the line names it.
     """
 
-    #: Which neighbours a cell sees: "von_neumann" (6) or "moore" (26).
+    #: The neighbours that a cell perceives: "von_neumann" (the 6 that share a face) or "moore" (all 26 that touch it).
     neighbourhood: str = "moore"
-    #: What every channel of a dead cell holds.
+    #: The number that every channel of a dead cell holds.
     dead_value: float = 0.0
-    #: How far a change of one cell can reach in a step: the support grows by 1, but `post` looks at updated neighbours.
+    #: The number of cells that a change can travel in one step: perception reaches 1, and `post` looks at updated neighbours.
     reach: int = 2
-    #: The name of the stepper that a rule with a step of its own brings along (`executors/every_cell.py`); "" = any executor's.
+    #: The name of the stepper that runs a rule with its own step (`executors/every_cell.py`); "" = any executor runs it.
     stepper: str = ""
-    #: The lattice (D, H, W) that the rule belongs to; None = it fits any.
+    #: The lattice (D, H, W) that the rule belongs to; None = it runs on any.
     size: Size | None = None
-    #: Whether a step takes external inputs and its own number too: forward(state, fire, inputs, step).
+    #: Whether a step also takes external inputs and its own number: forward(state, fire, inputs, step).
     takes_inputs: bool = False
-    #: Whether its lattice can be a torus, so that padding "circular" does what it says.
+    #: Whether the lattice can be a torus, so that padding "circular" does what it says.
     wraps: bool = True
-    #: Whether the kernels depend on parameters, so that training must ask for their gradients.
+    #: Whether kernels depend on parameters, so that training must compute gradients for them.
     learns_kernels: bool = False
     #: What a trained rule knows of its training (size, target, horizon, figures); `nca3d.load` fills it.
     card: dict[str, Any]
-    #: Laws that say nothing about the rule, by name (`nca3d.evaluation.laws`), and why.
+    #: The laws that say nothing about this rule (`nca3d.evaluation.laws`), by name, each with the reason.
     exempt: dict[str, str]
 
     def __init__(
@@ -68,12 +81,14 @@ class Rule(nn.Module, ABC):
         padding: Literal["zeros", "replicate", "circular"] = "zeros",
     ) -> None:
         super().__init__()
+        # Checked here once: a wrong number would otherwise show up as a body that does not grow, an hour into training.
         if not 0 < visible < channels:
             raise ArgumentError("channels", channels, f"more than the {visible} visible ones (alpha needs one)")
         if visible_kind not in ("rgb", "classes", "signal"):
             raise ArgumentError("visible_kind", repr(visible_kind), "'rgb', 'classes', 'signal'")
         if visible_kind == "rgb" and visible != 3:
             raise ArgumentError("visible", visible, "3 where visible_kind is 'rgb'")
+        # At 1 all cells move in lockstep, as if they shared a clock; below 1 a rule must do without. At 0 nothing happens.
         if not 0 < fire_rate <= 1:
             raise ArgumentError("fire_rate", fire_rate, "0 < fire_rate <= 1")
         if alive_threshold is not None and not 0 <= alive_threshold < math.inf:
@@ -91,11 +106,19 @@ class Rule(nn.Module, ABC):
 
     @abstractmethod
     def kernels(self) -> list[Tensor | None]:
-        """Returns what a cell sees: depthwise kernels, (1, 3, 3, 3) for all channels or (C, 3, 3, 3); None = itself."""
+        """Returns the kernels that a cell perceives its neighbourhood through, one for each view of it.
+
+        Returns:
+            K kernels, each acting on every channel by itself (depthwise): (1, 3, 3, 3) = the same one for all channels;
+            (C, 3, 3, 3) = one for each channel; None = the identity, the cell's own state.
+        """
 
     @abstractmethod
     def update(self, perception: Tensor) -> Tensor:
-        """Returns the change (…, C) that cells propose for their perception (…, K·C); pointwise, so for any set of cells."""
+        """Returns the change (…, C) that cells propose for their perception (…, K·C).
+
+        It must treat each cell by itself (pointwise), so that executors may call it for any set of cells.
+        """
 
     @abstractmethod
     def spec(self) -> dict[str, object]:
@@ -105,7 +128,7 @@ class Rule(nn.Module, ABC):
 
     @property
     def alpha(self) -> int:
-        """The channel that says how much of a cell is there."""
+        """The index of the channel that says how much of a cell is there."""
         return self.visible
 
     @property
@@ -115,14 +138,14 @@ class Rule(nn.Module, ABC):
 
     @classmethod
     def has_own_step(cls) -> bool:
-        """Whether the rule overrides a part of the step itself: executors can then only run the step as it is written."""
+        """Returns whether the rule overrides a part of the step: executors can then only run the step as it is written."""
         return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
 
     def target(self) -> "Target":
-        """Returns the body that the rule was trained to grow, by its card, with the options that it names.
+        """Returns the body that the rule was trained to grow, as its card names it.
 
         Raises:
-            InputError: the rule has no card that names a body.
+            InputError: The rule has no card that names a body.
         """
         from nca3d.targets import load
 
@@ -135,10 +158,11 @@ class Rule(nn.Module, ABC):
         """Puts the first cell of each sample into empty states, in place: visible channels 0, alpha and hidden ones 1.
 
         Args:
-            state: float (B, C, D, H, W).
-            cells: int (B, 3), the places (d, h, w).
+            state: The empty states, float (B, C, D, H, W).
+            cells: The places (d, h, w) of the first cells, int (B, 3).
         """
         for sample, (d, h, w) in enumerate(cells.tolist()):
+            # Black, but there: a cell that is not alive would vanish in the first step.
             state[sample, : self.visible, d, h, w] = 0.0
             state[sample, self.visible :, d, h, w] = 1.0
 
@@ -147,35 +171,43 @@ class Rule(nn.Module, ABC):
         return F.pad(state, (1,) * 6, mode="constant" if self.padding == "zeros" else self.padding)
 
     def perceive(self, state: Tensor) -> Tensor:
-        """Returns what every cell of a state (B, C, D, H, W) sees, (B, K·C, D, H, W), kernel by kernel."""
+        """Returns what each cell of (B, C, D, H, W) perceives, (B, K·C, D, H, W): C channels for each kernel in turn."""
         padded = self.pad(state)
         perception = [
+            # groups = channels: a kernel looks at each channel by itself, and only the network mixes them.
             state if kernel is None else F.conv3d(padded, kernel.expand(self.channels, 3, 3, 3)[:, None], groups=self.channels)
             for kernel in self.kernels()
         ]
         return torch.cat(perception, dim=1)
 
     def alive_mask(self, state: Tensor) -> Tensor:
-        """Returns which cells of (B, C, D, H, W) live, bool (B, 1, D, H, W): maxpool3³(alpha) is above the threshold."""
+        """Is it alive? Returns for each cell of (B, C, D, H, W) whether alpha is above the threshold in it or in one of its 26.
+
+        Returns:
+            The mask, bool (B, 1, D, H, W). Empty cells beside a body are in it: that is where the body may grow.
+        """
         alpha = state[:, self.alpha : self.alpha + 1]
         if self.alive_threshold is None:
             return torch.ones_like(alpha, dtype=torch.bool)
+        # The same as maxpool3³(alpha) > threshold, as the paper writes it, and less work.
         return dilate(alpha > self.alive_threshold, circular=self.padding == "circular")
 
     def forward(self, state: Tensor, fire: Tensor) -> Tensor:
-        """Runs one step of every cell, in the field's order: slow, plain, and the measure of all executors.
+        """Runs one step of every cell, in the order of the paper: slow, plain, and what all executors are compared with.
 
         Args:
-            state: float (B, C, D, H, W).
-            fire: bool (B, 1, D, H, W), True = this cell updates (`nca3d.fire_mask`).
+            state: The states before the step, float (B, C, D, H, W).
+            fire: Which cells update, bool (B, 1, D, H, W), as `nca3d.fire_mask` draws it.
 
         Returns:
-            The state after the step, (B, C, D, H, W).
+            The states after the step, (B, C, D, H, W).
         """
         pre = self.alive_mask(state)
-        # Everywhere, dead cells too: a cell beside the body is born by its own update.
+        # 1 and 2, look and think: everywhere, in empty cells too, because a cell beside the body is born by its own update.
         delta = self.update(self.perceive(state).movedim(1, -1)).movedim(-1, 1)
+        # 3, act or wait: delta is not divided by fire_rate, so a rule that fires less often also moves more slowly.
         y = torch.where(fire, state + self.step_size * delta, state)
-        post = self.alive_mask(y)  # of the updated neighbours, so that influence travels two cells a step
-        # where, never a product: 0 · NaN is NaN, and one broken cell would poison its neighbours for ever.
+        # 4, live on: `post` sees updated neighbours, which have seen theirs, so influence travels two cells a step (`reach`).
+        post = self.alive_mask(y)
+        # `where`, never a product: 0 · NaN is NaN, and one broken cell would poison its neighbours for ever.
         return torch.where(pre & post, y, self.dead_value)

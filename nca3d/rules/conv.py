@@ -13,21 +13,22 @@ from nca3d.rules.kernels import LEARNED_KERNELS, PERCEPTIONS
 
 
 class ConvRule(Rule):
-    """A rule that perceives by 3×3×3 depthwise kernels and updates by linear layers and ReLUs, the last one zero at first.
+    """A rule that perceives by 3×3×3 depthwise kernels and updates by linear layers and ReLUs, the last layer zero at first.
 
     With the defaults it has 16·4·128 + 128 + 128·16 = 10,368 parameters. A fresh rule does nothing (law 1): its last layer is
     zero and has no bias, so training starts from "stay as you are" (Mordvintsev et al. 2020).
 
     Args:
-        channels: channels of the state, visible · alpha · hidden.
-        hidden: widths of the hidden layers, at least one.
-        perception: "gradient" = identity, d/dx, d/dy, d/dz; "gradient+laplacian"; "isotropic" = identity and Laplacian;
-            "learned" = 3 depthwise 3×3×3 kernels a channel.
-        visible, visible_kind, fire_rate, alive_threshold, step_size, padding: see `Rule`.
-        generator: draws the initial weights; None = torch's global one.
+        channels: The number of channels of a cell: visible, alpha and hidden ones together.
+        hidden: The widths of the hidden layers, at least one.
+        perception: The kernels that a cell perceives through: "gradient" = identity, d/dx, d/dy, d/dz;
+            "gradient+laplacian" = these and the Laplacian; "isotropic" = identity and Laplacian, which know no direction;
+            "learned" = 3 kernels for each channel, trained with the network.
+        visible, visible_kind, fire_rate, alive_threshold, step_size, padding: See `Rule`.
+        generator: Draws the initial weights; None = torch's global one.
 
     Raises:
-        ValueError: an argument out of its range; the line names it.
+        ValueError: An argument is out of its range; the line names it.
     """
 
     def __init__(
@@ -54,26 +55,27 @@ class ConvRule(Rule):
         self.learned: nn.Parameter | None = None
         self.learns_kernels = perception == "learned"
         if self.learns_kernels:
-            # 27 weights of this size keep the variance of what they sum up.
+            # 27 weights of this size keep the variance of what they add up, so the network starts with numbers of size 1.
             kernels = torch.randn(LEARNED_KERNELS, channels, 3, 3, 3, generator=generator) / 27**0.5
             self.learned = nn.Parameter(kernels)
         else:
             for place, kernel in enumerate(PERCEPTIONS[perception]):
                 if kernel is not None:
-                    # Not saved: they follow from the perception's name.
+                    # Buffers, so that `rule.to(device)` moves them; not saved, because they follow from the perception's name.
                     self.register_buffer(f"kernel_{place}", kernel[None].clone(), persistent=False)
 
         widths = [len(self.kernels()) * channels, *self.hidden]
         layers: list[nn.Module] = []
-        for narrow, wide in pairwise(widths):
-            layers += [_linear(narrow, wide, generator), nn.ReLU(inplace=True)]
-        # Without a bias: it would push every cell alike, vacuum too.
+        for inputs, outputs in pairwise(widths):
+            # In place: hidden layers are by far the largest tensors of a step.
+            layers += [_linear(inputs, outputs, generator), nn.ReLU(inplace=True)]
+        # Without a bias, which would push all cells alike, those of the empty space too.
         last = nn.Linear(widths[-1], channels, bias=False)
         nn.init.zeros_(last.weight)
         self.network = nn.Sequential(*layers, last)
 
     def kernels(self) -> list[Tensor | None]:
-        """Returns depthwise kernels (1 or C, 3, 3, 3); None = the cell itself."""
+        """Returns the depthwise kernels, (1 or C, 3, 3, 3) each; None = the cell itself."""
         if self.learned is not None:
             return list(self.learned)
         fixed = PERCEPTIONS[self.perception]
@@ -85,6 +87,7 @@ class ConvRule(Rule):
 
     def spec(self) -> dict[str, object]:
         """Returns the keyword arguments that build this rule anew, without its weights."""
+        # `generator` is left out: the weights that it drew are saved themselves.
         names = (
             "channels",
             "perception",
@@ -98,10 +101,10 @@ class ConvRule(Rule):
         return {"hidden": list(self.hidden), **{name: getattr(self, name) for name in names}}
 
 
-def _linear(narrow: int, wide: int, generator: torch.Generator | None) -> nn.Linear:
-    """A layer with torch's default initialisation, drawn from our own generator: a run is a function of its random_seed."""
-    layer = nn.Linear(narrow, wide)
-    bound = narrow**-0.5
+def _linear(inputs: int, outputs: int, generator: torch.Generator | None) -> nn.Linear:
+    """Returns a layer with torch's default initialisation, drawn by `generator`: a run is a function of its random_seed."""
+    layer = nn.Linear(inputs, outputs)
+    bound = inputs**-0.5
     nn.init.uniform_(layer.weight, -bound, bound, generator=generator)
     nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
     return layer

@@ -1,4 +1,4 @@
-"""External inputs of a rule, and a rule together with them, which executors run like any other."""
+"""What a rule may get from outside, and a rule together with its inputs, which executors run like any other rule."""
 
 from typing import NamedTuple
 
@@ -11,8 +11,8 @@ class Inputs(NamedTuple):
     """What a rule gets from outside in every step of a rollout.
 
     Attributes:
-        face: (B, F, H, W), added to the features that the front face shows.
-        external: (B, E, D, H, W), one vector for each cell.
+        face: Numbers (B, F, H, W) added to the F features that the cells of the front face show; None = none.
+        external: One vector of E numbers for each cell, (B, E, D, H, W); None = none.
     """
 
     face: Tensor | None = None
@@ -20,30 +20,33 @@ class Inputs(NamedTuple):
 
     @classmethod
     def of(cls, inputs: "Tensor | Inputs | None") -> "Inputs":
-        """Takes external channels (B, E, D, H, W) alone, or all inputs, or None."""
+        """Returns inputs made of external channels alone, (B, E, D, H, W), or of nothing; inputs are returned as they are."""
         return inputs if isinstance(inputs, Inputs) else cls(external=inputs)
 
     def to(self, like: Tensor) -> "Inputs":
         """Returns the same inputs on the device and in the dtype of a state (B, C, D, H, W)."""
+        # Here and not in the rule: a rollout then converts them once, not in every step.
         return Inputs(*(None if part is None else part.to(like) for part in self))
 
 
 class RuleWithInputs(Rule):
-    """A rule with its inputs, which are the same in every step.
+    """A rule together with its inputs, which are the same in every step.
 
     Args:
-        rule: what one cell does.
-        inputs: what its cells get from outside.
+        rule: What one cell does.
+        inputs: What its cells get from outside.
     """
 
     def __init__(self, rule: Rule, inputs: Inputs) -> None:
-        given = (rule.channels, rule.visible, rule.visible_kind, rule.fire_rate, rule.alive_threshold, rule.step_size)
-        super().__init__(*given, rule.padding)
+        # Executors ask a rule for these, and get the answers of the rule inside.
+        cell = (rule.channels, rule.visible, rule.visible_kind, rule.fire_rate, rule.alive_threshold, rule.step_size)
+        super().__init__(*cell, rule.padding)
         self.rule, self.inputs, self.stepper = rule, inputs, rule.stepper
+        # A module is made in training mode; the rule inside may be in another one (dropout would fire).
         self.train(rule.training)
 
     def forward(self, state: Tensor, fire: Tensor, step: int = 0) -> Tensor:
-        """Runs one step of the rule with the inputs: a state (B, C, D, H, W), and fire bool (B, 1, D, H, W)."""
+        """Runs one step of the rule with its inputs on a state (B, C, D, H, W); fire is bool (B, 1, D, H, W)."""
         return self.rule(state, fire, self.inputs, step)
 
     def kernels(self) -> list[Tensor | None]:
@@ -51,9 +54,9 @@ class RuleWithInputs(Rule):
         return self.rule.kernels()
 
     def update(self, perception: Tensor) -> Tensor:
-        """Returns the change (…, C) that the rule proposes for (…, K·C)."""
+        """Returns the change (…, C) that the rule proposes for a perception (…, K·C)."""
         return self.rule.update(perception)
 
     def spec(self) -> dict[str, object]:
-        """Returns the keyword arguments of the rule."""
+        """Returns the keyword arguments that build the rule anew."""
         return self.rule.spec()

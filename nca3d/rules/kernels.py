@@ -1,6 +1,6 @@
-"""What a cell sees: 3×3×3 kernels. Sums of a field around a cell that stand for its value, slope and curvature.
+"""What a cell can perceive: 3×3×3 kernels, weighted sums over its neighbours that give a field's value, slope and curvature.
 
-Scales (law 7): a unit ramp gives 1 under a gradient kernel; x² gives 2 under the Laplacian.
+Their scale is that of calculus (law 7): a ramp of slope 1 gives 1 under a gradient kernel, and x² gives 2 under the Laplacian.
 """
 
 import torch
@@ -8,20 +8,22 @@ from torch import Tensor
 
 from nca3d.lattice import AXES
 
+# The Sobel kernel is a product of these: a difference along its axis, a smoothing across it that averages noise away.
 _SMOOTH = torch.tensor([1.0, 2.0, 1.0])
 _SLOPE = torch.tensor([-1.0, 0.0, 1.0])
 
 
 def sobel(axis: str) -> Tensor:
-    """The derivative along an axis ("x", "y", "z") as a Sobel kernel (3, 3, 3): slope along it, smoothing across it."""
+    """Returns the derivative along an axis ("x", "y", "z") as a Sobel kernel (3, 3, 3): slope along it, smoothing across it."""
     factors = [_SMOOTH, _SMOOTH, _SMOOTH]
     factors[AXES[axis]] = _SLOPE
     return torch.einsum("d,h,w->dhw", *factors) / 32  # 2 · 4 · 4, so that a unit ramp gives 1
 
 
 def laplacian() -> Tensor:
-    """The 27-point Laplacian as a kernel (3, 3, 3): faces 6, edges 3, corners 2, centre −88, all divided by 26."""
-    weights = torch.tensor([-88.0, 6.0, 3.0, 2.0])  # by how many axes a neighbour is away
+    """Returns the 27-point Laplacian as a kernel (3, 3, 3): faces 6, edges 3, corners 2, centre −88, all divided by 26."""
+    # By how many axes a neighbour is away; all 27 add up to 0, since an even field has no curvature.
+    weights = torch.tensor([-88.0, 6.0, 3.0, 2.0])
     away = torch.tensor([1, 0, 1])
     distance = away[:, None, None] + away[None, :, None] + away[None, None, :]
     return weights[distance] / 26

@@ -73,7 +73,9 @@ def draw_batch(
         losses = task.pool_loss(rule, batch.states)
     # A body has to grow before there is anything worth damaging.
     damaging = task.damaging and iteration > config.damage_from * config.iterations
-    damage = pools.damage.mixture(list(config.damages), severity=config.damage_severity) if damaging else None
+    # A config may name no kind of damage as long as it asks for none (damage_count = 0).
+    kinds = list(config.damages) if damaging else []
+    damage = pools.damage.mixture(kinds, severity=config.damage_severity) if kinds else None
     return batch, pools.prepare(
         batch.states,
         losses,

@@ -46,6 +46,7 @@ def test_a_run_ends_with_a_report_that_can_be_compared(tmp_path):
     printed = shell(tmp_path, "train", *SMALL.split(), "--iterations", 3, "--damage-from", 0, "--out", "run")
     names = {Path(line).name for line in printed.splitlines()}
     assert {"report.html", "creature.html", "run"} <= names
+    assert any(name.endswith(".png") for name in names), "pictures stand beside the page"
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert 0 <= report["grow_iou"] <= 1 and report["iterations"] == 3
     assert "grow_iou" in shell(tmp_path, "compare", "run")

@@ -161,7 +161,7 @@ def test_memory_plans():
     assert Memory.of("recompute", None).segment(100, 1) == 1
     assert Memory.of(7, None).segment(100, 1) == 7
     assert Memory.of("auto", 1000).segment(100, 10) is None
-    assert Memory.of("auto", 1000).segment(100, 10, kept=1) == 10
+    assert Memory.of("auto", 1000).segment(100, 10, saved_bytes=1) == 10
     for wrong in ("all", 0, True, -1):
         with pytest.raises(ValueError, match="memory: found"):
             Memory.of(wrong, None)

@@ -1,6 +1,7 @@
-/* Products of numbers rounded to bfloat16, two at a time, summed in float: for processors that have them. See network.c.
+/* Matrix products of numbers rounded to bfloat16, summed in float, for processors with such an instruction. See network.c.
  *
- * A pair is two numbers that follow each other along the inner dimension, in one 32-bit word.
+ * The instruction multiplies pairs: two numbers that follow each other along the inner dimension, in one 32-bit word. So both
+ * factors are packed first; everything else is as in product.h.
  */
 #if defined(__AVX512BF16__) && defined(__AVX512BW__) && !defined(SMALL_VECTORS)
 #include <immintrin.h>

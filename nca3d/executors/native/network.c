@@ -1,12 +1,12 @@
-/* The update network on blocks of rows: linear layers with ReLUs between them, forward, and backward with their gradients.
+/* The update network on blocks of rows: linear layers with ReLUs between them, forward, and backward with gradients.
  *
- * Rows are padded to whole vectors, with zeros, so that no loop has a remainder but the one over rows.
+ * Rows are padded to whole vectors with zeros, so that only the loop over rows has a remainder.
  */
 #include "product.h"
 #include "rows.h"
 
 #if !HAS_HALF
-/* To the nearest bfloat16, ties to even; what is not a number stays so. */
+/* Rounds to the nearest bfloat16, ties to even; NaN stays NaN. For processors without the instruction of half.h. */
 static void round_to_half(REAL *x, int64_t count) {
     for (int64_t i = 0; i < count; i++) {
         float f = (float)x[i];
@@ -33,71 +33,74 @@ static uint32_t *words(int64_t count) { return aligned_alloc(64, ((size_t)count 
 
 void layers_free(Layers *net) {
     if (!net) return;
-    REAL **lists[] = {net->weights, net->turned, net->biases, net->grad_weights, net->grad_biases, net->values, net->into};
+    REAL **lists[] = {net->weights, net->transposed, net->biases, net->grad_weights, net->grad_biases, net->values, net->grads};
     for (int which = 0; which < 7; which++) {
         for (int l = 0; lists[which] && l < net->layers + (which > 4); l++) free(lists[which][l]);
         free(lists[which]);
     }
     for (int l = 0; l < net->layers; l++) {
         if (net->weight_pairs) free(net->weight_pairs[l]);
-        if (net->turned_pairs) free(net->turned_pairs[l]);
+        if (net->transposed_pairs) free(net->transposed_pairs[l]);
     }
-    free(net->weight_pairs), free(net->turned_pairs), free(net->left_pairs), free(net->right_pairs);
+    free(net->weight_pairs), free(net->transposed_pairs), free(net->left_pairs), free(net->right_pairs);
     free((void *)net->widths), free(net);
 }
 
-/* The weights once more, rounded. Returns 0 where memory is missing. */
-static int halve(Layers *net) {
+/* Adds the weights rounded to bfloat16, as pairs if half.h has a product of them. Returns 0 where memory is missing. */
+static int round_weights(Layers *net) {
     int64_t widest = 0;
     for (int l = 0; l <= net->layers; l++) widest = widest < net->widths[l] ? ROUND(net->widths[l]) : widest;
     net->weight_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
-    net->turned_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
+    net->transposed_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
     net->left_pairs = words(BLOCK * widest), net->right_pairs = words(BLOCK * widest);
-    if (!net->weight_pairs || !net->turned_pairs || !net->left_pairs || !net->right_pairs) return 0;
+    if (!net->weight_pairs || !net->transposed_pairs || !net->left_pairs || !net->right_pairs) return 0;
     for (int l = 0; l < net->layers; l++) {
         const int64_t in = net->widths[l], out = net->widths[l + 1];
 #if HAS_HALF
-        net->weight_pairs[l] = words((out + 1) / 2 * ROUND(in)), net->turned_pairs[l] = words(ROUND(in) / 2 * ROUND(out));
-        if (!net->weight_pairs[l] || !net->turned_pairs[l]) return 0;
+        net->weight_pairs[l] = words((out + 1) / 2 * ROUND(in)), net->transposed_pairs[l] = words(ROUND(in) / 2 * ROUND(out));
+        if (!net->weight_pairs[l] || !net->transposed_pairs[l]) return 0;
         pairs_down(net->weights[l], out, ROUND(in), net->weight_pairs[l]);
-        pairs_down(net->turned[l], in, ROUND(out), net->turned_pairs[l]);
+        pairs_down(net->transposed[l], in, ROUND(out), net->transposed_pairs[l]);
 #else
-        round_to_half(net->weights[l], out * ROUND(in)), round_to_half(net->turned[l], in * ROUND(out));
+        round_to_half(net->weights[l], out * ROUND(in)), round_to_half(net->transposed[l], in * ROUND(out));
 #endif
     }
     return 1;
 }
 
-/* weights: (out, in) of each layer; biases: (out), or NULL. Returns NULL where memory is missing. */
+/* A copy of a network. weights: (out, in) of each layer; biases: (out), or NULL. Returns NULL where memory is missing. */
 Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half) {
     Layers *net = calloc(1, sizeof *net);
     if (!net) return NULL;
     net->layers = layers, net->half = half;
     int64_t *w = malloc((layers + 1) * sizeof *w);
     net->widths = w;
-    REAL ***lists[] = {&net->weights, &net->turned, &net->biases, &net->grad_weights, &net->grad_biases, &net->values, &net->into};
+    REAL ***lists[] = {&net->weights, &net->transposed, &net->biases, &net->grad_weights, &net->grad_biases, &net->values,
+                       &net->grads};
     int good = w != NULL;
     for (int which = 0; which < 7; which++) good &= (*lists[which] = calloc((size_t)layers + 1, sizeof(REAL *))) != NULL;
     if (good) memcpy(w, widths, (layers + 1) * sizeof *w);
     for (int l = 0; good && l <= layers; l++) {
-        good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->into[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
+        good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->grads[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
         if (l == layers || !good) break;
         const int64_t in = w[l], out = w[l + 1];
         net->weights[l] = zeros(out * ROUND(in)), net->grad_weights[l] = zeros(out * ROUND(in));
-        net->turned[l] = zeros(in * ROUND(out)), net->grad_biases[l] = zeros(ROUND(out));
+        net->transposed[l] = zeros(in * ROUND(out)), net->grad_biases[l] = zeros(ROUND(out));
         net->biases[l] = biases[l] ? zeros(ROUND(out)) : NULL;
-        good &= net->weights[l] && net->grad_weights[l] && net->turned[l] && net->grad_biases[l] && (!biases[l] || net->biases[l]);
+        good &= net->weights[l] && net->grad_weights[l] && net->transposed[l] && net->grad_biases[l];
+        good &= !biases[l] || net->biases[l];
         for (int64_t o = 0; good && o < out; o++) {
             if (biases[l]) net->biases[l][o] = biases[l][o];
             for (int64_t i = 0; i < in; i++)
-                net->weights[l][o * ROUND(in) + i] = net->turned[l][i * ROUND(out) + o] = weights[l][o * in + i];
+                net->weights[l][o * ROUND(in) + i] = net->transposed[l][i * ROUND(out) + o] = weights[l][o * in + i];
         }
     }
-    if (good && half) good = halve(net);
+    if (good && half) good = round_weights(net);
     if (!good) layers_free(net), net = NULL;
     return net;
 }
 
+/* Starts a new sum of the gradients. */
 void layers_clear(Layers *net) {
     for (int l = 0; l < net->layers; l++) {
         memset(net->grad_weights[l], 0, net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
@@ -105,7 +108,7 @@ void layers_clear(Layers *net) {
     }
 }
 
-/* What flowed into a layer's weights (out, in) and bias (out) since `layers_clear`, added to these; either may be NULL. */
+/* Adds the gradients of a layer's weights (out, in) and bias (out), summed since `layers_clear`; either may be NULL. */
 void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias) {
     const int64_t in = net->widths[l], out = net->widths[l + 1];
     for (int64_t o = 0; o < out; o++) {
@@ -120,44 +123,44 @@ static void through_layer(Layers *net, int l, int64_t rows) {
 #if HAS_HALF
     if (net->half) {
         pairs_along(net->values[l], rows, ROUND(in), net->left_pairs);
-        HalfProduct p = {net->left_pairs, net->turned_pairs[l], net->biases[l], net->values[l + 1], ROUND(in) / 2, 1, out, 0, out,
-                         (in + 1) / 2};
+        HalfProduct p = {net->left_pairs, net->transposed_pairs[l], net->biases[l], net->values[l + 1], ROUND(in) / 2, 1,
+                         out, 0, out, (in + 1) / 2};
         half_multiply(&p, rows, out);
         return;
     }
 #else
     if (net->half) round_to_half(net->values[l], rows * ROUND(in));
 #endif
-    Product p = {net->values[l], net->turned[l], net->biases[l], net->values[l + 1], ROUND(in), 1, out, 0, out, in};
+    Product p = {net->values[l], net->transposed[l], net->biases[l], net->values[l + 1], ROUND(in), 1, out, 0, out, in};
     multiply(&p, rows, out);
 }
 
-/* grad_weights += intoᵀ · values and into[l] = into[l + 1] · weightsᵀ */
+/* grad_weights += gradᵀ · values and grads[l] = grads[l + 1] · weightsᵀ */
 static void back_through_layer(Layers *net, int l, int64_t rows) {
     const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
-    REAL *into = net->into[l + 1], *weight = net->grad_weights[l];
+    REAL *grad = net->grads[l + 1], *weight = net->grad_weights[l];
 #if HAS_HALF
     if (net->half) {
-        pairs_down(into, rows, wide, net->left_pairs), pairs_down(net->values[l], rows, in, net->right_pairs);
+        pairs_down(grad, rows, wide, net->left_pairs), pairs_down(net->values[l], rows, in, net->right_pairs);
         HalfProduct sum = {net->left_pairs, net->right_pairs, weight, weight, 1, wide, in, in, in, (rows + 1) / 2};
         half_multiply(&sum, out, in);
-        pairs_along(into, rows, wide, net->left_pairs);
-        HalfProduct back = {net->left_pairs, net->weight_pairs[l], NULL, net->into[l], wide / 2, 1, in, 0, in, (out + 1) / 2};
+        pairs_along(grad, rows, wide, net->left_pairs);
+        HalfProduct back = {net->left_pairs, net->weight_pairs[l], NULL, net->grads[l], wide / 2, 1, in, 0, in, (out + 1) / 2};
         half_multiply(&back, rows, in);
         return;
     }
 #else
-    if (net->half) round_to_half(into, rows * wide);
+    if (net->half) round_to_half(grad, rows * wide);
 #endif
-    Product sum = {into, net->values[l], weight, weight, 1, wide, in, in, in, rows};
+    Product sum = {grad, net->values[l], weight, weight, 1, wide, in, in, in, rows};
     multiply(&sum, out, in);
-    Product back = {into, net->weights[l], NULL, net->into[l], wide, 1, in, 0, in, out};
+    Product back = {grad, net->weights[l], NULL, net->grads[l], wide, 1, in, 0, in, out};
     multiply(&back, rows, in);
 }
 
-/* From values[0] to the answer, or, where that is not asked for, to what the last layer gets. */
-REAL *layers_forward(Layers *net, int64_t rows, int answer) {
-    for (int l = 0; l < net->layers - !answer; l++) {
+/* From values[0] to the output, or only to the input of the last layer, which is all that the backward pass needs. */
+REAL *layers_forward(Layers *net, int64_t rows, int output) {
+    for (int l = 0; l < net->layers - !output; l++) {
         through_layer(net, l, rows);
         REAL *to = net->values[l + 1];
         for (int64_t i = 0; l + 1 < net->layers && i < rows * ROUND(net->widths[l + 1]); i++) to[i] = to[i] > 0 ? to[i] : 0;
@@ -165,16 +168,16 @@ REAL *layers_forward(Layers *net, int64_t rows, int answer) {
     return net->values[net->layers];
 }
 
-/* From into[layers] to what flows into values[0]; `layers_forward` of the same rows goes before. */
+/* From grads[layers] to the gradient of values[0]; `layers_forward` of the same rows goes before. */
 REAL *layers_backward(Layers *net, int64_t rows) {
     for (int l = net->layers - 1; l >= 0; l--) {
         const int64_t in = ROUND(net->widths[l]), wide = ROUND(net->widths[l + 1]);
-        const REAL *into = net->into[l + 1], *value = net->values[l];
-        REAL *back = net->into[l], *bias = net->grad_biases[l];
+        const REAL *grad = net->grads[l + 1], *value = net->values[l];
+        REAL *back = net->grads[l], *bias = net->grad_biases[l];
         for (int64_t i = 0; i < rows; i++)
-            for (int64_t o = 0; o < wide; o++) bias[o] += into[i * wide + o];
+            for (int64_t o = 0; o < wide; o++) bias[o] += grad[i * wide + o];
         back_through_layer(net, l, rows);
         for (int64_t i = 0; l > 0 && i < rows * in; i++) back[i] = value[i] > 0 ? back[i] : 0;
     }
-    return net->into[0];
+    return net->grads[0];
 }

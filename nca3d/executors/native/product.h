@@ -1,11 +1,11 @@
-/* One matrix product serves all: a tile of TILE × 2 vectors of sums stays in registers while the inner dimension runs by. */
+/* The matrix product of all networks: a tile of TILE × 2 vectors of sums stays in registers while the inner dimension runs. */
 #ifndef NCA3D_PRODUCT_H
 #define NCA3D_PRODUCT_H
 
 #include "rows.h"
 
 #if defined(__AVX512F__) || defined(__aarch64__)
-#define TILE 12 /* 24 of 32 vector registers hold sums */
+#define TILE 12 /* 24 of 32 vector registers hold sums; the others hold factors */
 #else
 #define TILE 6 /* 12 of 16 */
 #endif
@@ -18,8 +18,9 @@
 #define KIND(name) name##pd
 #endif
 
-/* a · b + c, rounded once, by name: compilers that fuse it in tiles of many rows leave it in two where a lone row waits for each sum
- * (GCC for AMD), and a row's bits would depend on how many rows stand beside it. Elsewhere the plain words make shorter loops. */
+/* a · b + c, rounded once. The instruction is named, because a compiler that fuses the two operations in tiles of many rows may
+ * leave them apart for a single row, which waits for each sum (GCC for AMD): a row's bits would then depend on how many rows
+ * stand beside it (law 3). In larger tiles the plain expression gives the shorter loops. */
 #if defined(__AVX512F__) || defined(__FMA__)
 #include <immintrin.h>
 #endif
@@ -34,7 +35,8 @@ static inline __attribute__((always_inline)) vec fused(REAL a, vec b, vec c) {
 #endif
 }
 
-/* to[i][j] = from[i][j] + Σ_k a(i, k) · b[k][j], with a(i, k) at a[i · down + k · along]; from may be `to`, or one row for all. */
+/* to[i][j] = from[i][j] + Σ_k a(i, k) · b[k][j], with a(i, k) at a[i · down + k · along], so that `a` may be read transposed.
+ * `from` is NULL (zeros), `to` itself, or one row for all (from_wide = 0). */
 typedef struct {
     const REAL *a, *b, *from;
     REAL *to;
@@ -58,6 +60,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         for (int v = 0; v < vectors; v++) *(vec *)(p->to + (i + r) * p->wide + j + v * LANES) = sum[r][v];
 }
 
+/* Columns are padded to whole vectors. Rows that are too few for a tile go through smaller ones, with the same sums. */
 static void multiply(const Product *p, int64_t rows, int64_t columns) {
     for (int64_t j = 0; j < columns; j += 2 * LANES) {
         const int two = columns - j > LANES;

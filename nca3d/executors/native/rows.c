@@ -1,5 +1,5 @@
-/* What the event-driven executor does to rows of living cells beside matrix products: see event.py for
- * the order of a step, steps.c for its code. The folder is built twice, with REAL = float and with REAL = double.
+/* All of an event-driven step but the matrix products, on rows of living cells: event.py has the order of a step, steps.c its
+ * code. The folder is built twice, with REAL = float and with REAL = double.
  *
  * A store holds the cells of interest as rows, sorted by their flat index (b·D + d)·H·W + h·W + w. Row 0 stands for every dead
  * cell and row 1 for what lies beyond the border, so that a neighbour always has a row; cells begin at row 2. The map, lattice
@@ -19,8 +19,8 @@ const Field *fire_fields(void) {
 const Field *sight_fields(void) {
     static const Field all[] = {
         FIELD(Sight, lattice), FIELD(Sight, cells), FIELD(Sight, rows), FIELD(Sight, x), FIELD(Sight, taps), FIELD(Sight, place),
-        FIELD(Sight, seen), FIELD(Sight, grad_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
-        FIELD(Sight, stride), FIELD(Sight, gradient), END_OF(Sight),
+        FIELD(Sight, perception), FIELD(Sight, grad_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
+        FIELD(Sight, stride), FIELD(Sight, sobel), END_OF(Sight),
     };
     return all;
 }
@@ -58,7 +58,7 @@ static int wrap(int at, int side, int padding) {
     return padding == REPLICATE ? (at < 0 ? 0 : side - 1) : -1;
 }
 
-/* Where the cell lies that is looked at now. Lists are sorted, so most cells lie in the same line as the one before: no division. */
+/* Where the present cell lies. Lists are sorted, so most cells lie in the same line as the one before and need no division. */
 typedef struct {
     int64_t line, start; /* the first cell of its line, and of its sample */
     int d, h, w, inner;  /* inner: no border in d or h */
@@ -66,7 +66,7 @@ typedef struct {
 
 static const Walk AT_NO_LINE = {INT64_MIN / 2, 0, 0, 0, 0, 0};
 
-/* Go to `cell`; whether its 27 neighbours all lie at fixed offsets of it. */
+/* Goes to `cell` and returns whether its 27 neighbours all lie at fixed offsets from it (no border is near). */
 static inline int go(const Lattice *l, Walk *k, int64_t cell) {
     if ((uint64_t)(cell - k->line) >= (uint64_t)l->width) {
         const int64_t v = volume(l), line = cell / l->width;
@@ -78,7 +78,7 @@ static inline int go(const Lattice *l, Walk *k, int64_t cell) {
     return k->inner && k->w > 0 && k->w < l->width - 1;
 }
 
-/* The cells in the 3×3×3 around the one gone to, -1 beyond a border of zeros. */
+/* The 27 cells around the present one and itself, -1 beyond a border of zeros. */
 static inline void around(const Lattice *l, const Walk *k, int64_t at[27]) {
     int d[3], h[3], w[3];
     for (int i = 0; i < 3; i++) {
@@ -171,7 +171,7 @@ static inline void store_part(REAL *p, vec x, int64_t n) {
 }
 
 static inline __attribute__((always_inline)) void perceive_with(const int K, int64_t first, const Sight *s, const int32_t *rows,
-                                                               REAL *seen) {
+                                                               REAL *perception) {
     const int64_t far = 27 * s->stride;
     for (int64_t c = 0; c < s->channels; c += LANES) {
         const REAL *taps = s->taps + first * far + c;
@@ -181,12 +181,12 @@ static inline __attribute__((always_inline)) void perceive_with(const int K, int
             const vec x = load(s->x + rows[o] * s->stride + c);
             for (int k = 0; k < K; k++) sum[k] += load(taps + k * far + o * s->stride) * x;
         }
-        for (int k = 0; k < K; k++) store_part(seen + s->place[first + k] * s->channels + c, sum[k], s->channels - c);
+        for (int k = 0; k < K; k++) store_part(perception + s->place[first + k] * s->channels + c, sum[k], s->channels - c);
     }
 }
 
-/* The three Sobel kernels at once, axis by axis: lines are smoothed (1 2 1) and differenced (-1 0 1), then planes, then both. */
-static inline void perceive_gradient(const Sight *s, const int32_t *rows, REAL *seen) {
+/* The three Sobel kernels at once, axis by axis: lines are smoothed (1 2 1) and differenced (-1 0 1), then planes, then all. */
+static inline void perceive_sobel(const Sight *s, const int32_t *rows, REAL *perception) {
     for (int64_t c = 0; c < s->channels; c += LANES) {
         vec x_slope[3], y_slope[3], smooth[3];
         for (int i = 0; i < 3; i++) {
@@ -201,9 +201,9 @@ static inline void perceive_gradient(const Sight *s, const int32_t *rows, REAL *
             x_slope[i] = odd[0] + odd[2] + 2 * odd[1];
         }
         const int64_t n = s->channels - c;
-        store_part(seen + s->place[0] * s->channels + c, (x_slope[0] + x_slope[2] + 2 * x_slope[1]) / 32, n);
-        store_part(seen + s->place[1] * s->channels + c, (y_slope[0] + y_slope[2] + 2 * y_slope[1]) / 32, n);
-        store_part(seen + s->place[2] * s->channels + c, (smooth[2] - smooth[0]) / 32, n);
+        store_part(perception + s->place[0] * s->channels + c, (x_slope[0] + x_slope[2] + 2 * x_slope[1]) / 32, n);
+        store_part(perception + s->place[1] * s->channels + c, (y_slope[0] + y_slope[2] + 2 * y_slope[1]) / 32, n);
+        store_part(perception + s->place[2] * s->channels + c, (smooth[2] - smooth[0]) / 32, n);
     }
 }
 
@@ -213,43 +213,43 @@ void perceive(const Sight *s, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         int32_t rows[27];
         neighbours(s->lattice, &walk, s->rows ? s->cells[s->rows[i]] : s->cells[i], rows);
-        REAL *seen = s->seen + i * wide;
+        REAL *perception = s->perception + i * wide;
         int64_t k = 0;
-        if (s->gradient) perceive_gradient(s, rows, seen), k = 3;
-        for (; k + 3 <= s->kernels; k += 3) perceive_with(3, k, s, rows, seen);
-        for (; k < s->kernels; k++) perceive_with(1, k, s, rows, seen);
-        if (own >= 0) memcpy(seen + own * s->channels, s->x + rows[13] * s->stride, s->channels * sizeof(REAL));
+        if (s->sobel) perceive_sobel(s, rows, perception), k = 3;
+        for (; k + 3 <= s->kernels; k += 3) perceive_with(3, k, s, rows, perception);
+        for (; k < s->kernels; k++) perceive_with(1, k, s, rows, perception);
+        if (own >= 0) memcpy(perception + own * s->channels, s->x + rows[13] * s->stride, s->channels * sizeof(REAL));
     }
 }
 
-static inline void add_to(const Sight *s, int32_t row, int64_t c, vec into) {
-    if (row < FIRST) return; /* constants */
+static inline void add_to(const Sight *s, int32_t row, int64_t c, vec grad) {
+    if (row < FIRST) return; /* the dead value and the border are constants */
     vec *x = (vec *)(s->x + row * s->stride + c);
-    *x += into;
+    *x += grad;
 }
 
-/* The adjoint of `perceive`: x[neighbour] += tap · seen. */
-static inline __attribute__((always_inline)) void unperceive_with(const int K, int64_t first, const Sight *s,
-                                                                 const int32_t *rows, const REAL *seen) {
+/* The adjoint of `perceive`: x[neighbour] += tap · perception, where both are gradients. */
+static inline __attribute__((always_inline)) void perceive_backward_with(const int K, int64_t first, const Sight *s,
+                                                                        const int32_t *rows, const REAL *perception) {
     const int64_t far = 27 * s->stride;
     for (int64_t c = 0; c < s->channels; c += LANES) {
         const REAL *taps = s->taps + first * far + c;
-        vec into[K > 0 ? K : 1];
-        for (int k = 0; k < K; k++) into[k] = load_part(seen + s->place[first + k] * s->channels + c, s->channels - c);
+        vec grad[K > 0 ? K : 1];
+        for (int k = 0; k < K; k++) grad[k] = load_part(perception + s->place[first + k] * s->channels + c, s->channels - c);
         for (int o = 0; o < 27; o++) {
             vec sum = {0};
-            for (int k = 0; k < K; k++) sum += load(taps + k * far + o * s->stride) * into[k];
+            for (int k = 0; k < K; k++) sum += load(taps + k * far + o * s->stride) * grad[k];
             add_to(s, rows[o], c, sum);
         }
     }
 }
 
-static inline void unperceive_gradient(const Sight *s, const int32_t *rows, const REAL *seen) {
+static inline void perceive_backward_sobel(const Sight *s, const int32_t *rows, const REAL *perception) {
     for (int64_t c = 0; c < s->channels; c += LANES) {
         const int64_t n = s->channels - c;
-        const vec gx = load_part(seen + s->place[0] * s->channels + c, n) / 32,
-                  gy = load_part(seen + s->place[1] * s->channels + c, n) / 32,
-                  gz = load_part(seen + s->place[2] * s->channels + c, n) / 32;
+        const vec gx = load_part(perception + s->place[0] * s->channels + c, n) / 32,
+                  gy = load_part(perception + s->place[1] * s->channels + c, n) / 32,
+                  gz = load_part(perception + s->place[2] * s->channels + c, n) / 32;
         const vec x_slope[3] = {gx, 2 * gx, gx}, y_slope[3] = {gy, 2 * gy, gy}, z_slope[3] = {-gz, 0 * gz, gz};
         for (int i = 0; i < 3; i++) {
             const vec odd[3] = {x_slope[i], 2 * x_slope[i], x_slope[i]};
@@ -270,18 +270,18 @@ void perceive_backward(const Sight *s, int64_t n) {
     for (int64_t i = 0; i < n; i++) {
         int32_t rows[27];
         neighbours(s->lattice, &walk, s->cells[s->rows[i]], rows);
-        const REAL *seen = s->seen + i * wide;
+        const REAL *perception = s->perception + i * wide;
         int64_t k = 0;
-        if (s->gradient) unperceive_gradient(s, rows, seen), k = 3;
-        for (; k + 3 <= s->kernels; k += 3) unperceive_with(3, k, s, rows, seen);
-        for (; k < s->kernels; k++) unperceive_with(1, k, s, rows, seen);
+        if (s->sobel) perceive_backward_sobel(s, rows, perception), k = 3;
+        for (; k + 3 <= s->kernels; k += 3) perceive_backward_with(3, k, s, rows, perception);
+        for (; k < s->kernels; k++) perceive_backward_with(1, k, s, rows, perception);
         if (own >= 0)
             for (int64_t c = 0; c < s->channels; c += LANES)
-                add_to(s, rows[13], c, load_part(seen + own * s->channels + c, s->channels - c));
+                add_to(s, rows[13], c, load_part(perception + own * s->channels + c, s->channels - c));
     }
 }
 
-/* What flows into the taps themselves, for kernels that are learned. */
+/* The gradients of the taps, for learned kernels. */
 void taps_backward(const Sight *s, int64_t n) {
     const int64_t wide = s->wide;
     Walk walk = AT_NO_LINE;
@@ -290,10 +290,10 @@ void taps_backward(const Sight *s, int64_t n) {
         neighbours(s->lattice, &walk, s->cells[s->rows[i]], rows);
         for (int64_t k = 0; k < s->kernels; k++)
             for (int64_t c = 0; c < s->channels; c += LANES) {
-                const vec into = load_part(s->seen + i * wide + s->place[k] * s->channels + c, s->channels - c);
+                const vec grad = load_part(s->perception + i * wide + s->place[k] * s->channels + c, s->channels - c);
                 for (int o = 0; o < 27; o++) {
                     vec *tap = (vec *)(s->grad_taps + (k * 27 + o) * s->stride + c);
-                    *tap += into * load(s->x + rows[o] * s->stride + c);
+                    *tap += grad * load(s->x + rows[o] * s->stride + c);
                 }
             }
     }
@@ -301,7 +301,7 @@ void taps_backward(const Sight *s, int64_t n) {
 
 /* ---- moving rows ---------------------------------------------------------------------------------------------------------- */
 
-/* x[row] += factor · change, for the rows that changed. */
+/* x[rows[i]] += factor · change[i]. */
 void add_rows(REAL *x, const int32_t *rows, const REAL *change, int64_t n, int64_t channels, int64_t wide, int64_t stride,
               double factor) {
     for (int64_t i = 0; i < n; i++) {
@@ -311,18 +311,18 @@ void add_rows(REAL *x, const int32_t *rows, const REAL *change, int64_t n, int64
 }
 
 /* out[i] = factor · x[rows[i]]. */
-void take_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t channels, int64_t wide, int64_t stride,
-               double factor) {
+void scaled_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t channels, int64_t wide, int64_t stride,
+                 double factor) {
     for (int64_t i = 0; i < n; i++)
         for (int64_t c = 0; c < channels; c++) out[i * wide + c] = (REAL)factor * x[rows[i] * stride + c];
 }
 
-/* What flows into each row from the row that it new_row; nothing from those that died (next = 0). */
-void grow_backward(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride) {
+/* The gradient of each row is that of the row that it became; 0 for rows that died (new_row = 0). */
+void grow_backward(const REAL *after, const int32_t *new_row, REAL *before, int64_t n, int64_t stride) {
     memset(before, 0, FIRST * stride * sizeof(REAL));
     for (int64_t row = FIRST; row < n; row++) {
-        if (next[row])
-            memcpy(before + row * stride, after + next[row] * stride, stride * sizeof(REAL));
+        if (new_row[row])
+            memcpy(before + row * stride, after + new_row[row] * stride, stride * sizeof(REAL));
         else
             memset(before + row * stride, 0, stride * sizeof(REAL));
     }
@@ -335,6 +335,7 @@ static int compare(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+/* Lists a cell that gets a row in the next store. Returns 1 where memory is missing. */
 static int born(Lattice *l, int64_t cell) {
     if (l->born_count == l->born_room) {
         const int64_t room = 2 * l->born_room + 1024;
@@ -343,13 +344,13 @@ static int born(Lattice *l, int64_t cell) {
         l->born = more, l->born_room = room;
     }
     l->born[l->born_count++] = (int32_t)cell;
-    l->map[cell] = -1; /* once is enough */
+    l->map[cell] = -1; /* so that no other neighbour lists it again */
     return 0;
 }
 
-/* near[row]: NEAR for rows at or beside one whose alpha, at alpha[row · stride], is above the threshold, CORE if it is so itself.
- * Cells beside those and without a row are kept for `grow`. counts: whether the store stays as it is, and how many rows were
- * alive and are not near. Returns 1 where memory is missing. */
+/* Writes near[row]: NEAR for rows at or beside one whose alpha, at alpha[row · stride], is above the threshold, and CORE for
+ * that one. Cells beside it that have no row are listed for `grow`. Writes counts: whether the store stays as it is, and how many
+ * rows were alive and are not near. Returns 1 where memory is missing. */
 int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre, uint8_t *near, int64_t n, int64_t stride,
          double threshold, int64_t counts[2]) {
     Walk walk = AT_NO_LINE;
@@ -384,7 +385,8 @@ int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre
     return failed;
 }
 
-/* Rows alive before and not near: their fate hangs on cells of the ring, outside and firing. Those cells, sorted, once each. */
+/* A row that was alive and is not near lives on only if a firing cell beside it, which was not alive, has alpha enough now.
+ * These cells are the ring: sorted, each once. Returns how many; more than `room` means that `out` is not complete. */
 int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, const uint8_t *near, int64_t n,
              int32_t *out, int64_t room) {
     const int64_t v = volume(l);
@@ -404,15 +406,15 @@ int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_
     }
     if (count > room) return count;
     qsort(out, count, sizeof *out, compare);
-    int64_t kept = 0;
+    int64_t unique = 0;
     for (int64_t k = 0; k < count; k++)
-        if (!kept || out[kept - 1] != out[k]) out[kept++] = out[k];
-    return kept;
+        if (!unique || out[unique - 1] != out[k]) out[unique++] = out[k];
+    return unique;
 }
 
-/* Ring cells whose alpha, changed, is above the threshold keep the rows beside them: kept = 1. */
-void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, const REAL *change, int64_t n, int64_t alpha,
-                int64_t wide, int64_t stride, double factor, double threshold, uint8_t *kept) {
+/* Marks the rows beside ring cells whose alpha, after their change, is above the threshold: those rows survive. */
+void ring_survivors(const Lattice *l, const int32_t *ring_cells, const REAL *x, const REAL *change, int64_t n, int64_t alpha,
+                    int64_t wide, int64_t stride, double factor, double threshold, uint8_t *survivors) {
     Walk walk = AT_NO_LINE;
     for (int64_t i = 0; i < n; i++) {
         int64_t at[27];
@@ -420,28 +422,29 @@ void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, cons
         if (!(now > (REAL)threshold)) continue;
         go(l, &walk, ring_cells[i]), around(l, &walk, at);
         for (int k = 0; k < 27; k++)
-            if (at[k] >= 0) kept[l->map[at[k]]] = 1;
+            if (at[k] >= 0) survivors[l->map[at[k]]] = 1;
     }
-    kept[DEAD] = kept[OUTSIDE] = 0;
+    survivors[DEAD] = survivors[OUTSIDE] = 0;
 }
 
-/* How many rows the next store has: those near, those kept, those born; `fixed`: all. kept may be NULL. */
-int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n, int32_t fixed) {
+/* How many rows the next store has: those near, the survivors (or NULL) and the newly born; with `fixed` all of this one. */
+int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *survivors, int64_t n,
+                  int32_t fixed) {
     int64_t count = FIRST + l->born_count;
     if (fixed) return n + l->born_count;
-    for (int64_t row = FIRST; row < n; row++) count += near[row] || (kept && (pre[row] & NEAR) && kept[row]);
+    for (int64_t row = FIRST; row < n; row++) count += near[row] || (survivors && (pre[row] & NEAR) && survivors[row]);
     return count;
 }
 
-/* The next store: rows that live on with their states, rows that died but are near (or fixed) with the dead value, the newly born.
- * next[row] = the row that it new_row if it lived, else 0. The map follows. */
-void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n,
-          int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next) {
+/* Writes the next store: rows that live on, with their states; rows that died but are near (or fixed), with the dead value; and
+ * the newly born. new_row[row] = its row there if it lives on, else 0. The map is that of the next store then. */
+void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *survivors,
+          int64_t n, int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *new_row) {
     const size_t bytes = stride * sizeof(REAL);
     const int32_t *born = l->born, *last = born + l->born_count;
     int64_t to = 0;
     for (; to < FIRST; to++) {
-        new_cells[to] = -1, new_pre[to] = 0, next[to] = 0;
+        new_cells[to] = -1, new_pre[to] = 0, new_row[to] = 0;
         memcpy(new_x + to * stride, x + to * stride, bytes);
     }
     for (int64_t row = FIRST; row <= n; row++) {
@@ -450,13 +453,14 @@ void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, c
             memcpy(new_x + to * stride, x, bytes);
         }
         if (row == n) break;
-        const int holds = kept && (pre[row] & NEAR) && kept[row], alive = (pre[row] & NEAR) && (near[row] || holds);
-        next[row] = 0;
+        const int survives = survivors && (pre[row] & NEAR) && survivors[row];
+        const int alive = (pre[row] & NEAR) && (near[row] || survives);
+        new_row[row] = 0;
         l->map[cells[row]] = 0;
-        if (!near[row] && !holds && !fixed) continue;
+        if (!near[row] && !survives && !fixed) continue;
         new_cells[to] = cells[row], new_pre[to] = near[row], l->map[cells[row]] = (int32_t)to;
         memcpy(new_x + to * stride, alive ? x + row * stride : x, bytes);
-        if (alive) next[row] = (int32_t)to;
+        if (alive) new_row[row] = (int32_t)to;
         to++;
     }
 }

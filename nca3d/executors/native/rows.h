@@ -11,7 +11,7 @@
 #ifndef REAL
 #define REAL float
 #endif
-/* A vector is one register of the processor that this is built for; LANES numbers of it. SMALL_VECTORS: half of its largest ones. */
+/* A vector is a register of the processor that this is built for: LANES numbers. SMALL_VECTORS: half of its largest ones. */
 #if defined(__AVX512F__) && !defined(SMALL_VECTORS)
 #define VECTOR 64
 #elif defined(__AVX__)
@@ -32,8 +32,8 @@ enum { NEAR = 1, CORE = 2 }; /* bits of an alive mask: alive; and above the thre
 static inline vec load(const REAL *p) { return *(const vec *)p; }
 
 typedef struct {
-    int32_t *map;
-    int32_t *born; /* cells that the last `mark` found beside a living one and outside the store, sorted */
+    int32_t *map; /* cell of the lattice -> row of the store; 0 = it has none */
+    int32_t *born; /* cells without a row that the last `mark` met beside a living one, sorted */
     int64_t born_room, born_count;
     int64_t bytes;
     int32_t batch, depth, height, width, padding;
@@ -41,23 +41,23 @@ typedef struct {
 
 /* Which cells fire in one step. */
 typedef struct {
-    const uint8_t *mask; /* given masks (all samples, this step), or NULL: draw */
-    uint32_t seed, step;
-    uint64_t below; /* fire_rate · 2³² */
-    const int32_t *ids;
+    const uint8_t *mask; /* the caller's mask of this step, for all samples; NULL: draw */
+    uint32_t seed, step; /* step: its absolute number */
+    uint64_t below; /* fire_rate · 2³²: a cell fires when its draw is below it */
+    const int32_t *ids; /* (batch): the sample ids */
 } Fire;
 
-/* What is seen of what, and where it goes. */
+/* Which cells perceive what, and where it is written; the same struct serves the backward pass. */
 typedef struct {
     const Lattice *lattice;
-    const int32_t *cells, *rows; /* the cell of each row; the rows asked for, or NULL: `cells` itself is asked for */
-    REAL *x;                     /* states, or what flows back into them */
-    const REAL *taps;            /* (K, 27, stride) */
-    const int32_t *place;        /* (K + 1): where each kernel's channels go in what is seen; last: the cell itself, or -1 */
-    REAL *seen;                  /* (n, wide) */
+    const int32_t *cells, *rows; /* the cell of each row, and the rows that perceive; rows NULL: all of `cells` do */
+    REAL *x;                     /* states (rows, stride); backward: their gradients */
+    const REAL *taps;            /* (K, 27, stride): the weight of each neighbour in each kernel but the identity */
+    const int32_t *place;        /* (K + 1): the place of each kernel in a perception; last: that of the identity, or -1 */
+    REAL *perception;            /* (n, wide); backward: its gradient */
     REAL *grad_taps;             /* (K, 27, stride) */
     int64_t kernels, wide, channels, stride;
-    int32_t gradient; /* whether the first three kernels are the Sobel ones for x, y, z */
+    int32_t sobel; /* whether the first three kernels are the Sobel ones for x, y, z, which share most of their sums */
 } Sight;
 
 Lattice *lattice_new(int32_t batch, int32_t depth, int32_t height, int32_t width, int32_t padding);
@@ -70,39 +70,40 @@ void map_set(Lattice *l, const int32_t *cells, int64_t n);
 void map_clear(Lattice *l, const int32_t *cells, int64_t n);
 void add_rows(REAL *x, const int32_t *rows, const REAL *change, int64_t n, int64_t channels, int64_t wide, int64_t stride,
               double factor);
-void take_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t channels, int64_t wide, int64_t stride,
-               double factor);
-void grow_backward(const REAL *after, const int32_t *next, REAL *before, int64_t n, int64_t stride);
+void scaled_rows(const REAL *x, const int32_t *rows, REAL *out, int64_t n, int64_t channels, int64_t wide, int64_t stride,
+                 double factor);
+void grow_backward(const REAL *after, const int32_t *new_row, REAL *before, int64_t n, int64_t stride);
 int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre, uint8_t *near, int64_t n, int64_t stride,
          double threshold, int64_t counts[2]);
 int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, const uint8_t *near, int64_t n,
              int32_t *out, int64_t room);
-void ring_keeps(const Lattice *l, const int32_t *ring_cells, const REAL *x, const REAL *change, int64_t n, int64_t alpha,
-                int64_t wide, int64_t stride, double factor, double threshold, uint8_t *kept);
-int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n, int32_t fixed);
-void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *kept, int64_t n,
-          int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *next);
+void ring_survivors(const Lattice *l, const int32_t *ring_cells, const REAL *x, const REAL *change, int64_t n, int64_t alpha,
+                    int64_t wide, int64_t stride, double factor, double threshold, uint8_t *survivors);
+int64_t next_rows(const Lattice *l, const uint8_t *pre, const uint8_t *near, const uint8_t *survivors, int64_t n,
+                  int32_t fixed);
+void grow(Lattice *l, const int32_t *cells, const REAL *x, const uint8_t *pre, const uint8_t *near, const uint8_t *survivors,
+          int64_t n, int64_t stride, int32_t fixed, int32_t *new_cells, REAL *new_x, uint8_t *new_pre, int32_t *new_row);
 
 /* network.c: linear layers with ReLUs between them, on blocks of rows */
-#define BLOCK 256 /* rows at once: what flows between layers stays in the processor's cache */
+#define BLOCK 256 /* rows at once: what goes from layer to layer stays in the processor's cache */
 
 typedef struct {
-    int32_t layers, half; /* half: products of numbers rounded to bfloat16, summed in full */
+    int32_t layers, half;  /* half: products of numbers rounded to bfloat16, summed in full */
     const int64_t *widths; /* (layers + 1) */
     REAL **weights;        /* (out, ROUND(in)) */
-    REAL **turned;         /* (in, ROUND(out)): the same, transposed */
+    REAL **transposed;     /* (in, ROUND(out)): the same weights */
     REAL **biases;         /* (ROUND(out)), or NULL */
-    REAL **values;         /* (layers + 1): (BLOCK, ROUND(width)), what each layer gets, then the answer */
-    REAL **into;           /* the same for what flows back */
+    REAL **values;         /* (layers + 1): (BLOCK, ROUND(width)), the input of each layer, then the output */
+    REAL **grads;          /* (layers + 1): the gradients of these */
     REAL **grad_weights, **grad_biases;
-    uint32_t **weight_pairs, **turned_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
+    uint32_t **weight_pairs, **transposed_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
 } Layers;
 
 Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half);
 void layers_free(Layers *net);
 void layers_clear(Layers *net);
 void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias);
-REAL *layers_forward(Layers *net, int64_t rows, int answer);
+REAL *layers_forward(Layers *net, int64_t rows, int output);
 REAL *layers_backward(Layers *net, int64_t rows);
 
 #endif

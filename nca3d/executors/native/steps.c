@@ -1,8 +1,8 @@
-/* Whole steps of living cells, forward and backward: what event_steps.py does in torch, here without a call for each operation.
+/* Whole steps of living cells, forward and backward: what event_steps.py does in torch, without a call for each operation.
  *
- * A `Part` is some samples of a batch, run by one thread. Stores of all steps lie one after the other on a tape, memory that the caller
- * gives, so that the backward pass finds them; without a tape two buffers take turns. A step that does not fit on the tape leaves
- * everything as it was, and the caller goes on with a fresh one.
+ * A `Part` is some samples of a batch, run by one thread. The stores of its steps lie one after the other on a tape, memory of the
+ * caller, where the backward pass finds them; without a tape two buffers take turns. A step that does not fit on the tape leaves
+ * everything as it was, and the caller goes on with a new tape.
  */
 #include <pthread.h>
 #include <sys/mman.h>
@@ -10,14 +10,14 @@
 #include "rows.h"
 
 typedef struct {
-    int64_t tape, rows, fired;              /* which tape; rows of the store; how many fired */
-    int64_t cells, x, fired_rows, new_row;   /* byte offsets; cells may be those of an earlier record on the same tape; new_row -1: none */
+    int64_t tape, rows, fired;             /* which tape; how many rows its store has; how many of them fired */
+    int64_t cells, x, fired_rows, new_row; /* byte offsets on it; cells may be an earlier step's; new_row -1: rows stay */
 } Record;
 
 typedef struct {
-    Lattice *lattice; /* the caller's */
+    Lattice *lattice; /* owned by the caller */
     Layers *net;
-    Sight sight; /* taps, places, sizes; what is looked at is filled in here */
+    Sight sight; /* taps, places and sizes; the rest is filled in for each block of rows */
     Fire fire;
     const uint8_t *masks; /* of step 0, or NULL */
     int64_t mask_step;    /* from one step's masks to the next */
@@ -34,8 +34,8 @@ typedef struct {
     int64_t tape_number, tape_room, tape_used, cells_at;
     Record *records; /* of steps `recorded_from`, … */
     int64_t recorded_from;
-    char *turns[2];
-    int64_t turns_room[2];
+    char *buffers[2];
+    int64_t buffers_room[2];
     int32_t turn;
     /* work space */
     void *space;
@@ -44,9 +44,9 @@ typedef struct {
     int32_t failed; /* no memory */
     /* backward */
     char *const *tapes;
-    REAL *grad_x; /* in: what flows into the rows after the last step; out: before the first */
+    REAL *grad_x; /* the gradients of the rows after the last step; in the end, of those before the first */
     int64_t grad_rows;
-    REAL *grad_turns[2];
+    REAL *grad_buffers[2];
     int64_t grad_room[2];
     int32_t learns_kernels, through_perception;
     int32_t fixed; /* every cell of the lattice has a row, and keeps it */
@@ -55,7 +55,7 @@ typedef struct {
 Part *part_new(void) { return calloc(1, sizeof(Part)); }
 
 void part_free(Part *p) {
-    free(p->turns[0]), free(p->turns[1]), free(p->grad_turns[0]), free(p->grad_turns[1]), free(p->space);
+    free(p->buffers[0]), free(p->buffers[1]), free(p->grad_buffers[0]), free(p->grad_buffers[1]), free(p->space);
     layers_free(p->net), free(p);
 }
 
@@ -65,9 +65,9 @@ const Field *part_fields(void) {
         FIELD(Part, first_step), FIELD(Part, alpha), FIELD(Part, factor), FIELD(Part, threshold), FIELD(Part, rows),
         FIELD(Part, cells), FIELD(Part, x), FIELD(Part, alive), FIELD(Part, tape), FIELD(Part, tape_number),
         FIELD(Part, tape_room), FIELD(Part, tape_used), FIELD(Part, cells_at), FIELD(Part, records), FIELD(Part, recorded_from),
-        FIELD(Part, turns), FIELD(Part, turns_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
+        FIELD(Part, buffers), FIELD(Part, buffers_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
         FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, grad_x),
-        FIELD(Part, grad_rows), FIELD(Part, grad_turns), FIELD(Part, grad_room), FIELD(Part, learns_kernels),
+        FIELD(Part, grad_rows), FIELD(Part, grad_buffers), FIELD(Part, grad_room), FIELD(Part, learns_kernels),
         FIELD(Part, through_perception), FIELD(Part, fixed), END_OF(Part),
     };
     return all;
@@ -75,6 +75,7 @@ const Field *part_fields(void) {
 
 int64_t record_bytes(void) { return sizeof(Record); }
 
+/* Makes room for `need` bytes, with a quarter to spare, since bodies grow. What lay there is lost. Returns 0 without memory. */
 static int room(void **at, int64_t *have, int64_t need) {
     if (need <= *have) return 1;
     free(*at);
@@ -103,12 +104,12 @@ static char *on_tape(Part *p, int64_t bytes) {
     return at;
 }
 
-/* One block of rows: what they see -> the network's answer. */
-static REAL *answer(Part *p, const int32_t *cells, const int32_t *rows, const REAL *x, int64_t n, int whole) {
+/* One block of rows perceives, and the network runs on it; with `output` to its end, else to the input of its last layer. */
+static REAL *propose(Part *p, const int32_t *cells, const int32_t *rows, const REAL *x, int64_t n, int output) {
     Sight s = p->sight;
-    s.lattice = p->lattice, s.cells = cells, s.rows = rows, s.x = (REAL *)x, s.seen = p->net->values[0];
+    s.lattice = p->lattice, s.cells = cells, s.rows = rows, s.x = (REAL *)x, s.perception = p->net->values[0];
     perceive(&s, n);
-    return layers_forward(p->net, n, whole);
+    return layers_forward(p->net, n, output);
 }
 
 static void set_fire(Part *p, int64_t step) {
@@ -116,20 +117,20 @@ static void set_fire(Part *p, int64_t step) {
     p->fire.mask = p->masks ? p->masks + step * p->mask_step : NULL;
 }
 
-/* Which rows the ring keeps alive, NULL if none or no memory. */
-static uint8_t *kept_by_ring(Part *p, const uint8_t *near, int64_t open, uint8_t *kept) {
+/* The rows that survive thanks to the ring; NULL if there are none, or no memory. */
+static uint8_t *survivors_by_ring(Part *p, const uint8_t *near, int64_t open, uint8_t *survivors) {
     const int64_t stride = p->sight.stride;
     int32_t *cells = malloc(27 * open * sizeof *cells);
     if (!cells) return p->failed = 1, NULL;
     const int64_t count = ring(p->lattice, &p->fire, p->cells, p->alive, near, p->rows, cells, 27 * open);
-    memset(kept, 0, p->rows);
+    memset(survivors, 0, p->rows);
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t n = count - i < BLOCK ? count - i : BLOCK;
-        const REAL *change = answer(p, cells + i, NULL, p->x, n, 1);
-        ring_keeps(p->lattice, cells + i, p->x, change, n, p->alpha, stride, stride, p->factor, p->threshold, kept);
+        const REAL *change = propose(p, cells + i, NULL, p->x, n, 1);
+        ring_survivors(p->lattice, cells + i, p->x, change, n, p->alpha, stride, stride, p->factor, p->threshold, survivors);
     }
     free(cells);
-    return count ? kept : NULL;
+    return count ? survivors : NULL;
 }
 
 /* Runs step p->step. Returns 0 if the tape has no room for it: nothing has changed then. */
@@ -139,7 +140,7 @@ static int forward(Part *p) {
     char *space = p->space;
     int32_t *fired = (int32_t *)space;
     REAL *y = (REAL *)(space += aligned(n * 4));
-    uint8_t *near = (uint8_t *)(space += aligned(n * row)), *kept = (uint8_t *)(space += aligned(n));
+    uint8_t *near = (uint8_t *)(space += aligned(n * row)), *survivor_space = (uint8_t *)(space += aligned(n));
     int32_t *new_row = (int32_t *)(space += aligned(n));
 
     set_fire(p, p->step);
@@ -147,16 +148,16 @@ static int forward(Part *p) {
     memcpy(y, p->x, n * row);
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t some = count - i < BLOCK ? count - i : BLOCK;
-        const REAL *change = answer(p, p->cells, fired + i, p->x, some, 1);
+        const REAL *change = propose(p, p->cells, fired + i, p->x, some, 1);
         add_rows(y, fired + i, change, some, p->sight.channels, stride, stride, p->factor);
     }
     int64_t counts[2];
     if (mark(p->lattice, p->cells, y + p->alpha, p->alive, near, n, stride, p->threshold, counts)) return p->failed = 1;
     const int same = (int)counts[0];
-    uint8_t *holds = !same && counts[1] ? kept_by_ring(p, near, counts[1], kept) : NULL;
+    uint8_t *survivors = !same && counts[1] ? survivors_by_ring(p, near, counts[1], survivor_space) : NULL;
     if (p->failed) return 1;
 
-    const int64_t after = same ? n : next_rows(p->lattice, p->alive, near, holds, n, p->fixed);
+    const int64_t after = same ? n : next_rows(p->lattice, p->alive, near, survivors, n, p->fixed);
     const int64_t needed = aligned(after * row) + aligned(after) + (same && p->tape ? 0 : aligned(after * 4)) +
                            (p->tape ? aligned(count * 4) + (same ? 0 : aligned(n * 4)) : 0);
     REAL *x;
@@ -173,15 +174,15 @@ static int forward(Part *p) {
         if (!same) p->cells_at = p->tape_used, cells = (int32_t *)on_tape(p, after * 4);
     } else {
         p->turn = !p->turn;
-        if (!room((void **)&p->turns[p->turn], &p->turns_room[p->turn], needed)) return p->failed = 1;
-        char *at = p->turns[p->turn];
+        if (!room((void **)&p->buffers[p->turn], &p->buffers_room[p->turn], needed)) return p->failed = 1;
+        char *at = p->buffers[p->turn];
         x = (REAL *)at, cells = (int32_t *)(at += aligned(after * row)), alive = (uint8_t *)(at + aligned(after * 4));
         if (same) memcpy(cells, p->cells, n * 4);
     }
     if (same)
         memcpy(x, y, n * row), memcpy(alive, near, n);
     else
-        grow(p->lattice, p->cells, y, p->alive, near, holds, n, stride, p->fixed, cells, x, alive, new_row);
+        grow(p->lattice, p->cells, y, p->alive, near, survivors, n, stride, p->fixed, cells, x, alive, new_row);
     p->rows = after, p->cells = cells, p->x = x, p->alive = alive, p->step++;
     return 1;
 }
@@ -203,7 +204,7 @@ static void run_forward(Part *p) {
     map_clear(p->lattice, p->cells, p->rows);
 }
 
-/* Backward through the step of `record`: p->grad_x of the rows after it -> of the rows before it. */
+/* Runs the step of `record` backward: p->grad_x, of the rows after it, becomes that of the rows before it. */
 static void backward(Part *p, const Record *record, int through_perception) {
     char *tape = p->tapes[record->tape];
     const int64_t n = record->rows, stride = p->sight.stride;
@@ -212,29 +213,29 @@ static void backward(Part *p, const Record *record, int through_perception) {
     const int32_t *new_row = record->new_row < 0 ? NULL : (const int32_t *)(tape + record->new_row);
     if (new_row) {
         p->turn = !p->turn;
-        if (!room((void **)&p->grad_turns[p->turn], &p->grad_room[p->turn], n * stride * (int64_t)sizeof(REAL))) {
+        if (!room((void **)&p->grad_buffers[p->turn], &p->grad_room[p->turn], n * stride * (int64_t)sizeof(REAL))) {
             p->failed = 1;
             return;
         }
-        grow_backward(p->grad_x, new_row, p->grad_turns[p->turn], n, stride);
-        p->grad_x = p->grad_turns[p->turn];
+        grow_backward(p->grad_x, new_row, p->grad_buffers[p->turn], n, stride);
+        p->grad_x = p->grad_buffers[p->turn];
     }
     p->grad_rows = n;
 
-    /* What flows into the changes is read before anything is added to `grad_x` through what cells saw. */
+    /* The gradients of the changes are read here, before any gradient of a perception is added to `grad_x`. */
     if (!room(&p->space, &p->space_room, (record->fired + BLOCK) * stride * (int64_t)sizeof(REAL))) {
         p->failed = 1;
         return;
     }
-    REAL *into = p->space;
-    take_rows(p->grad_x, fired, into, record->fired, stride, stride, stride, p->factor);
+    REAL *grad_change = p->space;
+    scaled_rows(p->grad_x, fired, grad_change, record->fired, stride, stride, stride, p->factor);
     map_set(p->lattice, cells, n);
     for (int64_t i = 0; i < record->fired; i += BLOCK) {
         const int64_t some = record->fired - i < BLOCK ? record->fired - i : BLOCK;
-        answer(p, cells, fired + i, x, some, 0);
-        memcpy(p->net->into[p->net->layers], into + i * stride, some * stride * sizeof(REAL));
+        propose(p, cells, fired + i, x, some, 0);
+        memcpy(p->net->grads[p->net->layers], grad_change + i * stride, some * stride * sizeof(REAL));
         Sight s = p->sight;
-        s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.seen = layers_backward(p->net, some);
+        s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.perception = layers_backward(p->net, some);
         s.x = (REAL *)x;
         if (p->learns_kernels) taps_backward(&s, some);
         s.x = p->grad_x;
@@ -256,8 +257,8 @@ typedef struct {
     void (*work)(Part *);
 } Queue;
 
-static void *serve(void *given) {
-    Queue *q = given;
+static void *serve(void *argument) {
+    Queue *q = argument;
     for (int32_t k; (k = __atomic_fetch_add(&q->next, 1, __ATOMIC_RELAXED)) < q->count;) q->work(q->parts[k]);
     return NULL;
 }
