@@ -243,13 +243,13 @@ def test_cubes_keep_the_laws_that_speak_of_them(options):
 
 
 class FarCube(nca3d.GMLPRule):
-    def seen(self, padded, outside, cells):
-        return super().seen(padded.roll(3, 0), outside, cells)
+    def perception(self, padded, external, cells):
+        return super().perception(padded.roll(3, 0), external, cells)
 
 
 class CrowdCube(nca3d.GMLPRule):
-    def fed(self, shown, attribute):
-        return super().fed(shown, attribute) + shown.mean(dim=1, keepdim=True)[..., : self.external]
+    def external_input(self, visible, inputs):
+        return super().external_input(visible, inputs) + visible.mean(dim=1, keepdim=True)[..., : self.external]
 
 
 @pytest.mark.slow
