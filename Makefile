@@ -26,7 +26,7 @@ test: .venv/.installed-test graphics compiler browser
 	$(RUN_TESTS) $(PYTEST)
 
 test-fast: .venv/.installed-test
-	NCA3D_EXAMPLES=fast $(RUN_TESTS) -m "not slow and not nightly" $(PYTEST)
+	NCA3D_EXAMPLES=fast $(RUN_TESTS) --dist worksteal -m "not slow and not nightly" $(PYTEST)
 
 nightly: .venv/.installed-test graphics compiler browser
 	NCA3D_EXAMPLES=nightly $(RUN_TESTS) -m "" $(PYTEST)

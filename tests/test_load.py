@@ -97,6 +97,7 @@ nca3d.train(nca3d.Config(rule="conv of mine", plugins=("mine.py",), target="sphe
         assert (done.returncode, done.stdout.strip()) == (0, said), done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "words"),
     [

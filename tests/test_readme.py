@@ -80,6 +80,7 @@ def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
     assert (tmp_path / "healing.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_body_in_a_large_lattice_stays_compact(capsys):
     names: dict = {}
     exec(BLOCKS[1], names)

@@ -52,6 +52,7 @@ def test_every_contender_trains(name):
     assert all(p.grad is None for p in module.parameters())
 
 
+@pytest.mark.slow
 def test_rows_of_a_setting():
     who = contenders(TINY, ["dense", "event"])
     means = Means(CPU, repeats=2, memory=False)
@@ -69,6 +70,7 @@ def test_rows_of_a_setting():
     assert f"tiny, nobody: {rows[-1].skipped}" in table(rows)
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_skipped_with_the_reason(monkeypatch):
     monkeypatch.setattr(measure, "free_memory", lambda: 1000)
     textbook, dense = measure_setting(
@@ -125,6 +127,7 @@ def in_turn() -> float:
     return sum(float(torch.ones(8 * MB)[0]) for _ in range(4))
 
 
+@pytest.mark.slow
 def test_the_allocated_peak_is_what_is_held_at_once():
     assert memory.allocated_bytes(overlapping) == pytest.approx(64 * MB, rel=0.01)
     assert memory.allocated_bytes(in_turn) == pytest.approx(32 * MB, rel=0.01)
@@ -152,6 +155,7 @@ def one_after_the_other() -> None:
         mapped().close()
 
 
+@pytest.mark.slow
 def test_the_resident_peak_is_what_the_system_gave():
     for run, wanted in ((two_at_once, 64 * MB), (one_after_the_other, 32 * MB)):
         found = memory.resident_bytes(run)
@@ -160,6 +164,7 @@ def test_the_resident_peak_is_what_the_system_gave():
         assert wanted * 0.98 < found < wanted * 1.25 + 4 * MB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("side", "steps"), [(8, 3), (8, 9), (12, 5)])
 def test_what_the_textbook_keeps_is_known_beforehand(side, steps):
     setting = Setting("s", (side,) * 3, batch=2, steps=steps, living=0.3)
@@ -169,6 +174,7 @@ def test_what_the_textbook_keeps_is_known_beforehand(side, steps):
     assert found == pytest.approx(kept_bytes(setting), rel=0.08)
 
 
+@pytest.mark.slow
 def test_peak_memory_in_a_process_of_its_own():
     setting = SETTINGS["quick-body"]
     textbook, event = (memory.peak_memory(Contender(name), setting, CPU) for name in ("textbook", "event"))

@@ -26,6 +26,7 @@ def lively(name: str) -> ConvRule:
     return rule
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RULES)
 @settings(max_examples=examples(5))
 @given(random_seed=st.integers(0, 1000))

@@ -53,6 +53,7 @@ def test_help_is_instant_since_it_loads_nothing_of_others(command: list[str]) ->
     assert done.stdout.startswith("usage: nca3d")
 
 
+@pytest.mark.slow
 def test_bad_input_is_refused_before_torch_is_imported() -> None:
     wrong = ["train nope", "train --batch 0", "train --bogus", "evaluate /nope", "bench nope", "bench --threads 0"]
     for argv in map(str.split, wrong):

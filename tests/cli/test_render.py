@@ -28,6 +28,7 @@ def frames(path):
     return shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", ["voxels", "surface", "activity"])
 def test_films_of_every_style_move(style, tmp_path, capsys):
     out = tmp_path / f"{style}.webp"

@@ -319,6 +319,7 @@ def valid(name: str) -> st.SearchStrategy[Any]:
     return values | st.sampled_from(spec.words) if spec.words else values
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(60))
 @given(st.fixed_dictionaries({name: valid(name) for name in FIELDS}))
 def test_any_config_comes_back_from_toml(values: dict[str, Any]) -> None:

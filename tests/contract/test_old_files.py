@@ -39,6 +39,7 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(old, capsys):
         nca3d.load(weights.parent)
 
 
+@pytest.mark.slow
 def test_reports_are_compared(old, capsys):
     """Of a finished run, of evaluations, of a cube; all that a table of 0.1.0 had is in the table."""
     assert main("compare", "evaluate-body.json", "body", "--out", "both") == 0

@@ -31,6 +31,7 @@ def made(name: str, embedding: int, pixels: int) -> Adapter:
     return adapter
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTERS)
 @settings(max_examples=examples(12))
 @given(embedding=st.integers(1, 80), pixels=st.integers(1, 80), batch=st.integers(1, 5))
@@ -57,6 +58,7 @@ def test_llama_sizes_on_the_meta_device(name):
     assert all(parameter.is_meta for parameter in adapter.parameters())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTERS)
 def test_fit_brings_back_what_was_squeezed(name):
     x = data(300, 96, 60)

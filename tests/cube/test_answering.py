@@ -87,6 +87,7 @@ def test_a_resumed_cube_is_the_same_cube(config, tmp_path, changes):
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
 
 
+@pytest.mark.slow
 def test_what_is_logged(config, capsys):
     run = nca3d.train(config, progress=False)
     said = capsys.readouterr().err
@@ -124,6 +125,7 @@ def test_whole_faces_learn_at_a_rate_of_their_own(config):
     assert max(moved.values()) == pytest.approx(0.002, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_going_on_with_other_questions_is_refused(config, questions, tmp_path):
     run = nca3d.train(config.replace(iterations=3), progress=False)
     path = tmp_path / "others.jsonl"
@@ -296,6 +298,7 @@ def test_terms_of_bodies_and_of_cubes_do_not_mix():
         terms_of({"dialogue": 1.0}, "rgb")
 
 
+@pytest.mark.slow
 def test_balances():
     terms = {"a": torch.tensor([1.0, 3.0]), "b": torch.tensor([10.0, 10.0])}
     assert torch.equal(Balance("fixed", ["a", "b"]).total(terms), torch.tensor([11.0, 13.0]))
@@ -320,6 +323,7 @@ def test_balances():
     assert evaluate_terms({}, torch.zeros(1, 1), None, None) == {}
 
 
+@pytest.mark.slow
 def test_ridge_is_the_best_line_that_leaving_out_finds():
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(60, 5, generator=generator)

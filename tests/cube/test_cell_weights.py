@@ -89,6 +89,7 @@ def test_compiled_is_torch(mode, batch, small_blocks):
         assert worst([a.double()], [true]) < max(1e-5, 2 * worst([b.double()], [true]))
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(25))
 @given(
     size=st.tuples(*[st.integers(1, 4)] * 3),
@@ -120,6 +121,7 @@ def test_any_sizes(size, widths, batch, mixing, preset, mode):
     assert worst(found, outcome(made, as_written, state, told)) < (1e-10 if widths[0] > 3 else 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("half", [False, True])
 def test_the_number_of_threads_changes_no_bit(mode, half):
@@ -131,6 +133,7 @@ def test_the_number_of_threads_changes_no_bit(mode, half):
         assert all(torch.equal(a, b) for a, b in zip(other, found[0], strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["per_cell", "low_rank"])
 def test_in_bfloat16_it_is_as_near_as_torch_is(mode):
     compute = asked(shaken(mode), 33)

@@ -179,6 +179,7 @@ def test_specialisation_knows_cells_with_a_known_answer():
     assert not alone.strength.any(), "one kind explains nothing, and rounding is not taken for something"
 
 
+@pytest.mark.slow
 def test_the_memory_of_a_step_does_not_depend_on_what_ran_before():
     made = nca3d.GMLPRule((4, 6, 6), preset="cube").requires_grad_(False)
     up, down = batch_curve(made, (1, 32, 128)), batch_curve(made, (128, 32, 1))[::-1]
@@ -190,6 +191,7 @@ def test_the_memory_of_a_step_does_not_depend_on_what_ran_before():
     assert not any(p.requires_grad or p.grad is not None for p in made.parameters())
 
 
+@pytest.mark.slow
 def test_the_first_batch_size_does_not_pay_for_the_start(monkeypatch):
     """By a clock that only this step moves: 100 seconds when it is the first of its process, 4 later on."""
     steps, clock = [], [0.0]

@@ -38,7 +38,7 @@ CUBE_CASES: dict[str, Callable[[], GMLPRule]] = {
     "plain cells": lambda: cube(preset="cube", mixing=False),
 }
 # Cubes that differ the most in how they are run: these are in the fast tests, all others in `make test`.
-CORE = {"per cell", "low rank", "coarse periods"}
+CORE = {"per cell"}
 cases = [pytest.param(name, marks=() if name in CORE else pytest.mark.slow) for name in CUBE_CASES]
 cubes = pytest.mark.parametrize("name", cases)
 # Events are about cells that are dead, and a cube has none.

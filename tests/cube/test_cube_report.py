@@ -161,6 +161,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PICTURES = {"retrieval", "hurt", "hurt-cosine", "specialisation", "layers", "activity", "losses", "answers"}
 
 
+@pytest.mark.slow
 def test_everything_is_there_and_nothing_is_left_over(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     film = {"activity.mp4", "activity.gif"} & names
@@ -201,6 +202,7 @@ def test_the_page_stands_alone_and_escapes(folder: Path) -> None:
     assert "12.5 samples a second, 410 MiB" in bare and "Undamaged it answers 0.720" in bare
 
 
+@pytest.mark.slow
 def test_a_report_knows_its_own_page(folder: Path) -> None:
     page = Report.from_json((folder / "report.json").read_text()).to_html()
     assert "<h2>Damage</h2>" in page and "a question at its front face" in page and "cells occupied in both" not in page
@@ -251,6 +253,7 @@ def test_intervals_of_hurt_cubes_are_drawn_to_their_ends() -> None:
     assert cube_figures(report)["hurt-cosine"].axes[0].get_ylim()[0] < -0.4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("depth", [1, 3, 11, 40])
 def test_a_layer_has_its_number_beside_its_middle(depth: int) -> None:
     layers = {"steps": [0, 1], "activity": np.ones((2, depth)).tolist()}
@@ -281,6 +284,7 @@ def covered(figure: Figure) -> list[Axes]:
     return [axes for axes, key in keys if key and key.get_window_extent().y0 < axes.get_window_extent().y1]
 
 
+@pytest.mark.slow
 def test_no_legend_of_a_training_lies_on_its_curves() -> None:
     without = [{name: value for name, value in record.items() if not name.startswith("balance")} for record in records()]
     for metrics in (records(), without):
@@ -294,6 +298,7 @@ def test_no_legend_of_a_training_lies_on_its_curves() -> None:
             assert all(left.x1 < right.x0 for left, right in itertools.pairwise(spans)), "nor on the next one"
 
 
+@pytest.mark.slow
 def test_cubes_are_compared_by_their_own_figures() -> None:
     cube, body = cube_report(), Report({"grow_iou": 0.97, "heal_iou": {"sphere": 0.9}}, {})
     few = Report({"split": {"test": {"top1": 0.5}}}, {})
@@ -319,6 +324,7 @@ def test_curves_leave_out_what_was_not_logged() -> None:
     assert set(training_figures([{"iteration": 1, "loss": 0.0}])) == {"losses"}
 
 
+@pytest.mark.slow
 def test_a_small_evaluation_has_a_small_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     monkeypatch.setattr("visualize.film.has_ffmpeg", lambda: False)
     report = Report({"split": {"test": {"top1": 0.2}}}, {}, {"retrieval": [], "hurt": [], "examples": []})

@@ -78,6 +78,7 @@ def test_a_cell_has_the_published_number_of_weights():
     assert rule("types", types=3, types_by="learned").cells.count() == 3 * 29_462 + 3 * 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["per_cell", "shared"])
 @pytest.mark.parametrize("preset", ["nca", "cube"])
 def test_batched_products_are_a_loop_over_published_cells(mode, preset):
@@ -184,6 +185,7 @@ def test_nothing_of_one_batch_leaks_into_the_next():
     torch.testing.assert_close(both[:2], alone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_recomputed_steps_give_the_same_gradients(dropout):
     """Law 8, by segments of steps; the blocks of a step are always computed again, with what was dropped."""
@@ -313,6 +315,7 @@ def test_a_fresh_nca_rule_leaves_its_seed_alone():
     assert torch.equal(nca3d.rollout(made, seed, 5), seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 8, 9, 40])
 def test_few_and_many_samples_in_float32(batch):
     """Few are run in narrow vectors, many in several pieces."""
@@ -327,6 +330,7 @@ def test_few_and_many_samples_in_float32(batch):
         torch.testing.assert_close(one.double(), other, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("compiled", [True, False])
 def test_cells_that_nothing_flows_back_to_are_left_out(mode, compiled, monkeypatch):

@@ -121,7 +121,7 @@ def runs(name: str, executor: str) -> bool:
 
 
 # Rules that differ the most in how they are run: these are in the fast tests, all others in `make test`.
-CORE = {"gradient", "learned circular", "own network"}
+CORE = {"gradient", "own network"}
 
 
 def over(names: str | tuple[str, ...], cases: list) -> Callable:

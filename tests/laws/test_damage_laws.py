@@ -71,6 +71,7 @@ def test_severity_is_the_fraction_of_the_body(name, size, n, severities, one, ki
             assert not mask[i].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=examples(20))
 @given(
@@ -96,6 +97,7 @@ def test_all_channels_inside_nothing_outside(name, size, n, channels, severity, 
     assert (bits(state) == bits(before)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=examples(10))
 @given(seed=st.integers(0, 2**31), severity=st.floats(0.1, 0.9))

@@ -83,6 +83,7 @@ def test_each_state_goes_back_to_its_own_slot(size, number, dead, data):
     assert not pool.states.requires_grad and pool.states.isfinite().all() and pool.states.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", pools.damage.DAMAGES)
 @settings(max_examples=examples(30))
 @given(losses=st.lists(LOSSES, min_size=1, max_size=9), number=st.integers(0, 2**31), data=st.data())

@@ -83,6 +83,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
 
+@pytest.mark.slow
 def test_everything_is_there_and_nothing_is_left_over(folder: Path) -> None:
     names = {path.name for path in folder.iterdir()}
     film = {"film.mp4", "film.gif"} & names
@@ -187,6 +188,7 @@ def test_a_growing_run_without_damage_has_a_report_too(tmp_path: Path, monkeypat
     assert not Page((tmp_path / "report.html").read_text()).open
 
 
+@pytest.mark.slow
 def test_progress_goes_to_stderr_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
     monkeypatch.setenv("NCA3D_RENDERER", "raymarch")
     monkeypatch.setattr("nca3d.reports.life.FILM_SIZE", 96)

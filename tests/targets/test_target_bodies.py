@@ -15,6 +15,7 @@ ANALYTIC = ("axolotl", "mushroom", "toucan", "cross", "gyroid", "heart", "letter
 SIZES = ((11, 20, 15), (16, 16, 16), (24, 21, 25))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", ANALYTIC)
 def test_a_body_is_crisp_whole_centred_and_fills_the_room(name: str, size: tuple[int, int, int]) -> None:
@@ -67,6 +68,7 @@ def test_the_default_body_is_small_enough_to_learn_and_starts_at_the_centre() ->
     assert 2 <= dark.sum() <= 12 and len(np.unique(np.argwhere(dark)[:, 2] > 7)) == 2, "an eye on each side"
 
 
+@pytest.mark.slow
 def test_every_letter_is_drawn_and_they_differ() -> None:
     from nca3d.targets.analytic import LETTERS
 

@@ -23,6 +23,7 @@ ORIENTATIONS = [
 ]
 
 
+@pytest.mark.slow
 @settings(max_examples=examples(48))
 @given(st.sampled_from(ORIENTATIONS), st.tuples(*[st.integers(2, 5)] * 3))
 def test_orientation_says_what_each_lattice_axis_is_in_the_source(text: str, size: tuple[int, int, int]) -> None:

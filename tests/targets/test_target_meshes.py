@@ -93,6 +93,7 @@ def test_fill_margin_colour_and_surface_only() -> None:
     assert np.abs(low - high).max() > 0.3, "colours run along height"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".ply", ".stl", ".obj", ".glb"])
 def test_files_of_every_kind_give_the_same_body(tmp_path: Path, suffix: str) -> None:
     trimesh = pytest.importorskip("trimesh")

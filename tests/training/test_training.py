@@ -160,6 +160,7 @@ def test_a_non_finite_iteration_is_skipped_and_counted(tmp_path, registries):
     assert all(torch.isfinite(p).all() for p in run.rule.parameters())
 
 
+@pytest.mark.slow
 def test_a_plugin_serves_several_runs_of_one_process(tmp_path, registries):
     config = tiny(tmp_path / "one", **plugin(tmp_path, "own_twice", 99, 99))
     nca3d.train(config, progress=False)

@@ -122,6 +122,7 @@ def test_what_does_not_fit_leaves_the_old_file(tmp_path: Path, suffix: str) -> N
 
 @pytest.mark.skipif(not encode.has_ffmpeg(), reason="no ffmpeg here")
 class TestFfmpeg:
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("script", "error", "words"),
         [
@@ -150,6 +151,7 @@ class TestFfmpeg:
             encode.write_film(pictures(), tmp_path / "film.mp4", 12)
         assert not list(tmp_path.iterdir())
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("fps", [0.1, 23.976, np.float32(60)])
     def test_no_frame_is_lost_at_any_speed(self, growing: np.ndarray, tmp_path: Path, fps: float) -> None:
         folder = tmp_path / "-y"  # ffmpeg takes it for a flag

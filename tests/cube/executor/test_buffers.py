@@ -20,6 +20,7 @@ def allocate(count: int, dtype: torch.dtype = torch.float32, prepare=lambda made
     return buffers.allocate(count, dtype, prepare)
 
 
+@pytest.mark.slow
 def test_what_is_freed_is_used_again_and_prepared_once():
     prepared = []
     first = allocate(64, prepare=lambda made: prepared.append(made.data_ptr()))
@@ -45,6 +46,7 @@ def test_a_view_or_a_graph_holds_it_too():
     assert torch.equal(weight.grad, torch.full((8,), 2.0))
 
 
+@pytest.mark.slow
 def test_no_more_is_kept_than_allowed(monkeypatch):
     """Of six pieces that were freed, two are within the limit: they come again, and four are made anew."""
     monkeypatch.setattr(buffers, "KEPT", 4 * 100)

@@ -230,6 +230,7 @@ def test_half_precision_weights(changed, llama):
     assert 0 < float((found - exact).abs().max()) < 0.3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5", "roberta"])
 def test_other_families(family, llama, tmp_path):
     import shutil

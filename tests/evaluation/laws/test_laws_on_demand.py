@@ -336,6 +336,7 @@ def test_own_randomness_is_the_same_for_both_sides_and_leaves_the_callers_alone(
     assert still["mirror"].status == "broken"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [lambda: Normed(train_norm()), Counting, lambda: fresh("learned"), Asked])
 def test_the_rule_given_is_never_changed(make):
     rule = make()

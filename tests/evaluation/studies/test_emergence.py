@@ -177,6 +177,7 @@ def test_lyapunov_counts_only_the_steps_in_which_a_cell_fires(rate):
     assert found == pytest.approx(math.log((1 + (1 + rate) ** 2) / 2) / 2, abs=0.02)
 
 
+@pytest.mark.slow
 def test_lyapunov_minds_neither_the_executor_nor_how_often_the_difference_is_set_back():
     rule = nca3d.load("zoo:cross", trainable=True)
     grown = nca3d.rollout(rule, nca3d.seed_state(rule, tuple(rule.card["size"])), 20).detach()
@@ -230,6 +231,7 @@ def test_specialisation_of_sameness_of_kinds_and_of_noise():
     assert specialisation(same * torch.inf, same, steps) == {"specialisation": None, "behaviours": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("executor", ["dense", "event"])
 def test_the_collection_has_every_figure_for_every_body(executor):
     rule = nca3d.load("zoo:cross")

@@ -35,6 +35,7 @@ def test_importing_loads_nothing_heavy() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_figures_leave_pyplot_alone(animal: np.ndarray) -> None:
     code = (
         "import io, sys, numpy, visualize\n"
@@ -45,6 +46,7 @@ def test_figures_leave_pyplot_alone(animal: np.ndarray) -> None:
     assert visualize.slices(animal)._repr_png_().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_a_film_strip_shows_every_frame_with_its_label(growing: np.ndarray) -> None:
     labels = [0, 4, 8, 12, 16, "target"]
     strip = visualize.film_strip(growing, labels, title="Growth", size=80, renderer="raymarch")
@@ -142,6 +144,7 @@ def test_the_maximum_is_that_along_the_line_of_sight(animal: np.ndarray) -> None
             visualize.slices(animal, **change)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("axis", "along"), [("z", 0), ("y", 1), ("x", 2)])
 def test_cuts_go_through_the_body_in_order(animal: np.ndarray, axis: str, along: int) -> None:
     filled = np.flatnonzero(np.moveaxis(animal[..., 3], along, 0).any(axis=(1, 2)))
@@ -174,6 +177,7 @@ def test_cuts_say_what_they_allow(animal: np.ndarray) -> None:
 DEAD, DIVERGED, ONE, THIN = np.zeros((4, 5, 6, 4)), np.full((3, 3, 3, 4), np.nan), np.ones((1, 1, 1, 4)), np.ones((1, 2, 90, 4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("body", [DEAD, DIVERGED, ONE, THIN])
 def test_dead_diverged_and_thin_bodies_are_drawn(body: np.ndarray) -> None:
     flat = [visualize.slices(body), visualize.slices(body, mode="maximum"), cuts(body), cuts(body, "x", values=body[..., 0])]
@@ -181,6 +185,7 @@ def test_dead_diverged_and_thin_bodies_are_drawn(body: np.ndarray) -> None:
         assert drawn(figure).min() < 160
 
 
+@pytest.mark.slow
 def test_curves_bear_with_what_is_missing() -> None:
     random = np.random.default_rng(0)
     records = [{"iteration": i, "loss": np.exp(-i / 50) + 0.01 * random.random()} for i in range(200)]

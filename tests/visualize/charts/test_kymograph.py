@@ -17,6 +17,7 @@ def page(axes: Axes) -> np.ndarray:
     return np.ma.filled(axes.collections[0].get_array(), np.nan)
 
 
+@pytest.mark.slow
 def test_each_axis_counts_its_own_layers(growing: np.ndarray) -> None:
     figure = kymograph(growing, ("z", "y", "x"), show="count", steps=range(0, 12, 2))
     alive = growing[..., 3] > 0.1
@@ -58,6 +59,7 @@ def test_damage_stands_where_its_frame_begins(growing: np.ndarray) -> None:
     assert len(bands(kymograph(growing, damage_at=2))[0].lines) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "values",
     [

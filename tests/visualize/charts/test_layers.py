@@ -42,6 +42,7 @@ def words(figure: Figure) -> set[str]:
     return {text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)}
 
 
+@pytest.mark.slow
 def test_every_layer_stands_in_its_place_with_its_name() -> None:
     values = wave()[2]
     figure = layers(values, label=LABEL, title="a question")
@@ -63,6 +64,7 @@ def test_every_layer_stands_in_its_place_with_its_name() -> None:
     assert sum(bool(axes.get_xlabel()) for axes in found) == 1
 
 
+@pytest.mark.slow
 def test_the_right_panel_changes_and_no_other() -> None:
     values = wave()[2]
     before = drawn(layers(values, limits=(0, 1)))

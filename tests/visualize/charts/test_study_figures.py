@@ -192,6 +192,7 @@ def test_a_spectrum_finds_the_rhythm():
     assert not parts(falling.axes[0], "peak")  # a trend has no period
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "figure",
     [

@@ -14,6 +14,7 @@ from visualize.frames import body_box
 from visualize.render.scene import Scene
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", encode.SUFFIXES)
 def test_a_film_moves_and_is_read_back(growing: np.ndarray, tmp_path: Path, suffix: str) -> None:
     if suffix == ".mp4" and not encode.has_ffmpeg():
@@ -36,6 +37,7 @@ def test_nothing_jumps_without_an_orbit(animal: np.ndarray, tmp_path: Path) -> N
     assert (np.abs(tail[0] - tail[1]).max(axis=-1) > 90).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_an_orbit_walks_around_and_damage_is_marked(animal: np.ndarray, tmp_path: Path) -> None:
     still = np.repeat(animal[None], 4, axis=0)
     orbit = read(visualize.animate(still, tmp_path / "orbit.webp", orbit=360, **FAST)).astype(int)
@@ -65,6 +67,7 @@ def test_a_wrong_axis_makes_another_film(growing: np.ndarray, tmp_path: Path) ->
         assert (np.abs(mirrored - film).max(axis=-1) > 60).mean(axis=(1, 2)).min() > 0.02, name
 
 
+@pytest.mark.slow
 def test_a_film_shows_what_volume_shows(growing: np.ndarray, tmp_path: Path) -> None:
     film = read(visualize.animate(growing, tmp_path / "film.gif", orbit=40, azimuth=20, **FAST)).astype(int)
     footer = round(96 * FOOTER)
@@ -77,6 +80,7 @@ def test_a_film_shows_what_volume_shows(growing: np.ndarray, tmp_path: Path) -> 
         assert off.mean() < 2 and (off > 40).mean() < 0.005, index
 
 
+@pytest.mark.slow
 def test_held_frames_are_drawn_once_and_stay(growing: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = []
     draw = Scene.draw

@@ -137,6 +137,7 @@ def test_many_colours_become_255_near_ones() -> None:
     assert len(palette) <= 255 and error.mean() < 16 and error.max() < 90
 
 
+@pytest.mark.slow
 def test_ome_zarr_is_an_image_with_labels(film: np.ndarray, classes: np.ndarray, tmp_path: Path) -> None:
     zarr = pytest.importorskip("zarr")
     path = save(film, tmp_path / "a.ome.zarr", steps=STEPS, labels=classes, names=NAMES, palette=PALETTE, cell_size=0.5)

@@ -163,6 +163,7 @@ class TestLegend:
         changed = (picture != blank).any(axis=-1)
         assert changed.any() and not changed[room.height :].any() and not changed[:, room.width :].any()
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("size", [(16, 16), (64, 64), (16, 400), (400, 16), (200, 200)])
     def test_small_pictures_have_less_of_it(self, animal: np.ndarray, size: tuple[int, int]) -> None:
         for style in STYLES:

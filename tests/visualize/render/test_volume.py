@@ -19,6 +19,7 @@ def overlap(first: np.ndarray, second: np.ndarray) -> float:
     return (first & second).sum() / (first | second).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("style", STYLES)
 def test_every_mirror_image_looks_different(animal: np.ndarray, style: str) -> None:
     whole = visualize.volume(animal, style, ground=False, **SMALL)
