@@ -34,7 +34,7 @@ EXECUTORS["compiled"] = compiled.run
 EXECUTORS["event"] = event.run
 EXECUTORS["graph"] = EveryCell(graph.run)
 
-# Without compiled code "event" beats "dense" below this share of living cells: a cell costs about four times as much.
+# Without compiled code, "event" pays off below this share of living cells.
 SPARSE = 0.25
 
 

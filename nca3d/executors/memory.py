@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from nca3d.errors import ArgumentError
 
-# Bytes that memory="auto" keeps for one rollout before it recomputes instead: a rollout of training fits, a laptop survives it.
+# Bytes that memory="auto" keeps for one rollout before it recomputes instead.
 BUDGET = 2 << 30
 
 # The activity_threshold of approximate executors, where none is given.
