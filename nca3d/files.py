@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -192,13 +193,13 @@ def refuse_locked(path: Path) -> None:
         with path.open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise _is_locked(path) from None
+        raise _locked_error(path) from None
     # No lock file: nobody holds it.
     except OSError:
         return
 
 
-def _is_locked(path: Path) -> InputError:
+def _locked_error(path: Path) -> InputError:
     """Returns the error that says who holds a lock."""
     try:
         holder = path.read_text(errors="replace").strip()
@@ -221,7 +222,7 @@ def _acquire(path: Path) -> int:
                 os.close(descriptor)
                 raise
         except BlockingIOError:
-            raise _is_locked(path) from None
+            raise _locked_error(path) from None
         except OSError as error:
             found = "a link" if error.errno == errno.ELOOP else error.strerror or error
             raise InputError(path.parent, path.name, found, "a folder that can be locked") from None
@@ -375,3 +376,29 @@ def cache_folder() -> Path:
     from platformdirs import user_cache_path
 
     return Path(os.environ.get("NCA3D_CACHE") or user_cache_path("nca3d", appauthor=False))
+
+
+def state_folder() -> Path:
+    """Returns the folder for what this user alone may decide: nca3d in the user's state folder."""
+    from platformdirs import user_state_path
+
+    return Path(user_state_path("nca3d", appauthor=False))
+
+
+def private_folder(path: Path) -> Path:
+    """Makes a folder that only this user can enter, with the folders above it; returns its path.
+
+    Raises:
+        OSError: it can't be made, or what is there is a link, belongs to somebody else, or others may write into it.
+    """
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    found = path.lstat()
+    if not stat.S_ISDIR(found.st_mode):
+        raise OSError(errno.ENOTDIR, "is a link, where a folder of one's own is needed", str(path))
+    # Windows has neither owners as numbers nor these bits; there a user's folders are the user's own.
+    if hasattr(os, "geteuid"):
+        if found.st_uid != os.geteuid():
+            raise OSError(errno.EPERM, f"belongs to user {found.st_uid}, not to this one", str(path))
+        if found.st_mode & 0o022:
+            raise OSError(errno.EPERM, f"can be written to by others (mode {found.st_mode & 0o777:o}; chmod 700)", str(path))
+    return path
