@@ -203,6 +203,26 @@ def _write(path: Path, data: bytes) -> dict[str, Any]:
     return file_entry(data)
 
 
+def make_room(run_folder: Path) -> list[Path]:
+    """Removes all checkpoints but the newest that verifies, on a full disk; returns what was removed, which may be nothing.
+
+    Args:
+        run_folder: the run's folder, whose lock is held.
+    """
+    folder, good = Path(run_folder) / "checkpoints", None
+    sweep(folder, r"step-\d+")
+    older = []
+    for path in _newest_first(folder) if folder.is_dir() else []:
+        if good is None:
+            with contextlib.suppress(InputError):
+                good = _read(path)
+        elif not path.is_symlink():
+            older.append(path)
+    for path in older:
+        remove_folder(path)
+    return older
+
+
 def _tidy(folder: Path, step: int, keep: int) -> None:
     """Removes checkpoints older than the newest `keep`, counted back from the one just written, which is known to be good."""
     sweep(folder, r"step-\d+")

@@ -20,9 +20,11 @@ from nca3d.load import run_plugins
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.log import Log
-from nca3d.training.run_folder import open_run_folder
+from nca3d.training.run_folder import RunFolder, open_run_folder
+from nca3d.training.saving import Saver
 from nca3d.training.step import note_executor
-from nca3d.training.stop import StopSignal
+from nca3d.training.stop import Overdue, StopSignal
+from nca3d.training.streams import steady_output
 from nca3d.training.threads import threads
 from nca3d.training.trainer import Trainer
 
@@ -46,6 +48,7 @@ class Run:
     report: Report = field(default_factory=lambda: Report({}, {}))
 
 
+@steady_output()
 def train(
     config: Config,
     *,
@@ -97,36 +100,56 @@ def train(
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
             trainer.rule.card = trainer.task.card()
             folder.write_config()
-        bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
-        # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
-        start_time = time.monotonic() - trainer.seconds
-
-        with Log(folder, config) as log, bar:
-            # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
-            while trainer.iteration < config.iterations and stop.requested is None:
-                outcome = trainer.step()
-                trainer.seconds = time.monotonic() - start_time
-
-                log.write(trainer, outcome)
-                postfix = {"loss": f"{outcome.metrics['loss']:.4f}"}
-                postfix[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
-                bar.set_postfix(postfix, refresh=False)
-                bar.update()
-                if trainer.bad_steps >= config.max_bad_steps:
-                    raise RunError(_failure(folder.path, trainer, outcome.fault))
-                # Never in the middle of bad steps: the last checkpoint must be one that is worth going back to.
-                if trainer.bad_steps == 0 and trainer.iteration % config.save_every == 0:
-                    trainer.save(folder.path)
-            # The last iteration, or the one that a signal stopped at; if it fell on `save_every`, it is saved already.
-            if trainer.bad_steps == 0 and trainer.iteration % config.save_every:
-                trainer.save(folder.path)
+        _iterate(trainer, folder, stop, Saver(trainer, folder), progress)
         if stop.requested is not None and trainer.iteration < config.iterations:
             stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
 
         run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
         if finish is not None:
-            run.report = finish(run, trainer)
+            # All is saved: from here on a signal need not wait.
+            with stop.at_once(f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"):
+                run.report = finish(run, trainer)
     return run
+
+
+def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver, progress: bool) -> None:
+    """Trains until all iterations are done, a signal came, or too many were bad in a row; ends with a save.
+
+    Raises:
+        RunError: the last iterations were bad ones, something called sys.exit, or the end can't be saved.
+    """
+    config = trainer.config
+    stop.may_interrupt = lambda: trainer.phase == "run"
+    bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
+    # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
+    start_time = time.monotonic() - trainer.seconds
+    fault = ""
+    with saver.whatever_happens(), Log(folder, config) as log, bar:
+        # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
+        while trainer.iteration < config.iterations and stop.requested is None and trainer.bad_steps < config.max_bad_steps:
+            try:
+                outcome = trainer.step()
+            # It took too long after a signal: the trainer is back at the iteration before.
+            except Overdue:
+                break
+            trainer.seconds, fault = time.monotonic() - start_time, outcome.fault
+
+            log.write(trainer, outcome)
+            postfix = {"loss": f"{outcome.metrics['loss']:.4f}"}
+            postfix[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
+            bar.set_postfix(postfix, refresh=False)
+            bar.update()
+            saver.in_between()
+    if trainer.bad_steps >= config.max_bad_steps:
+        # Nothing to go back to: then this is better than nothing.
+        if not saver.saved_before:
+            saver.last()
+        raise RunError(_failure(folder.path, trainer, fault))
+    # The last iteration, or the one that a signal stopped at.
+    saver.last()
+    # One bad iteration at the end does no harm: the weights are those of the one before.
+    if trainer.bad_steps > 1 and trainer.iteration == config.iterations:
+        raise RunError(_failure(folder.path, trainer, fault))
 
 
 def _length_warning(config: Config, saved: checkpoint.Checkpoint) -> str | None:
@@ -142,7 +165,9 @@ def _length_warning(config: Config, saved: checkpoint.Checkpoint) -> str | None:
 
 def _failure(folder: Path, trainer: Trainer, fault: str) -> str:
     """Returns the message of a run that failed, with what to do next."""
+    done = trainer.iteration == trainer.config.iterations
+    way = f"nca3d train --resume {folder}" + (f" --iterations {trainer.iteration + trainer.config.save_every}" if done else "")
     return (
         f"{folder}: iteration {trainer.iteration}: {fault}, {trainer.bad_steps} iterations in a row; the last good checkpoint "
-        f"is kept: lower learning_rate, then nca3d train --resume {folder}"
+        f"is kept: lower learning_rate, then {way}"
     )

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -27,6 +28,20 @@ class RunFolder:
     def __init__(self, path: Path, config: Config) -> None:
         self.path, self.config = path, config
         self._lines: IO[str] | None = None
+        # Held open: as long as it is, no other folder can get its number.
+        with contextlib.suppress(OSError):
+            weakref.finalize(self, os.close, os.open(path, os.O_RDONLY))
+        self._identity = _identity(path)
+
+    def require(self) -> None:
+        """Checks that the folder is still there, the very same: what is saved into a new one of its name would be half a run.
+
+        Raises:
+            RunError: it was deleted, moved or replaced.
+        """
+        if _identity(self.path) != self._identity:
+            found = "another folder in its place" if self.path.exists() else "deleted or moved while the run was going on"
+            raise RunError(f"{self.path}: not saved: the run folder is gone, {found}; nothing of this run is left here")
 
     def write_config(self) -> None:
         """Writes `config.toml`, whole or not at all."""
@@ -74,6 +89,15 @@ class RunFolder:
         if self._lines is not None:
             self._lines.close()
             self._lines = None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Returns what tells a folder from any other, also from one that is made anew under its name."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 Read `train_step` first; the functions above it are its parts, in the order in which it calls them.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -201,6 +202,7 @@ def train_step(
     balance: Balance,
     optimizer: torch.optim.Optimizer,
     pool: pools.StatePool,
+    change: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Runs one iteration and moves the weights once.
 
@@ -214,6 +216,7 @@ def train_step(
         balance: how much each loss term counts.
         optimizer: moves the weights of the rule and of the balance.
         pool: evolved states; the sampled slots are overwritten.
+        change: is called before anything changes but the generator of the pool: up to there an iteration can be undone.
     """
     # 1. Where to start: states of the pool, and what they should become.
     batch, prepared = draw_batch(config, iteration, pool, rule, task)
@@ -244,6 +247,7 @@ def train_step(
 
     # 3. Learn, unless something went wrong: one NaN in a step of the optimizer spoils all weights for good.
     fault = _fault(rule, states, loss)
+    change()
     if not fault:
         treat_gradients(config, rule.parameters())
         optimizer.step()

@@ -1,13 +1,28 @@
-"""Ctrl-C and SIGTERM as a request to stop: the loop ends its iteration, saves, and leaves with the right exit code."""
+"""Signals as a request to stop: the loop ends its iteration, saves, and leaves with the right exit code.
 
+Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which a shell sends when its terminal is lost. No torch here: the shell command uses it too.
+"""
+
+import contextlib
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+HANGUP: int | None = getattr(signal, "SIGHUP", None)
+SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
+
+# Seconds that an iteration may still take once a signal came; then it is given up, and the one before is saved.
+PATIENCE = 5.0
+# Seconds after which a process ends that was told to, whatever it is doing. Nothing may be lost by then.
+FAREWELL = 8.0
+
+
+class Overdue(BaseException):
+    """Breaks off an iteration that takes too long after a signal; `Trainer.step` then undoes what it has begun."""
 
 
 class StopSignal:
@@ -19,17 +34,23 @@ class StopSignal:
 
     Attributes:
         requested: number of the first signal; None before one came.
+        may_interrupt: tells whether the work may be broken off at this moment by `Overdue`, see `PATIENCE`.
     """
 
     def __init__(self) -> None:
         self.requested: int | None = None
+        self.may_interrupt: Callable[[], bool] = lambda: False
         # What handled each signal before, to be put back.
         self._former: dict[int, Any] = {}
+        self._overdue = False
+        self._message: str | None = None
+        self._timers: list[threading.Timer] = []
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
-            for number in _SIGNALS:
-                self._former[number] = signal.signal(number, self._received)
+            for number in SIGNALS:
+                if _meant(number):
+                    self._former[number] = signal.signal(number, self._received)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -37,15 +58,53 @@ class StopSignal:
             # None: a handler that was not installed from Python, and can't be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._former = {}
+        _cancel(self._timers)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
-        if self.requested is None:
+        if self._overdue:
+            self._overdue = False
+            if self.may_interrupt():
+                raise Overdue
+        elif self.requested is None:
             self.requested = number
+            if self._message is not None:
+                self._timers.append(_ended_soon(number))
+                self.leave(self._message)
+            self._timers.append(_later(PATIENCE, self._call_time))
+        # A lost terminal sends several, and a machine that shuts down sends SIGTERM and SIGHUP: this is no second wish.
+        elif number == HANGUP or self.requested == HANGUP:
+            self.requested = self.requested if number == HANGUP else number
         elif number == signal.SIGINT and _interactive():
             raise KeyboardInterrupt
         else:
             # Whoever asks twice wants out now, whatever Python is doing; 128 + number is the shell's convention.
             os._exit(128 + number)
+
+    def _call_time(self) -> None:
+        """Sends the signal once more, from a thread: it wakes up the main one, which may be asleep."""
+        self._overdue = True
+        signal.pthread_kill(threading.main_thread().ident or 0, self.requested or signal.SIGINT)
+
+    @contextlib.contextmanager
+    def at_once(self, message: str) -> Iterator[None]:
+        """A context in which a signal ends the run at once: all is saved, and what follows can be done again.
+
+        Args:
+            message: is printed on stderr then.
+
+        Raises:
+            KeyboardInterrupt: after Ctrl-C.
+            SystemExit: after another signal.
+        """
+        # A signal of the last iteration is obeyed here.
+        if self.requested is not None:
+            self.leave(message)
+        self._message = message
+        try:
+            yield
+        finally:
+            self._message = None
+            _cancel(self._timers)
 
     def leave(self, message: str = "") -> NoReturn:
         """Ends the run as the signal asked.
@@ -55,7 +114,7 @@ class StopSignal:
 
         Raises:
             KeyboardInterrupt: after Ctrl-C (exit code 130).
-            SystemExit: after another signal (exit code 143 for SIGTERM).
+            SystemExit: after another signal (exit code 143 for SIGTERM, 129 for SIGHUP).
         """
         number = self.requested or signal.SIGINT
         if message:
@@ -63,6 +122,51 @@ class StopSignal:
         if number == signal.SIGINT:
             raise KeyboardInterrupt(message)
         raise SystemExit(128 + number)
+
+
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """A context in which SIGTERM and SIGHUP raise SystemExit, so that half-written files are removed on the way out.
+
+    Ctrl-C does so anyway. Work that doesn't end by itself is ended after `FAREWELL` seconds.
+    """
+    timers: list[threading.Timer] = []
+
+    def received(number: int, frame: FrameType | None) -> NoReturn:
+        timers.append(_ended_soon(number))
+        raise SystemExit(128 + number)
+
+    with contextlib.ExitStack() as stack:
+        stack.callback(_cancel, timers)
+        if threading.current_thread() is threading.main_thread():
+            for number in (number for number in SIGNALS if number != signal.SIGINT and _meant(number)):
+                former = signal.signal(number, received)
+                stack.callback(signal.signal, number, signal.SIG_DFL if former is None else former)
+        yield
+
+
+def _meant(number: int) -> bool:
+    """Returns whether a signal is a wish: nohup has hangups ignored, and means it."""
+    return number != HANGUP or signal.getsignal(number) != signal.SIG_IGN
+
+
+def _ended_soon(number: int) -> threading.Timer:
+    """Ends this process in `FAREWELL` seconds with the exit code of a signal; returns the timer, which may be cancelled."""
+    # An interactive shell must survive: there a signal ends what runs, not the process.
+    return _later(FAREWELL, (lambda: None) if _interactive() else (lambda: os._exit(128 + number)))
+
+
+def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:
+    timer = threading.Timer(seconds, call)
+    # A daemon: it must not keep the process waiting.
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _cancel(timers: list[threading.Timer]) -> None:
+    while timers:
+        timers.pop().cancel()
 
 
 def _interactive() -> bool:

@@ -41,6 +41,8 @@ class Trainer:
         seconds: how long training has taken, over all resumed parts.
         bad_steps: faulty iterations in a row, up to the last one.
         skipped: faulty iterations in all.
+        phase: what `step` is about: "" = between two iterations; "run" = nothing has changed yet; "change" = weights and pool
+            are being changed, and belong to no iteration.
     """
 
     config: Config
@@ -54,6 +56,7 @@ class Trainer:
     seconds: float = 0.0
     bad_steps: int = 0
     skipped: int = 0
+    phase: str = ""
 
     @property
     def target(self) -> Target | None:
@@ -103,12 +106,31 @@ class Trainer:
         return trainer
 
     def step(self) -> Outcome:
-        """Runs one iteration; a faulty one is counted and leaves weights, optimizer and average as they were."""
+        """Runs one iteration; a faulty one is counted and leaves weights, optimizer and average as they were.
+
+        Whatever breaks it off before weights and pool change (a signal, an error in a loss) leaves the iteration before, whole:
+        it can be saved, and goes on bit for bit.
+        """
+        draws = self.pool.generator.get_state()
+        self.phase = "run"
+        try:
+            outcome = self._step()
+        except BaseException:
+            if self.phase == "run":
+                self.pool.generator.set_state(draws)
+                self.iteration -= 1
+                self.phase = ""
+            raise
+        self.phase = ""
+        return outcome
+
+    def _step(self) -> Outcome:
         self.iteration += 1
         for group in self.optimizer.param_groups:
             # Set anew in each iteration, instead of a scheduler whose state would have to be saved.
             group["lr"] = learning_rate(self.config, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
-        outcome = train_step(self.config, self.iteration, self.task, self.rule, self.balance, self.optimizer, self.pool)
+        state = (self.task, self.rule, self.balance, self.optimizer, self.pool)
+        outcome = train_step(self.config, self.iteration, *state, change=self._change)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
         if self.average and not outcome.fault:
@@ -117,6 +139,9 @@ class Trainer:
             for name, tensor in self.rule.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
         return outcome
+
+    def _change(self) -> None:
+        self.phase = "change"
 
     def trained_rule(self) -> Rule:
         """Returns a copy of the rule to evaluate, with the averaged weights where the config asks for an average."""
@@ -197,3 +222,6 @@ class Trainer:
             raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
+        # A run that bad steps have ended gets another chance, perhaps at a lower rate.
+        if self.bad_steps >= self.config.max_bad_steps:
+            self.bad_steps = 0

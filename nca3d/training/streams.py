@@ -1,0 +1,122 @@
+"""Output never ends a run: what is printed may get lost, the work goes on.
+
+A reader goes away (`nca3d train 2>&1 | head`) or stops reading (`| less`), the disk of a log is full, a terminal is closed, or
+there never was an output: in all these cases the bar and the log fall silent. No torch here: the shell command uses it too.
+"""
+
+import contextlib
+import errno
+import os
+import select
+import stat
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO, cast
+
+# Seconds that a line waits for a reader who has stopped reading; after the first such wait none waits, until he reads on.
+PATIENCE = 1.0
+# Characters written at once: a pipe that can take anything takes 4096 bytes (PIPE_BUF), and a character has at most 4.
+CHUNK = 1000
+
+
+class SteadyStream:
+    """A text stream whose writes never fail: after the first error it is silent. All else is as in the stream that it wraps.
+
+    Args:
+        stream: where the text goes; None = nowhere, as in a process that was started without this output.
+        patience: seconds that a write waits for a reader who doesn't read before its text is dropped; None = for ever.
+
+    Attributes:
+        stream: where the text goes.
+        failed: why the stream is silent; None while it works.
+    """
+
+    def __init__(self, stream: TextIO | None, patience: float | None = PATIENCE) -> None:
+        # A stream to nowhere still has an encoding and the like, which progress bars ask for.
+        self.stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
+        self.failed: OSError | None = None
+        self._patience, self._waits = patience, patience
+        self._poll = None if patience is None else _poll_of(self.stream)
+
+    def write(self, text: str) -> int:
+        """Writes the text, or drops it where that is impossible; returns its length."""
+        for start in range(0, len(text), CHUNK):
+            self._try("write", text[start : start + CHUNK])
+        return len(text)
+
+    def flush(self) -> None:
+        """Passes on what is buffered, or leaves it there where that is impossible."""
+        self._try("flush")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+    def _try(self, name: str, *arguments: str) -> None:
+        if self.failed is not None or not self._ready():
+            return
+        try:
+            getattr(self.stream, name)(*arguments)
+        except OSError as error:
+            self.failed = error
+        except ValueError as error:
+            # Text that the encoding lacks is a mistake in the text; other ValueErrors mean that the stream was closed.
+            if isinstance(error, UnicodeError):
+                raise
+            self.failed = OSError(errno.EBADF, str(error))
+
+    def _ready(self) -> bool:
+        """Returns whether a write would return at once, after having waited for it."""
+        if self._poll is None:
+            return True
+        ready = bool(self._poll.poll(1000 * (self._waits or 0)))
+        self._waits = self._patience if ready else 0
+        return ready
+
+
+@contextlib.contextmanager
+def steady_output(stdout_patience: float | None = PATIENCE) -> Iterator[tuple[SteadyStream, SteadyStream]]:
+    """A context, or a decorator, in which stdout and stderr are steady streams; it gives both.
+
+    Args:
+        stdout_patience: as in `SteadyStream`, of stdout; None where what is printed there is the result.
+    """
+    _fill_gaps()
+    before = sys.stdout, sys.stderr
+    streams = SteadyStream(sys.stdout, stdout_patience), SteadyStream(sys.stderr)
+    sys.stdout, sys.stderr = cast(TextIO, streams[0]), cast(TextIO, streams[1])
+    try:
+        yield streams
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def silence(stream: SteadyStream) -> None:
+    """Lets a failed stream end in nothing: else Python fails once more when it empties the buffer on the way out."""
+    # Streams of a notebook or a test have no descriptor (io.UnsupportedOperation is an OSError).
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+
+
+def _poll_of(stream: TextIO) -> "select.poll | None":
+    """Returns a poll object that tells whether a pipe, socket or terminal can take text; None for what always can."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        descriptor = stream.fileno()
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            poll = select.poll()
+            poll.register(descriptor, select.POLLOUT)
+            return poll
+    return None
+
+
+def _fill_gaps() -> None:
+    """Opens whichever of the descriptors 0, 1 and 2 are closed, as /dev/null.
+
+    Else the next file that is opened gets one of these numbers, and all that libraries print goes into it.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
