@@ -3,12 +3,12 @@
 A verb is a module: its docstring is its help, the first line the one that `nca3d --help` shows; `add_flags(parser)` says what
 flags it has, `run(args)` does it. It is a file here, or one that a wing brings along.
 
-Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 stopped by a signal after saving.
+Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 / 129 stopped after saving by Ctrl-C, SIGTERM, SIGHUP.
 """
 
 import ast
+import contextlib
 import errno
-import os
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -18,12 +18,17 @@ import nca3d
 from nca3d.cli.parser import Parser
 from nca3d.errors import InputError, RunError, nearest
 from nca3d.registry import LazyImport, wing_entries
+from nca3d.training.stop import ended_by_signals
+from nca3d.training.streams import silence, steady_output
 
 VERBS: dict[str, LazyImport] = {
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},
     **wing_entries("verb"),
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("bench", "targets", "doctor")},
 }
+
+# Verbs whose results lie in files: what they print is a courtesy, and losing it is no failure.
+IN_FILES = [["train"], ["evaluate"], ["render"], ["export"], ["embed"]]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,8 +40,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code, see above.
     """
+    words = list(sys.argv[1:] if argv is None else argv)
+    # what most verbs print is their result: it waits for its reader
+    with steady_output(stdout_patience=None) as (out, err), ended_by_signals():
+        code = _ended(words)
+        out.flush()
+        if out.failed is not None and code == 0 and words[:1] not in IN_FILES:
+            # `nca3d targets | head`: nobody wants to read on
+            code = 0 if out.failed.errno == errno.EPIPE else _complain(f"stdout: {out.failed.strerror}: not all was printed", 1)
+    for stream in (out, err):
+        if stream.failed is not None:
+            silence(stream)
+    return code
+
+
+def _ended(words: list[str]) -> int:
+    """Runs a command and returns its exit code; errors become lines."""
     try:
-        return run(list(sys.argv[1:] if argv is None else argv))
+        return run(words)
     except ValueError as error:
         # pools and visualize know nothing of InputError, but their errors have the same fields
         if all(hasattr(error, name) for name in ("field", "found", "allowed")):
@@ -44,9 +65,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         raise
     except RunError as error:
         return _complain(error, 1)
-    except BrokenPipeError:  # `nca3d targets | head`: nobody reads on
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except PermissionError as error:
         return _complain(InputError(error.filename or "file", "place", error.strerror, "one that can be written"), 2)
     except OSError as error:  # a disk, a program or a network that failed: not a bug of ours, so no trace
@@ -56,7 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         return 130 if stop.args else _complain("stopped", 130)  # with a message, training has said so already
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else _complain(leaving.code, 1) if leaving.code else 0
+        if leaving.code in (None, 0):  # argparse leaves through `run`: so this is a rule or plug-in that called sys.exit
+            return _complain(f"nca3d {words[0]}: something called sys.exit({leaving.code!r}) before the work was done", 1)
+        return leaving.code if isinstance(leaving.code, int) else _complain(leaving.code, 1)
 
 
 def run(argv: list[str]) -> int:
@@ -67,7 +87,11 @@ def run(argv: list[str]) -> int:
     """
     name, *rest = argv or ["--help"]
     if name in VERBS:
-        return int(VERBS[name].load().run(parser_of(name).read(rest)) or 0)
+        try:
+            args = parser_of(name).read(rest)
+        except SystemExit:  # --help was printed
+            return 0
+        return int(VERBS[name].load().run(args) or 0)
     overview = Parser(prog="nca3d", description="Grow 3D bodies from one cell with neural cellular automata.")
     overview.add_argument("--version", action="version", version=f"nca3d {nca3d.__version__}")
     if name not in overview._option_string_actions:
@@ -75,7 +99,8 @@ def run(argv: list[str]) -> int:
     group = overview.add_subparsers(title="commands", metavar="COMMAND")
     for verb, place in VERBS.items():
         group.add_parser(verb, help=_help_line(place.place))
-    overview.parse_args(argv or [name])
+    with contextlib.suppress(SystemExit):  # --help and --version were printed
+        overview.parse_args(argv or [name])
     return 0
 
 

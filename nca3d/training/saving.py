@@ -77,7 +77,9 @@ class Saver:
         """Tries a last save and says what came of it; raises nothing, so that the error that ended the run is told too."""
         where, iteration = self.folder.path, self.trainer.iteration
         if self.trainer.phase == "change":
-            print(f"{where}: not saved: iteration {iteration} was only half done; the older checkpoints are kept", file=sys.stderr)
+            print(
+                f"{where}: not saved: iteration {iteration} was only half done; the older checkpoints are kept", file=sys.stderr
+            )
         # Nothing was done yet: nobody misses it.
         elif iteration:
             try:

@@ -1,6 +1,6 @@
 """Signals as a request to stop: the loop ends its iteration, saves, and leaves with the right exit code.
 
-Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which a shell sends when its terminal is lost. No torch here: the shell command uses it too.
+Ctrl-C (SIGINT), SIGTERM, and SIGHUP, which a shell sends when its terminal is lost. No torch here: the shell command uses it.
 """
 
 import contextlib
