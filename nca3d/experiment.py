@@ -5,6 +5,7 @@ report and the page that it lives in.
 """
 
 import contextlib
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def train(
     resume: str | Path | None = None,
     iterations: int | None = None,
     report: bool | None = None,
+    plugins: Sequence[str] | None = None,
     progress: bool = True,
     given: object = None,
 ) -> Run:
@@ -98,6 +100,7 @@ def train(
         resume: a run folder to continue from its newest checkpoint that verifies.
         iterations: how many iterations in all, including those already done; None = as the config says.
         report: whether to end with an evaluation, pictures, films and a page; None = as the config says.
+        plugins: Python files to run first; None = as the config says, where those that a file names must have been confirmed.
         progress: whether to show a bar with time left, loss and IoU.
         given: what `config.kind.check_inputs` returned, if it was called before, so that files are read once.
 
@@ -120,7 +123,7 @@ def train(
         raise InputError("train", "rule", f"a {type(rule).__name__}", "a Rule: nca3d.load(…) reads one")
     if config is None:
         config = Config() if resume is None else Config.load(run_folder(resume) / CONFIG)
-    changes = {"iterations": iterations, "report": report}
+    changes = {"iterations": iterations, "report": report, "plugins": plugins}
     config = config.replace(**{name: value for name, value in changes.items() if value is not None})
     if target is not None:
         if config.kind.task is not GROWTH:
@@ -143,6 +146,7 @@ def evaluate(
     samples: int | None = None,
     random_seed: int = 0,
     executor: str = "auto",
+    plugins: Sequence[str] | None = None,
     progress: bool = False,
 ) -> Report:
     """Is it alive? Evaluates a rule, a run, or a rule that is given by its name; see `nca3d.evaluation.evaluate`.
@@ -155,6 +159,7 @@ def evaluate(
         samples: how many bodies; None = as the preset says.
         random_seed: every random draw follows from it.
         executor: how steps are run.
+        plugins: Python files to run first, for a rule that is given by its name; see `nca3d.load`.
         progress: whether to show a bar.
 
     Raises:
@@ -163,7 +168,7 @@ def evaluate(
     # A name is resolved to its rule, and to its folder where it has one.
     run = rule.folder if isinstance(rule, Run) else None
     if isinstance(rule, str | Path):
-        ref = RuleRef(rule)
+        ref = RuleRef(rule, plugins=plugins)
         rule, run = ref.rule(), ref.folder
     rule = rule.rule if isinstance(rule, Run) else rule
     # Kinds with an evaluation of their own take the run folder, and read from it what they were trained on.

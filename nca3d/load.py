@@ -7,14 +7,15 @@ imported, which happens when the rule itself is needed. Tensors come from safete
 import json
 import os
 import re
-import runpy
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nca3d.config import plugins as plug_ins
 from nca3d.config.shipped import moved_target, one_line
 from nca3d.errors import InputError, nearest
+from nca3d.files import read_file
 from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
@@ -29,18 +30,35 @@ ZOO = "zoo:"
 _IN_FILE = re.compile(r"\.py:\w+$")
 
 
-def load(source: str | os.PathLike[str], *, trainable: bool = False) -> "Rule":
+def load(
+    source: str | os.PathLike[str], *, trainable: bool = False, plugins: Sequence[str | os.PathLike[str]] | None = None
+) -> "Rule":
     """Returns a trained rule, ready to run, with its `.card`: size, regime, target, target_options, horizon, figures.
 
     Args:
         source: a run folder (its newest checkpoint that verifies is used), one checkpoint folder, "zoo:NAME" or "FILE.py:NAME".
-            The plug-ins that a run's config names are run first.
         trainable: whether its weights get gradients. By default they don't, so that rollouts keep nothing for a backward pass.
+        plugins: Python files to run first, instead of those that the run's config names; these run only if they were confirmed
+            before (`nca3d trust`), since a run folder is data. () = none.
 
     Raises:
         InputError: there is no rule, or none whose files can be trusted; the message says why.
     """
-    return RuleRef(source).rule(trainable=trainable)
+    return RuleRef(source, plugins=plugins).rule(trainable=trainable)
+
+
+def load_data(source: str) -> "Rule":
+    """Returns a trained rule from data alone: what a config names with `init` must not be code.
+
+    Args:
+        source: as in `load`, but no "FILE.py:NAME".
+
+    Raises:
+        InputError: see `load`, or `source` names a Python file.
+    """
+    if _IN_FILE.search(source):
+        raise InputError("config", "init", repr(source), "a run folder, a checkpoint folder or zoo:NAME")
+    return load(source)
 
 
 def zoo() -> list[str]:
@@ -66,25 +84,6 @@ def run_folder(name: str | os.PathLike[str]) -> Path:
     raise InputError(one_line(str(path)), "run folder", found, "a folder that nca3d train made, or one of its checkpoints")
 
 
-def run_plugins(files: Iterable[str]) -> None:
-    """Runs the Python files that register a user's own rules, targets, losses and damages.
-
-    Args:
-        files: paths, which are run in this order.
-
-    Raises:
-        InputError: a file is missing or fails; the message has its error.
-    """
-    for plugin in files:
-        if not Path(plugin).is_file():
-            raise InputError("config", "plugins", repr(plugin), "Python files that exist")
-        try:
-            runpy.run_path(plugin)
-        # A user's file can fail in any way; its error becomes a line of ours.
-        except Exception as error:
-            raise InputError(plugin, "plugin", f"{type(error).__name__}: {error}", "a file that runs") from error
-
-
 class RuleRef:
     """A reference to a rule by its name, which also knows the body that the rule grows.
 
@@ -93,6 +92,7 @@ class RuleRef:
         target: name or file of the body; None = the card's.
         size: its lattice (D, H, W); None = the card's.
         target_options: options of the body; None = the card's, or no options where `target` is passed.
+        plugins: Python files to run first; None = those that the run's config names, which must have been confirmed.
 
     Attributes:
         name: the name as it was passed.
@@ -110,12 +110,14 @@ class RuleRef:
         target: str | None = None,
         size: tuple[int, int, int] | None = None,
         target_options: dict[str, Any] | None = None,
+        plugins: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
         self.name = os.fspath(name)
         self.folder: Path | None = None
         self.config: Config | None = None
         # What was passed wins over the card.
         self._target, self._size, self._options = target, size, target_options
+        self._plugins = None if plugins is None else tuple(os.fspath(file) for file in plugins)
         # Checked now, before torch is imported: a misspelled name is answered at once.
         if self.name.startswith(ZOO):
             _require_in_zoo(self.name.removeprefix(ZOO))
@@ -123,6 +125,13 @@ class RuleRef:
             _split(self.name)
         else:
             self._find_run()
+        plug_ins.check(*self._named_plugins())
+
+    def _named_plugins(self) -> tuple[tuple[str, ...], str | None]:
+        """Returns the plug-ins to run first, and the file that names them; None = the caller does."""
+        if self._plugins is not None or self.config is None:
+            return self._plugins or (), None
+        return self.config.plugins, self.config.plugins_from
 
     def _find_run(self) -> None:
         """Sets folder and config of a rule that is named by a path."""
@@ -136,7 +145,7 @@ class RuleRef:
                 return
             allowed = f"{error.allowed}; or FILE.py:NAME, or zoo:{'|'.join(zoo())}"
             raise InputError(error.where, error.field, error.found, allowed) from None
-        # Read now, because its plug-ins have to run before the rule can be built.
+        # Read now, because its plug-ins, if they may run, have to run before the rule can be built.
         self.config = Config.load(self.folder / CONFIG)
 
     def module(self) -> "nn.Module":
@@ -145,8 +154,7 @@ class RuleRef:
         Raises:
             InputError: the files can't be read or trusted.
         """
-        if self.config is not None:
-            run_plugins(self.config.plugins)
+        plug_ins.run(*self._named_plugins())
         if _IN_FILE.search(self.name):
             return from_file(self.name)
         return _from_zoo(self.name.removeprefix(ZOO)) if self.name.startswith(ZOO) else _from_checkpoint(Path(self.name))
@@ -216,26 +224,20 @@ def from_file(text: str) -> "nn.Module":
     from torch import nn
 
     file, name = _split(text)
-    try:
-        defined = runpy.run_path(file)
-    except Exception as error:
-        raise InputError(file, "file", f"{type(error).__name__}: {error}", "a Python file that runs") from error
+    defined = plug_ins.execute(file, read_file(Path(file)), "file")
     if name not in defined:
-        # Suggestions: what the file defines itself (its module is called "<run_path>"), not what it imports.
+        # Suggestions: what the file defines itself (its module has a name of its own), not what it imports.
         own = [
             known
             for known, value in defined.items()
-            if isinstance(value, nn.Module) or (callable(value) and getattr(value, "__module__", None) == "<run_path>")
+            if isinstance(value, nn.Module) or (callable(value) and getattr(value, "__module__", None) == plug_ins.RUN_NAME)
         ]
         raise InputError(file, "name", repr(name), (", ".join(own) or "a name that the file defines") + nearest(name, own))
     value = defined[name]
     # A module is callable too, but calling it would run it.
     if callable(value) and not isinstance(value, nn.Module):
-        try:
+        with plug_ins.supervised(file, name, "a class or function that makes a module without arguments"):
             value = value()
-        except Exception as error:
-            found = f"{type(error).__name__}: {error}"
-            raise InputError(file, name, found, "a class or function that makes a module without arguments") from error
     if not isinstance(value, nn.Module):
         raise InputError(file, name, type(value).__name__, "a torch.nn.Module, or a class or function that makes one")
     return value

@@ -82,7 +82,7 @@ class Mine(ConvRule):
 def test_plugins_of_the_run_make_its_rule_known(tmp_path):
     """In a process of its own: a rule that was registered stays so."""
     (tmp_path / "mine.py").write_text(PLUGIN)
-    code = "import nca3d; print(type(nca3d.load('run')).__name__)"
+    code = "import nca3d; print(type(nca3d.load('run', plugins=['mine.py'])).__name__)"
     make = f"""
 import nca3d, sys
 sys.path.insert(0, {str(tmp_path)!r})

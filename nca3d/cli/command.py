@@ -24,7 +24,7 @@ from nca3d.training.streams import silence, steady_output
 VERBS: dict[str, LazyImport] = {
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},
     **wing_entries("verb"),
-    **{name: LazyImport(f"nca3d.cli.{name}") for name in ("bench", "targets", "doctor")},
+    **{name: LazyImport(f"nca3d.cli.{name}") for name in ("bench", "targets", "trust", "doctor")},
 }
 
 # Verbs whose results lie in files: what they print is a courtesy, and losing it is no failure.

@@ -51,12 +51,18 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
     )
-    add_fields(parser, ("target", "size", "target_options", "executor"))
+    add_fields(parser, ("target", "size", "target_options", "executor", "plugins"))
 
 
 def rule_of(args: argparse.Namespace, fields: Mapping[str, Any]) -> RuleRef:
     """Returns the rule that the flags name, with the body that these fields give it (see `read_flags`)."""
-    return RuleRef(args.run, **{name: fields.get(name) for name in ("target", "size", "target_options")})
+    return RuleRef(args.run, **{name: fields.get(name) for name in ("target", "size", "target_options", "plugins")})
+
+
+def plugins_of(args: argparse.Namespace) -> list[str] | None:
+    """Returns the plug-ins that the caller names; None = he leaves them to the run, which needs them confirmed."""
+    given: list[str] | None = getattr(args, "field_plugins", None)
+    return given
 
 
 def read_flags(args: argparse.Namespace, errors: ErrorCollector) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.cli import life
-from nca3d.cli.flags import wrong_numbers
+from nca3d.cli.flags import plugins_of, wrong_numbers
 from nca3d.cli.life import LifeRequest, horizon_of
 from nca3d.errors import ErrorCollector
 from nca3d.load import RuleRef
@@ -121,7 +121,7 @@ def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str
 def _side_by_side(args: argparse.Namespace, request: LifeRequest, out: Path) -> None:
     from visualize import side_by_side
 
-    rules = [(ref, ref.rule()) for ref in (request.ref, RuleRef(args.beside))]
+    rules = [(ref, ref.rule()) for ref in (request.ref, RuleRef(args.beside, plugins=plugins_of(args)))]
     horizon = max(
         horizon_of(rule) for _, rule in rules
     )  # one script for both, so that the slower one is not cut before it is grown

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from nca3d.cli.flags import add_fields, config_from
-from nca3d.config import shipped
+from nca3d.config import plugins, shipped
 
 # What is printed of a run folder when it is done: what people look at.
 RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> None:
     from nca3d.training.memory import check_memory
     from nca3d.training.run_folder import check_run_folder
 
+    plugins.check(config.plugins, config.plugins_from)
     resume = Path(args.resume) if args.resume else None
     check_memory(config)
     check_run_folder(config, resume)

@@ -52,7 +52,13 @@ class Config(Body, Shared):
 
         def __init__(self, **values: object) -> None:
             # All at once: a frozen record refuses to have its fields set one by one.
-            vars(self).update(_checked(values, "Config", defaults_allowed=True))
+            vars(self).update(_checked(values, "Config", defaults_allowed=True), _plugins_from=None)
+
+    @property
+    def plugins_from(self) -> str | None:
+        """The file that names the plug-ins, which then need to be confirmed; None = the caller does (`config/plugins.py`)."""
+        source: str | None = vars(self)["_plugins_from"]
+        return source
 
     def __repr__(self) -> str:
         own = (f"{name}={value!r}" for name, value in self._values().items() if value != FIELDS[name].default)
@@ -97,8 +103,10 @@ class Config(Body, Shared):
             InputErrors: fields are unknown, mistyped, out of range, unused or contradictory.
         """
         values, tolerated, errors = _flat(raw, where)
+        # What a flag names, the caller names.
+        source = where if "plugins" in values and "plugins" not in (over or {}) else None
         # What a flag sets is meant: it is not tolerated where it has no use.
-        return _make({**values, **(over or {})}, tolerated - (places or {}).keys(), errors, where, places or {})
+        return _make({**values, **(over or {})}, tolerated - (places or {}).keys(), errors, where, places or {}, source)
 
     def replace(self, **changes: object) -> "Config":
         """Returns a copy with some fields changed, checked again; fields that a new regime doesn't use take their defaults.
@@ -106,7 +114,8 @@ class Config(Body, Shared):
         Raises:
             InputErrors: fields are wrong; there is one line for each.
         """
-        return _make({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {})
+        source = None if "plugins" in changes else self.plugins_from
+        return _make({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {}, source)
 
     def to_toml(self) -> str:
         """Returns the config as TOML with a comment for each field; reading it back gives an equal config."""
@@ -156,7 +165,10 @@ class Config(Body, Shared):
             return str(Path(value).absolute()) if value and exists else value
 
         changes = {name: absolute(getattr(self, name), spec.path) for name, spec in FIELDS.items() if spec.path}
-        return self.replace(**{name: value for name, value in changes.items() if value != getattr(self, name)})
+        config = self.replace(**{name: value for name, value in changes.items() if value != getattr(self, name)})
+        # Other paths, but named by the same.
+        vars(config)["_plugins_from"] = self.plugins_from
+        return config
 
     @property
     def kind(self) -> Regime:
@@ -209,11 +221,16 @@ def _flat(raw: Any, where: str) -> tuple[dict[Any, Any], set[Any], list[InputErr
 
 
 def _make(
-    values: Mapping[Any, Any], tolerated: Collection[Any], errors: list[InputError], where: str, places: Mapping[str, str]
+    values: Mapping[Any, Any],
+    tolerated: Collection[Any],
+    errors: list[InputError],
+    where: str,
+    places: Mapping[str, str],
+    plugins_from: str | None,
 ) -> Config:
     """Returns a config without calling its `__init__`, which knows neither sources nor errors found before."""
     config = object.__new__(Config)
-    vars(config).update(_checked(values, where, places, tolerated, errors))
+    vars(config).update(_checked(values, where, places, tolerated, errors), _plugins_from=plugins_from)
     return config
 
 

@@ -1,6 +1,7 @@
 """Ask a trained cube in words: the teacher embeds the question, the cube computes, the nearest answers are looked up."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -38,28 +39,30 @@ class Cube(Askable):
     goals: Tensor
 
     @classmethod
-    def load(cls, run: str | Path) -> "Cube | SurfaceCube":
+    def load(cls, run: str | Path, *, plugins: Sequence[str] | None = None) -> "Cube | SurfaceCube":
         """Loads the cube of a run folder or a checkpoint, or of a folder that `nca3d export --surface` wrote.
 
         Args:
             run: The folder.
+            plugins: Python files to run first, instead of those that the run's config names; see `nca3d.load`.
 
         Raises:
             InputError: It is not the run of a cube, or a file in it is damaged; the message says which.
         """
-        return SurfaceCube.load(run) if is_surface_folder(run) else cls.of_run(run)
+        return SurfaceCube.load(run) if is_surface_folder(run) else cls.of_run(run, plugins=plugins)
 
     @classmethod
-    def of_run(cls, run: str | Path) -> "Cube":
+    def of_run(cls, run: str | Path, *, plugins: Sequence[str] | None = None) -> "Cube":
         """Loads the cube of a run folder or a checkpoint, with its rule.
 
         Args:
             run: The folder.
+            plugins: See `load`.
 
         Raises:
             InputError: See `load`.
         """
-        ref = RuleRef(run)
+        ref = RuleRef(run, plugins=plugins)
         # A body has no answers: the error says so, rather than a missing file of answers.
         rule = ref.rule()
         if not isinstance(rule, GMLPRule):

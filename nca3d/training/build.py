@@ -59,9 +59,9 @@ def build_rule(config: Config, **options: object) -> Rule:
         ) from None
     if config.init:
         # Imported here: `load` is above this module, and needed for `init` alone.
-        from nca3d.load import load as load_rule
+        from nca3d.load import load_data
 
-        source = load_rule(config.init)
+        source = load_data(config.init)
         check_same_shapes(config.init, "init", source.state_dict(), rule.state_dict())
         rule.load_state_dict(source.state_dict())
     return rule

@@ -14,9 +14,8 @@ from tqdm.auto import tqdm
 
 import pools
 from nca3d import checkpoint
-from nca3d.config import Config
+from nca3d.config import Config, plugins
 from nca3d.errors import RunError
-from nca3d.load import run_plugins
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.log import Log
@@ -80,7 +79,7 @@ def train(
     # Paths become absolute, so that the run can be continued from any folder.
     config = config.anchored()
     # Plug-ins first: they register the rules, losses and damages that the config may name.
-    run_plugins(config.plugins)
+    plugins.run(config.plugins, config.plugins_from)
     trainer = Trainer.begin(config, given, rule)
     for message in (trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
         if message:

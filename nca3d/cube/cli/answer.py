@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import SEEDS, wrong_file, wrong_numbers
+from nca3d.cli.flags import SEEDS, add_fields, plugins_of, wrong_file, wrong_numbers
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import write_atomic
-from nca3d.load import CONFIG, run_folder
+from nca3d.load import CONFIG, RuleRef, run_folder
 
 if TYPE_CHECKING:
     from nca3d.cube.answers import Askable, Reply
@@ -31,6 +31,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--best", metavar="N", type=int, default=5, help="answers to each question (default: 5)")
     parser.add_argument("--steps", metavar="N", type=int, help="how long the cube thinks (default: as long as in training)")
     parser.add_argument("--random-seed", metavar="N", type=int, default=0, help="chooses which cells fire (default: 0)")
+    add_fields(parser, ("plugins",))
     parser.add_argument("--json", metavar="FILE", help="write the answers there too; - prints them instead")
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> None:
         InputErrors: Arguments are wrong; as far as possible all are found before torch loads.
     """
     questions = _checked(args)
-    cube = open_cube(args.run)
+    cube = open_cube(args.run, plugins_of(args))
     replies = cube.ask(questions, best=args.best, steps=args.steps, random_seed=args.random_seed)
     if args.json:
         about = {"run": args.run, **cube.about()}
@@ -58,24 +59,26 @@ def run(args: argparse.Namespace) -> None:
     print("\n\n".join(_answer_text(question, row) for question, row in zip(questions, replies, strict=True)))
 
 
-def check_cube(name: str) -> None:
+def check_cube(name: str, plugins: Sequence[str] | None = None) -> None:
     """Checks whether a name is a cube's, as far as possible without loading torch.
 
     Args:
         name: A run folder, one of its checkpoints, or a folder of `nca3d export --surface`.
+        plugins: What to run first instead of the run's own plug-ins; see `nca3d.load`.
 
     Raises:
-        InputError: There is no cube by this name.
+        InputError: There is no cube by this name, or its plug-ins may not be run.
     """
     if is_surface_folder(name):
         read_record(name)
         return
     config = Config.load(run_folder(name) / CONFIG)
+    RuleRef(name, plugins=plugins)
     if config.kind.table != "cube":
         raise InputError(name, "regime", repr(config.regime), "answering: a run of nca3d train that is asked, or its export")
 
 
-def open_cube(name: str) -> "Askable":
+def open_cube(name: str, plugins: Sequence[str] | None = None) -> "Askable":
     """Loads the cube of a name that `check_cube` accepts; of an exported folder without its rule and training."""
     # Each import loads only what this kind of cube needs: an export must work where no compiler and no training set is.
     if is_surface_folder(name):
@@ -84,7 +87,7 @@ def open_cube(name: str) -> "Askable":
         return SurfaceCube.load(name)
     from nca3d.cube.ask import Cube
 
-    return Cube.of_run(name)
+    return Cube.of_run(name, plugins=plugins)
 
 
 def _checked(args: argparse.Namespace) -> list[str]:
@@ -92,7 +95,7 @@ def _checked(args: argparse.Namespace) -> list[str]:
     with ErrorCollector() as errors:
         errors += wrong_numbers(args, best=(1, None), steps=(1, None), random_seed=SEEDS)
         errors += wrong_file("--json", Path(args.json) if args.json and args.json != "-" else None, may=", or -")
-        errors.of(check_cube, args.run)
+        errors.of(check_cube, args.run, plugins_of(args))
         empty = any(not text.strip() for text in args.questions)
         errors.add(empty, "nca3d answer", "QUESTION", "an empty text", "texts with at least one word each")
         errors.add(args.questions.count("-") > 1, "nca3d answer", "QUESTION", "- twice", "stdin once")

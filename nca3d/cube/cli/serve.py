@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from importlib.util import find_spec
 from typing import NoReturn
 
-from nca3d.cli.flags import wrong_numbers
+from nca3d.cli.flags import add_fields, plugins_of, wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
 from nca3d.errors import ErrorCollector, InputError
 
@@ -21,6 +21,7 @@ FAREWELL = 10
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `nca3d serve` to a parser."""
     parser.add_argument("run", metavar="RUN", help=RUN)
+    add_fields(parser, ("plugins",))
     parser.add_argument(
         "--host", metavar="ADDRESS", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine)"
     )
@@ -49,10 +50,10 @@ def run(args: argparse.Namespace) -> int:
         errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
         missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
         errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
-        errors.of(check_cube, args.run)
+        errors.of(check_cube, args.run, plugins_of(args))
     # The port is taken before the cube loads, which may last a minute: a port in use is told at once.
     with _listening(args.host, args.port) as place, _terminated():
-        cube = open_cube(args.run)
+        cube = open_cube(args.run, plugins_of(args))
         import uvicorn
 
         from nca3d.cube.serve.app import make_app

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from nca3d.cli.flags import plugins_of
 from nca3d.cube.cli.answer import check_cube
 from nca3d.cube.export.record import is_surface_folder
 from nca3d.errors import InputError
@@ -34,14 +35,15 @@ def run(args: argparse.Namespace) -> None:
 
     if is_surface_folder(args.run):
         raise InputError(args.run, "run", "what --surface wrote", "the run folder that it is from")
-    check_cube(args.run)
+    plugins = plugins_of(args)
+    check_cube(args.run, plugins)
     # "is", not "==": a user who writes --surface ./surface means that folder, not the one in the run folder.
-    folder = (RuleRef(args.run).folder or Path()) / DEFAULT if args.surface is DEFAULT else args.surface
+    folder = (RuleRef(args.run, plugins=plugins).folder or Path()) / DEFAULT if args.surface is DEFAULT else args.surface
     check_surface(folder)
     # Here, not above: it loads torch, and by now everything that could be wrong is known.
     from nca3d.cube.ask import Cube
 
-    written = write_surface(Cube.of_run(args.run), folder)
+    written = write_surface(Cube.of_run(args.run, plugins=plugins), folder)
     print(f"{written.size / 2**20:,.1f} MiB in {written.seconds:.1f} s")
     print(f"ONNX Runtime is {written.furthest:.0e} of max|·| from PyTorch")
     print(folder)
