@@ -5,6 +5,7 @@ report and the page that it lives in.
 """
 
 import contextlib
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -117,6 +118,8 @@ def train(
     if resume is not None and (target is not None or rule is not None):
         what = "target" if target is not None else "rule"
         raise InputError("train", what, f"a {what} together with resume", f"one of the two: a resumed run has its own {what}")
+    if resume is not None and not os.fspath(resume):
+        raise InputError("train", "resume", "''", "the folder of a run")
     if not isinstance(config, Config | None):
         raise InputError("train", "config", f"a {type(config).__name__}", "a Config: Config(…), or Config.load(FILE)")
     if not isinstance(rule, Rule | None):

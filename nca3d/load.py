@@ -118,6 +118,8 @@ class RuleRef:
         # What was passed wins over the card.
         self._target, self._size, self._options = target, size, target_options
         self._plugins = None if plugins is None else tuple(os.fspath(file) for file in plugins)
+        if not self.name:
+            raise InputError("rule", "name", "''", "a run folder, one of its checkpoints, zoo:NAME or FILE.py:NAME")
         # Checked now, before torch is imported: a misspelled name is answered at once.
         if self.name.startswith(ZOO):
             _require_in_zoo(self.name.removeprefix(ZOO))

@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> None:
     from nca3d.training.run_folder import check_run_folder
 
     plugins.check(config.plugins, config.plugins_from)
-    resume = Path(args.resume) if args.resume else None
+    resume = Path(args.resume) if args.resume is not None else None
     check_memory(config)
     check_run_folder(config, resume)
     source = config.kind.check_inputs(config)

@@ -22,7 +22,9 @@ class Shared:
     fire_rate: float = field(0.5, "probability that a cell updates in a step", above=0, high=1)
     step_size: float = field(1.0, "factor on each update", above=0, high=10)
     rule_options: dict[str, Any] = field({}, "options of a rule of your own")  # noqa: RUF009
-    init: str = field("", "start from this rule: a run folder, a checkpoint or zoo:NAME", may_be_empty=True, path="folder")
+    init: str = field(
+        "", "start from this rule: a run folder, a checkpoint or zoo:NAME", may_be_empty=True, path="folder", changes_run=False
+    )
     regime: str = field(
         "regenerating",
         "what to train: a body that grows, also persists, also regenerates; or what another wing trains",
@@ -97,9 +99,12 @@ class Shared:
         low=1,
         high=100_000,
         words=("auto", "keep", "recompute"),
+        changes_run=False,
     )
     # Beyond it, steps are computed twice instead of being remembered: slower, and the same numbers.
-    memory_budget: int = field(2048, "MiB that memory = auto keeps before it recomputes", low=1, high=1 << 30)
+    memory_budget: int = field(
+        2048, "MiB that memory = auto keeps before it recomputes", low=1, high=1 << 30, changes_run=False
+    )
     executor: str = field(
         "auto",
         "how steps are run; event = living cells only, graph needs the graph extra, "
@@ -112,19 +117,22 @@ class Shared:
     )
     # Fire masks hash 32-bit numbers.
     random_seed: int = field(0, "every random draw follows from it", low=0, high=2**31 - 1, group="house-keeping")
-    out: str = field("", "run folder; empty = runs/<target>-<n>, the first n that is free", may_be_empty=True)
-    save_every: int = field(250, "iterations between checkpoints", low=1, high=10_000_000)
+    out: str = field(
+        "", "run folder; empty = runs/<target>-<n>, the first n that is free", may_be_empty=True, changes_run=False
+    )
+    save_every: int = field(250, "iterations between checkpoints", low=1, high=10_000_000, changes_run=False)
     # At least 2: the newest may turn out damaged.
-    keep_checkpoints: int = field(3, "how many of the newest checkpoints are kept", low=2, high=1000)
-    log_every: int = field(10, "iterations between lines of metrics.jsonl", low=1, high=10_000_000)
+    keep_checkpoints: int = field(3, "how many of the newest checkpoints are kept", low=2, high=1000, changes_run=False)
+    log_every: int = field(10, "iterations between lines of metrics.jsonl", low=1, high=10_000_000, changes_run=False)
     pattern_every: int = field(
         100,
         "iterations between measurements of pattern and of the pool's diversity in metrics.jsonl; 0 = never",
         low=0,
         high=1 << 30,
+        changes_run=False,
     )
-    tensorboard: bool = field(False, "write TensorBoard events too (needs the tensorboard extra)")
-    report: bool = field(True, "end with pictures, films and report.html")
+    tensorboard: bool = field(False, "write TensorBoard events too (needs the tensorboard extra)", changes_run=False)
+    report: bool = field(True, "end with pictures, films and report.html", changes_run=False)
     plugins: tuple[str, ...] = field(
         (), "Python files to run first: they register rules, targets, losses, damages", path="file"
     )

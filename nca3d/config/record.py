@@ -117,6 +117,10 @@ class Config(Body, Shared):
         source = None if "plugins" in changes else self.plugins_from
         return _make({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {}, source)
 
+    def plain(self) -> dict[str, Any]:
+        """Returns the fields that the regime uses by name, as JSON can hold them; `from_dict` reads them."""
+        return {name: value for name, value in self._values().items() if FIELDS[name].table in ("", self.kind.table)}
+
     def to_toml(self) -> str:
         """Returns the config as TOML with a comment for each field; reading it back gives an equal config."""
         lines: list[str] = []

@@ -39,6 +39,7 @@ class Spec:
         length: fewest and most entries of a list without a fixed length.
         order: "rising" or "not falling", for the entries of a list; "" = any order.
         may_be_empty: whether a text may be "".
+        changes_run: whether another value makes another run; False for what only looks on or saves.
         path: "file" or "folder" if the value may be a path; "" otherwise.
         table: the table of a file that has the field; "" = the top of the file.
         hint: the type annotation.
@@ -56,6 +57,7 @@ class Spec:
     length: tuple[int, int] = (0, 64)
     order: str = ""
     may_be_empty: bool = False
+    changes_run: bool = True
     path: str = ""
     table: str = ""
     hint: Any = None

@@ -18,6 +18,7 @@ from nca3d.config import Config, plugins
 from nca3d.errors import RunError
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
+from nca3d.training.changes import changes
 from nca3d.training.log import Log
 from nca3d.training.run_folder import RunFolder, open_run_folder
 from nca3d.training.saving import Saver
@@ -87,13 +88,7 @@ def train(
     # The folder is made last: a config that can't be used leaves nothing behind.
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if resume is not None:
-            saved = checkpoint.load(folder.path)
-            trainer.restore(saved)
-            for warning in (checkpoint.bit_exact_warning(saved.manifest), _length_warning(config, saved)):
-                if warning:
-                    print(warning, file=sys.stderr)
-            # Lines after the checkpoint are of iterations that are now run again.
-            folder.cut_metrics(trainer.iteration)
+            _restore(trainer, folder)
         # A target without a name is saved in the run folder, and the config names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
@@ -151,15 +146,27 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
         raise RunError(_failure(folder.path, trainer, fault))
 
 
-def _length_warning(config: Config, saved: checkpoint.Checkpoint) -> str | None:
-    """Returns what another number of iterations means for a resumed run; None where it is the same."""
-    before = saved.scalars["iterations"]
-    if before == config.iterations:
-        return None
-    return (
-        f"iterations was {before}, is {config.iterations}: schedule, curriculum and damage_from are shares of it, "
-        f"so what follows is not bit for bit a run of {config.iterations} from the start"
-    )
+def _restore(trainer: Trainer, folder: RunFolder) -> None:
+    """Takes a run up where its newest checkpoint was taken, and tells what will be different from now on.
+
+    Raises:
+        InputError: no checkpoint can be used, or it belongs to another run; nothing was written.
+        RunError: the disk is full or fails.
+    """
+    saved = checkpoint.load(folder.path)
+    trainer.restore(saved)
+    if warning := checkpoint.bit_exact_warning(saved.manifest):
+        print(warning, file=sys.stderr)
+    before = folder.config_before(saved.scalars.get("config"))
+    if before is not None and (lines := changes(before, trainer.config)):
+        kept = folder.keep_config(before, trainer.iteration)
+        print(
+            f"{folder.path}: goes on from iteration {trainer.iteration} with another config; {kept.name} has the old one",
+            file=sys.stderr,
+        )
+        print(*lines, sep="\n", file=sys.stderr)
+    # Lines after the checkpoint are of iterations that are now run again.
+    folder.cut_metrics(trainer.iteration)
 
 
 def _failure(folder: Path, trainer: Trainer, fault: str) -> str:

@@ -5,16 +5,18 @@ import itertools
 import json
 import os
 import re
+import sys
 import weakref
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
 from nca3d.config import Config
+from nca3d.config.shipped import CUSTOM_TARGET, moved_target
 from nca3d.errors import InputError, RunError
-from nca3d.files import locked, refuse_locked, write_atomic
+from nca3d.files import locked, read_file, refuse_locked, write_atomic
 
-CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
+CONFIG, METRICS, LOCK, TARGET = "config.toml", "metrics.jsonl", "run.lock", CUSTOM_TARGET
 
 
 class RunFolder:
@@ -46,6 +48,44 @@ class RunFolder:
     def write_config(self) -> None:
         """Writes `config.toml`, whole or not at all."""
         _write(self.path / CONFIG, self.config.to_toml())
+
+    def config_before(self, saved: object) -> Config | None:
+        """Returns the config that a checkpoint was trained with; None if nothing tells.
+
+        Args:
+            saved: the fields that it was saved with. Checkpoints of version 0.1.0 have none: for these `config.toml` tells.
+        """
+        where = self.path / CONFIG
+        try:
+            if not isinstance(saved, dict):
+                return Config.load(where)
+            if isinstance(target := saved.get("target"), str):
+                saved = {**saved, "target": moved_target(target, self.path)}
+            return Config.from_dict(saved, str(where))
+        # What can't be read any more can't be compared; the checkpoint itself is whole.
+        except InputError:
+            return None
+
+    def keep_config(self, config: Config, iteration: int) -> Path:
+        """Writes a config that is about to be replaced beside the new one; returns its path.
+
+        Args:
+            config: the old config.
+            iteration: up to which the run was trained with it.
+
+        Raises:
+            RunError: the disk is full or fails.
+        """
+        text, stem = config.to_toml(), f"config-until-{iteration:06d}"
+        for number in itertools.count(1):
+            path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}.toml"
+            if not os.path.lexists(path):
+                _write(path, text)
+                return path
+            # Kept before, when the run went on from here with yet another one.
+            if path.is_file() and path.read_text(encoding="utf-8", errors="replace") == text:
+                return path
+        raise AssertionError("unreachable")
 
     def append_metrics(self, record: Mapping[str, Any]) -> None:
         """Adds one line to `metrics.jsonl`; it can be read as soon as this returns.
@@ -144,6 +184,7 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
             folder = RunFolder(path, config)
             try:
                 if resume is None:
+                    _clear(path)
                     folder.write_config()
                 yield folder
             finally:
@@ -180,6 +221,34 @@ def _undo(path: Path, new_folders: list[Path]) -> None:
             folder.rmdir()
 
 
+def _clear(path: Path) -> None:
+    """Removes what a run left that was killed before its first save: its lines are of iterations that nobody has.
+
+    Raises:
+        InputError: the folder has got other content since it was looked at.
+    """
+    if not (path / CONFIG).exists():
+        return
+    if not _never_saved(path):
+        raise InputError(path, "out", "a folder with a run in it", f"a new or empty folder, or --resume {path}")
+    for name in (METRICS, TARGET):
+        (path / name).unlink(missing_ok=True)
+    print(f"{path}: the run in it ended before its first save; it is begun anew", file=sys.stderr)
+
+
+def _never_saved(path: Path) -> bool:
+    """Returns whether all that lies in a folder is what a run writes before its first save, and nothing that anybody misses."""
+    with contextlib.suppress(OSError, InputError):
+        left = list((path / "checkpoints").iterdir()) if (path / "checkpoints").is_dir() else []
+        names = {entry.name for entry in path.iterdir()}
+        config = read_file(path / CONFIG).decode(errors="replace")
+        # A config that somebody wrote himself, with comments of his own, is not ours to replace.
+        ours = Config.load(path / CONFIG).to_toml() == config
+        half = all(re.fullmatch(r"step-\d+\.tmp-\d+", entry.name) for entry in left)
+        return ours and half and names <= {CONFIG, METRICS, LOCK, TARGET, "checkpoints"}
+    return False
+
+
 def _resumed(path: Path) -> Path:
     """Returns the folder of a run to resume, once it is known to be one.
 
@@ -190,8 +259,13 @@ def _resumed(path: Path) -> Path:
         raise InputError(path, "resume", "a file" if path.exists() else "no such folder", "the folder of a run")
     # Both are needed: the config to build the rule, a checkpoint to continue from.
     missing = [name for name in (CONFIG, "checkpoints") if not (path / name).exists()]
-    if missing:
-        raise InputError(path, "resume", f"no {' and no '.join(missing)}", "the folder of a run that saved a checkpoint")
+    if missing or _never_saved(path):
+        # A run that is at work there is the better reason.
+        refuse_locked(path / LOCK)
+        missing = missing or ["checkpoint"]
+        again = f"; this one ended before its first save: nca3d train {path / CONFIG} --out {path}" * _never_saved(path)
+        found, allowed = f"no {' and no '.join(missing)}", f"the folder of a run that saved a checkpoint{again}"
+        raise InputError(path, "resume", found, allowed)
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(path, "resume", "a folder that can't be written to", "a writable one")
     return path
@@ -241,6 +315,7 @@ def _refuse_unusable(path: Path) -> None:
             if entries:
                 # A message that names the run at work there says more than one that names its files.
                 refuse_locked(path / LOCK)
+            if entries and not _never_saved(path):
                 raise InputError(path, "out", f"a folder with {entries[0]} in it", f"a new or empty folder, or --resume {path}")
         # The first folder above that exists is where the new ones would be made.
         nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))

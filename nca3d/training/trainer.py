@@ -177,6 +177,7 @@ class Trainer:
             "optimizer": optimizer_scalars,
             "rule": rule_record(self.rule, self.config.rule),
             "card": self.rule.card,
+            "config": self.config.plain(),
         }
         return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)
 

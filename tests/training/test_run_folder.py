@@ -116,8 +116,9 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path: Path) -> None
         assert first.stdout.readline() == "held\n"
         before = everything(tmp_path)
         refused(Config(out=str(out)), f"held by pid {first.pid} on ")
-        (out / "checkpoints").mkdir()
+        (out / "checkpoints" / "step-000001").mkdir(parents=True)
         refused(Config(), f"held by pid {first.pid} on ", out)
+        (out / "checkpoints" / "step-000001").rmdir()
         (out / "checkpoints").rmdir()
         assert everything(tmp_path) == before
         assert str(first.pid) in (out / "run.lock").read_text()
@@ -125,16 +126,56 @@ def test_a_second_run_is_refused_until_the_first_is_dead(tmp_path: Path) -> None
         first.kill()
         first.wait()
     assert (out / "run.lock").exists(), "the dead leave their lock file behind"
-    refused(Config(out=str(out)), "a folder with config.toml in it")
-    (out / "checkpoints").mkdir()
+    (out / "checkpoints" / "step-000001").mkdir(parents=True)
+    refused(Config(out=str(out)), "a folder with checkpoints in it")
     with open_run_folder(Config(), out):
         assert str(os.getpid()) in (out / "run.lock").read_text()
+
+
+def test_a_run_that_was_never_saved_can_be_taken_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "own"
+    half = out / "checkpoints" / "step-000250.tmp-1"
+    half.mkdir(parents=True)
+    (out / "config.toml").write_text(Config(out=str(out)).to_toml())
+    (out / "metrics.jsonl").write_text('{"iteration": 10}\n{"itera')
+    (out / "run.lock").write_text("pid 1 on nowhere")
+    refused(Config(), f"ended before its first save: nca3d train {out}/config.toml --out {out}", out)
+    with open_run_folder(Config(iterations=7, out=str(out))) as folder:
+        assert folder.metrics() == [] and Config.load(out / "config.toml").iterations == 7
+    assert "begun anew" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "other", ["notes.txt", "checkpoints/step-000001", "checkpoints/step-000001.old-1", "a comment", "no config"]
+)
+def test_what_anybody_could_miss_is_not_taken(other: str, tmp_path: Path) -> None:
+    out = tmp_path / "own"
+    (out / "checkpoints").mkdir(parents=True)
+    text = Config(out=str(out)).to_toml()
+    (out / "config.toml").write_text(text + "# my best try so far\n" * (other == "a comment"))
+    if other == "no config":
+        (out / "config.toml").rename(out / "metrics.jsonl")
+    elif other != "a comment":
+        (out / other).mkdir()
+    before = everything(out)
+    refused(Config(out=str(out)), "own: out: found a folder with")
+    assert everything(out) == before
+
+
+def test_a_folder_that_is_replaced_is_noticed(tmp_path: Path) -> None:
+    with open_run_folder(Config(out=str(tmp_path / "own"))) as folder:
+        folder.require()
+        (tmp_path / "own").rename(tmp_path / "moved")
+        for found in ("deleted or moved", "another folder"):
+            with pytest.raises(RunError, match=found):
+                folder.require()
+            (tmp_path / "own").mkdir(exist_ok=True)
 
 
 def test_of_many_that_come_at_once_one_gets_in(tmp_path: Path) -> None:
     out, inside, most, turned_away = tmp_path / "own", 0, 0, 0
     with open_run_folder(Config(out=str(out))):
-        (out / "checkpoints").mkdir()
+        (out / "checkpoints" / "step-000001").mkdir(parents=True)
     lock = threading.Lock()
 
     def visit() -> None:
@@ -159,7 +200,7 @@ def test_of_many_that_come_at_once_one_gets_in(tmp_path: Path) -> None:
         visitor.join()
     assert most == 1
     assert turned_away < 80, "some got in"
-    assert everything(out) == ["checkpoints", "config.toml"]
+    assert everything(out) == ["checkpoints", "checkpoints/step-000001", "config.toml"]
 
 
 # ---- metrics -------------------------------------------------------------------------------------------------------
