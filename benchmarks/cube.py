@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import nca3d
 from nca3d.bench.memory import status_bytes
 from nca3d.config import Config
-from nca3d.cube.cell import neighbour_table
+from nca3d.cube.rows import neighbour_table
 from nca3d.cube.weights import MODES
 from nca3d.training.optim import build_optimizer
 

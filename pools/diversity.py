@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from pools.damage import ALIVE_THRESHOLD
+from pools.carving import ALIVE_THRESHOLD
 from pools.errors import ArgumentError
 
 # float64 values of one array that are in memory at once: 16 MiB.

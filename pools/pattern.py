@@ -10,7 +10,7 @@ import zlib
 import torch
 from torch import Tensor
 
-from pools.damage import ALIVE_THRESHOLD
+from pools.carving import ALIVE_THRESHOLD
 from pools.errors import ArgumentError
 
 # The axes D, H, W of a field.

@@ -59,6 +59,14 @@ def is_overload(node: Function) -> bool:
     return any("overload" in ast.unparse(decorator) for decorator in node.decorator_list)
 
 
+def annotations(node: Function) -> list[str]:
+    """What the arguments of a function and its result are said to be, as it is written."""
+    given = node.args
+    arguments = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+    notes = [argument.annotation for argument in arguments if argument is not None] + [node.returns]
+    return [ast.unparse(note) for note in notes if note is not None]
+
+
 def raised(node: ast.AST) -> set[str]:
     """Errors that a function raises itself, not those of functions within it."""
     found: set[str] = set()
@@ -96,9 +104,7 @@ def test_arrays_have_their_axes_said():
     for name in FUNCTIONS:
         node = name.node
         assert isinstance(node, Function)
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs]
-        notes = [note for note in (*(a.annotation for a in arguments), node.returns) if note is not None]
-        if is_overload(node) or not any(ARRAYS.search(ast.unparse(note)) for note in notes):
+        if is_overload(node) or not any(map(ARRAYS.search, annotations(node))):
             continue
         around = ast.get_docstring(name.owner) or "" if name.owner else ""
         if not SHAPE.search(name.text) and not SHAPE.search(around):
@@ -123,9 +129,7 @@ def test_public_signatures_have_no_any():
         assert isinstance(node, Function)
         if "staticmethod" in map(ast.unparse, node.decorator_list) and any(a.arg == "ctx" for a in node.args.args):
             continue  # torch's own protocol: torch.autograd.Function
-        arguments = [*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg]
-        notes = [argument.annotation for argument in arguments if argument is not None] + [node.returns]
-        if any(note is not None and ast.unparse(note).strip("'\"") == "Any" for note in notes):
+        if any(note.strip("'\"") == "Any" for note in annotations(node)):
             bare.append(re.sub(r":\d+", "", name.where))
     assert set(bare) == BY_NAME
 

@@ -87,11 +87,11 @@ class Peer:
 
     def warm_up(self) -> None:
         """Compiles both kinds of run and runs each once."""
-        self.living = float(cast(float, self.ask("warm-up")))
+        self.living = cast(float, self.ask("warm-up"))
 
     def time(self, training: bool, random_seed: int) -> float:
         """Seconds of one rollout, with its backward pass if `training`; measured over there, where masks are drawn afresh."""
-        return float(cast(float, self.ask("training" if training else "forward")))
+        return cast(float, self.ask("training" if training else "forward"))
 
     def close(self) -> None:
         """Ends the process."""

@@ -45,7 +45,7 @@ def unknown_arithmetic(values: Tensor) -> str:
     dtype = network_dtype(values)
     if dtype is None or (dtype == torch.bfloat16 and values.dtype == torch.float32):
         return ""
-    return f"is to answer in {dtype} with a state in {values.dtype}, where compiled code knows bfloat16 with float32".replace(
+    return f"is to compute in {dtype} with a state in {values.dtype}, where compiled code knows bfloat16 with float32".replace(
         "torch.", ""
     )
 

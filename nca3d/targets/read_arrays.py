@@ -83,7 +83,8 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
     """Reads the array of that name from a .npz, or its only array."""
     try:
         archive = zipfile.ZipFile(path)
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, struct.error) as error:
+    # zipfile raises NotImplementedError, a RuntimeError, for versions of the format that it doesn't know.
+    except (zipfile.BadZipFile, RuntimeError, OSError, ValueError, struct.error) as error:
         raise InputError(path, "file", f"not a zip archive ({error})", "a file written by numpy.savez") from error
     with archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
@@ -98,7 +99,7 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
             raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
         try:
             file = archive.open(info)
-        except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, struct.error) as error:
+        except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, struct.error) as error:
             raise InputError(where, "file", f"unreadable entry ({error})", "a file written by numpy.savez") from error
         with file:
             return _read_npy(file, info.file_size, where)

@@ -8,20 +8,13 @@ import pytest
 
 PLACES = ("front", "back", "left", "right")
 QUESTIONS = [f"what is {word} of the {thing}" for word in PLACES for thing in ("stone", "tree", "house")]
-OPTIONS = {
-    "features": 8,
-    "memory": 4,
-    "external": 2,
-    "widened": 8,
-    "preset": "cube",
-    "start": "carry",
-    "mixed": True,
-}
 
 
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run folder of regime answering: 12 questions, 4 answers, a cube of 3 × 4 × 4 cells."""
+    from tiny_runs import tiny_cube
+
     import nca3d
 
     place = tmp_path_factory.mktemp("cube")
@@ -33,21 +26,15 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     before = os.environ.get("NCA3D_CACHE")
     os.environ["NCA3D_CACHE"] = str(place / "cache")
     try:
-        config = nca3d.Config(
-            regime="answering",
-            rule="gmlp",
-            size=(3, 4, 4),
-            rule_options=OPTIONS,
+        config = tiny_cube(
+            place / "set.jsonl",
             fire_rate=0.7,
-            questions=str(place / "set.jsonl"),
             teacher="tfidf",
             teacher_width=8,
             iterations=3,
             batch=4,
             pool_size=4,
             damage_count=0,
-            report=False,
-            log_every=1,
             out=str(place / "run"),
         )
         nca3d.train(config)

@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 from resuming import cut_short, everything
+from tiny_runs import CELL, tiny_cube
+from tiny_runs import CUBE_SIZE as SIZE
 
 import nca3d
 from nca3d.cube.answers import judge, say
@@ -16,8 +18,6 @@ from nca3d.losses import DEFAULT_TERMS, LOSSES, evaluate_terms, terms_of
 from nca3d.training.balance import Balance
 from nca3d.training.trainer import Trainer
 
-SIZE = (3, 4, 4)
-CELL = {"features": 8, "memory": 4, "external": 2, "widened": 8, "preset": "cube", "start": "carry", "mixed": True}
 HEADINGS = ("north", "east", "south", "west")
 
 
@@ -42,12 +42,8 @@ def questions(tmp_path_factory) -> Path:
 def config(questions, tmp_path, monkeypatch):
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "cache"))
     pytest.importorskip("sklearn")
-    return nca3d.Config(
-        regime="answering",
-        rule="gmlp",
-        size=SIZE,
-        rule_options=CELL,
-        questions=str(questions),
+    return tiny_cube(
+        questions,
         teacher_width=10,
         batch=8,
         pool_size=8,
@@ -57,9 +53,7 @@ def config(questions, tmp_path, monkeypatch):
         learning_rate=0.002,
         gradient="clip",
         save_every=3,
-        log_every=1,
         pattern_every=2,
-        report=False,
         out=str(tmp_path / "run"),
         threads=1,
         warmup=0,

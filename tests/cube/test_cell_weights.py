@@ -230,7 +230,7 @@ def test_what_compiled_code_does_not_know():
             nca3d.rollout(made, asked_of, 1, executor="compiled")
     with torch.autocast("cpu", torch.float16):
         assert choose(shaken(), state) == "dense"
-        with pytest.raises(ValueError, match="is to answer in float16"):
+        with pytest.raises(ValueError, match="is to compute in float16"):
             nca3d.rollout(shaken(), state, 1, executor="compiled")
     assert choose(shaken(), state[:0]) == "dense"
     with torch.no_grad():

@@ -6,8 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import nca3d
-from nca3d.cube.cell import from_rows, neighbour_table, to_rows
 from nca3d.cube.executor.cells import blocks
+from nca3d.cube.rows import from_rows, neighbour_table, to_rows
 from nca3d.cube.weights import MODES
 from nca3d.rules.inputs import Inputs
 

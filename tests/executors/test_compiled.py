@@ -49,7 +49,7 @@ def test_what_depends_on_the_machine_and_on_the_moment_is_told_too():
     with patch.object(native_code, "library", return_value=None):
         assert "nothing can be built here" in refusal(rule, state)
     with torch.autocast("cpu", dtype=torch.float16):
-        assert "is to answer in float16 with a state in float32" in refusal(rule, state)
+        assert "is to compute in float16 with a state in float32" in refusal(rule, state)
     with patch.object(event, "MOST_CELLS", 100):
         assert "2**31 cells" in refusal(rule, state)
 

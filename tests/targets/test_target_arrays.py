@@ -232,6 +232,16 @@ def test_npz_bombs_and_broken_archives(tmp_path: Path, monkeypatch: pytest.Monke
     one_line(lambda: targets.load(path, (8, 8, 8)), "own.npz", "unreadable")
 
 
+def test_an_archive_of_a_version_that_nobody_reads_is_one_line(tmp_path: Path) -> None:
+    """Of all that zipfile refuses when it opens an archive, the one that is a RuntimeError."""
+    path = tmp_path / "own.npz"
+    np.savez(path, own=np.ones((2, 2, 2), int))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"PK\x01\x02") + 6] = 99  # "version needed to extract", in the list of entries at the end
+    path.write_bytes(data)
+    one_line(lambda: targets.load(path, (8, 8, 8)), "own.npz", "zip file version 9.9", "numpy.savez")
+
+
 def test_too_little_left_after_fitting() -> None:
     thin = np.zeros((40, 40, 40), bool)
     thin[0, 0, 0] = thin[-1, -1, -1] = True

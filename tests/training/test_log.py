@@ -1,6 +1,7 @@
 """Pattern and diversity over training, in metrics.jsonl."""
 
 import pytest
+from tiny_runs import tiny_body
 
 import nca3d
 from nca3d.training.log import DIVERSITY
@@ -9,21 +10,8 @@ PATTERN = ("morans_i", "spatial_entropy", "compressibility", "neighbour_informat
 
 
 def short(tmp_path, **changes):
-    config = nca3d.Config(
-        target="sphere",
-        size=(7, 7, 7),
-        channels=8,
-        hidden=(16,),
-        iterations=40,
-        steps=(4, 6),
-        pool_size=8,
-        batch=4,
-        log_every=10,
-        pattern_every=20,
-        report=False,
-        threads=1,
-        out=str(tmp_path / "run"),
-    ).replace(**changes)
+    paces = {"log_every": 10, "pattern_every": 20, **changes}
+    config = tiny_body(iterations=40, steps=(4, 6), threads=1, out=str(tmp_path / "run"), **paces)
     return nca3d.train(config, progress=False).metrics
 
 

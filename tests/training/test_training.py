@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from resuming import cut_short, everything
+from tiny_runs import tiny_body
 
 import nca3d
 import pools
@@ -22,13 +23,7 @@ from nca3d.training.step import age_states, counted_generator, draw_steps
 from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
 
-TINY = nca3d.Config(
-    target="sphere",
-    size=(7, 7, 7),
-    channels=8,
-    hidden=(16,),
-    batch=4,
-    pool_size=8,
+TINY = tiny_body(
     damage_count=1,
     damage_from=0.0,
     steps=(4, 8),
@@ -37,7 +32,6 @@ TINY = nca3d.Config(
     save_every=6,
     log_every=1,
     warmup=0,
-    report=False,
     random_seed=3,
 )
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Dot = tuple[float | None, float | None, float | None]
 WIDTH, ROW = 7.2, 0.27  # inches
-APART = 0.2  # of a row, between the dots of two rivals
+APART = 0.2  # of a row, between the dots of two series
 SHORT = 6  # letters of a name that fits above its column of numbers
 
 
@@ -31,10 +31,10 @@ def grouped_dot_plot(
     limits: tuple[float, float] = (0.0, 1.0),
     title: str | None = None,
 ) -> "Figure":
-    """A Figure with a line for each row; in it a dot for each rival, a stroke over its interval, the numbers at the right.
+    """A Figure with a line for each row; in it a dot for each series, a stroke over its interval, the numbers at the right.
 
     Args:
-        rows: (name, {rival: (value, low, high)}); None or NaN where not measured.
+        rows: (name, {series: (value, low, high)}); None or NaN where not measured.
         headings: {index of a row: words in bold above it}.
         reference: a level drawn from top to bottom.
         reference_name: what it is.
@@ -43,11 +43,11 @@ def grouped_dot_plot(
         title: a line above.
 
     Raises:
-        ValueError: a value that isn't one number, limits that don't rise, or more than six rivals.
+        ValueError: a value that isn't one number, limits that don't rise, or more than six series.
     """
     names = list(dict.fromkeys(name for _, dots in rows for name in dots))
     if len(names) > len(MARKERS):
-        raise ArgumentError("grouped_dot_plot", "rows", f"{len(names)} rivals", f"at most {len(MARKERS)}")
+        raise ArgumentError("grouped_dot_plot", "rows", f"{len(names)} series", f"at most {len(MARKERS)}")
     if not limits[0] < limits[1]:
         raise ArgumentError("grouped_dot_plot", "limits", quoted(limits), "(low, high), low below high")
     lines = _lines(rows, headings or {})
@@ -101,7 +101,7 @@ def _row(axes: "Axes", place: int, row: str, dots: Mapping[str, Dot] | None, nam
 
 
 def _at_the_right(axes: "Axes", place: float, index: int, words: str, **options: Any) -> None:
-    """Words beside the axes, in the column of a rival."""
+    """Words beside the axes, in the column of a series."""
     axes.annotate(
         words,
         (1, place),
@@ -117,7 +117,7 @@ def _at_the_right(axes: "Axes", place: float, index: int, words: str, **options:
 
 
 def _look(index: int) -> dict[str, Any]:
-    """The first rival is filled, all others are hollow: told apart without colours too."""
+    """The first series is filled, all others are hollow: told apart without colours too."""
     colour = COLOURS[index]
     return {
         "color": colour,

@@ -132,13 +132,13 @@ def _hand(ffmpeg: subprocess.Popen[bytes], picture: Picture) -> bool:
     return True
 
 
-def _failure(code: int, quoted: str, path: Path) -> OSError:
-    """What went wrong, in a few words and with its errno where it was the room."""
+def _failure(code: int, stderr: str, path: Path) -> OSError:
+    """What went wrong with ffmpeg, in a few words and with its errno where it was the room."""
     if hasattr(signal, "SIGXFSZ") and code == -signal.SIGXFSZ:
         return OSError(errno.EFBIG, "ffmpeg: File too large", str(path))
     for words, number in FULL.items():
-        if words in quoted:
+        if words in stderr:
             return OSError(number, f"ffmpeg: {words}", str(path))
-    lines = [line.strip() for line in quoted.splitlines() if line.strip()]
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     words = lines[0] if lines else signal.strsignal(-code) or f"signal {-code}" if code < 0 else f"exit status {code}"
     return OSError(errno.EIO, f"ffmpeg: {words}", str(path))

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from nca3d.cube.cell import GMLPRule, from_rows, split_inputs, with_border_row
+from nca3d.cube.cell import GMLPRule, split_inputs
+from nca3d.cube.rows import from_rows, with_border_row
 from nca3d.executors.every_cell import Clock
 from nca3d.fire import fire_mask
 from nca3d.rules.cell import Rule

@@ -22,7 +22,8 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from nca3d.cube.cell import from_rows, split_inputs, with_border_row
+from nca3d.cube.cell import split_inputs
+from nca3d.cube.rows import from_rows, with_border_row
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
 

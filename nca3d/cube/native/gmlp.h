@@ -1,4 +1,4 @@
-/* gMLP cells with weights of their own (nca3d/cube/cell.py): what the gmlp files share.
+/* gMLP cells with weights of their own (nca3d/cube/gmlp.py): what the gmlp files share.
  *
  * Samples are the lanes of vectors: everything of some samples of one cell is (numbers, samples), so that products take weights as
  * they lie, (inputs, outputs), broadcast one by one, and no width of the rule leaves a remainder.

@@ -28,7 +28,7 @@ HEADLINES = ("split.*.top1", "margin.*", "hurt.unhurt.top1", "hurt.*.25.*.top1")
 
 FOOTER = (
     "Top-1: the share of questions to which the right answer is, by cosine, nearer than any other to what the back face "
-    "shows. Ridge regression is the best straight line from a question's embedding to its answer's, fitted to the same "
+    "shows. Ridge regression is a linear map from a question's embedding to its answer's, fitted to the same "
     "questions. Intervals are 95 % intervals over questions: of top-1 and top-5 Wilson's, of all else by bootstrap."
 )
 
@@ -97,7 +97,7 @@ def cube_words(report: Report, pictures: Collection[str] = ()) -> Words:
 
 
 def measures(report: Mapping[str, Any]) -> Iterator[Measure]:
-    """Yields the figures that have a goal: does it know, does it beat the best straight line, do all its cells learn?"""
+    """Yields the figures that have a goal: does it know, does it beat ridge regression, do all its cells learn?"""
     figures = dict(flat(report))
     if "split.test.top1" in figures:
         # Ridge regression is the rival that counts: what it reaches too, needs no cells that talk to each other.
@@ -121,8 +121,8 @@ def cube_sections(report: Report) -> list[Section]:
     return [
         Section(
             "Answers",
-            "What the back face shows is looked up among all answers: how often the right one is the nearest, beside the best "
-            "straight line from a question's embedding to its answer's.",
+            "What the back face shows is looked up among all answers: how often the right one is the nearest, beside "
+            "what linear (ridge) regression from a question's embedding to its answer's reaches.",
             [("retrieval", "In brackets how many questions. Strokes are 95 % Wilson intervals over questions.")],
         ),
         Section(

@@ -162,7 +162,7 @@ def shape_of(folder: str | Path) -> tuple[int, int]:
         with torch.device("meta"), torch.no_grad():
             model = _encoder(AutoModel.from_config(config, trust_remote_code=False)).eval()
             # Some models look at values, which meta tensors don't have: for those the config is read below.
-            with contextlib.suppress(RuntimeError, NotImplementedError):
+            with contextlib.suppress(RuntimeError):
                 states = _states(model, torch.zeros(1, 2, dtype=torch.int64), None)
                 return int(states[-1].shape[-1]), len(states) - 1
     inner = config.get_text_config()

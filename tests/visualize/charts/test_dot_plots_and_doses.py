@@ -27,7 +27,7 @@ def words(figure: Figure) -> set[str]:
     return {text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)}
 
 
-def test_rivals_stand_on_one_line_with_their_numbers() -> None:
+def test_series_stand_on_one_line_with_their_numbers() -> None:
     figure = grouped_dot_plot(ROWS, headings={0: "test", 1: "by kind"}, reference=0.05, label="share right", title="who knows")
     axes = figure.axes[0]
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["test", "all (90)", "by kind", "colour (40)"]
