@@ -19,7 +19,7 @@ from nca3d.cli.parser import Parser
 from nca3d.errors import InputError, RunError, nearest
 from nca3d.registry import LazyImport, wing_entries
 from nca3d.training.stop import ended_by_signals
-from nca3d.training.streams import silence, steady_output
+from nca3d.training.streams import PATIENCE, silence, steady_output
 
 VERBS: dict[str, LazyImport] = {
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},
@@ -41,16 +41,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code, see above.
     """
     words = list(sys.argv[1:] if argv is None else argv)
-    # what most verbs print is their result: it waits for its reader
-    with steady_output(stdout_patience=None) as (out, err), ended_by_signals():
+    # what other verbs print is their result: it waits for its reader
+    patience = PATIENCE if words[:1] in IN_FILES else None
+    with steady_output(patience) as (out, err), ended_by_signals():
         code = _ended(words)
         out.flush()
         if out.failed is not None and code == 0 and words[:1] not in IN_FILES:
             # `nca3d targets | head`: nobody wants to read on
             code = 0 if out.failed.errno == errno.EPIPE else _complain(f"stdout: {out.failed.strerror}: not all was printed", 1)
     for stream in (out, err):
-        if stream.failed is not None:
-            silence(stream)
+        silence(stream)
     return code
 
 

@@ -35,13 +35,17 @@ class RunFolder:
             weakref.finalize(self, os.close, os.open(path, os.O_RDONLY))
         self._identity = _identity(path)
 
+    def is_there(self) -> bool:
+        """Returns whether the folder is still there, the very same."""
+        return _identity(self.path) == self._identity
+
     def require(self) -> None:
         """Checks that the folder is still there, the very same: what is saved into a new one of its name would be half a run.
 
         Raises:
             RunError: it was deleted, moved or replaced.
         """
-        if _identity(self.path) != self._identity:
+        if not self.is_there():
             found = "another folder in its place" if self.path.exists() else "deleted or moved while the run was going on"
             raise RunError(f"{self.path}: not saved: the run folder is gone, {found}; nothing of this run is left here")
 
@@ -103,6 +107,9 @@ class RunFolder:
                 self._lines = (self.path / METRICS).open("a", buffering=1, encoding="utf-8")
             self._lines.write(text)
         except OSError as error:
+            # What could not be written is still in its buffer: closing it would fail once more.
+            with contextlib.suppress(OSError):
+                self.close()
             raise RunError(f"{self.path / METRICS}: not written: {error.strerror}; the last checkpoint is kept") from error
 
     def cut_metrics(self, iteration: int) -> None:
@@ -126,9 +133,9 @@ class RunFolder:
 
     def close(self) -> None:
         """Closes `metrics.jsonl`; the next line opens it again."""
-        if self._lines is not None:
-            self._lines.close()
-            self._lines = None
+        lines, self._lines = self._lines, None
+        if lines is not None:
+            lines.close()
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -187,9 +194,13 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
                     _clear(path)
                     folder.write_config()
                 yield folder
+            # Only after our own errors: what a crash leaves may be worth a look.
+            except (InputError, RunError):
+                # Somebody else's folder is left alone.
+                new_folders *= folder.is_there()
+                raise
             finally:
                 folder.close()
-    # Only after our own errors: what a crash leaves may be worth a look.
     except (InputError, RunError):
         _undo(path, new_folders)
         raise

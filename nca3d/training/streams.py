@@ -29,13 +29,15 @@ class SteadyStream:
     Attributes:
         stream: where the text goes.
         failed: why the stream is silent; None while it works.
+        stalled: whether its reader has stopped reading.
     """
 
     def __init__(self, stream: TextIO | None, patience: float | None = PATIENCE) -> None:
         # A stream to nowhere still has an encoding and the like, which progress bars ask for.
         self.stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
         self.failed: OSError | None = None
-        self._patience, self._waits = patience, patience
+        self.stalled = False
+        self._patience = patience
         self._poll = None if patience is None else _poll_of(self.stream)
 
     def write(self, text: str) -> int:
@@ -68,9 +70,9 @@ class SteadyStream:
         """Returns whether a write would return at once, after having waited for it."""
         if self._poll is None:
             return True
-        ready = bool(self._poll.poll(1000 * (self._waits or 0)))
-        self._waits = self._patience if ready else 0
-        return ready
+        wait = 0 if self.stalled else self._patience or 0
+        self.stalled = not self._poll.poll(1000 * wait)
+        return not self.stalled
 
 
 @contextlib.contextmanager
@@ -91,7 +93,9 @@ def steady_output(stdout_patience: float | None = PATIENCE) -> Iterator[tuple[St
 
 
 def silence(stream: SteadyStream) -> None:
-    """Lets a failed stream end in nothing: else Python fails once more when it empties the buffer on the way out."""
+    """Lets a stream that nobody reads end in nothing: else Python fails or waits when it empties the buffer on the way out."""
+    if stream.failed is None and not stream.stalled:
+        return
     # Streams of a notebook or a test have no descriptor (io.UnsupportedOperation is an OSError).
     with contextlib.suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
