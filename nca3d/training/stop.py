@@ -15,8 +15,9 @@ from typing import Any, NoReturn
 HANGUP: int | None = getattr(signal, "SIGHUP", None)
 SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
-# Seconds that an iteration may still take once a signal came; then it is given up, and the one before is saved.
-PATIENCE = 5.0
+# Seconds that an iteration may still take once a signal came; then it is given up, and the one before is saved. Not more: a
+# large pool takes seconds to save, and whoever sends SIGTERM often sends SIGKILL ten seconds later.
+PATIENCE = 2.0
 # Seconds after which a process ends that was told to, whatever it is doing. Nothing may be lost by then.
 FAREWELL = 8.0
 
