@@ -2,8 +2,8 @@
 
 A build takes about two seconds and a C compiler (`cc`, or the one that $CC names, with arguments if need be). The library is
 kept in `native` of $NCA3D_CACHE, or else of the user's cache folder, and its digest in the user's state folder; where they
-can't be kept, it is built for one process alone (`library_cache.py`). $NCA3D_NATIVE=0 turns compiled code off. Where nothing can
-be built, torch does the same work, several times slower.
+can't be kept, it is built for one process alone (`library_cache.py`). $NCA3D_NATIVE=0 turns compiled code off. Where nothing
+can be built, torch does the same work, several times slower.
 """
 
 import ctypes

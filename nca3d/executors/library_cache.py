@@ -1,7 +1,7 @@
 """Keeps built libraries, and gives back none but those that were built here.
 
 Loading a library runs its code, and a cache can be copied, shared, or come with a download. So what a cache holds is only
-taken with a digest that was noted when it was built, and digests lie elsewhere, in the user's state folder: no cache brings them.
+taken with a digest that was noted when it was built, and digests lie elsewhere, in the user's state folder: no cache has them.
 """
 
 import os

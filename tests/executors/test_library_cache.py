@@ -197,10 +197,9 @@ def open_folder():
 
 
 HOMELESS = """
-import ctypes, os, sys, warnings
+import ctypes, os, sys
 from pathlib import Path
-import platformdirs, torch
-from platformdirs import unix
+import platformdirs.unix, torch
 from nca3d.executors import library
 os.setgid(54321)
 os.setuid(54321)
