@@ -44,8 +44,12 @@ def keep(name: str, data: bytes) -> Path:
     """
     note, path = _digests() / name, libraries_folder() / name
     for file, content in ((path, data), (note, sha256(data).encode())):
-        _clear(file)
-        write_atomic(file, content)
+        try:
+            _clear(file)
+            write_atomic(file, content)
+        # A full disk's error doesn't say where; temporary names are no help to people.
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file.parent)) from None
     return path
 
 
