@@ -15,7 +15,7 @@ import re
 import shutil
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -372,17 +372,38 @@ def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str
 
 
 def cache_folder() -> Path:
-    """Returns the folder for files that can be made again: $NCA3D_CACHE, else nca3d in the user's cache folder."""
+    """Returns the folder for files that can be made again: $NCA3D_CACHE, else nca3d in the user's cache folder.
+
+    Raises:
+        OSError: it lies in the user's home, and there is none.
+    """
     from platformdirs import user_cache_path
 
-    return Path(os.environ.get("NCA3D_CACHE") or user_cache_path("nca3d", appauthor=False))
+    named = os.environ.get("NCA3D_CACHE")
+    return Path(named) if named else _in_home(user_cache_path)
 
 
 def state_folder() -> Path:
-    """Returns the folder for what this user alone may decide: nca3d in the user's state folder."""
+    """Returns the folder for what this user alone may decide: nca3d in the user's state folder.
+
+    Raises:
+        OSError: it lies in the user's home, and there is none.
+    """
     from platformdirs import user_state_path
 
-    return Path(user_state_path("nca3d", appauthor=False))
+    return _in_home(user_state_path)
+
+
+def _in_home(find: Callable[..., Path]) -> Path:
+    """Returns nca3d's folder of the kind that a function of platformdirs finds."""
+    try:
+        folder = Path(find("nca3d", appauthor=False))
+    # Newer versions say so; to older ones, the home of a user without one is "~", in the current folder.
+    except RuntimeError as error:
+        raise OSError(errno.ENOENT, str(error), "~") from None
+    if not folder.is_absolute():
+        raise OSError(errno.ENOENT, "no absolute path, so there is no home", str(folder))
+    return folder
 
 
 def private_folder(path: Path) -> Path:

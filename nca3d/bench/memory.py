@@ -15,7 +15,6 @@ product takes 55 MB for good when it first meets more than a few hundred rows).
 import ctypes
 import gc
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +26,7 @@ import torch
 
 from nca3d.bench.contenders import Contender, TorchRunner
 from nca3d.bench.settings import Setting
+from nca3d.executors.child import python_with_nca3d
 
 MODULE = "nca3d.bench.memory"
 
@@ -53,8 +53,9 @@ def peak_memory(contender: Contender, setting: Setting, device: torch.device, at
     """
     job = {"contender": asdict(contender), "setting": asdict(setting), "device": str(device), "at_once": at_once}
     threads = str(torch.get_num_threads())
-    environment = {**os.environ, "OMP_NUM_THREADS": threads, "KINETO_LOG_LEVEL": "5"}
-    command = [sys.executable, "-m", MODULE, json.dumps(job)]
+    python, environment = python_with_nca3d()
+    environment |= {"OMP_NUM_THREADS": threads, "KINETO_LOG_LEVEL": "5"}
+    command = [*python, "-m", MODULE, json.dumps(job)]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}, out of memory perhaps"])[-1]

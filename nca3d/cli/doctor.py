@@ -64,13 +64,16 @@ def _bf16() -> bool:
 
 
 def _compiled() -> str:
+    import torch
+
     from nca3d.executors import library, native_code
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        path = library.build(native_code.CODE, "float")
-    if path:
-        return f"compiled steps in {path}"
+        # Loaded, not only built: what can't be loaded is not in use.
+        found = library.load(native_code.CODE, native_code.SIGNATURES, native_code.MIRRORS, torch.float32)
+    if found:
+        return f"compiled steps in {found.place}"
     return "; ".join(str(warning.message) for warning in caught) or "run through torch (NCA3D_NATIVE=0)"
 
 

@@ -9,7 +9,6 @@ import os
 import random
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from nca3d import checkpoint
 from nca3d.errors import InputError, nearest
+from nca3d.executors.child import python_with_nca3d
 from nca3d.training.optimizer_state import pack_optimizer
 
 
@@ -150,7 +150,8 @@ except errors.RunError as error:
 def _full_disk(folder: Path) -> bool:
     """Saves where files may grow to 200 kB only, which acts like a full disk without filling one."""
     _save(folder, 100)
-    child = subprocess.run([sys.executable, "-c", _SAVE_ONCE, folder], capture_output=True, text=True)
+    python, environment = python_with_nca3d()
+    child = subprocess.run([*python, "-c", _SAVE_ONCE, folder], capture_output=True, text=True, env=environment)
     print(child.stdout.strip() or child.stderr.strip())
     left = sorted(path.name for path in (folder / "checkpoints").iterdir())
     print(f"left on the disk: {', '.join(left)}")

@@ -10,13 +10,16 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from nca3d.executors.library import Code, Signatures, load, unavailable
+from nca3d.executors.library import Code, Library, Signatures, load, unavailable
+from nca3d.executors.shared_object import ZEROS
 
 FOLDER = Path(__file__).with_name("native")
 # Headers too: a change in any of these files makes a new library.
 CODE = Code(
     "rows",
     tuple(FOLDER / name for name in ("rows.c", "network.c", "steps.c", "rows.h", "fields.h", "product.h", "half.h")),
+    # Two rows of 64 numbers: whole vectors.
+    ("scaled_rows", ZEROS, ZEROS, ZEROS, 2, 64, 64, 64, 1.0),
 )
 
 # pointer, count, int, double. Pointers are untyped: addresses of tensors come as numbers.
@@ -126,7 +129,7 @@ MIRRORS = {"fire_fields": Fire, "sight_fields": Sight, "part_fields": Part}
 
 # Once for each dtype: loading compares the mirrors, and may have to build.
 @lru_cache
-def library(dtype: torch.dtype) -> ctypes.CDLL | None:
+def library(dtype: torch.dtype) -> Library | None:
     """Returns the compiled code for float32 or float64; None where it can't be built."""
     return load(CODE, SIGNATURES, MIRRORS, dtype)
 

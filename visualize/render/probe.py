@@ -57,7 +57,9 @@ def opengl_trouble() -> str:
         return "pyvista is missing (extra 'viz')"
     prepare_environment()
     try:
-        trial = subprocess.run([sys.executable, "-c", _TRIAL], timeout=PATIENCE, capture_output=True, stdin=subprocess.DEVNULL)
+        # -P: not from the current folder, where anybody's `pyvista.py` may lie.
+        command = [sys.executable, "-P", "-c", _TRIAL]
+        trial = subprocess.run(command, timeout=PATIENCE, capture_output=True, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.TimeoutExpired):
         return "the trial picture did not come"
     if trial.returncode == 0:

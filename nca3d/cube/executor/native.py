@@ -15,9 +15,10 @@ from torch import Tensor
 from nca3d.cube.cell import GMLPRule, split_inputs
 from nca3d.cube.executor.buffers import allocate
 from nca3d.executors.cores import cores
-from nca3d.executors.library import Code, Signatures, load, unavailable
+from nca3d.executors.library import Code, Library, Signatures, load, unavailable
 from nca3d.executors.native_code import FOLDER as SHARED
 from nca3d.executors.network import unknown_arithmetic
+from nca3d.executors.shared_object import ZEROS
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact
 
@@ -26,6 +27,7 @@ SOURCES = ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c", "gmlp.h", "s
 CODE = Code(
     "gmlp",
     (*(FOLDER / name for name in SOURCES), *(SHARED / name for name in ("rows.h", "fields.h", "product.h", "half.h"))),
+    ("gmlp_turn", ZEROS, 64, 64, ZEROS),
 )
 
 # Types of C as in gmlp.h: pointers, int64_t, int, double.
@@ -134,7 +136,7 @@ def unsupported(rule: Rule, state: Tensor | Compact) -> str:
 
 
 @lru_cache
-def library(dtype: torch.dtype, narrow: bool = False) -> ctypes.CDLL | None:
+def library(dtype: torch.dtype, narrow: bool = False) -> Library | None:
     """Returns the compiled code for float32 or float64; None where it can't be built.
 
     Args:

@@ -1,3 +1,5 @@
+import importlib.util
+import os
 import subprocess
 import sys
 from io import BytesIO
@@ -44,6 +46,24 @@ def test_figures_leave_pyplot_alone(animal: np.ndarray) -> None:
     )
     subprocess.run([sys.executable, "-c", code], check=True)
     assert visualize.slices(animal)._repr_png_().startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_settings_in_the_current_folder_run_no_code(tmp_path) -> None:
+    """A matplotlibrc may name modules of its own; pyvista imports pyplot, which would load them for a figure."""
+    (tmp_path / "matplotlibrc").write_text("backend: module://stranger\nfigure.hooks: stranger:hook\n")
+    (tmp_path / "stranger.py").write_text("open('mark', 'w')\ndef hook(figure): pass\n")
+    code = (
+        "import io, sys, numpy, visualize\n"
+        "if sys.argv[1:]: import pyvista\n"
+        "visualize.curves([{'loss': 1.0}]).savefig(io.BytesIO())\n"
+        "assert visualize.slices(numpy.ones((3, 3, 3, 4)))._repr_png_()\n"
+        "import matplotlib; assert matplotlib.matplotlib_fname() == 'matplotlibrc'\n"
+    )
+    path = os.pathsep.join([*sys.path, str(tmp_path)])
+    with_pyvista = ["pyvista"] * (importlib.util.find_spec("pyvista") is not None)
+    subprocess.run([sys.executable, "-c", code, *with_pyvista], cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, check=True)
+    assert not (tmp_path / "mark").exists()
 
 
 @pytest.mark.slow
