@@ -11,7 +11,9 @@ import os
 import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -198,14 +200,23 @@ def _all_finite(tensor: Tensor) -> bool:
 
 
 def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
-    # safetensors refuses views and shared storage; contiguous copies are neither.
-    return safetensors.torch.save({name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()})
+    here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    # safetensors refuses views and shared storage; copies are neither. A large pool is neither, too, and need not be copied.
+    places = Counter(tensor.untyped_storage().data_ptr() for tensor in here.values())
+    for name, tensor in here.items():
+        storage = tensor.untyped_storage()
+        if places[storage.data_ptr()] > 1 or storage.nbytes() != tensor.nbytes:
+            here[name] = tensor.clone()
+    return safetensors.torch.save(here)
 
 
 def _write(path: Path, data: bytes) -> dict[str, Any]:
     """Writes a file and returns its entry for the manifest."""
-    path.write_bytes(data)
-    return file_entry(data)
+    # Side by side: neither holds the interpreter, and a large pool takes a second for each.
+    with ThreadPoolExecutor(1) as thread:
+        entry = thread.submit(file_entry, data)
+        path.write_bytes(data)
+        return entry.result()
 
 
 def make_room(run_folder: Path) -> list[Path]:
