@@ -5,11 +5,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
 from nca3d.training import stop
-from nca3d.training.stop import StopSignal
+from nca3d.training.stop import Overdue, StopSignal, ended_by_signals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
@@ -98,3 +99,68 @@ def test_a_process_that_is_told_to_stop(number: signal.Signals, way: str) -> Non
     expected = -signal.SIGINT if (way, number) == ("once", signal.SIGINT) else 128 + number
     assert process.returncode == expected  # an uncaught KeyboardInterrupt ends Python by the signal itself
     assert ("saved" in errors) == (way == "once")
+
+
+def test_at_once_a_signal_ends_the_work(capsys: pytest.CaptureFixture[str]) -> None:
+    with StopSignal() as wish:
+        with pytest.raises(SystemExit) as caught, wish.at_once("saved already"):
+            os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(SystemExit), wish.at_once("asked before"):
+            raise AssertionError("not begun")
+    assert caught.value.code == 143
+    assert capsys.readouterr().err == "saved already\nasked before\n"
+    assert all(thread.finished.is_set() for thread in threading.enumerate() if isinstance(thread, threading.Timer))
+
+
+def test_work_that_may_be_broken_off_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stop, "PATIENCE", 0.2)
+    with StopSignal() as wish:
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.5)  # it may not yet
+        assert wish.requested == signal.SIGTERM
+    with StopSignal() as wish, pytest.raises(Overdue):
+        wish.may_interrupt = lambda: True
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(30)
+
+
+def test_nohup_is_obeyed() -> None:
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopSignal() as wish, ended_by_signals():
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert wish.requested is None
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_other_commands_tidy_up_when_they_are_told_to_end(number: signal.Signals) -> None:
+    tidy = []
+    with pytest.raises(SystemExit) as caught, ended_by_signals():
+        try:
+            os.kill(os.getpid(), number)
+        finally:
+            tidy.append("up")
+    assert (caught.value.code, tidy) == (128 + number, ["up"])
+
+
+STUBBORN = """
+import runpy, sys, time
+stop = runpy.run_path(sys.argv[1])
+stop["_ended_soon"].__globals__["FAREWELL"] = 0.3
+with stop["ended_by_signals"]():
+    print("ready", flush=True)
+    while True:
+        try:
+            time.sleep(60)
+        except SystemExit:
+            pass
+"""
+
+
+def test_who_does_not_end_is_ended() -> None:
+    process = subprocess.Popen([sys.executable, "-c", STUBBORN, stop.__file__], text=True, stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline() == "ready\n"
+    process.terminate()
+    assert process.wait(30) == 143

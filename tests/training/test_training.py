@@ -18,8 +18,10 @@ import pools
 from nca3d import checkpoint
 from nca3d.cli import main
 from nca3d.errors import InputError, InputErrors, RunError
+from nca3d.losses import LOSSES
 from nca3d.training.optim import learning_rate
 from nca3d.training.step import age_states, counted_generator, draw_steps
+from nca3d.training.stop import Overdue
 from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
 
@@ -161,6 +163,58 @@ def test_a_plugin_serves_several_runs_of_one_process(tmp_path, registries):
     nca3d.train(config.replace(out=str(tmp_path / "two")), progress=False)
     with pytest.raises(ValueError, match="already registered"):
         nca3d.losses.LOSSES.register("own_twice")(nca3d.losses.rgba)
+
+
+@pytest.mark.parametrize("regime", ["growing", "regenerating"])
+def test_an_iteration_that_is_broken_off_is_undone(tmp_path, registries, regime):
+    """Whatever breaks it off, before weights and pool change: what follows is bit for bit what would have followed."""
+    calls, breaks = [0], set()
+
+    @LOSSES.register("breaks off")
+    def breaks_off(moments, target, rule):
+        calls[0] += 1
+        if calls[0] in breaks:
+            raise Overdue
+        return (moments[-1] ** 2).mean(dim=(1, 2, 3, 4))
+
+    config = tiny(tmp_path / "run", regime=regime, losses={"rgba": 1.0, "breaks off": 0.1})
+    trainers = []
+    for at in (set(), {3, 4, 6, 9}):
+        breaks, trainer, calls[0] = at, Trainer.begin(config), 0
+        while trainer.iteration < 5:
+            try:
+                trainer.step()
+            except Overdue:
+                assert trainer.phase == ""
+        trainers.append(trainer)
+    straight, broken = trainers
+    assert all(map(torch.equal, straight.rule.state_dict().values(), broken.rule.state_dict().values()))
+    assert torch.equal(straight.pool.states, broken.pool.states) and straight.iteration == broken.iteration
+    assert torch.equal(straight.pool.generator.get_state(), broken.pool.generator.get_state())
+
+
+@pytest.mark.parametrize(("first", "done"), [(12, True), (11, False)])
+def test_a_run_that_ends_in_bad_iterations(tmp_path, registries, first, done):
+    """One at the end does no harm; several are no success, and are saved all the same."""
+    config = tiny(tmp_path / "run", **plugin(tmp_path, f"nan_from_{first}", first, 99))
+    if done:
+        assert nca3d.train(config, progress=False).folder == tmp_path / "run"
+    else:
+        with pytest.raises(RunError, match=r"iteration 12: non-finite loss, 2 iterations in a row.*--iterations 18"):
+            nca3d.train(config, progress=False)
+    assert checkpoint.load(tmp_path / "run").step == 12
+    # The rate may be lowered, and the run goes on.
+    more = tiny(tmp_path / "run", iterations=14, losses={"rgba": 1.0})
+    assert nca3d.train(more, resume=tmp_path / "run", progress=False).metrics[-1]["iteration"] == 14
+
+
+def test_too_many_bad_iterations_before_the_first_save(tmp_path, registries):
+    config = tiny(tmp_path / "run", max_bad_steps=3, save_every=100, **plugin(tmp_path, "nan_early", 2, 99))
+    with pytest.raises(RunError, match="3 iterations in a row"):
+        nca3d.train(config, progress=False)
+    assert checkpoint.load(tmp_path / "run").step == 4
+    more = tiny(tmp_path / "run", max_bad_steps=3, losses={"rgba": 1.0})
+    assert nca3d.train(more, resume=tmp_path / "run", progress=False).metrics[-1]["iteration"] == 12
 
 
 def test_too_many_bad_iterations_stop_the_run_and_keep_the_last_good_checkpoint(tmp_path, registries):
