@@ -13,7 +13,7 @@ import pytest
 
 import nca3d
 from nca3d.cli import main
-from nca3d.config import plugins, shipped
+from nca3d.config import plugins
 from nca3d.errors import InputError
 
 CODE = """
@@ -61,9 +61,6 @@ VERBS = [
     ["export", "RUN", "OUT.npz"],
     ["train", "--resume", "RUN", "--iterations", "3"],
     ["train", "RUN/config.toml", "--out", "OUT"],
-    ["answer", "RUN", "why?"],
-    ["serve", "RUN", "--port", "0"],
-    ["export", "RUN", "--surface"],
     ["train", "--init", "RUN", *FLAGS, "--out", "OUT"],
 ]
 
@@ -73,9 +70,6 @@ def test_no_verb_runs_the_code_of_a_folder(
     verb: list[str], run: Path, mine: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    if verb[0] in ("answer", "serve") or "--surface" in verb:
-        text = shipped.files()["cube"].read_text().replace("\n[cube]", f"\nplugins = [{str(mine)!r}]\n[cube]")
-        (run / "config.toml").write_text(text)
     capsys.readouterr()
     before = sorted(run.rglob("*"))
     assert main([word.replace("RUN", "run").replace("OUT", "made") for word in verb]) == 2
@@ -96,7 +90,6 @@ def test_doors_run_no_code_of_a_folder(run: Path, tmp_path: Path) -> None:
         lambda: nca3d.train(resume=run, iterations=3),
         lambda: nca3d.train(config.replace(out=str(tmp_path / "new"))),
         lambda: nca3d.train(pickle.loads(pickle.dumps(config)).anchored().replace(out=str(tmp_path / "new"))),
-        lambda: nca3d.Cube.load(run),
     ]
     for call in calls:
         with pytest.raises(InputError, match="plugins: found code that this file wants to run"):

@@ -71,6 +71,10 @@ def test_a_config_of_a_few_lines():
 def test_a_flag_for_each_field(name, capsys, tmp_path):
     value = FIELDS[name]["default"]
     flag = f"--{name.replace('_', '-')}"
+    # A promise that was given up: an empty flag is a variable of a script that is not set, and was taken for the default.
+    if value == "":
+        assert main("train", started_from(name), flag, "", "--print-config") == 2
+        return
     if isinstance(value, bool):
         words = [flag if value else flag.replace("--", "--no-", 1)]
     else:
