@@ -6,6 +6,7 @@ there never was an output: in all these cases the bar and the log fall silent. N
 
 import contextlib
 import errno
+import io
 import os
 import select
 import stat
@@ -107,7 +108,8 @@ def _poll_of(stream: TextIO) -> "select.poll | None":
     """Returns a poll object that tells whether a pipe, socket or terminal can take text; None for what always can."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         descriptor = stream.fileno()
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        # Not a notebook's stream: it has a descriptor, too, but writes elsewhere.
+        if isinstance(stream, io.TextIOWrapper) and not stat.S_ISREG(os.fstat(descriptor).st_mode):
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             return poll
