@@ -11,9 +11,11 @@ from typing import IO, Any
 
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
-from nca3d.files import locked, refuse_locked, write_atomic
+from nca3d.files import locked, open_own, refuse_locked, refuse_odd, write_atomic
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
+# The folders that a run writes into while it trains.
+FOLDERS = ("checkpoints", "tensorboard")
 
 
 class RunFolder:
@@ -39,13 +41,15 @@ class RunFolder:
             record: what JSON can hold.
 
         Raises:
+            InputError: the file is a link, a pipe, a device, or has a second name: a line would land elsewhere.
             RunError: the disk is full or fails.
         """
         text = json.dumps(dict(record)) + "\n"
         try:
             if self._lines is None:
+                file = open_own(self.path / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 # Buffered by line: whoever watches the run sees whole lines.
-                self._lines = (self.path / METRICS).open("a", buffering=1, encoding="utf-8")
+                self._lines = os.fdopen(file, "a", buffering=1, encoding="utf-8")
             self._lines.write(text)
         except OSError as error:
             raise RunError(f"{self.path / METRICS}: not written: {error.strerror}; the last checkpoint is kept") from error
@@ -117,6 +121,8 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
     path, new_folders = (_resumed(Path(resume)), []) if resume is not None else _new(config, subject)
     try:
         with locked(path / LOCK):
+            # Again, now that no other run can be at work there.
+            _refuse_odd(path)
             folder = RunFolder(path, config)
             try:
                 if resume is None:
@@ -168,9 +174,22 @@ def _resumed(path: Path) -> Path:
     missing = [name for name in (CONFIG, "checkpoints") if not (path / name).exists()]
     if missing:
         raise InputError(path, "resume", f"no {' and no '.join(missing)}", "the folder of a run that saved a checkpoint")
+    _refuse_odd(path)
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(path, "resume", "a folder that can't be written to", "a writable one")
     return path
+
+
+def _refuse_odd(path: Path) -> None:
+    """Checks that what a run writes to lies in its folder. The folder itself may be a link: to a larger disk, say.
+
+    Raises:
+        InputError: one of its files or folders is a link, a pipe, a socket or a device.
+    """
+    for name in (CONFIG, METRICS, LOCK):
+        refuse_odd(path / name)
+    for name in FOLDERS:
+        refuse_odd(path / name, folder=True)
 
 
 def _new(config: Config, subject: str) -> tuple[Path, list[Path]]:
@@ -214,9 +233,9 @@ def _refuse_unusable(path: Path) -> None:
         if path.is_dir():
             # A lock alone is what a killed run may leave; the folder counts as empty.
             entries = [entry.name for entry in sorted(path.iterdir()) if entry.name != LOCK]
+            # A message that names the run at work there says more than one that names its files.
+            refuse_locked(path / LOCK)
             if entries:
-                # A message that names the run at work there says more than one that names its files.
-                refuse_locked(path / LOCK)
                 raise InputError(path, "out", f"a folder with {entries[0]} in it", f"a new or empty folder, or --resume {path}")
         # The first folder above that exists is where the new ones would be made.
         nearest = next(folder for folder in (path, *path.absolute().parents) if os.path.lexists(folder))
