@@ -307,6 +307,36 @@ def test_nothing_else_in_the_house_writes_so() -> None:
     assert {line.partition(":")[0] for line in found} == {"files.py"}
 
 
+# Files that are written by their name, and why that is right: nobody else can have put a link there.
+WRITERS = {
+    "files.py": "the one way",
+    "checkpoint.py": "in a folder that was just made, and no other name leads to",
+    "cube/export/write.py": "in such a folder",
+    "cli/faults.py": "in a temporary folder of its own",
+    "bench/peers.py": "in a temporary folder of its own",
+    "bench/memory.py": "a switch of the kernel",
+}
+
+
+@pytest.mark.slow
+def test_who_writes_by_name_has_a_reason() -> None:
+    def writes(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        modes = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+        opened = name == "open" and any(set(mode) <= set("rwaxb+t") and set(mode) & set("wax") for mode in modes)
+        return name in ("write_text", "write_bytes", "touch", "fdopen") or opened
+
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        if any(writes(node) for node in ast.walk(ast.parse(path.read_text())))
+    }
+    # The lines of a run are added to what `files.open_own` opened.
+    assert found == {*WRITERS, "training/run_folder.py"}
+
+
 def test_it_loads_nothing_heavy() -> None:
     code = "import nca3d.files, sys; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'safetensors')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
