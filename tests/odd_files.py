@@ -1,7 +1,10 @@
 """What may stand where a file belongs: links, pipes, sockets and devices, beside a file that must not be written."""
 
+import contextlib
 import os
+import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +21,22 @@ ODD = {
     "folder": "a folder",
     "device": "a device",
 }
+
+
+@contextlib.contextmanager
+def at_once(seconds: int = 30) -> Iterator[None]:
+    """Fails what waits for the other end of a pipe, or reads a device without end."""
+
+    def late(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def plant(kind: str, folder: Path, place: Path | None = None) -> tuple[Path, Path]:

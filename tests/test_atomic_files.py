@@ -103,6 +103,19 @@ def test_what_is_planted_at_temporary_names_is_not_followed(tmp_path: Path, monk
     assert names(home) == ["place", "place/y", "x"]
 
 
+def test_what_is_planted_between_clearing_and_writing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_numbers", iter([7]))
+    monkeypatch.setattr(files, "_remove", lambda path: None)  # as if another link came right after
+    victim, _ = plant("link", tmp_path, tmp_path / f".x.7.tmp-{os.getpid()}")
+    plant("link", tmp_path, tmp_path / f"place.tmp-{os.getpid()}")
+    with pytest.raises(FileExistsError):
+        files.write_atomic(tmp_path / "x", b"new")
+    monkeypatch.setattr(files, "sweep", lambda *_: None)
+    with pytest.raises(FileExistsError), files.atomic_folder(tmp_path / "place"):
+        pass
+    assert victim.read_bytes() == b"years"
+
+
 @pytest.mark.parametrize("kind", ODD)
 def test_a_folder_takes_the_place_of_what_is_none(tmp_path: Path, kind: str) -> None:
     victim, place = plant(kind, tmp_path)

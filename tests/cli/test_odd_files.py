@@ -1,7 +1,6 @@
 """No command writes through a link, into a pipe or a device, or waits for one: it says so in one line, whatever path it got."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from complaint import complaint
-from odd_files import ODD, plant
+from odd_files import ODD, at_once, plant
 
 import visualize
 from nca3d.cli import main
@@ -25,18 +24,10 @@ REFUSED = [kind for kind, said in ODD.items() if said not in ("", "a folder")]
 
 @pytest.fixture(autouse=True)
 def no_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A test that waits for the other end of a pipe, or reads a device without end, fails."""
-
-    def late(*_: object) -> None:
-        raise AssertionError("it waits")
-
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NCA3D_CACHE", str(tmp_path / "cache"))
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(30)
-    yield
-    signal.alarm(0)
-    signal.signal(signal.SIGALRM, before)
+    with at_once():
+        yield
 
 
 def look(folder: Path) -> dict[str, object]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import struct
 import warnings
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from animal import SIZE, little_animal
+from odd_files import at_once
 from target_laws import check_laws, one_line
 
 from nca3d import targets
@@ -337,7 +337,6 @@ def test_what_a_mesh_names_is_a_file_too(tmp_path: Path, capfd: pytest.CaptureFi
     path.write_text(
         PLY.replace("pipe", named) if kind == "ply" else f"mtllib {named if kind == 'material' else 'x.mtl'}\n{TETRAHEDRON}"
     )
-    signal.alarm(20)  # ends the process, if it waits
-    one_line(lambda: targets.load(path, (9, 9, 9)), path.name, repr(named), "a device or pipe, named in it")
-    signal.alarm(0)
+    with at_once():
+        one_line(lambda: targets.load(path, (9, 9, 9)), path.name, repr(named), "a device or pipe, named in it")
     assert capfd.readouterr().err == ""

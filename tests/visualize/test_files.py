@@ -13,6 +13,7 @@ from films import FAST, read
 from odd_files import ODD, plant
 
 import visualize
+from visualize import files
 from visualize.files import atomic_file, atomic_folder, check_folder, room_for, writable
 from visualize.film import encode, mp4
 
@@ -98,6 +99,16 @@ def test_what_is_planted_is_replaced_and_not_followed(tmp_path: Path, kind: str)
             (inside / "x").write_text(text)
     assert (home / "d" / "x").read_text() == "two" and victim.read_bytes() == b"years"
     assert sorted(path.name for path in home.iterdir()) == ["a.gif", "d"]
+
+
+def test_what_is_planted_between_clearing_and_writing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_remove", lambda path: None)  # as if another link came right after
+    victim, _ = plant("link to nothing", tmp_path, tmp_path / f".a.tmp-{os.getpid()}.gif")
+    with pytest.raises(ValueError, match=r"a\.gif \(File exists\), allowed a file that can be written"):
+        writable(tmp_path / "a.gif", "here", SUFFIXES)
+    with pytest.raises(FileExistsError), atomic_file(tmp_path / "a.gif"):
+        pass
+    assert victim.read_bytes() == b"years" and not (tmp_path / "nothing").exists()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="folders of the kernel")
