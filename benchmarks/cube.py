@@ -25,6 +25,7 @@ from nca3d.bench.memory import status_bytes
 from nca3d.config import Config
 from nca3d.cube.rows import neighbour_table
 from nca3d.cube.weights import MODES
+from nca3d.files import odd, write_atomic
 from nca3d.training.optim import build_optimizer
 
 SIZE = (11, 15, 15)
@@ -219,6 +220,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.out and odd(arguments.out):
+        parser.error(f"--out: found {arguments.out}, which is {odd(arguments.out)}, allowed a file name")
     if arguments.worker:
         return worker(*arguments.worker)
     threads = [int(count) for count in arguments.threads.split(",")]
@@ -236,7 +239,7 @@ def main() -> None:
             lines.append(f"| {name} | {figure} |")
             print(lines[-1], flush=True)
     if arguments.out:
-        arguments.out.write_text("\n".join(lines) + "\n")
+        write_atomic(arguments.out, ("\n".join(lines) + "\n").encode())
 
 
 if __name__ == "__main__":

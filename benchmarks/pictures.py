@@ -22,6 +22,7 @@ import torch
 import nca3d
 import visualize
 from nca3d.evaluation.story import Cut, tell
+from nca3d.files import odd, write_atomic
 from nca3d.live.page import live_page
 from nca3d.rules import ConvRule
 from visualize.viewer import movie
@@ -128,6 +129,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="write the figures there too, as JSON")
     asked = parser.parse_args()
+    if asked.out and odd(asked.out):
+        parser.error(f"--out: found {asked.out}, which is {odd(asked.out)}, allowed a file name")
     rows = {}
     print(f"{platform.machine()}, torch {torch.__version__}, {torch.get_num_threads()} threads, {time.strftime('%Y-%m-%d')}\n")
     print("| what | figure |\n|---|---|")
@@ -137,7 +140,7 @@ def main() -> None:
                 rows[name] = value
                 print(f"| {name} | {value:.1f} {unit} |", flush=True)
     if asked.out:
-        asked.out.write_text(json.dumps(rows, indent=1, ensure_ascii=False) + "\n")
+        write_atomic(asked.out, (json.dumps(rows, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 if __name__ == "__main__":

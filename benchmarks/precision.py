@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import nca3d
+from nca3d.files import odd, write_atomic
 
 # Iterations whose losses are averaged: one batch says little.
 LAST = 10
@@ -42,6 +43,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    if args.out and odd(args.out):
+        parser.error(f"--out: found {args.out}, which is {odd(args.out)}, allowed a file name")
     full = replace(
         nca3d.Config.load(args.config),
         precision="fp32",
@@ -72,7 +75,7 @@ def main() -> None:
     lines.append(f"\nSpread of the three seeds {spread:.4f}; within it: {', '.join(inside) or 'none'}.")
     print(lines[-1])
     if args.out:
-        args.out.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        write_atomic(args.out, ("\n".join(lines) + "\n").encode())
 
 
 if __name__ == "__main__":

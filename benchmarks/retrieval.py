@@ -22,6 +22,7 @@ from nca3d.cube.answers import Judgement, judge, say
 from nca3d.cube.lesson import EmbeddedQuestions, questions_of_run
 from nca3d.cube.losses import TEMPERATURE
 from nca3d.cube.ridge import fit_ridge
+from nca3d.files import odd, write_atomic
 from nca3d.fire import evaluation_seed
 from nca3d.load import CONFIG, run_folder
 from nca3d.reports.values import bootstrap
@@ -75,6 +76,8 @@ def main() -> None:
     parser.add_argument("--weights", type=int, help="of the network; default as many as the cube")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    if args.out and odd(args.out):
+        parser.error(f"--out: found {args.out}, which is {odd(args.out)}, allowed a file name")
     try:
         rule, embedded = nca3d.load(args.run), questions_of_run(args.run)
     except nca3d.InputError as error:
@@ -116,7 +119,7 @@ def main() -> None:
         f"teacher {embedded.teacher.id}; the network took {time.perf_counter() - started:.0f} s"
     )
     if args.out:
-        args.out.write_text(table + "\n", encoding="utf-8")
+        write_atomic(args.out, (table + "\n").encode())
 
 
 if __name__ == "__main__":

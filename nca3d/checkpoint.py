@@ -30,6 +30,7 @@ from nca3d.files import (
     parse_table,
     read_sealed,
     read_verified,
+    refuse_odd,
     remove_folder,
     seal,
     sweep,
@@ -98,10 +99,14 @@ def save(
     # For the message of a full disk; 200 bytes is about what a tensor's header takes.
     needed = len(text) + sum(t.numel() * t.element_size() + 200 for tensors in groups.values() for t in tensors.values())
     try:
+        # Another folder that a link leads to would get this run's checkpoints, and lose its own to `_tidy`.
+        refuse_odd(final.parent, folder=True)
         with atomic_folder(final) as folder:
             files = {f"{group}.safetensors": _write(folder / f"{group}.safetensors", _bytes(groups[group])) for group in groups}
             files[SCALARS] = _write(folder / SCALARS, text.encode())
             (folder / MANIFEST).write_bytes(seal(_manifest(step, files, groups)))
+    except InputError as error:
+        raise RunError(f"{final}: not saved: {error}") from error
     except OSError as error:
         free = shutil.disk_usage(run_folder).free
         raise RunError(

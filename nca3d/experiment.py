@@ -22,6 +22,7 @@ from nca3d.evaluation import Preset
 from nca3d.evaluation import evaluate as evaluate_rule
 from nca3d.evaluation.evaluate import EVALUATIONS
 from nca3d.evaluation.story import film
+from nca3d.files import vacate
 from nca3d.live.page import live_page
 from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.reports.body import write_body
@@ -64,7 +65,7 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     )
     # A rule with a step of its own can't run in a page: such a run ends without one.
     with contextlib.suppress(InputError):
-        live_page(rule, Path(run.folder) / "creature.html", target.size, target, random_seed=config.random_seed)
+        live_page(rule, vacate(Path(run.folder) / "creature.html"), target.size, target, random_seed=config.random_seed)
     return report
 
 

@@ -3,6 +3,9 @@
 New content is written beside its place, synced, then renamed, so that readers see the old content or the new. A killed process
 leaves files that say so by their names: NAME.tmp-PID is half written; NAME.old-PID is an old folder that was moved out of the
 way before the new one could take its place. Standard library only; safetensors is imported inside a function.
+
+Nothing here writes through a link, waits for a pipe or opens a device. Where somebody named the file, `refuse_odd` says so in
+one line; where the name is ours and hours of work are behind it, `vacate` clears the place. The folders above may be links.
 """
 
 import contextlib
@@ -29,29 +32,109 @@ LARGEST_RECORD = 16_000_000
 # Names in a record that can't lead out of its folder: no "..", no absolute path.
 _PLAIN = re.compile(r"([a-z]+/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _numbers = itertools.count()
+# What an entry of a folder is called where a file belongs.
+_ODD = {
+    stat.S_IFREG: "",
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# Opens a file itself and at once: not what a link leads to, nor when a pipe finds its other end. Windows has neither.
+_ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+# What stands at a place -----------------------------------------------------------------------------------------------
+
+
+def odd(path: str | os.PathLike[str]) -> str:
+    """Returns what stands where a file belongs: "" if it is a file or the name is free, else "a link", "a pipe" and so on.
+
+    Nothing is opened or followed: opening a pipe may wait for ever, and opening a device may do something already.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):  # nothing is there, or the name is none
+        return ""
+    return _ODD.get(stat.S_IFMT(mode), "no regular file")
+
+
+def refuse_odd(path: Path, *, folder: bool = False) -> None:
+    """Checks that a place is free or holds a file, or a folder if that is what belongs there; hard links count as files.
+
+    Args:
+        path: the place.
+        folder: whether a folder belongs there.
+
+    Raises:
+        InputError: something else stands there: a link, a pipe, a socket, a device.
+    """
+    found, kind = odd(path), "folder" if folder else "file"
+    if folder:
+        found = "" if found == "a folder" or not os.path.lexists(path) else found or "a file"
+    if found:
+        raise InputError(path, kind, found, f"a {kind} of its own, or a name that is free")
+
+
+def vacate(path: Path) -> Path:
+    """Clears a place for a file of ours, in a folder of ours, at the end of long work; returns the path.
+
+    Somebody may have planted a link, a pipe, a socket or a device there: it is removed, and not what it leads to, so that it
+    doesn't cost the work. A file stays until the new one takes its place; a folder stays, and is refused by `write_atomic`.
+    """
+    if odd(path) not in ("", "a folder"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return path
+
+
+def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Opens a file of ours to lock or to extend it; returns its descriptor.
+
+    Args:
+        path: the file.
+        flags: of `os.open`.
+        mode: of a new file.
+
+    Raises:
+        InputError: it is a link, a pipe, a device, …, or has a second name, by which it is somebody else's file.
+        OSError: it can't be opened.
+    """
+    refuse_odd(path)
+    descriptor = os.open(path, flags | _ITSELF, mode)
+    # What was opened is asked again: another thing may have taken the name in between.
+    opened = os.fstat(descriptor)
+    if stat.S_ISREG(opened.st_mode) and opened.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    found = "a file with a second name (a hard link)" if stat.S_ISREG(opened.st_mode) else "no regular file"
+    raise InputError(path, "file", found, "a file of its own, or a name that is free")
+
 
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Writes a file, whole or not at all; a link in its place is replaced, never followed.
+    """Writes a file, whole or not at all; an old one is replaced, under another name (a hard link) it stays as it was.
 
     Args:
         path: the file; missing folders are made.
         data: its content.
 
     Raises:
+        InputError: a link, a pipe, a socket, a device or a folder stands there; see `vacate`.
         OSError: the disk is full or the folder can't be written to; the old file is untouched.
     """
-    # A terminal or a pipe can't be replaced, only written to.
-    if path.exists() and (path.parent == Path("/dev") or not path.is_file()):
-        path.write_bytes(data)
-        return
+    refuse_odd(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     # Numbered, because threads of one process may write the same file at once.
     beside = path.with_name(f".{path.name[:40]}.{next(_numbers)}.tmp-{os.getpid()}")
+    # The name can be guessed. What stands there is removed, and "x" makes the file or fails: it follows no link.
+    _remove(beside)
     try:
-        beside.write_bytes(data)
+        with beside.open("xb") as file:
+            file.write(data)
         # Synced before it is renamed: after a power cut the new name must not lead to an empty file.
         _sync(beside)
         os.replace(beside, path)
@@ -66,7 +149,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     """A context with a new folder to fill, which takes the place of `path` when the block ends, or vanishes when it fails.
 
     Args:
-        path: the final place; a folder that is there is replaced.
+        path: the final place; a folder or link that is there is replaced.
 
     Raises:
         OSError: the disk is full or the folder can't be written to; the older folder is untouched.
@@ -74,24 +157,28 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     sweep(path.parent, re.escape(path.name))
     beside, aside = _temporary(path, "tmp"), _temporary(path, "old")
     try:
-        shutil.rmtree(beside, ignore_errors=True)
+        # As with a file: whatever has these names is removed, and `mkdir` makes a folder or fails.
+        for left in (beside, aside):
+            _remove(left)
         beside.mkdir(parents=True)
         yield beside
         for inside in (*beside.rglob("*"), beside):
             _sync(inside)
         # A folder can't be renamed onto a full one. A kill between the two renames is what `sweep` repairs.
-        if path.exists():
+        if os.path.lexists(path):
             path.rename(aside)
         try:
             beside.rename(path)
         except BaseException:
-            if aside.exists() and not path.exists():
+            if os.path.lexists(aside) and not os.path.lexists(path):
                 aside.rename(path)
             raise
         _sync(path.parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        # A file that was in the way is somebody's: it stays aside.
+        if odd(aside):
+            _remove(aside)
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        _remove(beside)
 
 
 def remove_folder(path: Path) -> None:
@@ -99,7 +186,8 @@ def remove_folder(path: Path) -> None:
     # If the process is killed below, `sweep` finds the rest by this name.
     doomed = _temporary(path, "tmp")
     path.rename(doomed)
-    shutil.rmtree(doomed, ignore_errors=True)
+    if odd(doomed):
+        _remove(doomed)
 
 
 def sweep(folder: Path, names: str) -> None:
@@ -117,8 +205,8 @@ def sweep(folder: Path, names: str) -> None:
                 continue
             if leftover[2] == "old" and not (folder / leftover[1]).exists():
                 path.rename(folder / leftover[1])
-            else:
-                shutil.rmtree(path, ignore_errors=True)
+            elif odd(path):  # a file is not ours: we leave folders
+                _remove(path)
 
 
 def is_running(pid: int) -> bool:
@@ -138,6 +226,16 @@ def is_running(pid: int) -> bool:
 def _temporary(path: Path, kind: str) -> Path:
     """Returns the temporary name beside `path`: kind "tmp" for new content, "old" for what is being replaced."""
     return path.with_name(f"{path.name}.{kind}-{os.getpid()}")
+
+
+def _remove(path: Path) -> None:
+    """Removes what stands at a temporary name: a folder with all that is in it, of a link only the link."""
+    if odd(path) == "a folder":
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    # Not by `rmtree`: it opens a pipe, and waits.
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _sync(path: Path) -> None:
@@ -190,22 +288,41 @@ def refuse_locked(path: Path) -> None:
     import fcntl
 
     try:
-        with path.open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise _locked_error(path) from None
+        descriptor = open_own(path, os.O_RDONLY)
+    except InputError as error:
+        raise _unlockable(path, error.found) from None
     # No lock file: nobody holds it.
     except OSError:
         return
+    with contextlib.suppress(OSError):
+        _flock(path, descriptor, fcntl.LOCK_SH)
+        os.close(descriptor)
 
 
-def _locked_error(path: Path) -> InputError:
-    """Returns the error that says who holds a lock."""
+def _unlockable(path: Path, found: object) -> InputError:
+    """Returns the error of a place that can't be a lock file."""
+    return InputError(path.parent, path.name, found, "a folder that can be locked")
+
+
+def _flock(path: Path, descriptor: int, kind: int) -> None:
+    """Locks an opened lock file, or closes it.
+
+    Raises:
+        InputError: another process holds it; the message says which.
+        OSError: the file system has no locks.
+    """
+    import fcntl
+
     try:
-        holder = path.read_text(errors="replace").strip()
-    except OSError:
-        holder = ""
-    return InputError(path.parent, path.name, f"held by {holder or 'another run'}", "a run folder that no other run is using")
+        fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
+    except BaseException as error:
+        # Of the file that was opened: by now another thing may have its name.
+        holder = os.read(descriptor, 200).decode(errors="replace").strip()
+        os.close(descriptor)
+        if not isinstance(error, BlockingIOError):
+            raise
+        allowed = "a run folder that no other run is using"
+        raise InputError(path.parent, path.name, f"held by {holder or 'another run'}", allowed) from None
 
 
 def _acquire(path: Path) -> int:
@@ -214,22 +331,20 @@ def _acquire(path: Path) -> int:
 
     while True:
         try:
-            # A link is not followed: the file that it leads to would be emptied.
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BaseException:
-                os.close(descriptor)
-                raise
-        except BlockingIOError:
-            raise _locked_error(path) from None
+            # A link is not followed, and a second name is refused: the file that has it would be emptied.
+            descriptor = open_own(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except InputError as error:
+            raise _unlockable(path, error.found) from None
         except OSError as error:
-            found = "a link" if error.errno == errno.ELOOP else error.strerror or error
-            raise InputError(path.parent, path.name, found, "a folder that can be locked") from None
+            raise _unlockable(path, error.strerror or error) from None
+        try:
+            _flock(path, descriptor, fcntl.LOCK_EX)
+        except OSError as error:
+            raise _unlockable(path, error.strerror or error) from None
         # The former holder may have removed the file between our open and our lock: then we hold a file without a name, which
         # nobody else can see, and try again.
         with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), path.stat()):
+            if os.path.samestat(os.fstat(descriptor), path.lstat()):
                 return descriptor
         os.close(descriptor)
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import ODD, plant
 
 import nca3d
 from nca3d import files
@@ -54,22 +56,73 @@ def test_a_file_and_its_folder_are_synced(tmp_path: Path, monkeypatch: pytest.Mo
     assert synced == [(tmp_path / "x").stat().st_ino, tmp_path.stat().st_ino]
 
 
-def test_a_link_is_replaced_and_a_pipe_is_written_to(tmp_path: Path) -> None:
-    (tmp_path / "thesis").write_bytes(b"years")
-    (tmp_path / "link").symlink_to(tmp_path / "thesis")
-    files.write_atomic(tmp_path / "link", b"new")
-    assert (tmp_path / "thesis").read_bytes() == b"years"
-    assert (tmp_path / "link").read_bytes() == b"new"
-    os.mkfifo(tmp_path / "pipe")
-    came: list[bytes] = []
-    reader = threading.Thread(target=lambda: came.append((tmp_path / "pipe").read_bytes()))
-    reader.start()
-    files.write_atomic(tmp_path / "pipe", b"through")
-    reader.join()
-    assert came == [b"through"]
-    assert (tmp_path / "pipe").is_fifo()
-    with pytest.raises(IsADirectoryError):
-        files.write_atomic(tmp_path, b"")
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_no_file_is_refused_and_in_a_folder_of_ours_replaced(tmp_path: Path, kind: str) -> None:
+    victim, place = plant(kind, tmp_path)
+    said = ODD[kind]
+    if not said:  # a hard link is a file: the name gets another one, and the old file keeps its other name
+        files.write_atomic(place, b"new")
+    else:
+        assert files.odd(place) == said
+        with pytest.raises(InputError, match=rf"{place.name}: file: found {said}, allowed a file of its own"):
+            files.write_atomic(place, b"new")
+        assert files.odd(place) == said
+        if kind == "folder":
+            assert files.odd(files.vacate(place)) == said
+            return
+        files.write_atomic(files.vacate(place), b"new")
+    assert place.read_bytes() == b"new" and place.stat().st_nlink == 1
+    assert victim.read_bytes() == b"years"
+
+
+def test_a_free_name_and_a_file_are_not_odd(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    for name in ("x", "free", "x/below", "a\0b"):
+        assert files.odd(tmp_path / name) == ""
+    assert files.vacate(tmp_path / "x").read_bytes() == b"old"
+    files.refuse_odd(tmp_path, folder=True)
+    with pytest.raises(InputError, match="x: folder: found a file, allowed a folder of its own, or a name that is free"):
+        files.refuse_odd(tmp_path / "x", folder=True)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_planted_at_temporary_names_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setattr(files, "_numbers", iter(range(7, 9)))
+    victim, _ = plant(kind, tmp_path, home / f".x.7.tmp-{os.getpid()}")
+    files.write_atomic(home / "x", b"new")
+    for word in ("tmp", "old"):
+        plant(kind, tmp_path, home / f"place.{word}-{os.getpid()}")
+    for text in ("one", "two"):
+        with files.atomic_folder(home / "place") as beside:
+            (beside / "y").write_text(text)
+    assert (home / "x").read_bytes() == b"new" and (home / "place" / "y").read_text() == "two"
+    assert victim.read_bytes() == b"years"
+    # An old folder of this process's number is one that was never put back: it is kept.
+    assert names(home) == ["place", "place/y", "x"]
+
+
+def test_what_is_planted_between_clearing_and_writing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_numbers", iter([7]))
+    monkeypatch.setattr(files, "_remove", lambda path: None)  # as if another link came right after
+    victim, _ = plant("link", tmp_path, tmp_path / f".x.7.tmp-{os.getpid()}")
+    plant("link", tmp_path, tmp_path / f"place.tmp-{os.getpid()}")
+    with pytest.raises(FileExistsError):
+        files.write_atomic(tmp_path / "x", b"new")
+    monkeypatch.setattr(files, "sweep", lambda *_: None)
+    with pytest.raises(FileExistsError), files.atomic_folder(tmp_path / "place"):
+        pass
+    assert victim.read_bytes() == b"years"
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_a_folder_takes_the_place_of_what_is_none(tmp_path: Path, kind: str) -> None:
+    victim, place = plant(kind, tmp_path)
+    with files.atomic_folder(place) as beside:
+        (beside / "y").write_text("new")
+    assert (place / "y").read_text() == "new" and not place.is_symlink()
+    assert victim.read_bytes() == b"years"
 
 
 def test_many_threads_write_one_file(tmp_path: Path) -> None:
@@ -167,6 +220,16 @@ def test_a_lock_says_who_holds_it_and_empties_no_link(tmp_path: Path) -> None:
     assert (tmp_path / "thesis").read_text() == "years"
 
 
+@pytest.mark.parametrize("kind", ODD)
+def test_no_other_thing_is_a_lock(tmp_path: Path, kind: str) -> None:
+    victim, lock = plant(kind, tmp_path, tmp_path / "run.lock")
+    said = rf"run\.lock: found {re.escape(ODD[kind] or 'a file with a second name (a hard link)')}, allowed a folder that can"
+    for look in (files.refuse_locked, lambda path: files.locked(path).__enter__()):
+        with pytest.raises(InputError, match=said):
+            look(lock)
+    assert victim.read_bytes() == b"years" and os.path.lexists(lock)
+
+
 # ---- records ---------------------------------------------------------------------------------------------------------
 
 KINDS = {"format": int, "files": dict, "sha256": str}
@@ -255,6 +318,36 @@ def test_nothing_else_in_the_house_writes_so() -> None:
     ]
     # Where it is done is found, so the search works; nowhere else is.
     assert {line.partition(":")[0] for line in found} == {"files.py"}
+
+
+# Files that are written by their name, and why that is right: nobody else can have put a link there.
+WRITERS = {
+    "files.py": "the one way",
+    "checkpoint.py": "in a folder that was just made, and no other name leads to",
+    "cube/export/write.py": "in such a folder",
+    "cli/faults.py": "in a temporary folder of its own",
+    "bench/peers.py": "in a temporary folder of its own",
+    "bench/memory.py": "a switch of the kernel",
+}
+
+
+@pytest.mark.slow
+def test_who_writes_by_name_has_a_reason() -> None:
+    def writes(node: ast.AST) -> bool:
+        if not isinstance(node, ast.Call):
+            return False
+        name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+        modes = [word.value for word in node.args if isinstance(word, ast.Constant) and isinstance(word.value, str)]
+        opened = name == "open" and any(set(mode) <= set("rwaxb+t") and set(mode) & set("wax") for mode in modes)
+        return name in ("write_text", "write_bytes", "touch", "fdopen") or opened
+
+    found = {
+        path.relative_to(ROOT).as_posix()
+        for path in ROOT.rglob("*.py")
+        if any(writes(node) for node in ast.walk(ast.parse(path.read_text())))
+    }
+    # The lines of a run are added to what `files.open_own` opened.
+    assert found == {*WRITERS, "training/run_folder.py"}
 
 
 def test_it_loads_nothing_heavy() -> None:

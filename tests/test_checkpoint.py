@@ -14,6 +14,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import plant
 from torch import Tensor, nn
 
 from nca3d import checkpoint
@@ -279,6 +280,23 @@ def test_a_link_is_followed_only_when_asked_for(tmp_path: Path) -> None:
     assert found.step == 1
     assert "a link" in found.skipped[0][1]
     assert checkpoint.load(link).step == 9
+
+
+@pytest.mark.parametrize("kind", ["link", "link to nothing", "pipe"])
+def test_nothing_is_saved_behind_a_link(tmp_path: Path, kind: str) -> None:
+    own = tmp_path / "own"
+    own.mkdir()
+    save(tmp_path / "other", 1)
+    if kind == "link":
+        (own / "checkpoints").symlink_to(tmp_path / "other" / "checkpoints")
+    else:
+        plant(kind, tmp_path, own / "checkpoints")
+    with pytest.raises(
+        RunError, match=r"step-000009: not saved: .*checkpoints: folder: found a (link|pipe), allowed a folder of"
+    ):
+        save(own, 9)
+    assert [path.name for path in (tmp_path / "other" / "checkpoints").iterdir()] == ["step-000001"]
+    assert not (tmp_path / "nothing").exists()
 
 
 # ---- faults --------------------------------------------------------------------------------------------------------

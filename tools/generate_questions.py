@@ -16,6 +16,7 @@ from itertools import combinations, product
 from pathlib import Path
 
 from nca3d.cube.questions import FOLDER, Pair, read_questions
+from nca3d.files import write_atomic
 
 HEADINGS = ("north", "north-east", "east", "south-east", "south", "south-west", "west", "north-west")
 # The n-th turns by n · 45 degrees, clockwise.
@@ -161,7 +162,7 @@ def _digest(*words: str) -> int:
 def main() -> None:
     """Write the file anew."""
     file: Path = FOLDER / "lattice.jsonl"
-    file.write_text(text(), encoding="utf-8")
+    write_atomic(file, text().encode())
     print(file, Counter(pair.split for pair in generate()))
 
 

@@ -10,13 +10,14 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import nca3d
 from nca3d import checkpoint
 from nca3d.evaluation.evaluate import evaluate, summary
+from nca3d.files import write_atomic
 from nca3d.load import RuleRef
-from nca3d.reports.report import Report
+from nca3d.reports.report import read_report
 from nca3d.versions import versions
 
 ZOO = Path(nca3d.__file__).with_name("zoo")
@@ -55,16 +56,16 @@ def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
         "versions": versions(),
         "config": {field: getattr(config, field) for field in config.__dataclass_fields__ if field not in HERE},
     }
-    ZOO.mkdir(exist_ok=True)
-    save_file({key: tensor.contiguous() for key, tensor in saved.groups["rule"].items()}, ZOO / f"{name}.safetensors")
-    (ZOO / f"{name}.json").write_text(json.dumps(card, indent=1, allow_nan=False) + "\n")
+    weights = save({key: tensor.contiguous() for key, tensor in saved.groups["rule"].items()})
+    write_atomic(ZOO / f"{name}.safetensors", weights)
+    write_atomic(ZOO / f"{name}.json", (json.dumps(card, indent=1, allow_nan=False) + "\n").encode())
     print(f"{ZOO / name}.safetensors: {(ZOO / f'{name}.safetensors').stat().st_size / 1000:.1f} KB")
 
 
 def _standard(rule: Any, target: Any, given: str) -> dict[str, Any]:
     if given == "-":
         return {}
-    report = Report.from_json(Path(given).read_text()) if given else evaluate(rule, target, "standard", progress=True)
+    report = read_report(Path(given)) if given else evaluate(rule, target, "standard", progress=True)
     return summary(report)
 
 

@@ -1,12 +1,15 @@
 """The zoo as the README shows it: python tools/zoo.py prints the table, and draws the picture at a path given."""
 
 import sys
+from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import torch
 
 import nca3d
 import visualize
+from nca3d.files import write_atomic
 from nca3d.reports.values import as_text
 
 
@@ -49,7 +52,9 @@ def draw(path: str, side: int = 300) -> None:
         grown = nca3d.rollout(rule, nca3d.seed_state(rule), 2 * card["horizon"], random_seed=1 << 31)
         picture = visualize.volume(nca3d.to_rgba(grown, rule, rule.target().palette)[0], size=(2 * side, 2 * side))
         pictures.append(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
-    Image.fromarray(np.hstack(pictures)).save(path, quality=90)
+    stream = BytesIO()
+    Image.fromarray(np.hstack(pictures)).save(stream, Image.registered_extensions()[Path(path).suffix.lower()], quality=90)
+    write_atomic(Path(path), stream.getvalue())
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 """`nca3d bench`: measures what the flags ask for, prints a table, writes JSON, Markdown and a figure of the cost curves."""
 
+import contextlib
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from io import BytesIO
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,12 +18,13 @@ from nca3d.bench.machine import describe, file_stem, header, threads
 from nca3d.bench.measure import Means, announce, measure_setting
 from nca3d.bench.peers import find_peer
 from nca3d.bench.progress import Progress
-from nca3d.bench.request import WHERE, Request
+from nca3d.bench.request import STDOUT, WHERE, Request
 from nca3d.bench.results import Row, table
 from nca3d.bench.settings import TEXTBOOK
 from nca3d.errors import InputError
 from nca3d.executors import exact
 from nca3d.executors.cores import torch_threads
+from nca3d.files import vacate, write_atomic
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,11 +46,16 @@ def run(request: Request) -> None:
             from nca3d.bench.plan import plan
 
             print(plan(request.plan, device).words())
+        elif request.json == STDOUT:  # alone on stdout, so that another program can read it
+            with contextlib.redirect_stdout(sys.stderr):
+                content = _measure(request, device)
+            print(content, end="")
         else:
             _measure(request, device)
 
 
-def _measure(request: Request, device: torch.device) -> None:
+def _measure(request: Request, device: torch.device) -> str:
+    """Measures, prints tables, writes the files that the flags ask for, and returns all numbers as JSON."""
     peers = find_peer("cax", request.cax)
     plans = [(setting, contenders(setting, request.executors, peers)) for setting in request.settings]
     machine = describe(device)
@@ -68,7 +78,7 @@ def _measure(request: Request, device: torch.device) -> None:
         for points in (rows, *along.values()):
             if points:
                 print("\n" + table(points))
-    _write(request, machine, floor, rows, along)
+    return _write(request, machine, floor, rows, along)
 
 
 def floor_line(floor: Floor) -> str:
@@ -79,13 +89,14 @@ def floor_line(floor: Floor) -> str:
     )
 
 
-def _write(request: Request, machine: dict[str, Any], floor: Floor, rows: Sequence[Row], along: dict[str, list[Row]]) -> None:
-    """The files that the flags ask for; their paths are printed."""
-    files = {"json": [request.json], "md": [], "png": [request.plot]}
+def _write(request: Request, machine: dict[str, Any], floor: Floor, rows: Sequence[Row], along: dict[str, list[Row]]) -> str:
+    """Writes the files that the flags ask for, prints their paths, and returns the JSON."""
+    named = None if request.json is None or request.json == STDOUT else Path(request.json)
+    files = {"json": [named], "md": [], "png": [request.plot]}
     if request.save is not None:
-        request.save.mkdir(parents=True, exist_ok=True)
         stem = request.save / file_stem(machine)
-        files = {kind: [*places, stem.with_suffix(f".{kind}")] for kind, places in files.items()}
+        # These names are ours: what somebody planted there must not cost the measurement.
+        files = {kind: [*places, vacate(stem.with_suffix(f".{kind}"))] for kind, places in files.items()}
     content = {
         "machine": machine,
         "floor": asdict(floor),
@@ -93,16 +104,22 @@ def _write(request: Request, machine: dict[str, Any], floor: Floor, rows: Sequen
         "rows": [asdict(row) for row in rows],
         "curves": {name: [asdict(row) for row in points] for name, points in along.items()},
     }
+    numbers = json.dumps(content, indent=1) + "\n"
     text = "\n\n".join([header(machine), floor_line(floor), *(table(points) for points in (rows, *along.values()))]) + "\n"
     for kind, places in files.items():
         for file in places:
             if file is None or (kind == "png" and not along):
                 continue
-            if kind == "png":
-                figure(along, machine).savefig(file)
-            else:
-                file.write_text(json.dumps(content, indent=1) + "\n" if kind == "json" else text)
+            write_atomic(file, _png(along, machine) if kind == "png" else (numbers if kind == "json" else text).encode())
             print(file)
+    return numbers
+
+
+def _png(along: dict[str, list[Row]], machine: dict[str, Any]) -> bytes:
+    """Returns the cost curves as PNG."""
+    stream = BytesIO()
+    figure(along, machine).savefig(stream, format="png")
+    return stream.getvalue()
 
 
 def figure(along: dict[str, list[Row]], machine: dict[str, Any]) -> "Figure":

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,9 +11,12 @@ from typing import Any
 from nca3d.bench import settings
 from nca3d.bench.settings import GROUPS, Setting
 from nca3d.errors import ErrorCollector, nearest
+from nca3d.files import odd
 
 WHERE = "nca3d bench"
 DEVICES = ("auto", "cpu", "cuda")
+# The name of a file that means stdout.
+STDOUT = "-"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -30,7 +34,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     measure.add_argument("--cax", metavar="PYTHON", help="a Python that has the peer CAX (default: this one, if it has)")
     measure.add_argument("--curves", action="store_true", help="also time and memory against living cells and volume")
     out = parser.add_argument_group("results")
-    out.add_argument("--json", metavar="FILE", type=Path, help="write all numbers there")
+    out.add_argument("--json", metavar="FILE", help="write all numbers there; - prints them, and the tables on stderr")
     out.add_argument("--plot", metavar="FILE.png", type=Path, help="draw the cost curves there (measures them: --curves)")
     out.add_argument("--save", metavar="FOLDER", type=Path, help="write JSON, table and curves there, named by date and device")
     plan = parser.add_argument_group("planning")
@@ -54,7 +58,7 @@ class Request:
     memory: bool
     cax: str | None
     curves: bool
-    json: Path | None
+    json: str | None
     plot: Path | None
     save: Path | None
     plan: Setting | None
@@ -82,12 +86,7 @@ class Request:
             hint = nearest(args.device, DEVICES)
             wrong.add(args.device not in DEVICES, WHERE, "--device", repr(args.device), f"{', '.join(DEVICES)}{hint}")
             threads, repeats = number("--threads", args.threads, 1, 1024), number("--repeats", args.repeats, 1, 1000)
-            for flag, file, suffix in (("--json", args.json, ""), ("--plot", args.plot, ".png")):
-                if file is not None:
-                    bad = not file.parent.is_dir() or file.is_dir() or (suffix != "" and file.suffix != suffix)
-                    wrong.add(bad, WHERE, flag, file, f"a {suffix or 'file'} name in a folder that exists")
-            taken = args.save is not None and args.save.exists() and not args.save.is_dir()
-            wrong.add(taken, WHERE, "--save", args.save, "a folder, which may be new")
+            _check_files(args, wrong)
             plan = _plan(args, number, wrong)
         return cls(
             chosen,
@@ -103,6 +102,21 @@ class Request:
             args.save,
             plan,
         )
+
+
+def _check_files(args: argparse.Namespace, wrong: ErrorCollector) -> None:
+    """Refuses what can't be written, or would be written through a link, into a pipe or a device."""
+    json = None if args.json is None or args.json == STDOUT else Path(args.json)
+    for flag, file, suffix, may in (("--json", json, "", f", or {STDOUT} for stdout"), ("--plot", args.plot, ".png", "")):
+        if file is None:
+            continue
+        if (found := odd(file)) not in ("", "a folder"):
+            wrong.add(True, WHERE, flag, f"{file}, which is {found}", f"a {suffix or 'file'} name{may}")
+            continue
+        bad = not file.parent.is_dir() or file.is_dir() or (suffix != "" and file.suffix != suffix)
+        wrong.add(bad, WHERE, flag, file, f"a {suffix or 'file'} name in a folder that exists{may}")
+    taken = args.save is not None and os.path.lexists(args.save) and not args.save.is_dir()
+    wrong.add(taken, WHERE, "--save", args.save, "a folder, which may be new")
 
 
 def _plan(args: argparse.Namespace, number: Callable[..., Any], wrong: ErrorCollector) -> Setting | None:

@@ -30,11 +30,11 @@ def run(args: argparse.Namespace) -> None:
     table, figure = compare({name: _report(name) for name in args.reports})
     print(table)
     if args.out is not None:
-        from nca3d.files import write_atomic
+        from nca3d.files import vacate, write_atomic
         from nca3d.reports.folder import png_of
 
-        write_atomic(args.out / "compare.md", (table + "\n").encode())
-        write_atomic(args.out / "compare.png", png_of(figure))
+        write_atomic(vacate(args.out / "compare.md"), (table + "\n").encode())
+        write_atomic(vacate(args.out / "compare.png"), png_of(figure))
         print(args.out / "compare.png")
 
 

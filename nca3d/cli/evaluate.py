@@ -4,13 +4,15 @@ Writes report.html with pictures, report.json and a Markdown table into RUN/eval
 """
 
 import argparse
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import add_rule, read_flags, rule_of, wrong_file, wrong_folder, wrong_numbers
+from nca3d.cli.flags import STDOUT, add_rule, read_flags, rule_of, wrong_folder, wrong_numbers, wrong_text
 from nca3d.errors import ErrorCollector
+from nca3d.files import refuse_odd
 from nca3d.load import RuleRef
 from nca3d.registry import wing_entries
 
@@ -30,7 +32,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--preset", default="quick", metavar="NAME", help="quick, standard or full (default: quick)")
     parser.add_argument("--laws", action="store_true", help="check the laws of the cell instead, on any module")
     parser.add_argument("--out", metavar="FOLDER", type=Path, help="write the report there")
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures there too")
+    parser.add_argument("--json", metavar="FILE", help="write the figures there too; - prints them as JSON instead")
     parser.add_argument("--pictures", action=argparse.BooleanOptionalAction, default=True, help="draw bodies as well as plots")
     parser.add_argument("--horizon", metavar="N", type=int, help="steps after which a body is grown (default: the card's)")
     parser.add_argument("--samples", metavar="N", type=int, help="bodies side by side (default: the preset's)")
@@ -69,7 +71,7 @@ class EvaluateRequest:
         with ErrorCollector() as errors:
             fields = read_flags(args, errors)
             errors += wrong_numbers(args, horizon=(1, None), samples=(1, None), random_seed=(0, None))
-            errors += [*wrong_folder("--out", args.out), *wrong_file("--json", args.json)]
+            errors += [*wrong_folder("--out", args.out), *wrong_text("--json", args.json)]
         given = (args.preset, args.pictures, args.horizon, args.samples, args.random_seed)
         return cls(rule_of(args, fields), *given, fields.get("executor", "auto"))
 
@@ -79,14 +81,22 @@ def run(args: argparse.Namespace) -> int:
     request = EvaluateRequest.of(args)
     if args.laws:
         return _laws(request.ref.module())
+    folder = args.out or request.ref.beside(f"evaluate-{request.preset}", f"evaluate-{request.ref.stem}-{request.preset}")
+    if args.out is None:  # a folder of ours: what is written into it must not land elsewhere
+        refuse_odd(folder, folder=True)
     rule = request.ref.rule()
     own = wing_entries("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
     report, write = own.load()(request, rule) if own else _body(request, rule)
-    _tell(request, report)
+    _note(request, report)
+    if args.json == STDOUT:  # alone on stdout, so that another program can read it
+        print(report.to_json())
+        print(write(folder), file=sys.stderr)
+        return 0
+    _tell(report)
     if args.json:
         report.to_json(args.json)
         print(args.json)
-    print(write(args.out or request.ref.beside(f"evaluate-{request.preset}", f"evaluate-{request.ref.stem}-{request.preset}")))
+    print(write(folder))
     return 0
 
 
@@ -114,12 +124,17 @@ def _body(request: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
     return report, write
 
 
-def _tell(request: EvaluateRequest, report: "Report") -> None:
-    """Prints the figures, and notes in the report what was measured with which versions."""
-    from nca3d.reports.values import as_text
+def _note(request: EvaluateRequest, report: "Report") -> None:
+    """Notes in the report what was measured with which versions."""
     from nca3d.versions import versions
 
     report.about = {"name": request.ref.name, "preset": request.preset, **report.about, **versions()}
+
+
+def _tell(report: "Report") -> None:
+    """Prints the figures."""
+    from nca3d.reports.values import as_text
+
     for name, value in report.rows():
         if not name.startswith("regeneration.recovered_each"):
             print(f"{name:<44} {as_text(value)}")

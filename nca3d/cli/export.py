@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.cli import life
 from nca3d.cli.life import LifeRequest
 from nca3d.errors import InputError
+from nca3d.files import refuse_odd
 from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
@@ -104,6 +105,8 @@ def _check(args: argparse.Namespace) -> None:
         if file is None:
             continue
         writable(file, flag, suffixes, folder=file.suffix.lower() == ".zarr")
+        if file.suffix.lower() == ".pvd":  # the folder of its frames
+            refuse_odd(file.with_name(f"{file.stem}_frames"), folder=True)
         if file.resolve() in taken:
             raise InputError(flag, "file", file, "another name for each file")
         taken.add(file.resolve())

@@ -14,10 +14,13 @@ from typing import Any
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.config.schema import Spec, toml
 from nca3d.errors import ErrorCollector, InputError
+from nca3d.files import odd
 from nca3d.load import CONFIG, RuleRef, run_folder
 
 # Random seeds that can be given: fire masks hash 32-bit numbers.
 SEEDS = (0, 2**32 - 1)
+# The name of a file that means stdout. /dev/stdout is no file: it is a link, and those are not followed.
+STDOUT = "-"
 
 
 def add_fields(parser: argparse.ArgumentParser, names: Iterable[str] = FIELDS) -> None:
@@ -147,17 +150,24 @@ def wrong_numbers(args: argparse.Namespace, **ranges: tuple[float, float | None]
             yield InputError(flag_of(name), "number", value, f"{low} or more" if high is None else f"{low}{between}{highest}")
 
 
+def wrong_text(flag: str, name: str | None) -> Iterator[InputError]:
+    """Yields an error if a file of text can't be written; "-" means stdout."""
+    return wrong_file(flag, None if name is None or name == STDOUT else Path(name), may=f", or {STDOUT} for stdout")
+
+
 def wrong_file(flag: str, file: Path | None, *, may: str = "") -> Iterator[InputError]:
-    """Yields an error if a file can't be written; `may` says what else would do."""
-    if file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
+    """Yields an error if a file can't be written, or is a link, a pipe, a device, …; `may` says what else would do."""
+    if file is not None and (found := odd(file)) not in ("", "a folder"):
+        yield InputError(flag, "file", f"{file}, which is {found}", f"a file name{may}")
+    elif file is not None and (file.is_dir() or not file.absolute().parent.is_dir()):
         yield InputError(flag, "file", file, f"a file name in a folder that exists{may}")
     elif file is not None:
         yield from _read_only(flag, file)
 
 
 def wrong_folder(flag: str, folder: Path | None) -> Iterator[InputError]:
-    """Yields an error if a folder can't be made or written to."""
-    if folder is not None and folder.exists() and not folder.is_dir():
+    """Yields an error if a folder can't be made or written to; a link to a folder is one."""
+    if folder is not None and os.path.lexists(folder) and not folder.is_dir():
         yield InputError(flag, "folder", folder, "a folder, or a name that is free")
     elif folder is not None:
         yield from _read_only(flag, folder)

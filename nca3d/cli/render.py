@@ -12,6 +12,7 @@ from nca3d.cli import life
 from nca3d.cli.flags import plugins_of, wrong_numbers
 from nca3d.cli.life import LifeRequest, horizon_of
 from nca3d.errors import ErrorCollector
+from nca3d.files import refuse_odd, write_atomic
 from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     request = LifeRequest.of(args)
     out = args.out or _default(request)
+    refuse_odd(out)
     if args.beside:
         _side_by_side(args, request, out)
         return
@@ -107,15 +109,14 @@ def _look(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str, Any] | None) -> None:
-    from PIL import Image
-
+    from nca3d.reports.folder import png_of_pixels
     from visualize import volume
 
     activity = abs(story.frames[-1][..., 3] - story.frames[-2][..., 3]) if args.style == "activity" else None
     picture = volume(
         story.frames[-1], size=(args.pixels, args.pixels), activity=activity, legend=legend, axes=args.axes, **_look(args)
     )
-    Image.fromarray(picture).save(out)
+    write_atomic(out, png_of_pixels(picture))
 
 
 def _side_by_side(args: argparse.Namespace, request: LifeRequest, out: Path) -> None:

@@ -32,9 +32,9 @@ def run(args: argparse.Namespace) -> None:
         kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
         print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
     if args.draw:
-        from PIL import Image
-
+        from nca3d.files import write_atomic
+        from nca3d.reports.folder import png_of_pixels
         from visualize import volume
 
-        Image.fromarray(volume(target.rgba(), size=(960, 960))).save(args.draw)
+        write_atomic(args.draw, png_of_pixels(volume(target.rgba(), size=(960, 960))))
         print(args.draw)

@@ -18,7 +18,7 @@ from nca3d.cube.teacher.embeddings import embeddings_folder, embeddings_of
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.teachers import load_saved_teacher
 from nca3d.errors import InputError
-from nca3d.files import write_atomic
+from nca3d.files import read_file, refuse_odd, write_atomic
 from nca3d.load import CONFIG, run_folder
 
 # The folder of the teacher and the file of the answers, within the folder of a run or of an exported cube.
@@ -120,9 +120,14 @@ def save_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None
         folder: The folder of a run or of an exported cube.
         teacher: The teacher that embeds questions for the cube.
         answers: The texts that the cube chooses from.
+
+    Raises:
+        InputError: A link or something else that is no file or folder stands where they belong.
     """
     # The answers are written last: where they are, the teacher is whole.
+    refuse_odd(folder / ANSWERS)
     if not (folder / ANSWERS).exists():
+        refuse_odd(folder / TEACHER, folder=True)
         teacher.save(folder / TEACHER)
         write_atomic(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
 
@@ -138,8 +143,10 @@ def load_teacher_and_answers(folder: Path) -> tuple[Teacher, list[str]]:
     """
     # Folders are passed on by people: the file is checked before anything else believes it.
     try:
-        answers = json.loads((folder / ANSWERS).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        answers = json.loads(read_file(folder / ANSWERS).decode("utf-8"))
+    except InputError:
+        raise
+    except ValueError as error:
         raise InputError(folder / ANSWERS, "answers", error, "the file that training a cube writes") from None
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers) or not answers:
         raise InputError(folder / ANSWERS, "answers", type(answers).__name__, "a list of texts")

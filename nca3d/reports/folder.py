@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.files import write_atomic
+from nca3d.files import vacate, write_atomic
 from nca3d.reports.page import Words, render_page
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def write_folder(
     config_toml: str = "",
     progress: bool = False,
 ) -> Path:
-    """Writes a report, its pictures and its page.
+    """Writes a report, its pictures and its page; what somebody planted at their places is replaced, never followed.
 
     Args:
         folder: The folder; it is created if it does not exist.
@@ -49,21 +49,21 @@ def write_folder(
     if config_toml:
         report.about["config"] = _config(config_toml)
     # The figures first: they took long to measure, and drawing may fail where a graphics library does.
-    report.to_json(folder / "report.json")
-    write_atomic(folder / "report.md", (report.to_markdown() + "\n").encode())
+    report.to_json(vacate(folder / "report.json"))
+    write_atomic(vacate(folder / "report.md"), (report.to_markdown() + "\n").encode())
     urls: dict[str, str] = {}
     for name, figure in pictures:
         _print(name, progress)
         picture = png_of(figure)
-        write_atomic(folder / f"{name}.png", picture)
+        write_atomic(vacate(folder / f"{name}.png"), picture)
         urls[name] = data_url(picture)
     _print("film", progress and hero is not None)
     html, files = hero(folder) if hero is not None else ("", [])
     # Written again: only now the names of all pictures are known.
     report.about["files"] = [*files, *(f"{name}.png" for name in urls)]
-    report.to_json(folder / "report.json")
+    report.to_json(vacate(folder / "report.json"))
     page = render_page(report, words(report, urls), urls, hero=html, config_toml=config_toml)
-    write_atomic(folder / "report.html", page.encode())
+    write_atomic(vacate(folder / "report.html"), page.encode())
     _print(str(folder / "report.html"), progress)
     return folder / "report.html"
 

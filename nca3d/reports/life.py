@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from nca3d.files import vacate
 from nca3d.reports.folder import data_url, png_of_pixels
 from nca3d.reports.page import film_html, still_html
 from nca3d.reports.values import display_name
@@ -116,7 +117,7 @@ def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
         _hold(frames, steps)
     path = visualize.animate(
         np.concatenate(frames),
-        folder / ("film.mp4" if has_ffmpeg() else "film.gif"),
+        vacate(folder / ("film.mp4" if has_ffmpeg() else "film.gif")),
         fps=FILM_FPS,
         size=FILM_SIZE,
         orbit=FILM_ORBIT,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError
-from nca3d.files import write_atomic
+from nca3d.files import read_file, write_atomic
 from nca3d.reports.values import as_text, bootstrap, flat, json_safe, mean, measured_values, wilson
 
 # The version of a report's JSON. 1: figures at the top level, for an evaluation and a training run alike; no number: older.
@@ -170,7 +170,8 @@ def read_report(path: Path) -> Report:
     """
     file = path / "report.json" if path.is_dir() else path
     try:
-        return Report.from_json(file.read_bytes(), file)
-    except OSError as error:
+        data = read_file(file)
+    except InputError as error:
         allowed = "a folder with report.json: nca3d evaluate makes one"
-        raise InputError(path, "report", error.strerror or error, allowed) from None
+        raise InputError(path, "report", error.found, allowed) from None
+    return Report.from_json(data, file)

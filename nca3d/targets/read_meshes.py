@@ -1,8 +1,12 @@
 """Mesh files (.ply .obj .stl .glb): headers are compared with the file's length, parts checked, colours read."""
 
+import contextlib
+import logging
 import math
+import os
 import re
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +104,39 @@ def _check_ply(path: Path, start: bytes, held: int) -> int:
     return promised
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Switches off warnings, and the log in which trimesh writes whole traces of files that it goes on without."""
+    log = logging.getLogger("trimesh")
+    before = log.level
+    log.setLevel(logging.CRITICAL + 1)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(before)
+
+
+def _resolver(path: Path) -> Any:
+    """Returns what opens the files that a mesh names, such as materials and textures, for trimesh: no pipe, no device."""
+    from trimesh.resolvers import FilePathResolver
+
+    class Files(FilePathResolver):
+        # Kept, because trimesh goes on without a file that can't be read; reading a pipe would block for ever.
+        refused: InputError | None = None
+
+        def get(self, name: str) -> Any:
+            # All the places where trimesh looks for it, in any version.
+            places = [Path(self.parent) / one for one in (name.strip(), name.strip().lstrip("/"), os.path.split(name)[-1])]
+            if any(place.exists() and not place.is_file() and not place.is_dir() for place in places):
+                self.refused = InputError(path, "file", f"{name.strip()!r}, a device or pipe, named in it", "names of files")
+                raise self.refused
+            return super().get(name)
+
+    return Files(str(path))
+
+
 def _load(path: Path, promised: int) -> Mesh:
     """Reads the triangles of a file, checked one part at a time (a scene has several).
 
@@ -111,10 +148,13 @@ def _load(path: Path, promised: int) -> Mesh:
         import trimesh
     except ImportError as error:
         raise InputError(path, "trimesh", "not installed", VIZ) from error
+    beside = _resolver(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            loaded: Any = trimesh.load(path, process=False)  # merging corners would mix their colours
+        with _quiet():
+            # Merging corners would mix their colours.
+            loaded: Any = trimesh.load(path, process=False, resolver=beside)
+            if beside.refused is not None:
+                raise beside.refused
             parts = [(np.eye(4), loaded)]
             if isinstance(loaded, trimesh.Scene):
                 placed = [loaded.graph[node] for node in loaded.graph.nodes_geometry]

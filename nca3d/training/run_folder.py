@@ -14,9 +14,11 @@ from typing import IO, Any
 from nca3d.config import Config
 from nca3d.config.shipped import CUSTOM_TARGET, moved_target
 from nca3d.errors import InputError, RunError
-from nca3d.files import locked, read_file, refuse_locked, write_atomic
+from nca3d.files import locked, open_own, read_file, refuse_locked, refuse_odd, write_atomic
 
 CONFIG, METRICS, LOCK, TARGET = "config.toml", "metrics.jsonl", "run.lock", CUSTOM_TARGET
+# The folders that a run writes into while it trains.
+FOLDERS = ("checkpoints", "tensorboard")
 
 
 class RunFolder:
@@ -98,13 +100,15 @@ class RunFolder:
             record: what JSON can hold.
 
         Raises:
+            InputError: the file is a link, a pipe, a device, or has a second name: a line would land elsewhere.
             RunError: the disk is full or fails.
         """
         text = json.dumps(dict(record)) + "\n"
         try:
             if self._lines is None:
+                file = open_own(self.path / METRICS, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
                 # Buffered by line: whoever watches the run sees whole lines.
-                self._lines = (self.path / METRICS).open("a", buffering=1, encoding="utf-8")
+                self._lines = os.fdopen(file, "a", buffering=1, encoding="utf-8")
             self._lines.write(text)
         except OSError as error:
             # What could not be written is still in its buffer: closing it would fail once more.
@@ -188,6 +192,8 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
     path, new_folders = (_resumed(Path(resume)), []) if resume is not None else _new(config, subject)
     try:
         with locked(path / LOCK):
+            # Again, now that no other run can be at work there.
+            _refuse_odd(path)
             folder = RunFolder(path, config)
             try:
                 if resume is None:
@@ -268,6 +274,7 @@ def _resumed(path: Path) -> Path:
     """
     if not path.is_dir():
         raise InputError(path, "resume", "a file" if path.exists() else "no such folder", "the folder of a run")
+    _refuse_odd(path)
     # Both are needed: the config to build the rule, a checkpoint to continue from.
     missing = [name for name in (CONFIG, "checkpoints") if not (path / name).exists()]
     if missing or _never_saved(path):
@@ -280,6 +287,18 @@ def _resumed(path: Path) -> Path:
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(path, "resume", "a folder that can't be written to", "a writable one")
     return path
+
+
+def _refuse_odd(path: Path) -> None:
+    """Checks that what a run writes to lies in its folder. The folder itself may be a link: to a larger disk, say.
+
+    Raises:
+        InputError: one of its files or folders is a link, a pipe, a socket or a device.
+    """
+    for name in (CONFIG, METRICS, LOCK):
+        refuse_odd(path / name)
+    for name in FOLDERS:
+        refuse_odd(path / name, folder=True)
 
 
 def _new(config: Config, subject: str) -> tuple[Path, list[Path]]:
@@ -323,9 +342,8 @@ def _refuse_unusable(path: Path) -> None:
         if path.is_dir():
             # A lock alone is what a killed run may leave; the folder counts as empty.
             entries = [entry.name for entry in sorted(path.iterdir()) if entry.name != LOCK]
-            if entries:
-                # A message that names the run at work there says more than one that names its files.
-                refuse_locked(path / LOCK)
+            # A message that names the run at work there says more than one that names its files.
+            refuse_locked(path / LOCK)
             if entries and not _never_saved(path):
                 raise InputError(path, "out", f"a folder with {entries[0]} in it", f"a new or empty folder, or --resume {path}")
         # The first folder above that exists is where the new ones would be made.

@@ -82,6 +82,21 @@ def test_measures_prints_and_writes(tmp_path, capsys, quick_floor):
     assert "| quick-cube | event " in (folder / names[1]).read_text()
 
 
+@pytest.mark.slow
+def test_json_stands_alone_on_stdout(tmp_path, capsys, quick_floor):
+    (tmp_path / "thesis").write_text("years")
+    argv = ["quick-cube", "--executors", "event", "--repeats", "1", "--threads", "1", "--no-memory"]
+    for suffix in ("json", "md"):
+        stem = file_stem({**describe(torch.device("cpu")), "threads": 1})
+        (tmp_path / stem).with_suffix(f".{suffix}").symlink_to(tmp_path / "thesis")
+    assert main(["bench", *argv, "--json", "-", "--save", str(tmp_path)]) == 0
+    shown = capsys.readouterr()
+    assert len(json.loads(shown.out)["rows"]) == 4 and "| quick-cube | textbook " in shown.err
+    written = sorted(path for path in tmp_path.iterdir() if path.name != "thesis")
+    assert [path.suffix for path in written] == [".json", ".md"] and not any(path.is_symlink() for path in written)
+    assert (tmp_path / "thesis").read_text() == "years"
+
+
 def test_the_file_name_says_when_and_where():
     machine = {"date": "2026-11-25T13:25+00:00", "device": "AMD EPYC(R) 9B14", "threads": 2}
     assert file_stem(machine) == "2026-11-25-amd-epyc-r-9b14-2-threads"

@@ -44,6 +44,16 @@ def test_evaluate_prints_and_writes_its_figures(capsys: pytest.CaptureFixture[st
 
 
 @pytest.mark.slow
+def test_json_stands_alone_on_stdout(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(TINY_RULE)
+    argv = ["evaluate", f"{tmp_path / 'mine.py'}:rule", "--target", "sphere", "--size", "7", "7", "7", "--horizon", "3"]
+    assert main([*argv, "--samples", "2", "--no-pictures", "--out", str(tmp_path / "out"), "--json", "-"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["steps_tried"] == 1000
+    assert shown.err.splitlines()[-1] == str(tmp_path / "out" / "report.html")
+
+
+@pytest.mark.slow
 def test_laws_of_any_module(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(TINY_RULE)
     assert main(["evaluate", f"{tmp_path / 'mine.py'}:rule", "--laws"]) == 0

@@ -1,6 +1,7 @@
 """Meshes: volumes that geometry predicts, colours in their places, and every broken file refused by one line."""
 
 import json
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from animal import SIZE, little_animal
+from odd_files import at_once
 from target_laws import check_laws, one_line
 
 from nca3d import targets
@@ -303,3 +305,38 @@ def test_options_of_meshes_are_checked(tmp_path: Path) -> None:
     one_line(lambda: targets.load(path, (8, 8, 8), colormap="virdis"), "colormap", "viridis")
     one_line(lambda: targets.load(path, (8, 8, 8), color="red"), "color", "'red'")
     one_line(lambda: targets.load(path, (8, 8, 8), margin=4), "margin", "4")
+
+
+TETRAHEDRON = "v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nusemtl x\nf 1 2 3\nf 1 2 4\nf 1 3 4\nf 2 3 4\n"
+PLY = """ply
+format ascii 1.0
+comment TextureFile pipe
+element vertex 3
+property float x
+property float y
+property float z
+property float s
+property float t
+element face 1
+property list uchar int vertex_indices
+end_header
+0 0 0 0 0
+1 0 0 0 0
+0 1 0 0 0
+3 0 1 2
+"""
+
+
+@pytest.mark.parametrize("named", ["pipe", "/dev/zero", "folder/../pipe"])
+@pytest.mark.parametrize("kind", ["material", "picture", "ply"])
+def test_what_a_mesh_names_is_a_file_too(tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, named: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "x.mtl").write_text(f"newmtl x\nKd 1 0 0\nmap_Kd {named}\n")
+    path = tmp_path / ("body.ply" if kind == "ply" else "body.obj")
+    path.write_text(
+        PLY.replace("pipe", named) if kind == "ply" else f"mtllib {named if kind == 'material' else 'x.mtl'}\n{TETRAHEDRON}"
+    )
+    with at_once():
+        one_line(lambda: targets.load(path, (9, 9, 9)), path.name, repr(named), "a device or pipe, named in it")
+    assert capfd.readouterr().err == ""

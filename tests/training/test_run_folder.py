@@ -9,11 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
+from odd_files import ODD, plant
 
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
 from nca3d.training import run_folder
-from nca3d.training.run_folder import RunFolder, open_run_folder, read_metrics
+from nca3d.training.run_folder import RunFolder, check_run_folder, open_run_folder, read_metrics
 
 ROOT = Path(run_folder.__file__).parents[2]
 
@@ -93,6 +94,73 @@ def test_bad_input_found_later_leaves_nothing(tmp_path: Path) -> None:
         folder.append_metrics({"iteration": 1})
         raise RunError("extinct")
     assert everything(tmp_path) == ["own", "own/config.toml", "own/metrics.jsonl"]
+
+
+# ---- what a run folder holds belongs to the run ------------------------------------------------------------------------
+
+
+def resumable(folder: Path) -> Path:
+    with open_run_folder(Config(out=str(folder))) as made:
+        (made.path / "checkpoints").mkdir()
+        made.append_metrics({"iteration": 1})
+    return folder
+
+
+@pytest.mark.parametrize("name", ["config.toml", "metrics.jsonl", "run.lock", "checkpoints", "tensorboard"])
+@pytest.mark.parametrize("kind", [kind for kind, said in ODD.items() if said])
+def test_a_run_is_not_resumed_into_something_else(tmp_path: Path, name: str, kind: str) -> None:
+    home = resumable(tmp_path / "own")
+    if os.path.lexists(home / name):
+        (home / name).rename(tmp_path / "moved")
+    victim, _ = plant(kind, tmp_path, home / name)
+    before = everything(tmp_path)
+    if kind == "folder" and name in ("checkpoints", "tensorboard"):
+        check_run_folder(Config(), home)
+        return
+    for refuse in (check_run_folder, lambda config, resume: open_run_folder(config, resume).__enter__()):
+        with pytest.raises(InputError) as caught:
+            refuse(Config(), home)
+        said = str(caught.value)
+        # What leads nowhere is as good as missing.
+        assert name in said and "\n" not in said and (ODD[kind] in said or "no such" in said or f"no {name}" in said)
+    assert everything(tmp_path) == before and victim.read_bytes() == b"years"
+
+
+def test_a_run_may_lie_behind_a_link(tmp_path: Path) -> None:
+    resumable(tmp_path / "disk")
+    (tmp_path / "own").symlink_to("disk")
+    with open_run_folder(Config(), tmp_path / "own") as folder:
+        folder.cut_metrics(1)
+        folder.append_metrics({"iteration": 2})
+    assert [record["iteration"] for record in read_metrics(tmp_path / "disk")] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_lines_are_added_to_no_other_file(tmp_path: Path, kind: str) -> None:
+    victim, place = plant(kind, tmp_path, tmp_path / "metrics.jsonl")
+    with pytest.raises(InputError, match=rf"metrics\.jsonl: file: found {ODD[kind] or 'a file with a second name'}"):
+        RunFolder(tmp_path, Config()).append_metrics({"iteration": 1})
+    assert victim.read_bytes() == b"years" and os.path.lexists(place)
+
+
+def test_a_second_name_of_the_lines_is_left_as_it_was(tmp_path: Path) -> None:
+    """`cp -al` of a run shares its files with the copy."""
+    home = resumable(tmp_path / "own")
+    (tmp_path / "copy").hardlink_to(home / "metrics.jsonl")
+    with open_run_folder(Config(), home) as folder:
+        folder.cut_metrics(1)
+        folder.append_metrics({"iteration": 2})
+    assert (tmp_path / "copy").read_text() == '{"iteration": 1}\n'
+    assert [record["iteration"] for record in read_metrics(home)] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, said in ODD.items() if said != "a folder"])
+def test_an_empty_folder_with_another_lock_is_refused_early(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "own").mkdir()
+    victim, _ = plant(kind, tmp_path, tmp_path / "own" / "run.lock")
+    with pytest.raises(InputError, match=r"run\.lock: found a .*, allowed a folder that can be locked"):
+        check_run_folder(Config(out=str(tmp_path / "own")))
+    assert victim.read_bytes() == b"years"
 
 
 # ---- one run at a time ---------------------------------------------------------------------------------------------

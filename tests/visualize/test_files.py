@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from films import FAST, read
+from odd_files import ODD, plant
 
 import visualize
-from visualize.files import atomic_file, atomic_folder, room_for, writable
+from visualize import files
+from visualize.files import atomic_file, atomic_folder, check_folder, room_for, writable
 from visualize.film import encode, mp4
 
 SUFFIXES = (".gif", ".npz")
@@ -63,6 +65,50 @@ def test_what_is_written_is_on_the_disk_before_it_has_its_name(tmp_path: Path, m
             (inside / name).write_text(name)
     assert events == ["sync", "named", "sync", "sync", "named"]
     assert (tmp_path / "a.txt").read_text() == "all of it" and (tmp_path / "folder/deep/two").read_text() == "deep/two"
+
+
+@pytest.mark.parametrize("kind", [kind for kind, said in ODD.items() if said not in ("", "a folder")])
+def test_what_is_no_file_is_refused_and_stays(tmp_path: Path, kind: str) -> None:
+    victim, place = plant(kind, tmp_path, tmp_path / "a.gif")
+    for folder in (False, True):
+        with pytest.raises(ValueError, match=rf"^here: path: found {ODD[kind]} named .*a\.gif, allowed a file's name"):
+            writable(place, "here", SUFFIXES, folder=folder)
+    with pytest.raises(ValueError, match=rf"found .*a\.gif, which is {ODD[kind]}, allowed a new name or an earlier store"):
+        check_folder(place, lambda names: True, "store")
+    assert victim.read_bytes() == b"years" and os.path.lexists(place)
+
+
+@pytest.mark.parametrize("kind", ODD)
+def test_what_is_planted_is_replaced_and_not_followed(tmp_path: Path, kind: str) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    half, place = home / f".a.tmp-{os.getpid()}.gif", home / "a.gif"
+    victim, _ = plant(kind, tmp_path, half)
+    assert writable(place, "here", SUFFIXES) == place
+    assert list(home.iterdir()) == []
+    plant(kind, tmp_path, half)
+    with atomic_file(place) as beside:
+        beside.write_bytes(b"new")
+        if kind != "folder":  # planted at last, while it is written
+            plant(kind, tmp_path, place)
+    assert place.read_bytes() == b"new" and not place.is_symlink()
+    for word in ("tmp", "old"):
+        plant(kind, tmp_path, home / f".d.{word}-{os.getpid()}")
+    for text in ("one", "two"):
+        with atomic_folder(home / "d") as inside:
+            (inside / "x").write_text(text)
+    assert (home / "d" / "x").read_text() == "two" and victim.read_bytes() == b"years"
+    assert sorted(path.name for path in home.iterdir()) == ["a.gif", "d"]
+
+
+def test_what_is_planted_between_clearing_and_writing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_remove", lambda path: None)  # as if another link came right after
+    victim, _ = plant("link to nothing", tmp_path, tmp_path / f".a.tmp-{os.getpid()}.gif")
+    with pytest.raises(ValueError, match=r"a\.gif \(File exists\), allowed a file that can be written"):
+        writable(tmp_path / "a.gif", "here", SUFFIXES)
+    with pytest.raises(FileExistsError), atomic_file(tmp_path / "a.gif"):
+        pass
+    assert victim.read_bytes() == b"years" and not (tmp_path / "nothing").exists()
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="folders of the kernel")

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import SEEDS, add_fields, plugins_of, wrong_file, wrong_numbers
+from nca3d.cli.flags import SEEDS, STDOUT, add_fields, plugins_of, wrong_numbers, wrong_text
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
             for question, row in zip(questions, replies, strict=True)
         ]
         text = json.dumps(about | {"questions": entries}, indent=1, ensure_ascii=False) + "\n"
-        if args.json == "-":  # alone on stdout, so that another program can read it
+        if args.json == STDOUT:  # alone on stdout, so that another program can read it
             print(text, end="")
             return
         write_atomic(Path(args.json), text.encode())
@@ -94,7 +94,7 @@ def _checked(args: argparse.Namespace) -> list[str]:
     """Returns the questions, those of stdin included, once all arguments are checked."""
     with ErrorCollector() as errors:
         errors += wrong_numbers(args, best=(1, None), steps=(1, None), random_seed=SEEDS)
-        errors += wrong_file("--json", Path(args.json) if args.json and args.json != "-" else None, may=", or -")
+        errors += wrong_text("--json", args.json)
         errors.of(check_cube, args.run, plugins_of(args))
         empty = any(not text.strip() for text in args.questions)
         errors.add(empty, "nca3d answer", "QUESTION", "an empty text", "texts with at least one word each")

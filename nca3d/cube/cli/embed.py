@@ -10,6 +10,7 @@ from nca3d.cube.questions import read_questions, shipped
 from nca3d.cube.teacher.teacher_ref import POOLS, find_teacher
 from nca3d.cube.teacher.tensors import header
 from nca3d.errors import ErrorCollector
+from nca3d.files import odd
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
         out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
         errors += wrong_file("--out", out)
         # An older output may be replaced; a file of another program may not.
-        taken = out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
+        taken = not odd(out) and out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
         errors.add(taken, "--out", "file", f"{out}, which nca3d embed did not write", "a name that is free")
         errors += wrong_folder("--cache", args.cache)
     assert questions is not None and named is not None  # otherwise the collector has raised their errors

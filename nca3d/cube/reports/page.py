@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nca3d.cube.reports.pictures import ACTIVITY, activity_by_layer, cube_figures, training_figures
+from nca3d.files import vacate
 from nca3d.reports.folder import data_url, png_of_pixels, write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words, film_html
 from nca3d.reports.report import Report
@@ -243,7 +244,7 @@ def _film(folder: Path, activity: NDArray[np.floating], steps: Sequence[int]) ->
     from visualize.film import Screen, has_ffmpeg
 
     # A GIF is larger, but needs no other program.
-    path = folder / ("activity.mp4" if has_ffmpeg() else "activity.gif")
+    path = vacate(folder / ("activity.mp4" if has_ffmpeg() else "activity.gif"))
     frames, counted = np.concatenate([activity, *[activity[-1:]] * HELD]), [*steps, *[steps[-1]] * HELD]
     options: dict[str, Any] = {"label": ACTIVITY, "steps": counted, "limits": _limits(activity), "fps": FILM_FPS}
     visualize.layers_film(frames, path, **options)

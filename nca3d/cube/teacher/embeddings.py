@@ -20,7 +20,7 @@ from nca3d.cube.questions import Questions
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.tensors import check_vectors, pack, unpack
 from nca3d.errors import InputError
-from nca3d.files import cache_folder, read_file, sha256, write_atomic
+from nca3d.files import cache_folder, read_file, refuse_odd, sha256, write_atomic
 
 # The mark in the metadata of a file that `nca3d embed` writes.
 KIND = "embeddings"
@@ -142,9 +142,11 @@ def _save(folder: Path, teacher: Teacher, digests: list[bytes], vectors: Tensor)
     texts = torch.frombuffer(bytearray(b"".join(digests)), dtype=torch.uint8).view(-1, DIGEST)
     data = pack({"texts": texts, "embeddings": vectors}, {"teacher": teacher.id})
     try:
+        refuse_odd(folder, folder=True)
         write_atomic(folder / f"{sha256(data)}.safetensors", data)
-    except OSError as error:  # a full disk is no reason to lose embeddings that are already in memory
-        print(f"{folder}: embeddings are not cached: {error.strerror or error}", file=sys.stderr)
+    # A full disk, or a link in the way, is no reason to lose embeddings that are already in memory.
+    except (OSError, InputError) as error:
+        print(f"{folder}: embeddings are not cached: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
 
 
 def _read(folder: Path, teacher: Teacher) -> dict[bytes, Tensor]:

@@ -72,7 +72,7 @@ def check_folder(folder: Path, name: str) -> None:
         name: What the user called it, for the error.
 
     Raises:
-        InputError: It is not; the message says what is missing.
+        InputError: It is not; the message says what is missing, or what in it is no file.
     """
     if not folder.is_dir():
         found = "a file" if folder.is_file() else repr(name)
@@ -84,6 +84,17 @@ def check_folder(folder: Path, name: str) -> None:
         pickled = sorted(file.name for file in folder.glob("*.bin"))
         found = f"{pickled[0]}, a pickle, which could run any code" if pickled else "nothing"
         raise InputError(folder, "weights", found, "model.safetensors")
+    # transformers opens by name whatever is there, and reading a pipe would block for ever.
+    for entry in sorted({*folder.iterdir(), *_shards(folder)}):
+        if entry.exists() and not entry.is_file() and not entry.is_dir():
+            raise InputError(folder, entry.name, "a device or pipe", "files")
+
+
+def _shards(folder: Path) -> list[Path]:
+    """Returns the files of weights that a model's index names; they may lie outside its folder."""
+    index = folder / "model.safetensors.index.json"
+    names = parse_table(read_file(index), index).get("weight_map") if index.is_file() else {}
+    return [folder / name for name in names.values() if isinstance(name, str)] if isinstance(names, dict) else []
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -185,3 +185,13 @@ def test_files_that_are_something_else(tmp_path):
     np.save(tmp_path / "object.npy", np.array([{}], dtype=object))
     assert "safetensors: found" in told(lambda: read_embeddings(tmp_path / "object.npy"))
     assert "no such file" in told(lambda: read_embeddings(tmp_path / "none"))
+
+
+def test_a_link_in_the_cache_costs_nothing_and_leads_nowhere(tmp_path, capsys):
+    teacher, elsewhere = Letters(), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / sha256(teacher.id.encode())[:16]).symlink_to(elsewhere)
+    assert embeddings_of(teacher, ["a"], tmp_path / "cache").tolist() == [[1, 0, 0]]
+    assert "are not cached" in (said := capsys.readouterr().err) and "found a link" in said
+    assert not list(elsewhere.iterdir())

@@ -10,9 +10,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import at_once, plant
 from one_line import told
 
 from nca3d.cube import Teacher, load_saved_teacher, load_teacher, read_questions
+from nca3d.cube.lesson import load_teacher_and_answers, save_teacher
 from nca3d.cube.teacher.tfidf import words
 
 pytest.importorskip("sklearn")
@@ -134,3 +136,20 @@ def test_a_missing_extra_is_named(name, module, llama, monkeypatch):
     real = importlib.util.find_spec
     monkeypatch.setattr("nca3d.cube.teacher.teacher_ref.find_spec", lambda wanted: None if wanted == module else real(wanted))
     assert "pip install 'nca3d[teacher]'" in told(lambda: load_teacher(str(llama) if name == "llama" else name, fit_on=TEXTS))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "socket"])
+def test_a_run_whose_teacher_is_elsewhere_is_refused(tmp_path, kind):
+    run = tmp_path / "run"
+    run.mkdir()
+    teacher = load_teacher("tfidf", fit_on=["one lamp", "two lamps"], width=2)
+    with at_once():
+        for name in ("answers.json", "teacher"):
+            plant(kind, tmp_path, run / name)
+            assert f"{name}: " in told(lambda: save_teacher(run, teacher, ["a"]))
+            assert "found a" in told(lambda: load_teacher_and_answers(run)) or name == "teacher"
+            (run / name).unlink()
+    (tmp_path / "disk").mkdir()
+    (run / "teacher").symlink_to(tmp_path / "disk")
+    assert "teacher: folder: found a link" in told(lambda: save_teacher(run, teacher, ["a"]))
+    assert not list((tmp_path / "disk").iterdir())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from odd_files import plant
 from one_line import told
 from safetensors.torch import load_file, save_file
 
@@ -145,6 +146,17 @@ def test_a_pickle_is_not_read(changed):
     assert "weights: found pytorch_model.bin, a pickle" in told(lambda: load_teacher(str(folder)))
     (folder / "pytorch_model.bin").unlink()
     assert "weights: found nothing, allowed model.safetensors" in told(lambda: load_teacher(str(folder)))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe", "link to a device"])
+def test_what_is_no_file_in_a_folder_is_not_opened(changed, tmp_path, kind):
+    folder = changed()
+    _, place = plant(kind, tmp_path, folder / "tokenizer_config.jsn")
+    assert "tokenizer_config.jsn: found a device or pipe, allowed files" in told(lambda: load_teacher(str(folder)))
+    place.rename(tmp_path / "shard")
+    (folder / "model.safetensors").unlink()
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {"a": "../shard"}}))
+    assert "shard: found a device or pipe, allowed files" in told(lambda: load_teacher(str(folder)))
 
 
 def test_broken_weights(changed):
