@@ -328,6 +328,8 @@ WRITERS = {
     "cli/faults.py": "in a temporary folder of its own",
     "bench/peers.py": "in a temporary folder of its own",
     "bench/memory.py": "a switch of the kernel",
+    "executors/shared_object.py": "in memory, or in a temporary folder of its own",
+    "process/streams.py": "to /dev/null",
 }
 
 

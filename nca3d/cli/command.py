@@ -17,9 +17,9 @@ from pathlib import Path
 import nca3d
 from nca3d.cli.parser import Parser
 from nca3d.errors import InputError, RunError, nearest
+from nca3d.process.stop import ended_by_signals
+from nca3d.process.streams import PATIENCE, silence, steady_output
 from nca3d.registry import LazyImport, wing_entries
-from nca3d.training.stop import ended_by_signals
-from nca3d.training.streams import PATIENCE, silence, steady_output
 
 VERBS: dict[str, LazyImport] = {
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},

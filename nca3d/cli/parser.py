@@ -69,7 +69,7 @@ class Parser(argparse.ArgumentParser):
 
     def _get_value(self, action: argparse.Action, arg_string: str) -> object:
         # a variable of a script that is not set: as a path it would be the current folder
-        if not arg_string.strip():
+        if not arg_string:
             name = action.option_strings[0] if action.option_strings else str(action.metavar)
             raise InputError(self.prog, name, repr(arg_string), f"a value that is not empty, see {self.prog} --help")
         try:

@@ -21,5 +21,6 @@ PROVIDES = {
     "exporter": {"surface": "nca3d.cube.cli.surface"},
     "picture": {"signal": "nca3d.cube.picture:activity"},
     "evaluation": {"signal": "nca3d.cube.evaluation:evaluate_cube"},
+    "kept": {"teacher": "nca3d.cube.lesson:TEACHER", "answers.json": "nca3d.cube.lesson:ANSWERS"},
     "report": {"cubes": "nca3d.cube.reports.page:CUBES"},
 }

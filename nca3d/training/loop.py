@@ -16,6 +16,8 @@ import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
 from nca3d.errors import RunError
+from nca3d.process.stop import Overdue, StopSignal
+from nca3d.process.streams import steady_output
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
@@ -23,8 +25,6 @@ from nca3d.training.log import Log
 from nca3d.training.run_folder import RunFolder, open_run_folder
 from nca3d.training.saving import Saver
 from nca3d.training.step import note_executor
-from nca3d.training.stop import Overdue, StopSignal
-from nca3d.training.streams import steady_output
 from nca3d.training.threads import threads
 from nca3d.training.trainer import Trainer
 
@@ -87,7 +87,7 @@ def train(
             print(message, file=sys.stderr)
     # The folder is made last: a config that can't be used leaves nothing behind.
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
-        if resume is not None:
+        if folder.has_checkpoints():
             _restore(trainer, folder)
         # A target without a name is saved in the run folder, and the config names that file from now on.
         if changes := trainer.task.keep(folder.path):

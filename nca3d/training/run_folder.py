@@ -15,6 +15,7 @@ from nca3d.config import Config
 from nca3d.config.shipped import CUSTOM_TARGET, moved_target
 from nca3d.errors import InputError, RunError
 from nca3d.files import locked, open_own, read_file, refuse_locked, refuse_odd, write_atomic
+from nca3d.registry import wing_entries
 
 CONFIG, METRICS, LOCK, TARGET = "config.toml", "metrics.jsonl", "run.lock", CUSTOM_TARGET
 # The folders that a run writes into while it trains.
@@ -36,6 +37,10 @@ class RunFolder:
         with contextlib.suppress(OSError):
             weakref.finalize(self, os.close, os.open(path, os.O_RDONLY))
         self._identity = _identity(path)
+
+    def has_checkpoints(self) -> bool:
+        """Returns whether there is anything to go on from, damaged or not; half-written checkpoints don't count."""
+        return any((self.path / "checkpoints").glob("step-*[0-9]")) and not _never_saved(self.path)
 
     def is_there(self) -> bool:
         """Returns whether the folder is still there, the very same."""
@@ -196,7 +201,7 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
             _refuse_odd(path)
             folder = RunFolder(path, config)
             try:
-                if resume is None:
+                if resume is None or not folder.has_checkpoints():
                     _clear(path)
                     folder.write_config()
                 yield folder
@@ -248,8 +253,10 @@ def _clear(path: Path) -> None:
         return
     if not _never_saved(path):
         raise InputError(path, "out", "a folder with a run in it", f"a new or empty folder, or --resume {path}")
-    for name in (METRICS, TARGET):
-        (path / name).unlink(missing_ok=True)
+    # The target stays: the config may name this very file.
+    for name in (METRICS, *wing_entries("kept")):
+        if (path / name).is_file():
+            (path / name).unlink()
     print(f"{path}: the run in it ended before its first save; it is begun anew", file=sys.stderr)
 
 
@@ -262,7 +269,7 @@ def _never_saved(path: Path) -> bool:
         # A config that somebody wrote himself, with comments of his own, is not ours to replace.
         ours = Config.load(path / CONFIG).to_toml() == config
         half = all(re.fullmatch(r"step-\d+\.tmp-\d+", entry.name) for entry in left)
-        return ours and half and names <= {CONFIG, METRICS, LOCK, TARGET, "checkpoints"}
+        return ours and half and names <= {CONFIG, METRICS, LOCK, TARGET, *FOLDERS, *wing_entries("kept")}
     return False
 
 
@@ -275,15 +282,11 @@ def _resumed(path: Path) -> Path:
     if not path.is_dir():
         raise InputError(path, "resume", "a file" if path.exists() else "no such folder", "the folder of a run")
     _refuse_odd(path)
-    # Both are needed: the config to build the rule, a checkpoint to continue from.
+    # Both are needed: the config to build the rule, a checkpoint to continue from. A run that was killed before its first save
+    # has none: it begins anew.
     missing = [name for name in (CONFIG, "checkpoints") if not (path / name).exists()]
-    if missing or _never_saved(path):
-        # A run that is at work there is the better reason.
-        refuse_locked(path / LOCK)
-        missing = missing or ["checkpoint"]
-        again = f"; this one ended before its first save: nca3d train {path / CONFIG} --out {path}" * _never_saved(path)
-        found, allowed = f"no {' and no '.join(missing)}", f"the folder of a run that saved a checkpoint{again}"
-        raise InputError(path, "resume", found, allowed)
+    if missing and not _never_saved(path):
+        raise InputError(path, "resume", f"no {' and no '.join(missing)}", "the folder of a run that saved a checkpoint")
     if not os.access(path, os.W_OK | os.X_OK):
         raise InputError(path, "resume", "a folder that can't be written to", "a writable one")
     return path

@@ -101,7 +101,7 @@ def test_bad_input_found_later_leaves_nothing(tmp_path: Path) -> None:
 
 def resumable(folder: Path) -> Path:
     with open_run_folder(Config(out=str(folder))) as made:
-        (made.path / "checkpoints").mkdir()
+        (made.path / "checkpoints" / "step-000001").mkdir(parents=True)
         made.append_metrics({"iteration": 1})
     return folder
 
@@ -207,10 +207,12 @@ def test_a_run_that_was_never_saved_can_be_taken_again(tmp_path: Path, capsys: p
     (out / "config.toml").write_text(Config(out=str(out)).to_toml())
     (out / "metrics.jsonl").write_text('{"iteration": 10}\n{"itera')
     (out / "run.lock").write_text("pid 1 on nowhere")
-    refused(Config(), f"ended before its first save: nca3d train {out}/config.toml --out {out}", out)
-    with open_run_folder(Config(iterations=7, out=str(out))) as folder:
-        assert folder.metrics() == [] and Config.load(out / "config.toml").iterations == 7
-    assert "begun anew" in capsys.readouterr().err
+    for resume in (out, None):
+        (out / "metrics.jsonl").write_text('{"iteration": 10}\n{"itera')
+        with open_run_folder(Config(iterations=7, out=str(out)), resume) as folder:
+            assert not folder.has_checkpoints()
+            assert folder.metrics() == [] and Config.load(out / "config.toml").iterations == 7
+        assert "begun anew" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -308,7 +310,7 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path: Path) -> None:
 
 def test_a_resume_that_fails_leaves_the_config(tmp_path: Path) -> None:
     with open_run_folder(Config(out=str(tmp_path / "own"), channels=16)) as folder:
-        (folder.path / "checkpoints").mkdir()
+        (folder.path / "checkpoints" / "step-000001").mkdir(parents=True)
     before = (folder.path / "config.toml").read_bytes()
     with pytest.raises(InputError), open_run_folder(Config(channels=32), folder.path):
         raise InputError("checkpoint", "shapes", 16, "32")

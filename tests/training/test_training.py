@@ -19,9 +19,9 @@ from nca3d import checkpoint
 from nca3d.cli import main
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.losses import LOSSES
+from nca3d.process.stop import Overdue
 from nca3d.training.optim import learning_rate
 from nca3d.training.step import age_states, counted_generator, draw_steps
-from nca3d.training.stop import Overdue
 from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
 

@@ -125,7 +125,7 @@ def test_a_run_without_its_teacher(run: Path, tmp_path: Path, capsys: pytest.Cap
 
     shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("answers.json", "surface"))
     assert cli.main(["answer", str(tmp_path / "run"), "q"]) == 2
-    assert "answers.json: answers: found" in capsys.readouterr().err
+    assert "answers.json: file: found no such file" in capsys.readouterr().err
 
 
 def test_the_door() -> None:

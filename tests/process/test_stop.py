@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from nca3d.training import stop
-from nca3d.training.stop import Overdue, StopSignal, ended_by_signals
+from nca3d.process import stop
+from nca3d.process.stop import Overdue, StopSignal, ended_by_signals
 
 SIGNALS = [signal.SIGINT, signal.SIGTERM]
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nca3d.training import streams
-from nca3d.training.streams import SteadyStream, silence, steady_output
+from nca3d.process import streams
+from nca3d.process.streams import SteadyStream, silence, steady_output
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8"), max_size=3 * streams.CHUNK)))
