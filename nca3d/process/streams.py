@@ -61,6 +61,9 @@ class SteadyStream:
             getattr(self.stream, name)(*arguments)
         except OSError as error:
             self.failed = error
+        # A signal's message in the middle of another one ("reentrant call"): it is lost, the run is not.
+        except RuntimeError:
+            pass
         except ValueError as error:
             # Text that the encoding lacks is a mistake in the text; other ValueErrors mean that the stream was closed.
             if isinstance(error, UnicodeError):

@@ -117,7 +117,8 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
     # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
     start_time = time.monotonic() - trainer.seconds
-    fault = ""
+    # Of a run that is resumed at its end nothing else is known.
+    fault = "faulty"
     with saver.whatever_happens(), Log(folder, config) as log, bar:
         # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
         while trainer.iteration < config.iterations and stop.requested is None and trainer.bad_steps < config.max_bad_steps:

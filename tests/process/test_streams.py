@@ -49,6 +49,15 @@ def test_after_the_first_error_it_is_silent() -> None:
     assert below.calls == 1 and stream.failed is not None and stream.failed.errno == errno.ENOSPC
 
 
+def test_a_message_within_a_message_is_dropped() -> None:
+    class Busy(io.StringIO):
+        def write(self, text: str) -> int:
+            raise RuntimeError("reentrant call inside <_io.BufferedWriter>")
+
+    stream = SteadyStream(Busy())  # type: ignore[arg-type]
+    assert stream.write("a") == 1 and stream.failed is None
+
+
 def test_closed_or_missing_is_silent() -> None:
     below = io.StringIO()
     below.close()
