@@ -117,7 +117,7 @@ class Config(Body, Shared):
         source = None if "plugins" in changes else self.plugins_from
         return _make({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {}, source)
 
-    def plain(self) -> dict[str, Any]:
+    def plain(self) -> dict[str, object]:
         """Returns the fields that the regime uses by name, as JSON can hold them; `from_dict` reads them."""
         return {name: value for name, value in self._values().items() if FIELDS[name].table in ("", self.kind.table)}
 
