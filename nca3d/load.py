@@ -16,6 +16,7 @@ from nca3d.config import plugins as plug_ins
 from nca3d.config.shipped import moved_target, one_line
 from nca3d.errors import InputError, nearest
 from nca3d.files import read_file
+from nca3d.process.supervise import RUN_NAME, execute, supervised
 from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
@@ -117,6 +118,8 @@ class RuleRef:
         self.config: Config | None = None
         # What was passed wins over the card.
         self._target, self._size, self._options = target, size, target_options
+        if isinstance(plugins, str):
+            raise InputError("plugins", "plugins", repr(plugins), "a list of Python files")
         self._plugins = None if plugins is None else tuple(os.fspath(file) for file in plugins)
         if not self.name:
             raise InputError("rule", "name", "''", "a run folder, one of its checkpoints, zoo:NAME or FILE.py:NAME")
@@ -226,19 +229,19 @@ def from_file(text: str) -> "nn.Module":
     from torch import nn
 
     file, name = _split(text)
-    defined = plug_ins.execute(file, read_file(Path(file)), "file")
+    defined = execute(file, read_file(Path(file)), "file")
     if name not in defined:
         # Suggestions: what the file defines itself (its module has a name of its own), not what it imports.
         own = [
             known
             for known, value in defined.items()
-            if isinstance(value, nn.Module) or (callable(value) and getattr(value, "__module__", None) == plug_ins.RUN_NAME)
+            if isinstance(value, nn.Module) or (callable(value) and getattr(value, "__module__", None) == RUN_NAME)
         ]
         raise InputError(file, "name", repr(name), (", ".join(own) or "a name that the file defines") + nearest(name, own))
     value = defined[name]
     # A module is callable too, but calling it would run it.
     if callable(value) and not isinstance(value, nn.Module):
-        with plug_ins.supervised(file, name, "a class or function that makes a module without arguments"):
+        with supervised(file, name, "a class or function that makes a module without arguments"):
             value = value()
     if not isinstance(value, nn.Module):
         raise InputError(file, name, type(value).__name__, "a torch.nn.Module, or a class or function that makes one")

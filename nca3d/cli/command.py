@@ -19,6 +19,7 @@ from nca3d.cli.parser import Parser
 from nca3d.errors import InputError, RunError, nearest
 from nca3d.process.stop import ended_by_signals
 from nca3d.process.streams import PATIENCE, silence, steady_output
+from nca3d.process.supervise import tried_first
 from nca3d.registry import LazyImport, wing_entries
 
 VERBS: dict[str, LazyImport] = {
@@ -27,8 +28,10 @@ VERBS: dict[str, LazyImport] = {
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("bench", "targets", "trust", "doctor")},
 }
 
-# Verbs whose results lie in files: what they print is a courtesy, and losing it is no failure.
-IN_FILES = [["train"], ["evaluate"], ["render"], ["export"], ["embed"]]
+# Verbs whose results lie in files, or that go on for ever: what they print waits for no reader.
+UNREAD = [["train"], ["evaluate"], ["render"], ["export"], ["embed"], ["serve"]]
+# What training prints is a courtesy, and losing it is no failure; but for these.
+PRINTING = {"--print-config", "--help", "-h"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,11 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     # what other verbs print is their result: it waits for its reader
-    patience = PATIENCE if words[:1] in IN_FILES else None
-    with steady_output(patience) as (out, err), ended_by_signals():
+    patience = PATIENCE if words[:1] in UNREAD else None
+    with steady_output(patience) as (out, err), ended_by_signals(), tried_first():
         code = _ended(words)
         out.flush()
-        if out.failed is not None and code == 0 and words[:1] not in IN_FILES:
+        if out.failed is not None and code == 0 and (words[:1] != ["train"] or set(words) & PRINTING):
             # `nca3d targets | head`: nobody wants to read on
             code = 0 if out.failed.errno == errno.EPIPE else _complain(f"stdout: {out.failed.strerror}: not all was printed", 1)
     for stream in (out, err):

@@ -7,21 +7,15 @@ digest was looked at. No torch here.
 
 import contextlib
 import os
-import signal
-import sys
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import FrameType, ModuleType
-from typing import Any, NoReturn
 
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import private_folder, read_file, sha256, state_folder, write_atomic
+from nca3d.process.supervise import execute
 
-# How a file is called while it runs, as `runpy` calls it; its classes and functions know it by this name.
-RUN_NAME = "<run_path>"
-# Seconds that a plug-in may take: it registers things, and imports what it needs for them.
-SECONDS = 30.0
+# Bytes of a plug-in, at most: it is a text that somebody wrote.
+LARGEST = 16_000_000
 
 # Digests of what the caller has named in this process: what ran once may run again.
 _named: set[str] = set()
@@ -42,6 +36,8 @@ def check(files: Iterable[str], source: str | None) -> dict[str, bytes]:
         for file in files:
             if not Path(file).is_file():
                 errors.append(InputError(source or "config", "plugins", repr(file), "Python files that exist"))
+            elif Path(file).stat().st_size > LARGEST:
+                errors.append(InputError(file, "plugin", f"{Path(file).stat().st_size:,} bytes", f"at most {LARGEST:,}"))
             elif (data := errors.of(read_file, Path(file))) is not None:
                 contents[file] = data
         allowed = _named | confirmed().keys() if source is not None else set()
@@ -67,124 +63,6 @@ def run(files: Iterable[str], source: str | None = None) -> None:
         if source is None:
             _named.add(sha256(data))
         execute(file, data, "plugin")
-
-
-def execute(file: str, data: bytes, field: str) -> dict[str, Any]:
-    """Runs Python source and returns what it defines.
-
-    Args:
-        file: its path, for errors and as its `__file__`.
-        data: the source.
-        field: what is run, for errors.
-
-    Raises:
-        InputError: it fails, exits or doesn't end.
-    """
-    module = ModuleType(RUN_NAME)
-    module.__file__ = file
-    # Dataclasses look their module up by its name.
-    before = sys.modules.get(RUN_NAME)
-    sys.modules[RUN_NAME] = module
-    try:
-        with supervised(file, field, "a Python file that runs to its end"):
-            exec(compile(data, file, "exec"), module.__dict__)
-    finally:
-        if before is None:
-            del sys.modules[RUN_NAME]
-        else:
-            sys.modules[RUN_NAME] = before
-    return dict(module.__dict__)
-
-
-@contextlib.contextmanager
-def supervised(file: str, field: str, allowed: str) -> Iterator[None]:
-    """A context that runs a user's code: however that ends but well, it is an InputError, and no success.
-
-    Args:
-        file: the code's file.
-        field: what is run.
-        allowed: what it should do.
-
-    Raises:
-        InputError: the code failed, called sys.exit or os._exit, or didn't end in time ($NCA3D_PLUGIN_SECONDS, else 30 s).
-    """
-    try:
-        with _in_time(file), _no_way_out():
-            yield
-    except KeyboardInterrupt:
-        raise
-    except SystemExit as error:
-        # A signal that ends the command raises it too.
-        if error.code in (128 + signal.SIGTERM, 129):
-            raise
-        raise InputError(file, field, f"it called sys.exit({error.code!r})", allowed) from error
-    # A user's code can fail in any way; its error becomes a line of ours.
-    except BaseException as error:
-        raise InputError(file, field, f"{type(error).__name__}: {error}", allowed) from error
-
-
-class _NoEndError(BaseException):
-    """Stops code that takes too long; no Exception, which the code might catch and go on."""
-
-
-@contextlib.contextmanager
-def _in_time(file: str) -> Iterator[None]:
-    """A context that tells of code that takes long, and stops it; only in the main thread, where signals can be handled."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-    limit, leave = _seconds(), os._exit
-    alarms = 0
-
-    def received(number: int, frame: FrameType | None) -> None:
-        nonlocal alarms
-        alarms += 1
-        if alarms == 1:
-            way = "$NCA3D_PLUGIN_SECONDS gives it longer"
-            print(f"{file}: still running after {limit / 3:g} s; it is stopped after {limit:g} s ({way})", file=sys.stderr)
-            return
-        if alarms > 2:
-            # It has caught what should have stopped it.
-            print(f"{file}: does not end", file=sys.stderr, flush=True)
-            leave(2)
-        raise _NoEndError(f"no end after {limit:g} s")
-
-    handler = signal.signal(signal.SIGALRM, received)
-    left, every = signal.setitimer(signal.ITIMER_REAL, limit / 3, 2 * limit / 3)
-    try:
-        yield
-    finally:
-        # A timer that was set before goes on, a little later.
-        signal.setitimer(signal.ITIMER_REAL, left, every)
-        signal.signal(signal.SIGALRM, handler)
-
-
-def _seconds() -> float:
-    text = os.environ.get("NCA3D_PLUGIN_SECONDS", "")
-    with contextlib.suppress(ValueError):
-        if text and 0 < float(text) < 1e6:
-            return float(text)
-    if text:
-        raise InputError("$NCA3D_PLUGIN_SECONDS", "seconds", repr(text), "a number above 0")
-    return SECONDS
-
-
-@contextlib.contextmanager
-def _no_way_out() -> Iterator[None]:
-    """A context in which os._exit raises SystemExit: else a plug-in could end the command with 0, without a word."""
-    leave, place = os._exit, (os.getpid(), threading.get_ident())
-
-    def raised(status: int) -> NoReturn:
-        # A child that the code has forked may leave as it likes, and so may whoever watches over it in another thread.
-        if (os.getpid(), threading.get_ident()) != place:
-            leave(status)
-        raise SystemExit(status)
-
-    os._exit = raised
-    try:
-        yield
-    finally:
-        os._exit = leave
 
 
 # What was confirmed ---------------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""What a process owes to its shell: how it obeys signals, and how it prints. Standard library only, and nothing of nca3d."""
+"""What a process owes to its shell: how it obeys signals, prints, and runs a user's code. May import errors alone."""

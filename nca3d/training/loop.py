@@ -18,6 +18,7 @@ from nca3d.config import Config, plugins
 from nca3d.errors import RunError
 from nca3d.process.stop import Overdue, StopSignal
 from nca3d.process.streams import steady_output
+from nca3d.process.supervise import no_way_out
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
@@ -101,8 +102,13 @@ def train(
         run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
         if finish is not None:
             # All is saved: from here on a signal need not wait.
-            with stop.at_once(f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"):
-                run.report = finish(run, trainer)
+            undone = f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"
+            with stop.at_once(undone):
+                try:
+                    run.report = finish(run, trainer)
+                except OSError as error:
+                    raise RunError(f"{undone} ({error})") from error
+            folder.require()
     return run
 
 
@@ -119,13 +125,15 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     start_time = time.monotonic() - trainer.seconds
     # Of a run that is resumed at its end nothing else is known.
     fault = "faulty"
-    with saver.whatever_happens(), Log(folder, config) as log, bar:
+    with saver.whatever_happens(), no_way_out(), Log(folder, config) as log, bar:
         # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
         while trainer.iteration < config.iterations and stop.requested is None and trainer.bad_steps < config.max_bad_steps:
             try:
                 outcome = trainer.step()
             # It took too long after a signal: the trainer is back at the iteration before.
             except Overdue:
+                if stop.requested is None:
+                    raise
                 break
             trainer.seconds, fault = time.monotonic() - start_time, outcome.fault
 
@@ -158,6 +166,8 @@ def _restore(trainer: Trainer, folder: RunFolder) -> None:
     trainer.restore(saved)
     if warning := checkpoint.bit_exact_warning(saved.manifest):
         print(warning, file=sys.stderr)
+    if "config" not in saved.scalars:
+        print(f"{saved.path}: holds no config yet, as in version 0.1.0: compared with config.toml as it is", file=sys.stderr)
     before = folder.config_before(saved.scalars.get("config"))
     if before is not None and (lines := changes(before, trainer.config)):
         kept = folder.keep_config(before, trainer.iteration)

@@ -52,13 +52,24 @@ class RunFolder:
         Raises:
             RunError: it was deleted, moved or replaced.
         """
-        if not self.is_there():
+        if self.is_there():
+            self._mend()
+        else:
             found = "another folder in its place" if self.path.exists() else "deleted or moved while the run was going on"
             raise RunError(f"{self.path}: not saved: the run folder is gone, {found}; nothing of this run is left here")
 
     def write_config(self) -> None:
         """Writes `config.toml`, whole or not at all."""
         _write(self.path / CONFIG, self.config.to_toml())
+
+    def _mend(self) -> None:
+        """Writes again what somebody has removed from the folder, as far as that is known."""
+        if not os.path.lexists(self.path / CONFIG):
+            print(f"{self.path / CONFIG}: was removed while the run was going on; written again", file=sys.stderr)
+            self.write_config()
+        if self._lines is not None and not os.path.lexists(self.path / METRICS):
+            print(f"{self.path / METRICS}: was removed while the run was going on; begun anew", file=sys.stderr)
+            self.close()
 
     def config_before(self, saved: object) -> Config | None:
         """Returns the config that a checkpoint was trained with; None if nothing tells.
@@ -265,9 +276,12 @@ def _never_saved(path: Path) -> bool:
     with contextlib.suppress(OSError, InputError):
         left = list((path / "checkpoints").iterdir()) if (path / "checkpoints").is_dir() else []
         names = {entry.name for entry in path.iterdir()}
-        config = read_file(path / CONFIG).decode(errors="replace")
-        # A config that somebody wrote himself, with comments of his own, is not ours to replace.
-        ours = Config.load(path / CONFIG).to_toml() == config
+        text, config = read_file(path / CONFIG).decode(errors="replace"), Config.load(path / CONFIG)
+        # A config that somebody wrote himself, with comments of his own, is not ours to replace; nor is a target that no run
+        # has put there, or a run that has got so far that its checkpoints must be somewhere.
+        ours = config.to_toml() == text
+        ours &= TARGET not in names or Path(str(getattr(config, "target", ""))).name == TARGET
+        ours &= all(record.get("iteration", 0) < config.save_every for record in read_metrics(path))
         half = all(re.fullmatch(r"step-\d+\.tmp-\d+", entry.name) for entry in left)
         return ours and half and names <= {CONFIG, METRICS, LOCK, TARGET, *FOLDERS, *wing_entries("kept")}
     return False

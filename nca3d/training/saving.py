@@ -66,7 +66,8 @@ class Saver:
         """
         try:
             yield
-        except (Exception, SystemExit) as error:
+        # All of them: a loss of one's own may raise anything.
+        except BaseException as error:
             self._rescue(error)
             if isinstance(error, SystemExit):
                 by = f"{self.folder.path}: iteration {self.trainer.iteration + 1}: something called sys.exit({error.code!r})"

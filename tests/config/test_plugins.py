@@ -4,9 +4,7 @@ import hashlib
 import os
 import pickle
 import signal
-import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ import nca3d
 from nca3d.cli import main
 from nca3d.config import plugins
 from nca3d.errors import InputError
+from nca3d.process import supervise
 
 CODE = """
 from pathlib import Path
@@ -203,32 +202,7 @@ def test_code_that_does_not_run_to_its_end_is_no_success(
     assert signal.getitimer(signal.ITIMER_REAL) == (0, 0)
 
 
-def test_a_plugin_that_can_not_be_stopped_is_told_and_ended(tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text("import time\nwhile True:\n    try: time.sleep(9)\n    except BaseException: pass\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "nca3d", "evaluate", f"{file}:Rule", "--laws"],
-        env={**os.environ, "NCA3D_PLUGIN_SECONDS": "0.5"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 2 and f"{file}: does not end" in done.stderr
-
-
-def test_children_may_leave_and_other_threads_work(tmp_path: Path) -> None:
-    file = tmp_path / "own.py"
-    file.write_text("import os\nchild = os.fork() or os._exit(7)\ncode = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n")
-    assert plugins.execute(str(file), file.read_bytes(), "file")["code"] == 7
-    seen: list[object] = []
-    thread = threading.Thread(target=lambda: seen.append(plugins.execute("own.py", b"a = 1", "file")["a"]))
-    thread.start()
-    thread.join()
-    assert seen == [1]
-
-
 def test_a_silly_limit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCA3D_PLUGIN_SECONDS", "soon")
     with pytest.raises(InputError, match="NCA3D_PLUGIN_SECONDS"):
-        plugins.execute("own.py", b"", "file")
+        supervise.execute("own.py", b"", "file")

@@ -299,6 +299,17 @@ def test_a_run_folder_that_is_gone(how: str, tmp_path: Path) -> None:
     assert how != "replaced" or not list((tmp_path / "run").iterdir())
 
 
+def test_files_that_are_removed_from_the_run_are_written_again(tmp_path: Path) -> None:
+    with (tmp_path / "errors").open("w") as errors:
+        training = Training(tmp_path / "run", iterations=300, stderr=errors)
+        training.reach(120)
+        for name in ("metrics.jsonl", "config.toml"):
+            (tmp_path / "run" / name).unlink()
+        assert training.end() == 0
+    assert (tmp_path / "errors").read_text().count("was removed while the run was going on") == 2
+    assert logged(tmp_path / "run")[-1] == 300 and (tmp_path / "run" / "config.toml").exists()
+
+
 # The run itself -------------------------------------------------------------------------------------------------------
 
 FAULTY = """
@@ -315,16 +326,20 @@ def faulty(moments, target, rule):
 
 
 @pytest.mark.parametrize(
-    ("what", "told"),
+    ("what", "told", "code"),
     [
-        ("sys.exit(0)", "something called sys.exit(0)"),
-        ("raise OSError(5, 'no such luck')", "no such luck"),
-        ("raise MemoryError('too much')", "too much"),
-        ("raise KeyError('a bug')", "a bug"),
-        ("return (moments[-1] * float('nan')).mean(dim=(1, 2, 3, 4))", "non-finite loss, 10 iterations in a row"),
+        ("sys.exit(0)", "something called sys.exit(0)", 1),
+        ("os._exit(0)", "something called sys.exit(0)", 1),
+        ("os.execv('/bin/true', ['true'])", "something called sys.exit(0)", 1),
+        ("raise OSError(5, 'no such luck')", "no such luck", 1),
+        ("raise MemoryError('too much')", "too much", 1),
+        ("raise KeyError('a bug')", "a bug", 1),
+        ("raise KeyboardInterrupt", "saved at iteration 40", 130),
+        ("from nca3d.process.stop import Overdue; raise Overdue", "saved at iteration 40", 1),
+        ("return (moments[-1] * float('nan')).mean(dim=(1, 2, 3, 4))", "non-finite loss, 10 iterations in a row", 1),
     ],
 )
-def test_what_fails_in_the_run_saves_and_is_no_success(what: str, told: str, tmp_path: Path) -> None:
+def test_what_fails_in_the_run_saves_and_is_no_success(what: str, told: str, code: int, tmp_path: Path) -> None:
     file = tmp_path / "own.py"
     file.write_text(FAULTY.format(first=40, what=what))  # twice an iteration: for the pool, and to learn
     with (tmp_path / "errors").open("w") as errors:
@@ -332,6 +347,6 @@ def test_what_fails_in_the_run_saves_and_is_no_success(what: str, told: str, tmp
             tmp_path / "run", "--regime", "growing", "--plugins", str(file), "--losses", "rgba=1", "faulty=0.1",
             iterations=50, stderr=errors,
         )  # fmt: skip
-        assert training.end() == 1
+        assert training.end() == code
     assert told in (tmp_path / "errors").read_text()
     assert checkpoint.load(tmp_path / "run").step == logged(tmp_path / "run")[-1] == (50 if "nan" in what else 40)

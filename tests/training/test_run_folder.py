@@ -223,7 +223,9 @@ def test_what_anybody_could_miss_is_not_taken(other: str, tmp_path: Path) -> Non
     (out / "checkpoints").mkdir(parents=True)
     text = Config(out=str(out)).to_toml()
     (out / "config.toml").write_text(text + "# my best try so far\n" * (other == "a comment"))
-    if other == "no config":
+    if other == "far ahead":
+        (out / "metrics.jsonl").write_text('{"iteration": 5000}\n')
+    elif other == "no config":
         (out / "config.toml").rename(out / "metrics.jsonl")
     elif other != "a comment":
         (out / other).mkdir()

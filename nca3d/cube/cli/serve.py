@@ -15,7 +15,7 @@ from nca3d.cube.cli.answer import RUN, check_cube, open_cube
 from nca3d.errors import ErrorCollector, InputError
 
 # Seconds that a request in progress may still take when the server is stopped.
-FAREWELL = 10
+FAREWELL = 5
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
