@@ -34,8 +34,10 @@ def execute(file: str, data: bytes, field: str) -> dict[str, Any]:
     module, process, home = ModuleType(RUN_NAME), os.getpid(), Path.cwd()
     module.__file__ = file
     allowed = "a Python file that runs to its end"
-    if _tries_first:
+    # Once: later this process may have threads, which a copy would wait for.
+    if _tries_first and (file, data) not in _tried:
         _try(file, data, field, allowed)
+        _tried.add((file, data))
     # Dataclasses look their module up by its name.
     before = sys.modules.get(RUN_NAME)
     sys.modules[RUN_NAME] = module
@@ -94,6 +96,7 @@ def _said(error: BaseException) -> str:
 # Trying first ---------------------------------------------------------------------------------------------------------
 
 _tries_first = False
+_tried: set[tuple[str, bytes]] = set()
 
 
 @contextlib.contextmanager
