@@ -17,6 +17,7 @@ from odd_files import ODD, plant
 import nca3d
 from nca3d import files
 from nca3d.errors import InputError
+from nca3d.files import atomic
 
 ROOT = Path(nca3d.__file__).parent
 
@@ -89,7 +90,7 @@ def test_a_free_name_and_a_file_are_not_odd(tmp_path: Path) -> None:
 def test_what_is_planted_at_temporary_names_is_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    monkeypatch.setattr(files, "_numbers", iter(range(7, 9)))
+    monkeypatch.setattr(atomic, "_numbers", iter(range(7, 9)))
     victim, _ = plant(kind, tmp_path, home / f".x.7.tmp-{os.getpid()}")
     files.write_atomic(home / "x", b"new")
     for word in ("tmp", "old"):
@@ -104,13 +105,13 @@ def test_what_is_planted_at_temporary_names_is_not_followed(tmp_path: Path, monk
 
 
 def test_what_is_planted_between_clearing_and_writing_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_numbers", iter([7]))
-    monkeypatch.setattr(files, "_remove", lambda path: None)  # as if another link came right after
+    monkeypatch.setattr(atomic, "_numbers", iter([7]))
+    monkeypatch.setattr(atomic, "_remove", lambda path: None)  # as if another link came right after
     victim, _ = plant("link", tmp_path, tmp_path / f".x.7.tmp-{os.getpid()}")
     plant("link", tmp_path, tmp_path / f"place.tmp-{os.getpid()}")
     with pytest.raises(FileExistsError):
         files.write_atomic(tmp_path / "x", b"new")
-    monkeypatch.setattr(files, "sweep", lambda *_: None)
+    monkeypatch.setattr(atomic, "sweep", lambda *_: None)
     with pytest.raises(FileExistsError), files.atomic_folder(tmp_path / "place"):
         pass
     assert victim.read_bytes() == b"years"
@@ -317,12 +318,12 @@ def test_nothing_else_in_the_house_writes_so() -> None:
         and ((isinstance(node.value, ast.Name) and node.value.id in ("os", "tempfile", "fcntl")) or node.attr == "rename")
     ]
     # Where it is done is found, so the search works; nowhere else is.
-    assert {line.partition(":")[0] for line in found} == {"files.py"}
+    assert {line.partition(":")[0] for line in found} == {"files/atomic.py", "files/lock.py"}
 
 
 # Files that are written by their name, and why that is right: nobody else can have put a link there.
 WRITERS = {
-    "files.py": "the one way",
+    "files/atomic.py": "the one way",
     "checkpoint.py": "in a folder that was just made, and no other name leads to",
     "cube/export/write.py": "in such a folder",
     "cli/faults.py": "in a temporary folder of its own",

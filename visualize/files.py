@@ -14,7 +14,7 @@ from pathlib import Path
 
 from visualize.errors import ArgumentError
 
-# What an entry of a folder is called where a file belongs.
+# What an entry of a folder is called where a file belongs; as in nca3d/files/place.py, of which a leaf imports nothing.
 ODD = {
     stat.S_IFREG: "",
     stat.S_IFLNK: "a link",

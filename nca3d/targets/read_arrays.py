@@ -83,7 +83,7 @@ def _read_npz(path: Path, key: str | None) -> np.ndarray:
     """Reads the array of that name from a .npz, or its only array."""
     try:
         archive = zipfile.ZipFile(path)
-    # zipfile raises NotImplementedError, a RuntimeError, for versions of the format that it doesn't know.
+    # RuntimeError is how zipfile refuses a version of the format that it doesn't know.
     except (zipfile.BadZipFile, RuntimeError, OSError, ValueError, struct.error) as error:
         raise InputError(path, "file", f"not a zip archive ({error})", "a file written by numpy.savez") from error
     with archive:

@@ -5,10 +5,9 @@ import copy
 import gzip
 import json
 import shutil
-import signal
 import struct
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from odd_files import at_once
 
 import nca3d
 from nca3d import checkpoint
@@ -169,29 +169,13 @@ def exchange(draw: st.DrawFn) -> Callable[[Any], Any]:
     return apply
 
 
-@contextlib.contextmanager
-def no_hang() -> Iterator[None]:
-    """Fails, by an exception that no reader catches, where a reader doesn't come back."""
-
-    def fail(*_: object) -> None:
-        pytest.fail(f"still reading after {LONGEST} seconds")
-
-    before = signal.signal(signal.SIGALRM, fail)
-    signal.alarm(LONGEST)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 def is_read(read: Reader, path: Path) -> bool:
     """Whether a file is read; otherwise it is refused in lines of the one form that name it. Nothing is written either way."""
     before = {file: file.read_bytes() for file in path.parent.rglob("*") if file.is_file()}
     elsewhere = path.parent.parent / f"{path.parent.name}-elsewhere"
     elsewhere.mkdir(exist_ok=True)
     try:
-        with no_hang(), contextlib.chdir(elsewhere):
+        with at_once(LONGEST), contextlib.chdir(elsewhere):
             read(path)
     except (InputError, ArgumentError) as error:
         for line in str(error).split("\n"):

@@ -205,7 +205,7 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyt
     def torn(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nca3d.files.os.fsync", torn)
+    monkeypatch.setattr("nca3d.files.atomic.os.fsync", torn)
     with pytest.raises(OSError, match="No space"):
         Report({"grow_iou": 1.0}, {}).to_json(place)
     assert place.read_bytes() == b"old" and list(tmp_path.iterdir()) == [place]

@@ -1,0 +1,36 @@
+"""Files, the one way: written whole or not at all, locked, read, known by their digests; through no link, into no pipe.
+
+A file here is one idea. May import `errors` alone, and the standard library; what else is needed is imported inside functions.
+"""
+
+from nca3d.files.atomic import atomic_folder, is_running, remove_folder, sweep, write_atomic
+from nca3d.files.lock import locked, refuse_locked
+from nca3d.files.place import odd, open_own, refuse_odd, vacate
+from nca3d.files.read import load_tensors, parse_table, read_file
+from nca3d.files.record import file_entry, read_sealed, read_verified, seal, sha256
+from nca3d.files.user_folders import cache_folder, private_folder, state_folder
+
+__all__ = [
+    "atomic_folder",
+    "cache_folder",
+    "file_entry",
+    "is_running",
+    "load_tensors",
+    "locked",
+    "odd",
+    "open_own",
+    "parse_table",
+    "private_folder",
+    "read_file",
+    "read_sealed",
+    "read_verified",
+    "refuse_locked",
+    "refuse_odd",
+    "remove_folder",
+    "seal",
+    "sha256",
+    "state_folder",
+    "sweep",
+    "vacate",
+    "write_atomic",
+]

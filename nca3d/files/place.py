@@ -1,0 +1,89 @@
+"""What stands at a place: nothing is written through a link, waits for a pipe or opens a device.
+
+Where somebody named the file, `refuse_odd` says so in one line; where the name is ours and hours of work are behind it,
+`vacate` clears the place. The folders above may be links.
+"""
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+
+from nca3d.errors import InputError
+
+# What an entry of a folder is called where a file belongs.
+_ODD = {
+    stat.S_IFREG: "",
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+# Opens a file itself and at once: not what a link leads to, nor when a pipe finds its other end. Windows has neither.
+_ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
+def odd(path: str | os.PathLike[str]) -> str:
+    """Returns what stands where a file belongs: "" if it is a file or the name is free, else "a link", "a pipe" and so on.
+
+    Nothing is opened or followed: opening a pipe may wait for ever, and opening a device may do something already.
+    """
+    try:
+        mode = os.lstat(path).st_mode
+    except (OSError, ValueError):  # nothing is there, or the name is none
+        return ""
+    return _ODD.get(stat.S_IFMT(mode), "no regular file")
+
+
+def refuse_odd(path: Path, *, folder: bool = False) -> None:
+    """Checks that a place is free or holds a file, or a folder if that is what belongs there; hard links count as files.
+
+    Args:
+        path: the place.
+        folder: whether a folder belongs there.
+
+    Raises:
+        InputError: something else stands there: a link, a pipe, a socket, a device.
+    """
+    found, kind = odd(path), "folder" if folder else "file"
+    if folder:
+        found = "" if found == "a folder" or not os.path.lexists(path) else found or "a file"
+    if found:
+        raise InputError(path, kind, found, f"a {kind} of its own, or a name that is free")
+
+
+def vacate(path: Path) -> Path:
+    """Clears a place for a file of ours, in a folder of ours, at the end of long work; returns the path.
+
+    Somebody may have planted a link, a pipe, a socket or a device there: it is removed, and not what it leads to, so that it
+    doesn't cost the work. A file stays until the new one takes its place; a folder stays, and is refused by `write_atomic`.
+    """
+    if odd(path) not in ("", "a folder"):
+        with contextlib.suppress(OSError):
+            path.unlink()
+    return path
+
+
+def open_own(path: Path, flags: int, mode: int = 0o666) -> int:
+    """Opens a file of ours to lock or to extend it; returns its descriptor.
+
+    Args:
+        path: the file.
+        flags: of `os.open`.
+        mode: of a new file.
+
+    Raises:
+        InputError: it is a link, a pipe, a device, …, or has a second name, by which it is somebody else's file.
+        OSError: it can't be opened.
+    """
+    refuse_odd(path)
+    descriptor = os.open(path, flags | _ITSELF, mode)
+    # What was opened is asked again: another thing may have taken the name in between.
+    opened = os.fstat(descriptor)
+    if stat.S_ISREG(opened.st_mode) and opened.st_nlink <= 1:
+        return descriptor
+    os.close(descriptor)
+    found = "a file with a second name (a hard link)" if stat.S_ISREG(opened.st_mode) else "no regular file"
+    raise InputError(path, "file", found, "a file of its own, or a name that is free")
