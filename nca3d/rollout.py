@@ -11,7 +11,7 @@ from torch import Tensor
 from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
 from nca3d.fire import Draw
-from nca3d.lattice import as_size, centre
+from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs, RuleWithInputs
 from nca3d.sparse import Compact, dense
@@ -80,10 +80,7 @@ def seed_state(
     if device is None:
         device = next((tensor.device for tensor in (*rule.parameters(), *rule.buffers())), torch.device("cpu"))
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
-    # In another lattice than that of training the card's start may be no cell, or no good place.
-    trained = rule.card.get("start") if (depth, height, width) == tuple(rule.card.get("size") or ()) else None
-    start = tuple(trained or centre((depth, height, width)))
-    where = torch.as_tensor(positions if positions is not None else [start] * batch)
+    where = torch.as_tensor(positions if positions is not None else [start_of(rule, (depth, height, width))] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
         raise ArgumentError(
             "positions", where.tolist(), f"one (d, h, w) inside {tuple(state.shape[2:])} for each of {batch} samples"
@@ -91,6 +88,16 @@ def seed_state(
     # The rule plants, since it alone knows what its first cell holds.
     rule.plant(state, where)
     return state
+
+
+def start_of(rule: Rule, size: Size) -> Size:
+    """Returns the cell (d, h, w) that a body of the rule grows from: card["start"] in the card's lattice, else the centre."""
+    # In another lattice than that of training the card's start may be no cell, or no good place.
+    trained = rule.card.get("start") if size == tuple(rule.card.get("size") or ()) else None
+    if not trained:
+        return centre(size)
+    depth, height, width = trained
+    return depth, height, width
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ from nca3d.targets.arrays import from_voxels
 from nca3d.targets.creatures import axolotl, mushroom, toucan
 from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn
 from nca3d.targets.options import check_options, check_size
+from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
 from nca3d.targets.read_arrays import read_array
 from nca3d.targets.read_meshes import read_mesh
@@ -50,8 +51,10 @@ def load(name_or_path: str | Path, size: Size = (11, 20, 15), **options: object)
     Args:
         name_or_path: A name, or the path of a file.
         size: The lattice (D, H, W).
-        **options: `orientation` for every target, and those of the target itself: `margin` in cells (default 1), `fit`,
-            `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ...
+        **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
+            `fit`, `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ... `pieces` says what becomes of a body
+            whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep", "join"
+            (by the shortest lines of cells) or "largest" (alone).
 
     Raises:
         InputError: If there is no such target, it doesn't take an option, or the file can't be used.
@@ -68,8 +71,8 @@ def from_array(rgba_or_labels: "np.ndarray | torch.Tensor", size: Size, *, name:
         size: The lattice (D, H, W). The array keeps its own size and is centred.
         name: The target's name in reports.
         **options: `fit=True` resamples it to fill the room inside `margin` (cells, default 1; aspect kept), each cell
-            filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `palette` and `names`
-            are those of the classes.
+            filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `pieces` is that of `load`;
+            `palette` and `names` are those of the classes.
 
     Raises:
         InputError: If it is no such array, is empty, is larger than the lattice without `fit=True`, or an option isn't one
@@ -92,6 +95,7 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
     size = check_size(size, where)
     check_options(builder, options, where)
     axes = parse_orientation(options.pop("orientation", "xyz"), where)
+    mend = MENDS[str(options.pop("pieces", "keep"))]
     # The body is built on the lattice that turning makes the right one.
     before = source_size(size, axes)
     if builder is TARGETS.get(name):
@@ -107,7 +111,7 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
     target = source if isinstance(source, Target) else from_voxels(source, where, name, before)
     if target.size != before:  # a builder of one's own may ignore the size
         raise InputError(where, "size", target.size, f"the lattice {before} that was asked for")
-    return _turn(target, axes)
+    return mend(_turn(target, axes), where)
 
 
 def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:

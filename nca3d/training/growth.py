@@ -156,6 +156,8 @@ class Growth:
             "target": config.target,
             "target_options": dict(config.target_options),
             "horizon": config.horizon,
+            # Where its first cell stands: in the body, for growth seldom crosses much void.
+            "start": list(self.target.start),
             "figures": {},  # filled at the end of the run, by its evaluation
         }
 

@@ -93,7 +93,7 @@ def train(
         # A target without a name is saved in the run folder, and the config names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
-            trainer.rule.card = trainer.task.card()
+            trainer.rule.card |= {name: value for name, value in trainer.task.card().items() if name != "start"}
             folder.write_config()
         _iterate(trainer, folder, stop, Saver(trainer, folder), progress)
         if stop.requested is not None and trainer.iteration < config.iterations:

@@ -211,6 +211,9 @@ class Trainer:
             ("balance", balance, self.balance.state_dict()),
         ):
             check_same_shapes(saved.path, name, tensors, expected)
+        # Runs of version 0.1.0 began at the centre, and their cards say nothing of it: they go on so.
+        self.rule.card.pop("start", None)
+        self.rule.card |= {name: value for name, value in saved.scalars["card"].items() if name == "start"}
         self.rule.load_state_dict(weights)
         self.balance.load_state_dict(balance)
         # Copied in place, bit for bit: the average keeps its device.

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.wounds import Wound
-from nca3d.lattice import PADDINGS, Size, centre
+from nca3d.lattice import PADDINGS, Size
 from nca3d.metrics import iou, occupied
-from nca3d.rollout import rollout, seed_state
+from nca3d.rollout import rollout, seed_state, start_of
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 from nca3d.targets import Target
@@ -103,8 +103,8 @@ def _in_larger_lattice(factor: float) -> Callable[[Trials, int], list[float]]:
         after: Size = tuple(round(factor * n) for n in before)  # type: ignore[assignment]
         low = [(large - small) // 2 for small, large in zip(before, after, strict=True)]
         wide = trials.with_rule(trials.rule, target=widened(trials.target, low, after))
-        # Given by position: the centre of the larger lattice needn't be the old centre, by a rounded half.
-        seat = torch.tensor([c + shift for c, shift in zip(centre(before), low, strict=True)])
+        # Given by position: the card's start, and the old centre, are other places in the larger lattice.
+        seat = torch.tensor([c + shift for c, shift in zip(start_of(trials.rule, before), low, strict=True)])
         return held(wide, trial, wide.seeds(seat.expand(trials.samples, 3)))
 
     return grow
@@ -133,8 +133,10 @@ def widened(target: Target, low: list[int], size: Size) -> Target:
 def second_seed(trials: Trials, trial: int) -> list[float]:
     """Measures growth from two seeds, two cells apart along the last axis: do they make one body?"""
     size = trials.target.size
-    middle = centre(size)
-    beside = torch.tensor([middle[0], middle[1], min(middle[2] + 2, size[2] - 1)]).expand(trials.samples, 3)
+    start = start_of(trials.rule, size)
+    # To the other side where the lattice ends: the second cell must be another than the first.
+    along = start[2] + 2 if start[2] + 2 < size[2] else max(0, start[2] - 2)
+    beside = torch.tensor([start[0], start[1], along]).expand(trials.samples, 3)
     one, other = (seed_state(trials.rule, size, trials.samples, where) for where in (None, beside))
     both = torch.where(other != trials.rule.dead_value, other, one)
     return held(trials, trial, compact(both, trials.rule.dead_value))
