@@ -29,7 +29,7 @@ class Pieces:
 
     Attributes:
         cells: The cells (z, y, x) of the body, int (n, 3), in that order.
-        piece: The number of each cell's piece, int (n,), from 0, the largest first. Cells of a piece touch, by a corner at least.
+        piece: The number of each cell's piece, int (n,), from 0, the largest first. Its cells touch, by a corner at least.
         cluster: The number of each cell's cluster, int (n,), from 0, the largest first. Pieces of a cluster have at most one
             void cell between them; clusters are apart, and growth that begins in one doesn't come to the others.
     """
@@ -128,7 +128,8 @@ class Pieces:
 
     def _inside(self, places: np.ndarray) -> np.ndarray:
         cells = np.stack(np.unravel_index(places, self._sides), 1)
-        return ((cells > 0) & (cells < np.array(self._sides) - 1)).all(1)
+        inside: np.ndarray = ((cells > 0) & (cells < np.array(self._sides) - 1)).all(1)
+        return inside
 
     def _flood(self, steps: np.ndarray, start: int) -> np.ndarray:
         """Counts steps from a cell in place, as far as they lead to cells not yet reached, and returns all that it reached."""
