@@ -70,11 +70,12 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
 
 
 def training_summary(trainer: Trainer) -> dict[str, Any]:
-    """Returns what a training took: iterations, seconds, iterations skipped, and states replaced by the seed, by reason."""
+    """Returns what a training took: iterations, seconds, iterations skipped, retries, states that the seed replaced."""
     return {
         "iterations": trainer.iteration,
         "training_seconds": round(trainer.seconds, 1),
         "skipped_iterations": trainer.skipped,
+        "retries": len(trainer.recovery.setbacks),
         **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
     }
 

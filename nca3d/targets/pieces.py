@@ -128,8 +128,7 @@ class Pieces:
 
     def _inside(self, places: np.ndarray) -> np.ndarray:
         cells = np.stack(np.unravel_index(places, self._sides), 1)
-        inside: np.ndarray = ((cells > 0) & (cells < np.array(self._sides) - 1)).all(1)
-        return inside
+        return np.all((cells > 0) & (cells < np.array(self._sides) - 1), axis=1)
 
     def _flood(self, steps: np.ndarray, start: int) -> np.ndarray:
         """Counts steps from a cell in place, as far as they lead to cells not yet reached, and returns all that it reached."""

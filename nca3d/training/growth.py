@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 import pools
@@ -14,14 +15,16 @@ from nca3d.config import Config
 from nca3d.config.shipped import CUSTOM_TARGET
 from nca3d.errors import InputError
 from nca3d.files import write_atomic
+from nca3d.fire import evaluation_seed
 from nca3d.losses import evaluate_terms, terms_of, total
 from nca3d.metrics import iou, occupied
-from nca3d.rollout import seed_state
+from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target, from_array, load
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note
+from nca3d.training.recovery import BAD_AT_END, EXTINCT_AT_END
 
 # How many bodies of a batch have their pattern measured: enough for a mean, quick enough for the loop.
 MEASURED = 4
@@ -201,6 +204,17 @@ class Growth:
         visible = pools.pattern.cropped(states[measurable, : rule.visible + 1], alive[measurable]).cpu()
         summary = pools.pattern.summary(visible, rule.visible_kind)
         return {f"pattern_{name}": values.tolist() for name, values in summary.items()}
+
+    @torch.no_grad()
+    def fault(self, rule: Rule) -> str:
+        """Returns why a trained rule has failed: none of some bodies is alive at the horizon, or one isn't finite; else ""."""
+        config = self.config
+        executor = "auto" if "approx" in config.executor else config.executor
+        seeds = seed_state(rule, config.size, batch=MEASURED)
+        states = rollout(rule, seeds, config.horizon, random_seed=evaluation_seed(config.random_seed, 0), executor=executor)
+        if not states.isfinite().all():
+            return BAD_AT_END
+        return "" if rule.alive_mask(states).any() else EXTINCT_AT_END
 
     def note(self, rule: Rule) -> str:
         """Returns a warning about cells that rollouts can't reach; "" if they reach all."""
