@@ -137,6 +137,8 @@ def train(
         from nca3d.training.growth import CustomBody
 
         given = CustomBody.of(target, config)
+        # Where the config has no size, the body has brought its own.
+        config = config.replace(size=given.target.size)
     # Each regime brings its own end of a run; it is loaded only if a report is due.
     finish = partial(config.kind.finish.load(), progress=progress) if config.report else None
     return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from nca3d.config import plugins as plug_ins
 from nca3d.config.shipped import moved_target, one_line
@@ -91,7 +91,7 @@ class RuleRef:
     Args:
         name: a run folder, one of its checkpoints, "zoo:NAME", or "FILE.py:NAME" for a rule of your own.
         target: name or file of the body; None = the card's.
-        size: its lattice (D, H, W); None = the card's.
+        size: its lattice (D, H, W); "auto" = that which the body suggests; None = the card's.
         target_options: options of the body; None = the card's, or no options where `target` is passed.
         plugins: Python files to run first; None = those that the run's config names, which must have been confirmed.
 
@@ -109,7 +109,7 @@ class RuleRef:
         name: str | os.PathLike[str],
         *,
         target: str | None = None,
-        size: tuple[int, int, int] | None = None,
+        size: tuple[int, int, int] | Literal["auto"] | None = None,
         target_options: dict[str, Any] | None = None,
         plugins: Sequence[str | os.PathLike[str]] | None = None,
     ) -> None:
@@ -199,7 +199,9 @@ class RuleRef:
             raise InputError(self.name, missing, f"nothing: missing argument {missing}", allowed)
         # The card's options belong to the card's target, not to another one.
         options = self._options if self._options is not None else {} if self._target else card["target_options"]
-        return load_target(name, size=tuple(size), **options).for_rule(rule.visible_kind, rule.visible, self.name)
+        return load_target(name, size=size if size == "auto" else tuple(size), **options).for_rule(
+            rule.visible_kind, rule.visible, self.name
+        )
 
     @property
     def stem(self) -> str:

@@ -43,10 +43,12 @@ def _add(group: Any, name: str, spec: Spec) -> None:
         shape = {"nargs": "*", "metavar": "NAME=VALUE"}
     elif spec.count is not None:
         low, high = spec.count
-        shape["nargs"] = low if low == high and not spec.words else "+" if low else "*"
+        shape["nargs"] = low if low == high else "+" if low else "*"
     text = f"{spec.doc} (default: {toml(spec.default)})".replace("%", "%%")
     # not SUPPRESS: argparse would then show no default of its own, but BooleanOptionalAction adds "(default: None)"
-    group.add_argument(flag_of(name), dest=f"field_{name}", default=argparse.SUPPRESS, help=text, **shape)
+    action = group.add_argument(flag_of(name), dest=f"field_{name}", default=argparse.SUPPRESS, help=text, **shape)
+    # What may stand for all its values, see `Parser.read`.
+    action.words = spec.words
 
 
 def add_rule(parser: argparse.ArgumentParser) -> None:
@@ -118,7 +120,7 @@ def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, 
 def _value(given: object, spec: Spec) -> object:
     """Converts text to the field's type; what does not convert stays text, for the validator to complain of."""
     if isinstance(given, list):
-        return given[0] if len(given) == 1 and given[0] in spec.words else [_value(text, spec) for text in given]
+        return given[0] if len(set(given)) == 1 and given[0] in spec.words else [_value(text, spec) for text in given]
     try:
         return spec.item(given) if spec.item in (int, float) and given not in spec.words else given
     except ValueError:

@@ -31,7 +31,7 @@ class Parser(argparse.ArgumentParser):
             flag, given, value = word.partition("=")
             if given and flag in self._option_string_actions and self._option_string_actions[flag].nargs == 0:
                 raise InputError(self.prog, flag, repr(value), "no value")
-        args, extra = self.parse_known_args(argv)
+        args, extra = self.parse_known_args(self._spread(argv))
         many = next((action for action in places if action.nargs == "*"), None)
         if many and not any(word.startswith("-") for word in extra):
             # argparse takes them from one place
@@ -50,6 +50,21 @@ class Parser(argparse.ArgumentParser):
                 if action.nargs in COUNTS and getattr(args, action.dest) is None
             ]
         return args
+
+    def _spread(self, argv: Sequence[str]) -> list[str]:
+        """Returns the words with each that stands in for several values, as in `--size auto`, as often as argparse counts."""
+        spread: list[str] = []
+        flag = ""
+        for word in argv:
+            name, given, value = word.partition("=")
+            action = self._option_string_actions.get(name if given else flag)
+            stands_in = (value if given else word) in getattr(action, "words", ())
+            if action is not None and stands_in and isinstance(action.nargs, int):
+                spread += [name] * bool(given) + [value if given else word] * action.nargs
+            else:
+                spread.append(word)
+            flag = word
+        return spread
 
     def error(self, message: str) -> NoReturn:
         """Raises what argparse itself complains of, where nothing above did before, in its own words.

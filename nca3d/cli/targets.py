@@ -28,9 +28,10 @@ def run(args: argparse.Namespace) -> None:
     for name, doc in {} if args.names else targets.catalogue().items():
         print(f"{name:<16} {doc}")
     for name in args.names:
-        target = targets.load(name, size=config.size, **config.target_options)
+        target = targets.load(name, size=config.replace(target=name).size, **config.target_options)
         kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
         print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
+        print(*target.notes, sep="\n", end="\n" * bool(target.notes))
     if args.draw:
         from nca3d.files import write_atomic
         from nca3d.reports.folder import png_of_pixels

@@ -5,18 +5,29 @@ from one place. A field `pool_size` is the TOML key `pool_size` and the flag `--
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from nca3d.config.schema import field
 from nca3d.registry import wing_entries
+
+# The lattice where size = "auto" and the body has a name, and of what has no body.
+NAMED_SIZE = (10, 18, 14)
 
 
 @dataclass(frozen=True)
 class Shared:
     """The fields that all runs share: the keys at the top of a file. Each field's description says what it means."""
 
-    # At least 3: a cell perceives the 3 x 3 x 3 cells around it.
-    size: tuple[int, int, int] = field((10, 18, 14), "the lattice: D H W cells", low=3, high=512, group="the lattice")
+    # One cell along an axis: a flat body, such as an image.
+    size: tuple[int, int, int] | Literal["auto"] = field(
+        "auto",
+        "the lattice: D H W cells; auto = 10 18 14, of a body of your own its cells and the margin "
+        "(of a mesh or scan 24 cells along the longest side, of a large image 40)",
+        low=1,
+        high=512,
+        words=("auto",),
+        group="the lattice",
+    )
     rule: str = field("conv", "the kind of rule", group="what one cell does")
     # Cells have no common clock: each updates by chance (Mordvintsev et al. 2020). 1 = all at once, as in Conway's Life.
     fire_rate: float = field(0.5, "probability that a cell updates in a step", above=0, high=1)
@@ -147,7 +158,7 @@ class Body:
 
     target: str = field(
         "axolotl",
-        "a shipped name (see: nca3d targets) or a path to a mesh, array or volume",
+        "a shipped name (see: nca3d targets) or a path to a mesh, array, volume or image",
         path="file",
         group="what to grow",
     )

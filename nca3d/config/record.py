@@ -5,10 +5,10 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from nca3d.config import shipped
-from nca3d.config.fields import Body, Shared
+from nca3d.config.fields import NAMED_SIZE, Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
@@ -52,7 +52,7 @@ class Config(Body, Shared):
 
         def __init__(self, **values: object) -> None:
             # All at once: a frozen record refuses to have its fields set one by one.
-            vars(self).update(_checked(values, "Config", defaults_allowed=True), _plugins_from=None)
+            vars(self).update(_sized(_checked(values, "Config", defaults_allowed=True)), _plugins_from=None)
 
     @property
     def plugins_from(self) -> str | None:
@@ -61,7 +61,7 @@ class Config(Body, Shared):
         return source
 
     def __repr__(self) -> str:
-        own = (f"{name}={value!r}" for name, value in self._values().items() if value != FIELDS[name].default)
+        own = (f"{name}={value!r}" for name, value in self._given().items() if value != FIELDS[name].default)
         return f"Config({', '.join(own)})"
 
     def __eq__(self, other: object) -> bool:
@@ -72,6 +72,10 @@ class Config(Body, Shared):
 
     def _values(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in FIELDS}
+
+    def _given(self) -> dict[str, Any]:
+        # A size that nobody has set is not set by a copy either: another target may bring its own.
+        return {**self._values(), "size": self.given_size}
 
     @classmethod
     def load(cls, source: str | os.PathLike[str]) -> "Config":
@@ -115,7 +119,15 @@ class Config(Body, Shared):
             InputErrors: fields are wrong; there is one line for each.
         """
         source = None if "plugins" in changes else self.plugins_from
-        return _make({**self._values(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {}, source)
+        # A size that nobody has set is not set by the copy either: another target may bring its own.
+        return _make(
+            {**self._values(), "size": self.given_size, **changes},
+            FIELDS.keys() - changes.keys(),
+            [],
+            "Config.replace",
+            {},
+            source,
+        )
 
     def plain(self) -> dict[str, object]:
         """Returns the fields that the regime uses by name, as JSON can hold them; `from_dict` reads them."""
@@ -124,6 +136,7 @@ class Config(Body, Shared):
     def to_toml(self) -> str:
         """Returns the config as TOML with a comment for each field; reading it back gives an equal config."""
         lines: list[str] = []
+        given = self._given()
         for table in ("", self.kind.table):
             # Only the regime's own table: the others have their defaults.
             group, fields = "", [(name, spec) for name, spec in FIELDS.items() if spec.table == table]
@@ -133,7 +146,7 @@ class Config(Body, Shared):
                     group = spec.group
                     lines += ["", f"# {group}"]
                 choices = f" [{', '.join(spec.choices)}]" if spec.choices else ""
-                lines.append(f"{f'{name} = {toml(getattr(self, name))}':<40}  # {spec.doc}{choices}")
+                lines.append(f"{f'{name} = {toml(given[name])}':<40}  # {spec.doc}{choices}")
         return "\n".join(lines[1:]) + "\n"
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -178,6 +191,23 @@ class Config(Body, Shared):
     def kind(self) -> Regime:
         """The regime's entry in the registry: which task it trains, and with which switches."""
         return REGIMES.find(self.regime)
+
+    @property
+    def given_size(self) -> tuple[int, int, int] | Literal["auto"]:
+        """The size as it was given; "auto" also where the target has a name, and `size` is therefore known."""
+        given: tuple[int, int, int] | Literal["auto"] = vars(self)["_given_size"]
+        return given
+
+    @property
+    def lattice(self) -> tuple[int, int, int]:
+        """The size (D, H, W) in numbers.
+
+        Raises:
+            InputError: it is "auto" and the target is a file: then `Regime.sized` must read that first.
+        """
+        if isinstance(self.size, str):
+            raise InputError("config", "size", repr(self.size), f"three numbers, as long as {self.target} was not read")
+        return self.size
 
     @property
     def steps_range(self) -> tuple[int, int]:
@@ -234,8 +264,15 @@ def _make(
 ) -> Config:
     """Returns a config without calling its `__init__`, which knows neither sources nor errors found before."""
     config = object.__new__(Config)
-    vars(config).update(_checked(values, where, places, tolerated, errors), _plugins_from=plugins_from)
+    vars(config).update(_sized(_checked(values, where, places, tolerated, errors)), _plugins_from=plugins_from)
     return config
+
+
+def _sized(values: dict[str, Any]) -> dict[str, Any]:
+    """Returns the fields with the size in numbers where these are known: "auto" stays where a file has to be read first."""
+    # A file to read has a suffix; what has none is a name.
+    named = not Path(values["target"]).suffix
+    return {**values, "_given_size": values["size"], **({"size": NAMED_SIZE} if named and values["size"] == "auto" else {})}
 
 
 def _checked(

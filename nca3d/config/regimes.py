@@ -42,7 +42,7 @@ class Regime:
     def steps(self, config: "Config") -> tuple[int, int]:
         """Returns the range of steps of a training rollout where the config says "auto"."""
         # From the centre a body reaches its farthest cell in about half its longest side; the rest is time to settle.
-        return max(config.size) + 5, 2 * max(config.size) + 10
+        return max(config.lattice) + 5, 2 * max(config.lattice) + 10
 
     def subject(self, config: "Config") -> str:
         """Returns what a run's folder is named after: the name of the target."""
@@ -82,6 +82,21 @@ class Regime:
         from nca3d import targets
 
         return targets.load(config.target, size=config.size, **config.target_options)
+
+    def sized(self, config: "Config", given: object = None) -> tuple["Config", object]:
+        """Returns the config with its size in numbers, and what had to be read for that, so that it is read once.
+
+        This is the one place where the target of a run decides on its lattice; everything after it sees numbers.
+
+        Args:
+            config: the experiment. Its plug-ins have been run.
+            given: what it would read, if the caller has read it already.
+        """
+        if config.size != "auto":
+            # Its own from now on, whatever a later version has for "auto".
+            return config.replace(size=config.size), given
+        given = self.read(config) if given is None else given
+        return config.replace(size=given.size), given  # type: ignore[attr-defined]  # a body has a size
 
 
 # The three experiments of Mordvintsev et al. 2020, in the order of the paper.

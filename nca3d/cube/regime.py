@@ -61,7 +61,7 @@ class Answering(Regime):
     def steps(self, config: "Config") -> tuple[int, int]:
         """Returns the range of steps of a training rollout where the config says "auto"."""
         # A question crosses the cube in depth − 1 steps, if all cells fire; the rest is time to settle.
-        return config.size[0] + 1, config.size[0] + 5
+        return config.lattice[0] + 1, config.lattice[0] + 5
 
     def subject(self, config: "Config") -> str:
         """Returns what a run's folder is named after: the set of questions."""

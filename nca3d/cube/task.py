@@ -100,7 +100,7 @@ class Answering:
 
         A cube that passes its input through unchanged (`start="carry"`) begins with a read-out by ridge regression.
         """
-        rule = build_rule(self.config, size=self.config.size, embedding=self.embedded.teacher.width)
+        rule = build_rule(self.config, size=self.config.lattice, embedding=self.embedded.teacher.width)
         self.check_rule(rule)
         assert isinstance(rule, GMLPRule)
         if not self.config.init:
@@ -138,7 +138,7 @@ class Answering:
         """Returns what it takes to ask the trained cube and to judge it."""
         config = self.config
         return {
-            "size": list(config.size),
+            "size": list(config.lattice),
             "regime": config.regime,
             "questions": self.fields.questions,
             "questions_digest": self.embedded.questions.digest,

@@ -1,15 +1,17 @@
 """From an array to a `Target`: straight RGBA is checked and premultiplied, labels are checked and made one-hot."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.fit import centre_in, fit_labels, fit_rgba, labels_present
+from nca3d.targets.fit import labels_present
 from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import parse_palette
-from nca3d.targets.target import OCCUPIED_ALPHA, Size, Target
+from nca3d.targets.place import place
+from nca3d.targets.target import OCCUPIED_ALPHA, Target, Wanted
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +26,7 @@ def from_voxels(
     array: "np.ndarray | torch.Tensor",
     where: object,
     name: str,
-    size: Size,
+    size: Wanted,
     *,
     margin: int = 1,
     fit: bool | str = "auto",
@@ -38,8 +40,8 @@ def from_voxels(
         array: Straight RGBA (D, H, W, 4) or labels (D, H, W), see `check_array`.
         where: The name that errors give it.
         name: The target's name in reports.
-        size: The lattice (D, H, W).
-        margin: The cells left free at each face, with fit=True.
+        size: The lattice (D, H, W); "auto" = what is occupied and the margin, see `place`.
+        margin: The cells left free at each face, with fit=True or size="auto".
         fit: True resamples the array; False and "auto" keep its size.
         threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True.
         palette: The colours of the classes, see `parse_palette`.
@@ -52,18 +54,18 @@ def from_voxels(
     threshold = check_fraction(threshold, where)
     voxels = check_array(array, where)
     if voxels.ndim == 4:
-        rgba = fit_rgba(voxels, size, margin, threshold, where) if fit is True else centre_in(voxels, size, where)
         if palette is not None:
             raise InputError(where, "palette", "a palette for RGBA colours", "only with labels")
-        return from_rgba(rgba, name, where)
+        rgba, source_size = place(voxels, size, margin, threshold, where, fit=fit is True)
+        return replace(from_rgba(rgba, name, where), source_size=source_size)
     if voxels.dtype == bool and names is None:
         names = ("empty", "body")
     if len(labels_present(voxels)) >= MAX_CLASSES:  # before fitting, which takes time for each label
         raise InputError(
             where, "labels", f"{len(labels_present(voxels))} different labels", f"at most {MAX_CLASSES - 1} besides 0"
         )
-    labels = fit_labels(voxels, size, margin, threshold, where) if fit is True else centre_in(voxels, size, where)
-    return from_labels(labels, name, where, palette=palette, names=names)
+    labels, source_size = place(voxels, size, margin, threshold, where, fit=fit is True)
+    return replace(from_labels(labels, name, where, palette=palette, names=names), source_size=source_size)
 
 
 def check_array(array: "np.ndarray | torch.Tensor", where: object) -> np.ndarray:
@@ -79,7 +81,9 @@ def check_array(array: "np.ndarray | torch.Tensor", where: object) -> np.ndarray
     """
     voxels = _as_numpy(array, where)
     if voxels.ndim not in (3, 4) or (voxels.ndim == 4 and voxels.shape[-1] != 4) or 0 in voxels.shape:
-        raise InputError(where, "shape", voxels.shape, LAYOUTS)
+        # A picture, perhaps: its body is flat.
+        flat = "; a flat body has D = 1, and an image file is one" if voxels.ndim == 2 else ""
+        raise InputError(where, "shape", voxels.shape, LAYOUTS + flat)
     kind = voxels.dtype.kind
     if not (kind in "uib" if voxels.ndim == 3 else kind == "f" or voxels.dtype == np.uint8):
         raise InputError(where, "dtype", f"{voxels.dtype} with shape {voxels.shape}", LAYOUTS)

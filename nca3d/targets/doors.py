@@ -12,14 +12,15 @@ from nca3d.registry import Registry
 from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, torus
 from nca3d.targets.arrays import from_voxels
 from nca3d.targets.creatures import axolotl, mushroom, toucan
-from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn
-from nca3d.targets.options import check_options, check_size
+from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn, turned_size
+from nca3d.targets.options import check_options, check_wanted
 from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
 from nca3d.targets.read_arrays import read_array
+from nca3d.targets.read_images import read_image
 from nca3d.targets.read_meshes import read_mesh
 from nca3d.targets.read_volumes import read_volume
-from nca3d.targets.target import Size, Target
+from nca3d.targets.target import Size, Target, Wanted
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,11 +33,15 @@ TARGETS = Registry("target")
 for _body in (axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus, frog, ant, channels):
     TARGETS.register(_body.__name__)(_body)
 
-# File suffix -> reader(path, size, **options).
+# The lattice of a body that has a name, where none is asked for.
+NAMED: Size = (11, 20, 15)
+
+# File suffix -> reader(path, size, **options); a size of "auto" is handed on to what the reader ends in, see `place`.
 READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
     **dict.fromkeys((".vti", ".nii", ".nii.gz"), read_volume),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
 }
 
 
@@ -45,12 +50,15 @@ def catalogue() -> dict[str, str]:
     return {name: (inspect.getdoc(builder) or "").partition("\n")[0] for name, builder in TARGETS.items()}
 
 
-def load(name_or_path: str | Path, size: Size = (11, 20, 15), **options: object) -> Target:
-    """Loads a target by its name in `catalogue()` or from a file (.npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz).
+def load(name_or_path: str | Path, size: Wanted = NAMED, **options: object) -> Target:
+    """Loads a target by its name in `catalogue()` or from a file.
+
+    Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif.
 
     Args:
         name_or_path: A name, or the path of a file.
-        size: The lattice (D, H, W).
+        size: The lattice (D, H, W). "auto" = of a voxel file or a small picture its own cells and the margin, of a mesh or a
+            scan 24 cells along the longest side, of a larger picture 40, of a name (11, 20, 15). `Target.notes` says it.
         **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
             `fit`, `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ... `pieces` says what becomes of a body
             whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep", "join"
@@ -62,13 +70,16 @@ def load(name_or_path: str | Path, size: Size = (11, 20, 15), **options: object)
     return _build(*_source(name_or_path), size, options)
 
 
-def from_array(rgba_or_labels: "np.ndarray | torch.Tensor", size: Size, *, name: str = "array", **options: object) -> Target:
+def from_array(
+    rgba_or_labels: "np.ndarray | torch.Tensor", size: Wanted = "auto", *, name: str = "array", **options: object
+) -> Target:
     """Makes a target from an array in memory, just as `load` makes one from an array in a .npy file.
 
     Args:
         rgba_or_labels: Straight RGBA (D, H, W, 4), uint8 or float 0..1, which becomes an "rgb" target; or integer or bool
             labels (D, H, W) with 0 empty, which become "classes". numpy or torch, on any device; it is copied.
-        size: The lattice (D, H, W). The array keeps its own size and is centred.
+        size: The lattice (D, H, W). The array keeps its own size and is centred. "auto" = what is occupied of it and the
+            margin at each face, none along an axis of one cell.
         name: The target's name in reports.
         **options: `fit=True` resamples it to fill the room inside `margin` (cells, default 1; aspect kept), each cell
             filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `pieces` is that of `load`;
@@ -89,19 +100,20 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
         builder: Takes (size, **options); returns straight RGBA, labels or a `Target`.
         where: The name that errors give the target, or the path of its file.
         name: The target's name in reports.
-        size: The lattice (D, H, W), not checked yet.
+        size: The lattice (D, H, W) or "auto", not checked yet.
         options: The user's options, not checked yet.
     """
-    size = check_size(size, where)
+    named = builder is TARGETS.get(name)
+    wanted = check_wanted(NAMED if named and isinstance(size, str) and size == "auto" else size, where)
     check_options(builder, options, where)
     axes = parse_orientation(options.pop("orientation", "xyz"), where)
     mend = MENDS[str(options.pop("pieces", "keep"))]
-    # The body is built on the lattice that turning makes the right one.
-    before = source_size(size, axes)
-    if builder is TARGETS.get(name):
-        # A margin that leaves no room is reported here, before a shape is computed for nothing.
-        margin = inspect.signature(builder).parameters.get("margin")
-        room_for(before, options.get("margin", margin.default if margin else 0), where)
+    before: Wanted = "auto"
+    if wanted != "auto":
+        # The body is built on the lattice that turning makes the right one.
+        before = source_size(wanted, axes)
+        if named:
+            _check_room(builder, before, options, where)
     try:
         source = builder(before, **options)
     except OSError as error:
@@ -109,9 +121,37 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
             raise
         raise InputError(where, "file", f"unreadable ({error.strerror or error})", "a readable file") from error
     target = source if isinstance(source, Target) else from_voxels(source, where, name, before)
-    if target.size != before:  # a builder of one's own may ignore the size
+    if before not in ("auto", target.size):  # a builder of one's own may ignore the size
         raise InputError(where, "size", target.size, f"the lattice {before} that was asked for")
-    return mend(_turn(target, axes), where)
+    target = mend(_turn(target, axes))
+    return replace(target, notes=(_sized(target, where, options), *target.notes)) if wanted == "auto" else target
+
+
+def _check_room(builder: Callable[..., Any], size: Size, options: dict[str, Any], where: object) -> None:
+    """Checks that a registered body has room in its lattice, before a shape is computed for nothing."""
+    margin = inspect.signature(builder).parameters.get("margin")
+    free = options.get("margin", margin.default if margin else 0)
+    # Shipped bodies are solid ones: in a flat lattice they would be a dot.
+    if "margin" not in options and min(size) < 1 + 2 * free and getattr(builder, "__module__", "").startswith("nca3d."):
+        allowed = (
+            f"{1 + 2 * free} cells or more along each axis for this body (--size); a flat one is an image or array of your own"
+        )
+        raise InputError(where, "size", list(size), allowed)
+    room_for(size, free, where)
+
+
+def _sized(target: Target, where: object, options: dict[str, Any]) -> str:
+    """Returns the line that says which lattice a body of one's own got where none was asked for, and why."""
+
+    def sides(size: Size) -> str:
+        return " × ".join(map(str, size))
+
+    margin = options.get("margin", 1)
+    name = where.name if isinstance(where, Path) else str(where).removeprefix("target ")
+    why = f"{max(target.size)} cells along the longest side of {name}, with a margin of {margin}; --size sets another"
+    if target.source_size is not None:
+        why = f"the {sides(target.source_size)} cells of {name} and a margin of {margin}"
+    return f"size = {sides(target.size)}: {why}"
 
 
 def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
@@ -146,4 +186,5 @@ def _turn(target: Target, axes: Axes) -> Target:
 
     values = torch.from_numpy(turn(target.values.numpy(), axes, first=1))
     occupied = torch.from_numpy(turn(target.occupied.numpy(), axes))
-    return replace(target, values=values, occupied=occupied)
+    own = target.source_size
+    return replace(target, values=values, occupied=occupied, source_size=own and turned_size(own, axes))

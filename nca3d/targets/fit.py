@@ -37,6 +37,12 @@ def source_size(size: Size, axes: Axes) -> Size:
     return before[0], before[1], before[2]
 
 
+def turned_size(size: Size, axes: Axes) -> Size:
+    """Returns the size after turning what has this size before it."""
+    depth, height, width = (size[axis] for axis, _ in axes)
+    return depth, height, width
+
+
 def turn(array: np.ndarray, axes: Axes, first: int = 0) -> np.ndarray:
     """Returns an array with its three space axes permuted and flipped.
 
@@ -72,16 +78,23 @@ def centre_in(array: np.ndarray, size: Size, where: object) -> np.ndarray:
     return np.pad(array, pad + [(0, 0)] * (array.ndim - 3))
 
 
+def margins(size: Size, margin: int) -> Size:
+    """Returns the free cells at each face along (D, H, W): none along an axis of a single cell, which the body needs."""
+    depth, height, width = (0 if n == 1 else margin for n in size)
+    return depth, height, width
+
+
 def room_for(size: Size, margin: int, where: object) -> Size:
     """Returns the size of the room inside the margin.
 
     Raises:
         InputError: If nothing is left.
     """
-    room = (size[0] - 2 * margin, size[1] - 2 * margin, size[2] - 2 * margin)
-    if min(room) < 1:
-        raise InputError(where, "margin", margin, f"0..{(min(size) - 1) // 2} on a lattice of {size}")
-    return room
+    depth, height, width = (n - 2 * free for n, free in zip(size, margins(size, margin), strict=True))
+    if min(depth, height, width) < 1:
+        least = min(n for n in size if n > 1)
+        raise InputError(where, "margin", margin, f"0..{(least - 1) // 2} on a lattice of {size}")
+    return depth, height, width
 
 
 def _overlap(count: int, first: int, low: float, step: float, cells: int) -> np.ndarray:
@@ -104,11 +117,14 @@ class Resampler:
     """
 
     def __init__(self, box: np.ndarray, spacing: Spacing, size: Size, margin: int, where: object) -> None:
-        self.size, self.margin = size, margin
+        self.size, self.margins = size, margins(size, margin)
         self.room = room_for(size, margin, where)
-        extent = (box[:, 1] - box[:, 0]) * np.array(spacing)
+        voxels, cells = box[:, 1] - box[:, 0], np.array(self.room)
+        # Flat in a flat lattice: its one layer is the lattice's, however long cells are in the other directions.
+        flat = (voxels == 1) & (cells == 1)
         # One cell is as long in every direction, in the units of the source; `step` counts it in voxels of each axis.
-        self.step = float((extent / np.array(self.room)).max()) / np.array(spacing)
+        side = float((voxels * np.array(spacing) / cells)[~flat].max(initial=0))
+        self.step = np.where(flat, 1, side / np.array(spacing))
         self.low = box.mean(1) - np.array(self.room) / 2 * self.step
 
     def average(self, voxels: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> np.ndarray:
@@ -122,7 +138,7 @@ class Resampler:
         for axis in range(3):  # a box filter is separable: three small matrices in place of a large one
             weights = _overlap(part.shape[axis], first[axis], self.low[axis], self.step[axis], self.room[axis])
             part = np.moveaxis(np.tensordot(weights, part, (1, axis)), 0, axis)
-        return np.pad(part, self.margin)
+        return np.pad(part, [(free, free) for free in self.margins])
 
 
 def occupied_box(occupied: np.ndarray) -> np.ndarray:

@@ -6,11 +6,12 @@ import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.arrays import from_rgba
-from nca3d.targets.fit import room_for
+from nca3d.targets.fit import margins, room_for
 from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.palette import parse_color
-from nca3d.targets.target import Size, Target
+from nca3d.targets.place import scaled_size
+from nca3d.targets.target import Size, Target, Wanted
 from nca3d.targets.voxelise import Mesh, coverage, open_edges, spread, surface, thin_parts
 
 # Scans have a million faces or two; a mesh beyond this is slower to fill than it is to simplify.
@@ -19,7 +20,7 @@ MAX_FACES = 5_000_000
 
 def from_mesh(
     mesh: Mesh,
-    size: Size,
+    size: Wanted,
     where: object,
     name: str,
     *,
@@ -37,7 +38,7 @@ def from_mesh(
 
     Args:
         mesh: The triangles, z up, in any unit.
-        size: The lattice (D, H, W).
+        size: The lattice (D, H, W); "auto" = `place.LONGEST` cells along the longest side, else as small as the body allows.
         where: The name that errors and warnings give it.
         name: The target's name in reports.
         margin: The cells left free at each face.
@@ -51,9 +52,11 @@ def from_mesh(
         InputError: If there are too many faces, a corner is not finite, or the mesh is flat.
     """
     threshold = check_fraction(threshold, where)
-    room = room_for(size, margin, where)
     _check_mesh(mesh.corners, where)
     low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
+    if size == "auto":
+        size = scaled_size((high - low)[::-1], margin)
+    room = room_for(size, margin, where)
     cell = float(((high - low) / np.array(room[::-1])).max())  # the axis that fills the room sets the scale
     origin = (low + high) / 2 - np.array(room[::-1]) * cell / 2
     placed, skin = _on_cells(Mesh((mesh.corners - origin) / cell, mesh.colours), room)
@@ -80,7 +83,7 @@ def from_mesh(
         height = (np.arange(room[0]) - levels[0]) / max(levels[-1] - levels[0], 1)
         colours = np.broadcast_to(map_colours(colormap, np.clip(height, 0, 1))[:, None, None], (*room, 3))
     rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1)
-    return from_rgba(np.pad(rgba, [(margin, margin)] * 3 + [(0, 0)]), name, where)
+    return from_rgba(np.pad(rgba, [(free, free) for free in margins(size, margin)] + [(0, 0)]), name, where)
 
 
 def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:

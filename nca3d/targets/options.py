@@ -10,7 +10,7 @@ from nca3d.errors import ErrorCollector, InputError, nearest
 from nca3d.targets.fit import parse_orientation
 from nca3d.targets.palette import COLORMAPS, parse_color
 from nca3d.targets.pieces import MENDS
-from nca3d.targets.target import Size
+from nca3d.targets.target import Wanted
 
 # 256 x 256 x 256: a lattice beyond it needs more memory than a rule could be trained in.
 MAX_CELLS = 1 << 24
@@ -22,17 +22,19 @@ MAX_BYTES = 1 << 30
 VIZ = "the extra: pip install 'nca3d[viz]'"
 
 
-def check_size(size: object, where: object) -> Size:
-    """Returns a lattice size of three whole numbers (D, H, W), 1 or more, with at most 2^24 cells.
+def check_wanted(size: object, where: object) -> Wanted:
+    """Returns a lattice size of three whole numbers (D, H, W), 1 or more, with at most 2^24 cells; "auto" as it is.
 
     Raises:
         InputError: If it is anything else.
     """
+    if isinstance(size, str) and size == "auto":
+        return "auto"
     if isinstance(size, list | tuple) and len(size) == 3 and all(_whole(n) and n >= 1 for n in size):
         depth, height, width = (int(n) for n in size)
         if depth * height * width <= MAX_CELLS:
             return depth, height, width
-    allowed = f"three whole numbers (D, H, W), 1 or more, at most {MAX_CELLS:,} cells in all"
+    allowed = f"three whole numbers (D, H, W), 1 or more, at most {MAX_CELLS:,} cells in all, or 'auto'"
     raise InputError(where, "size", repr(size), allowed)
 
 

@@ -4,7 +4,6 @@ Growth moves from a cell to one of its 26 neighbours in a step. It crosses a sin
 more, so pieces are *apart* when more than one void cell lies between them (a Chebyshev distance above 2).
 """
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import product
@@ -145,14 +144,10 @@ class Pieces:
         return np.concatenate(reached)
 
 
-def join(target: "Target", where: object) -> "Target":
-    """Returns the body with its clusters joined by lines of cells, the shortest first; a warning says how many cells they have.
+def join(target: "Target") -> "Target":
+    """Returns the body with its clusters joined by lines of cells, the shortest first; its notes say how many cells they have.
 
     Each new cell looks like the cell that its line begins at.
-
-    Args:
-        target: The body.
-        where: The name that the warning gives it.
     """
     pieces = target.pieces
     if not pieces.cluster.any():
@@ -175,17 +170,12 @@ def join(target: "Target", where: object) -> "Target":
         closer, place = _gaps(others, fresh)
         nearest, gap = np.where(closer < gap, len(tree) + place, nearest), np.minimum(gap, closer)
         tree = np.concatenate([tree, fresh])
-    warnings.warn(f"{where}: pieces: joined by {added} more cells", stacklevel=2)
-    return replace(target, values=values, occupied=occupied)
+    notes = (*target.notes, f"note: {target.name}: pieces joined by {added} more cells")
+    return replace(target, values=values, occupied=occupied, notes=notes)
 
 
-def largest(target: "Target", where: object) -> "Target":
-    """Returns the largest cluster of the body alone; a warning says how many cells are dropped.
-
-    Args:
-        target: The body.
-        where: The name that the warning gives it.
-    """
+def largest(target: "Target") -> "Target":
+    """Returns the largest cluster of the body alone; its notes say how many cells are dropped."""
     pieces = target.pieces
     if not pieces.cluster.any():
         return target
@@ -195,13 +185,13 @@ def largest(target: "Target", where: object) -> "Target":
         values[:, z, y, x], occupied[z, y, x] = 0, False
         # What is empty has class 0, as everywhere in a target.
         values[0, z, y, x] = float(target.kind == "classes")
-    warnings.warn(f"{where}: pieces: {len(dropped)} of {len(pieces.cells)} cells dropped, all but the largest", stacklevel=2)
-    return replace(target, values=values, occupied=occupied)
+    dropping = f"note: {target.name}: {len(dropped)} of {len(pieces.cells)} cells dropped: all but the largest of its pieces"
+    return replace(target, values=values, occupied=occupied, notes=(*target.notes, dropping))
 
 
 # What becomes of a body whose pieces are apart, by the value of the option `pieces`.
-MENDS: dict[str, Callable[["Target", object], "Target"]] = {
-    "keep": lambda target, where: target,
+MENDS: dict[str, Callable[["Target"], "Target"]] = {
+    "keep": lambda target: target,
     "join": join,
     "largest": largest,
 }

@@ -12,12 +12,12 @@ import numpy as np
 from nca3d.errors import InputError, nearest
 from nca3d.targets.arrays import from_voxels
 from nca3d.targets.options import MAX_BYTES
-from nca3d.targets.target import Size, Target
+from nca3d.targets.target import Target, Wanted
 
 
 def read_array(
     path: Path,
-    size: Size,
+    size: Wanted,
     *,
     key: str | None = None,
     margin: int = 1,
@@ -30,9 +30,9 @@ def read_array(
 
     Args:
         path: The file.
-        size: The lattice (D, H, W).
+        size: The lattice (D, H, W); "auto" = what is occupied and the margin.
         key: The array's name in a .npz; None = its only array.
-        margin: The cells left free at each face, with fit=True.
+        margin: The cells left free at each face, with fit=True or size="auto".
         fit: True resamples the array to the room inside the margin; False and "auto" keep its size.
         threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True.
         palette: The colours of the classes.

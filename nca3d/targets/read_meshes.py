@@ -15,7 +15,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.meshes import from_mesh
 from nca3d.targets.options import MAX_BYTES, VIZ
-from nca3d.targets.target import Size, Target
+from nca3d.targets.target import Target, Wanted
 from nca3d.targets.voxelise import Mesh
 
 # Files with y up and linear colours, by their specification (glTF 2.0, sections 3.4 and 3.9.2).
@@ -24,7 +24,7 @@ GLTF = (".glb", ".gltf")
 
 def read_mesh(
     path: Path,
-    size: Size,
+    size: Wanted,
     *,
     margin: int = 1,
     fill: bool = True,
@@ -40,7 +40,7 @@ def read_mesh(
 
     Args:
         path: The .ply, .obj, .stl or .glb file.
-        size: The lattice (D, H, W).
+        size: The lattice (D, H, W); "auto" = `place.LONGEST` cells along the longest side, else as small as the body allows.
         margin: The cells left free at each face.
         fill: Whether the body is solid; False = its surface only.
         threshold: The share of its volume from which a cell is filled, above 0 to 1.

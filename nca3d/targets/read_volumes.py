@@ -13,7 +13,7 @@ import numpy as np
 
 from nca3d.errors import InputError, nearest
 from nca3d.targets.options import MAX_BYTES, VIZ
-from nca3d.targets.target import Size, Target
+from nca3d.targets.target import Target, Wanted
 from nca3d.targets.volumes import Volume, from_volume
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ NIFTI_TYPES = {
 
 def read_volume(
     path: Path,
-    size: Size,
+    size: Wanted,
     *,
     margin: int = 1,
     fit: bool | str = "auto",
@@ -61,7 +61,7 @@ def read_volume(
 
     Args:
         path: The file.
-        size: The lattice (D, H, W).
+        size: The lattice (D, H, W); "auto" = its own cells and the margin, or `place.LONGEST` along the longest side of a scan.
         margin: The cells left free at each face, if the volume is fitted.
         fit: False keeps the volume's own size, True fits it. "auto" fits too, except for cells that `visualize.save`
             wrote (.vti with RGBA on its cells, as long as wide as high): if the lattice has room they keep their size,

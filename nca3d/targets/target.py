@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 Size = tuple[int, int, int]
+# A lattice as it is asked for: its size, or the one that the body itself suggests.
+Wanted = Size | Literal["auto"]
 
 # A cell counts as occupied when its alpha is above this, in a target and in a grown body alike. It is the alive threshold of
 # the default rule (Mordvintsev et al. 2020), so that what is judged is what lives.
@@ -32,6 +34,9 @@ class Target:
         names: The K class names, the first of them "empty"; () for "rgb".
         palette: The colour of each class, float (K, 3) in 0..1; None for "rgb".
         name: The target's name in reports.
+        source_size: The size (d, h, w) of its source where each cell of that became one here; None = it was computed or
+            resampled.
+        notes: What was decided while it was read, one line each: the lattice where none was asked for, the ground of an image.
     """
 
     values: "torch.Tensor"
@@ -40,6 +45,8 @@ class Target:
     names: tuple[str, ...] = ()
     palette: np.ndarray | None = None
     name: str = "target"
+    source_size: Size | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def size(self) -> Size:

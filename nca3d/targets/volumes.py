@@ -2,16 +2,18 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.arrays import MAX_CLASSES, check_array, check_finite, from_labels, from_rgba
-from nca3d.targets.fit import Spacing, centre_in, fit_labels, fit_rgba, labels_present
+from nca3d.targets.fit import Spacing, labels_present
 from nca3d.targets.options import check_fraction, is_number
 from nca3d.targets.palette import colormap as map_colours
-from nca3d.targets.target import Size, Target
+from nca3d.targets.place import place
+from nca3d.targets.target import Target, Wanted
 
 
 class Volume(NamedTuple):
@@ -35,7 +37,7 @@ class Volume(NamedTuple):
 
 def from_volume(
     volume: Volume,
-    size: Size,
+    size: Wanted,
     where: object,
     name: str,
     *,
@@ -51,7 +53,7 @@ def from_volume(
 
     Args:
         volume: The voxels, with their spacing, names and colours.
-        size: The lattice (D, H, W).
+        size: The lattice (D, H, W); "auto" = its own cells and the margin, or `place.LONGEST` along the longest side of a scan.
         where: The name that errors give it.
         name: The target's name in reports.
         margin: The cells left free at each face, if it is fitted.
@@ -73,23 +75,22 @@ def from_volume(
         check_finite(voxels, where)
     if fit == "auto":
         # Cells come back cell by cell; samples of something have no size that a lattice should keep.
-        fit = not (volume.cells and all(n <= room for n, room in zip(voxels.shape, size, strict=False)))
+        room = voxels.shape[:3] if size == "auto" else size
+        fit = not (volume.cells and all(n <= most for n, most in zip(voxels.shape, room, strict=False)))
     if voxels.ndim == 3 and threshold is None and _are_labels(voxels):
         labels = voxels if voxels.dtype.kind in "uib" else voxels.astype(np.int64)  # files often hold labels as floats
         if not labels.any():
             raise InputError(where, "labels", f"no occupied voxel in {labels.shape}", "at least one label above 0")
-        if fit is False:
-            labels = centre_in(labels, size, where)
-        else:
-            labels = fit_labels(labels, size, margin, coverage, where, volume.spacing)
+        labels, source_size = place(labels, size, margin, coverage, where, fit=fit is not False, spacing=volume.spacing)
         palette = volume.palette if palette is None else palette
-        return from_labels(labels, name, where, palette=palette, names=volume.names if names is None else names)
+        target = from_labels(labels, name, where, palette=palette, names=volume.names if names is None else names)
+        return replace(target, source_size=source_size)
     if voxels.ndim == 4 and voxels.shape[3] == 4:
         rgba = _cut(check_array(voxels, where), threshold, where)
     else:
         rgba = _painted(voxels, threshold, colormap, where)
-    rgba = centre_in(rgba, size, where) if fit is False else fit_rgba(rgba, size, margin, coverage, where, volume.spacing)
-    return from_rgba(rgba, name, where)
+    rgba, source_size = place(rgba, size, margin, coverage, where, fit=fit is not False, spacing=volume.spacing)
+    return replace(from_rgba(rgba, name, where), source_size=source_size)
 
 
 def _are_labels(voxels: np.ndarray) -> bool:

@@ -65,9 +65,9 @@ class CustomBody:
         if not isinstance(body, Target):
             # From a GPU, too: targets are made on the CPU.
             voxels, options = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body), dict(config.target_options)
-            return cls(voxels, options, from_array(voxels, config.size, **options))
-        if body.size != config.size:
-            raise InputError("train", "target", f"a body in a lattice of {body.size}", f"{config.size}, the config's size")
+            return cls(voxels, options, from_array(voxels, config.given_size, **options))
+        if config.given_size not in ("auto", body.size):
+            raise InputError("train", "target", f"a body in a lattice of {body.size}", f"{config.lattice}, the config's size")
         # Saved as voxels, since a file of those can be read by `from_array` in any later version.
         if body.kind == "rgb":
             return cls(body.rgba(), {}, from_array(body.rgba(), body.size, name=body.name))
@@ -94,7 +94,7 @@ def body_of(config: Config) -> Target:
     Raises:
         InputError: the target is unknown or can't be read.
     """
-    return load(config.target, size=config.size, **config.target_options)
+    return load(config.target, size=config.lattice, **config.target_options)
 
 
 class Growth:
@@ -154,7 +154,7 @@ class Growth:
         """Returns the card: all that it takes to grow and judge the body."""
         config = self.config
         return {
-            "size": list(config.size),
+            "size": list(config.lattice),
             "regime": config.regime,
             "target": config.target,
             "target_options": dict(config.target_options),
@@ -166,7 +166,7 @@ class Growth:
 
     def seed(self, rule: Rule) -> Tensor:
         """Returns the first cell in an empty lattice, (1, C, D, H, W)."""
-        return seed_state(rule, self.config.size, batch=1, device="cpu")
+        return seed_state(rule, self.config.lattice, batch=1, device="cpu")
 
     def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
         """Returns the loss of each pooled body as it is, (B,)."""
@@ -210,7 +210,7 @@ class Growth:
         """Returns why a trained rule has failed: none of some bodies is alive at the horizon, or one isn't finite; else ""."""
         config = self.config
         executor = "auto" if "approx" in config.executor else config.executor
-        seeds = seed_state(rule, config.size, batch=MEASURED)
+        seeds = seed_state(rule, config.lattice, batch=MEASURED)
         states = rollout(rule, seeds, config.horizon, random_seed=evaluation_seed(config.random_seed, 0), executor=executor)
         if not states.isfinite().all():
             return BAD_AT_END

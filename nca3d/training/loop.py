@@ -83,8 +83,10 @@ def train(
     config = config.anchored()
     # Plug-ins first: they register the rules, losses and damages that the config may name.
     plugins.run(config.plugins, config.plugins_from)
+    config, given = config.kind.sized(config, given)
     trainer = Trainer.begin(config, given, rule)
-    for message in (trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
+    decided = trainer.target.notes if trainer.target else ()
+    for message in (*decided, trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
         if message:
             print(message, file=sys.stderr)
     # The folder is made last: a config that can't be used leaves nothing behind.

@@ -16,18 +16,24 @@ def check_memory(config: Config) -> None:
     Raises:
         InputError: the pool and one batch with its gradient need more memory than this machine has free.
     """
+    # Not known as long as the target was not read; `Trainer.begin` asks again.
+    if config.size == "auto":
+        return
     slots = config.pool_size if config.kind.pooled else 1
     # 4 bytes a number (float32).
-    state = 4 * config.kind.channels(config) * math.prod(config.size)
+    state = 4 * config.kind.channels(config) * math.prod(config.lattice)
     # About six copies of the running part of a batch: states, their gradients and the update network's values. A lower bound.
     needed = state * (slots + 6 * config.batch // config.accumulate)
     free = free_memory()
     if needed > free:
+        shorter = " ".join(str(max(1, int(n * (free / needed) ** (1 / 3)))) for n in config.lattice)
+        # A body of one's own keeps its cells unless it is told not to.
+        fitted = " --target-options fit=true" if Path(config.target).suffix else ""
         raise InputError(
             "config",
             "size",
-            f"{list(config.size)} with pool_size = {slots} and batch = {config.batch}: at least {needed / 2**30:.1f} GiB",
-            f"what fits in the {free / 2**30:.1f} GiB that are free: a smaller size, pool_size or batch",
+            f"{list(config.lattice)} with pool_size = {slots} and batch = {config.batch}: at least {needed / 2**30:.1f} GiB",
+            f"what fits in the {free / 2**30:.1f} GiB that are free: a smaller pool_size or batch, or --size {shorter}{fitted}",
         )
 
 

@@ -25,7 +25,7 @@ def choose_threads(config: Config) -> int:
     if config.threads:
         return config.threads
     # The whole batch counts: operations run over all its cells at once.
-    return 1 if config.batch * math.prod(config.size) < SMALL else torch.get_num_threads()
+    return 1 if config.batch * math.prod(config.lattice) < SMALL else torch.get_num_threads()
 
 
 @contextlib.contextmanager

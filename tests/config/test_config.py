@@ -77,7 +77,7 @@ WRONG: list[tuple[str, Any]] = [
     ("optimizer", ["adam"]),
     ("size", (11, 20)),
     ("size", (11, 20, 15, 3)),
-    ("size", (11, 20, 2)),
+    ("size", (11, 20, 0)),
     ("size", 16),
     ("size", "11"),
     ("size", (11, 20, 15.0)),

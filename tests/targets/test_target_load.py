@@ -90,9 +90,9 @@ def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     one_line(lambda: targets.load(tmp_path), "a directory")
     one_line(lambda: targets.load(""), "name")
     one_line(lambda: targets.load(None), "name", "None")  # type: ignore[arg-type]
-    other = tmp_path / "body.png"
-    other.write_bytes(b"\x89PNG")
-    one_line(lambda: targets.load(other), "body.png", "'.png'", ".npy")
+    other = tmp_path / "body.bmp"
+    other.write_bytes(b"BM")
+    one_line(lambda: targets.load(other), "body.bmp", "'.bmp'", ".npy")
     os.mkfifo(tmp_path / "pipe.npy")
     one_line(lambda: targets.load(tmp_path / "pipe.npy"), "pipe.npy", "no regular file")
 
