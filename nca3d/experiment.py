@@ -134,9 +134,9 @@ def train(
         if config.kind.task is not GROWTH:
             raise InputError("train", "target", "a body", f"no target where regime = {config.regime}, which grows no body")
         # Imported here, like every task: a config names its task, and only that one is loaded.
-        from nca3d.training.growth import CustomBody
+        from nca3d.training.growth import custom_body
 
-        given = CustomBody.of(target, config)
+        given = custom_body(target, config)
         # Where the config has no size, the body has brought its own.
         config = config.replace(size=given.target.size)
     # Each regime brings its own end of a run; it is loaded only if a report is due.

@@ -197,6 +197,9 @@ class RuleRef:
             missing = "--target" if name is None else "--size"
             allowed = "the body that this rule should grow: it has no card that names one"
             raise InputError(self.name, missing, f"nothing: missing argument {missing}", allowed)
+        # The body as it was trained; another size or other options are fitted anew, from its source.
+        if card.get("body") and self._target is None and self._size is None and self._options is None:
+            return rule.target().for_rule(rule.visible_kind, rule.visible, self.name)
         # The card's options belong to the card's target, not to another one.
         options = self._options if self._options is not None else {} if self._target else card["target_options"]
         return load_target(name, size=size if size == "auto" else tuple(size), **options).for_rule(
@@ -298,6 +301,8 @@ def _from_checkpoint(path: Path) -> "Rule":
     if isinstance(card.get("target"), str):
         # Absolute, because a checkpoint named from within its own folder has no grandparent.
         card["target"] = moved_target(card["target"], saved.path.absolute().parents[1])
+    if isinstance(body := card.get("body"), dict):
+        card["body"] = {**body, "file": str(saved.path.absolute().parents[1] / str(body.get("file")))}
     return _build(saved.path, parts["rule"], parts["rule.safetensors"], card)
 
 

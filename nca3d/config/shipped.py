@@ -1,6 +1,6 @@
 """The shipped configs, one TOML file each, which go by their bare name (`nca3d train quick`), and the reader of such files.
 
-Imports the standard library and `nca3d.errors` only.
+Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 """
 
 import os
@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, nearest
+from nca3d.files import KEPT_TARGET
 
 # A config has a few kilobytes: a larger file is a mistake, and is not read into memory.
 MAX_BYTES = 1_000_000
-# The file in a run folder that holds a body which came as an array. Old runs have it under this name.
-CUSTOM_TARGET = "target.npy"
+# The files of a run folder that a config may name for a body which came as an array; the second in runs of version 0.1.0.
+OWN_TARGETS = (KEPT_TARGET, "target.npy")
 PACKAGE = Path(__file__).parents[1]
 
 
@@ -71,8 +72,9 @@ def moved_target(file: str, folder: Path) -> str:
         file: the target that the config names.
         folder: the folder of the config.
     """
-    beside, path = folder.absolute() / CUSTOM_TARGET, Path(file)
-    gone = path.name == CUSTOM_TARGET and path.is_absolute() and not path.exists()
+    path = Path(file)
+    beside = folder.absolute() / path.name
+    gone = path.name in OWN_TARGETS and path.is_absolute() and not path.exists()
     return str(beside) if gone and beside.is_file() else file
 
 

@@ -13,6 +13,7 @@ from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, t
 from nca3d.targets.arrays import from_voxels
 from nca3d.targets.creatures import axolotl, mushroom, toucan
 from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn, turned_size
+from nca3d.targets.kept import read_kept
 from nca3d.targets.options import check_options, check_wanted
 from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
@@ -41,6 +42,7 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
     **dict.fromkeys((".vti", ".nii", ".nii.gz"), read_volume),
+    ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
 }
 
@@ -53,7 +55,7 @@ def catalogue() -> dict[str, str]:
 def load(name_or_path: str | Path, size: Wanted = NAMED, **options: object) -> Target:
     """Loads a target by its name in `catalogue()` or from a file.
 
-    Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif.
+    Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif, and the one that a run keeps.
 
     Args:
         name_or_path: A name, or the path of a file.

@@ -83,7 +83,7 @@ def train(
     config = config.anchored()
     # Plug-ins first: they register the rules, losses and damages that the config may name.
     plugins.run(config.plugins, config.plugins_from)
-    config, given = config.kind.sized(config, given)
+    config, given = config.kind.sized(config, given, resume)
     trainer = Trainer.begin(config, given, rule)
     decided = trainer.target.notes if trainer.target else ()
     for message in (*decided, trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
@@ -93,7 +93,7 @@ def train(
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if folder.has_checkpoints():
             _restore(trainer, folder)
-        # A target without a name is saved in the run folder, and the config names that file from now on.
+        # What was trained for goes with the run; where the config names no other source, it names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
             trainer.rule.card |= {name: value for name, value in trainer.task.card().items() if name != "start"}
