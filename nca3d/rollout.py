@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
+from nca3d.executors.cores import backward_on_few, torch_on_few
 from nca3d.fire import Draw
 from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
@@ -189,6 +190,8 @@ def rollout(
             its last change; 0 = exact.
         record_every: k = return a `Trajectory` with the first state, every k-th and the last; None = return the last state.
 
+    Small states are run with one thread of torch's, forward and backward, as in training; compiled steps use all cores.
+
     Returns:
         The last state, dense or compact like the first one, or a `Trajectory`.
 
@@ -217,9 +220,13 @@ def rollout(
     recorded: list[Any] = [state]
     # The last step is recorded too, also where k does not divide the number of steps.
     stops = sorted({*range(0, steps, record_every or max(1, steps)), steps})
-    for start, stop in pairwise(stops):
-        state = run(rule, state, draw, start, stop, plan)
-        recorded.append(state)
+    # Threads as in training, inside this call and its backward pass alone: see `executors/cores.py`.
+    with torch_on_few(state):
+        for start, stop in pairwise(stops):
+            state = run(rule, state, draw, start, stop, plan)
+            recorded.append(state)
+    recorded = [recorded[0], *map(backward_on_few, recorded[1:])]
+    state = recorded[-1]
     if record_every is None:
         return state
     # Absolute numbers, so that trajectories of a cut rollout can be joined.
