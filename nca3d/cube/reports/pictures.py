@@ -21,6 +21,7 @@ SPLITS = {
     "compose": "compose · new combinations",
     "validation": "validation · held out",
     "train": "train · learnt from",
+    "unrelated": "unrelated · of something else",
 }
 # The scale of strengths ends at the next multiple of ROUND_TO above this percentile: a few extreme cells would make all others
 # pale, and round ends can be compared between reports.
