@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> None:
         print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
     if args.draw:
         from nca3d.files import write_atomic
-        from nca3d.reports.folder import png_of_pixels
+        from nca3d.reports.pictures import png_of_pixels
         from visualize import volume
 
         write_atomic(args.draw, png_of_pixels(volume(target.rgba(), size=(960, 960))))

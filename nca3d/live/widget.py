@@ -10,7 +10,7 @@ import traitlets
 from nca3d.lattice import Size
 from nca3d.live.creature import Creature
 from nca3d.live.page import about_page, script
-from nca3d.reports.folder import png_of_pixels
+from nca3d.reports.pictures import png_of_pixels
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
