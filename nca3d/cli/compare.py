@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     print(table)
     if args.out is not None:
         from nca3d.files import vacate, write_atomic
-        from nca3d.reports.folder import png_of
+        from nca3d.reports.pictures import png_of
 
         write_atomic(vacate(args.out / "compare.md"), (table + "\n").encode())
         write_atomic(vacate(args.out / "compare.png"), png_of(figure))

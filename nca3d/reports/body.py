@@ -14,6 +14,7 @@ from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, as_text, display_nam
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nca3d.reports.pictures import Strip
     from nca3d.reports.report import Report
 
 # The figures that a comparison draws, in this order, where at least one report has them.
@@ -79,7 +80,7 @@ def write_body(
         The path of report.html.
     """
 
-    def pictures() -> "Iterator[tuple[str, Figure]]":
+    def pictures() -> "Iterator[tuple[str, Figure | Strip]]":
         if filmed is not None:
             yield from life.life_figures(filmed)
         yield from body_figures(report).items()
@@ -181,7 +182,7 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
         Section(
             "Growth",
             "The way from one cell to the body, and the target beside it.",
-            [("growth", "All pictures are taken from the same side. Pale cells have a low alpha: they are still growing.")],
+            [("growth", "All pictures are taken from the same side. Faded cells have a low alpha: they are still growing.")],
         ),
         Section(
             "Damage and healing",

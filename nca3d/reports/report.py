@@ -135,11 +135,11 @@ class Report(dict[str, Any]):
         """Returns one self-contained HTML page with its charts, and writes it to `path` if there is one."""
         # Inside, because a kind's charts need matplotlib, and `compare` needs this class.
         from nca3d.reports.compare import kind_of
-        from nca3d.reports.folder import data_url, png_of
         from nca3d.reports.page import render_page
+        from nca3d.reports.pictures import Chart, png_of
 
         report, kind = self.strict(), kind_of(self)
-        pictures = {name: data_url(png_of(figure)) for name, figure in kind.figures(report).items()}
+        pictures = {name: Chart(png_of(figure)) for name, figure in kind.figures(report).items()}
         page = render_page(report, kind.words(report, pictures), pictures)
         if path is not None:
             write_atomic(Path(path), page.encode())

@@ -75,8 +75,8 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
-        self.sources += [value or "" for name, value in attrs if name in ("src", "href", "poster")]
-        if tag not in ("meta", "img", "br", "link"):
+        self.sources += [value or "" for name, value in attrs if name in ("src", "srcset", "href", "poster")]
+        if tag not in ("meta", "img", "br", "link", "source"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -134,7 +134,8 @@ def test_the_page_stands_alone(folder: Path) -> None:
     page = Page(text)
     assert not page.open
     film = ["film.mp4", "its poster"] if (folder / "film.mp4").exists() else ["film.gif"]
-    assert len(page.sources) == 5 + len(film)
+    moments = 5 + 1 + 2 * 4  # growth with the target, two strips of healing
+    assert len(page.sources) == 2 * moments + 2 + len(film)  # each moment on white and on dark; two charts
     assert all(source.startswith(("data:image/", "data:video/")) for source in page.sources)
     assert not {"script", "link", "iframe", "b>"} & set(page.tags)
     bare = re.sub(r"data:[^\"]+", "", text)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from nca3d.cube.reports.pictures import ACTIVITY, SPLITS, activity_by_layer, cube_figures, training_figures
 from nca3d.cube.threshold import THRESHOLD, Threshold
 from nca3d.files import vacate
-from nca3d.reports.folder import data_url, png_of_pixels, write_folder
+from nca3d.reports.folder import write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words, film_html
+from nca3d.reports.pictures import data_url, png_of_pixels
 from nca3d.reports.report import Report
 from nca3d.reports.values import as_text, flat
 
@@ -278,9 +279,8 @@ def _film(folder: Path, activity: NDArray[np.floating], steps: Sequence[int]) ->
     visualize.layers_film(frames, path, **options)
     # Before it is played, and on paper, the film shows its last frame.
     poster = data_url(png_of_pixels(Screen(frames, **options).draw(len(frames) - 1)))
-    return film_html(data_url(path.read_bytes(), path.suffix), poster, "film of activity in all layers of the cube"), [
-        path.name
-    ]
+    words = "film of activity in all layers of the cube"
+    return film_html(data_url(path.read_bytes(), path.suffix), poster, words, chart=True), [path.name]
 
 
 CUBES = Kind(HEADLINES, cube_figures, cube_words)
