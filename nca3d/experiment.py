@@ -25,6 +25,7 @@ from nca3d.evaluation.story import film
 from nca3d.files import vacate
 from nca3d.live.page import live_page
 from nca3d.load import CONFIG, RuleRef, run_folder
+from nca3d.process.streams import steady_output
 from nca3d.reports.body import write_body
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
@@ -144,6 +145,7 @@ def train(
     return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)
 
 
+@steady_output()
 def evaluate(
     rule: Rule | Run | str | Path,
     target: Target | None = None,

@@ -1,4 +1,4 @@
-"""The shipped configs, one TOML file each, which go by their bare name (`nca3d train quick`), and the reader of such files.
+"""The shipped configs, one TOML file each, which go by their bare name (`nca3d train frog`), and the reader of such files.
 
 Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 """
@@ -18,6 +18,8 @@ MAX_BYTES = 1_000_000
 # The files of a run folder that a config may name for a body which came as an array; the second in runs of version 0.1.0.
 OWN_TARGETS = (KEPT_TARGET, "target.npy")
 PACKAGE = Path(__file__).parents[1]
+# Names that shipped configs had before, in 0.1.0: still taken, and not listed.
+OLD_NAMES = {"quick": "default"}
 
 
 @cache
@@ -36,7 +38,7 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """Reads a TOML file; what its keys hold is not checked here.
 
     Args:
-        source: the path of a file, or the name of a shipped config.
+        source: the path of a file, or the name of a shipped config, which wins over a file of that name without a suffix.
 
     Returns:
         The table, and the path of the file.
@@ -45,7 +47,7 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         InputError: the file is missing, a folder, over 1 MB, not UTF-8, or not TOML (with line and column).
     """
     name = os.fspath(source)
-    file = files().get(name, Path(name))
+    file = files().get(OLD_NAMES.get(name, name), Path(name))
     where = one_line(str(file))
     data = _bytes(file, one_line(name))
     if len(data) > MAX_BYTES:
@@ -84,7 +86,8 @@ def one_line(text: str) -> str:
 
 
 def _bytes(file: Path, name: str) -> bytes:
-    allowed = f"a TOML file or a shipped config ({', '.join(names())}){nearest(file.stem, names())}"
+    old = ", ".join(f"{before}, the old name of {now}" for before, now in OLD_NAMES.items())
+    allowed = f"a TOML file or a shipped config ({', '.join(names())}; {old}){nearest(file.stem, names())}"
     try:
         # Asked first, because reading a pipe would block for ever.
         if not file.is_file():

@@ -118,7 +118,7 @@ def render_page(report: "Report", words: Words, pictures: Mapping[str, Shown], *
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
     # Everything that comes from a config, a target or a name is escaped: a title may hold "<".
-    rows = {name: _cell(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
+    rows = {_explained(report, name): _cell(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
     about = {name: value for name, value in report.about.items() if name not in OF_THE_RUN}
     return template.substitute(
         dark=DARK,
@@ -183,7 +183,8 @@ def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "horizon, in steps", f"{known['horizon']:,.0f}"
     if "steps_held" in known:
         tried = f" of {known['steps_tried']:,.0f}" if "steps_tried" in known else ""
-        yield "steps held in shape", f"{known['steps_held']:,.0f}{tried}"
+        # Not a mean, as the figures above are.
+        yield "steps held, by the worst body", f"{known['steps_held']:,.0f}{tried}"
 
 
 def film_html(url: str, poster: str, alternative: str = "film of growth, cut and healing", *, chart: bool = False) -> str:
@@ -212,6 +213,12 @@ def _cell(value: object) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _explained(report: "Report", name: str) -> str:
+    """Returns the name of a figure with its meaning, if it could be mistaken for another."""
+    words = report.meaning(name)
+    return f"{name} · {words}" if words else name
 
 
 def _interval_text(interval: Sequence[float] | None) -> str:

@@ -85,8 +85,8 @@ def test_words_stand_in_for_numbers() -> None:
     assert (config.steps, config.memory, config.tensorboard, config.losses) == ("auto", "keep", True, {})
 
 
-def test_the_default_is_quick() -> None:
-    assert config_of() == Config.load("quick")
+def test_without_a_config_it_is_default() -> None:
+    assert config_of() == Config.load("default")
 
 
 def test_every_field_can_be_given_as_text(tmp_path: Path) -> None:

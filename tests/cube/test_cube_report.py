@@ -238,7 +238,7 @@ def test_pictures_show_the_figures() -> None:
     assert names[:2] == ["test · new questions", "all (194)"] and "dialogue (38)" in names and len(names) == 4 + 4 + 15
     panels = [axes for axes in found["hurt"].axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["half space", "slab", "sphere", "shell", "random cells"]
-    healed = next(line for line in panels[1].lines if line.get_label() == "healed")
+    healed = next(line for line in panels[1].lines if line.get_label() == "after healing")
     wanted = [row["top1"] for row in report.series["hurt"] if (row["damage"], row["state"]) == ("slab", "healed")]
     assert np.allclose(healed.get_ydata(), wanted)
     assert [tick.get_text() for tick in panels[-1].get_xticklabels()] == ["5 %", "25 %", "50 %"]

@@ -277,6 +277,24 @@ def test_init_starts_from_a_trained_rule(tmp_path):
         Trainer.begin(TINY.replace(init=str(first.folder), hidden=(5,)))
 
 
+def test_init_of_another_width_says_what_to_set():
+    """All that differs, in one line; and set so, it begins."""
+    wanted = TINY.replace(init="zoo:frog")
+    with pytest.raises(InputError) as caught:
+        Trainer.begin(wanted)
+    frog, line = nca3d.load("zoo:frog"), str(caught.value)
+    assert "\n" not in line and f"zoo:frog: init: found hidden = {list(frog.hidden)}, channels = {frog.channels}" in line
+    assert f"hidden = {list(TINY.hidden)}, channels = {TINY.channels}" in line and "choose a target of 15 classes" in line
+    assert f"set --hidden {frog.hidden[0]} --channels {frog.channels}" in line
+    jack = TINY.replace(init="zoo:jack")
+    with pytest.raises(
+        InputError, match=r"found hidden = \[128\], perception = \"isotropic\".*--hidden 128 --perception isotropic"
+    ):
+        Trainer.begin(jack.replace(channels=16))
+    same = jack.replace(channels=16, hidden=(128,), perception="isotropic", fire_rate=0.7)
+    assert torch.equal(Trainer.begin(same).rule.network[0].weight, nca3d.load("zoo:jack").network[0].weight)
+
+
 def test_a_loaded_rule_has_its_card(tmp_path):
     run = nca3d.train(tiny(tmp_path / "run", average=0.5), progress=False)
     rule = nca3d.load(run.folder)
