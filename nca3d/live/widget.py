@@ -21,7 +21,7 @@ from nca3d.targets import Target
 MAX_SECONDS = 0.1
 
 # Pixels of each side of the still, and its number of colours: some kilobytes in a notebook that is kept in git.
-STILL, COLOURS = 320, 64
+STILL, COLOURS = 320, 128
 
 # The most seconds of growing for the still: a body that takes longer is shown as far as it came.
 MAX_STILL_SECONDS = 2.0

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # The media types of the files that a page holds as data URLs.
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4"}
 
-# The ground of pictures on a dark page. What the page's style makes of the white of a chart there is the same.
-DARK = "#262626"
+# The ground of bodies on a dark page: light enough for a black first cell to be seen, and its shadow.
+DARK = "#363636"
 
 # Pixels of a frame of a strip, twice what a page gives it, for dense screens; and the quality of its WebP: at 90 a body's
 # edges show no ripples, and both grounds together take half as much as one PNG.
@@ -93,7 +93,7 @@ class DrawnStrip(NamedTuple):
             f"<li>{on_both(light, dark, f'{alternative}, {label}')}{escape(label)}</li>"
             for light, dark, label in zip(*self, strict=True)
         )
-        return f'<div class="paper"><ol class="strip">{"".join(items)}</ol></div>'
+        return f'<div class="paper stage"><ol class="strip">{"".join(items)}</ol></div>'
 
 
 def on_both(light: bytes, dark: bytes, alternative: str) -> str:
