@@ -117,16 +117,20 @@ def png_of(figure: "Figure") -> bytes:
     return stream.getvalue()
 
 
-def png_of_pixels(pixels: "np.ndarray") -> bytes:
+def png_of_pixels(pixels: "np.ndarray", colours: int | None = None) -> bytes:
     """Returns a picture as PNG.
 
     Args:
-        pixels: RGB or RGBA, uint8 (H, W, 3 or 4).
+        pixels: RGB or RGBA, uint8 (H, W, 3 or 4); RGB, if there are colours.
+        colours: The size of a palette, which makes the file small; None = all colours as they are.
     """
     from PIL import Image
 
     stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    image = Image.fromarray(pixels)
+    if colours is not None:
+        image = image.quantize(colours, dither=Image.Dither.NONE)
+    image.save(stream, "PNG", optimize=colours is not None)
     return stream.getvalue()
 
 
