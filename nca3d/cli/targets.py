@@ -1,41 +1,79 @@
-"""List the shipped bodies; with names, say what each becomes on the lattice, or draw one."""
+"""List the shipped bodies; with names, say what each becomes on the lattice, or draw one and say what its training takes."""
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import add_fields, read_flags, wrong_file
-from nca3d.config import Config
+from nca3d.config import Config, plugins
 from nca3d.errors import ErrorCollector
+
+if TYPE_CHECKING:
+    from nca3d.targets import Target
+
+# --draw without a file: into the folder at hand.
+BESIDE = Path()
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `nca3d targets`."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="shipped names, or paths to meshes, arrays, volumes")
-    parser.add_argument("--draw", metavar="FILE.png", type=Path, help="draw the one body named")
-    add_fields(parser, ("size", "target_options"))
+    parser.add_argument(
+        "--draw",
+        metavar="FILE.png",
+        type=Path,
+        nargs="?",
+        const=BESIDE,
+        help="draw the one body named, from three sides and in space, and forecast its training (default: NAME-body.png)",
+    )
+    add_fields(parser, ("size", "target_options", "plugins"))
 
 
 def run(args: argparse.Namespace) -> None:
     """Lists the bodies, or loads and draws those that are named."""
     with ErrorCollector() as errors:
         config = Config(**read_flags(args, errors))
-        if args.draw and (len(args.names) != 1 or args.draw.suffix != ".png"):
-            errors.add(True, "--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")
-        else:
-            errors += wrong_file("--draw", args.draw)
+        draw = _picture(args, errors)
+    plugins.run(config.plugins)
     from nca3d import targets
 
     for name, doc in {} if args.names else targets.catalogue().items():
         print(f"{name:<16} {doc}")
     for name in args.names:
         target = targets.load(name, size=config.replace(target=name).size, **config.target_options)
+        if draw is not None:
+            _draw(target, config.replace(target=name, size=target.size), draw)
+            continue
         kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
         print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
         print(*target.notes, sep="\n", end="\n" * bool(target.notes))
-    if args.draw:
-        from nca3d.files import write_atomic
-        from nca3d.reports.pictures import png_of_pixels
-        from visualize import volume
 
-        write_atomic(args.draw, png_of_pixels(volume(target.rgba(), size=(960, 960))))
-        print(args.draw)
+
+def _picture(args: argparse.Namespace, errors: ErrorCollector) -> Path | None:
+    """Returns the file to draw into; None = none is wanted."""
+    if args.draw is None:
+        return None
+    draw: Path = args.draw
+    # Not the name of the body's own file, which may be a picture too.
+    if draw == BESIDE and args.names:
+        draw = Path(f"{Path(args.names[0]).stem}-body.png")
+    if len(args.names) != 1 or draw.suffix != ".png":
+        errors.add(True, "--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")
+    else:
+        errors += wrong_file("--draw", draw)
+    return draw
+
+
+def _draw(target: "Target", config: Config, file: Path) -> None:
+    """Says what a body is and what its training takes, and draws it with these words."""
+    from nca3d.bench.plan import forecast
+    from nca3d.files import write_atomic
+    from nca3d.reports.pictures import png_of
+    from nca3d.reports.target_sheet import target_lines, target_sheet
+
+    lines = list(target_lines(target))
+    print(*lines, sep="\n", flush=True)
+    lines.append(forecast(config, target))
+    print(lines[-1], flush=True)
+    write_atomic(file, png_of(target_sheet(target, lines)))
+    print(file)

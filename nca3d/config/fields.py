@@ -152,6 +152,10 @@ class Shared:
     )
 
 
+# Iterations between two ageings: long ageings now and then cost less than short ones each time, and reach as far.
+AGEING_EVERY = 5
+
+
 @dataclass(frozen=True)
 class Body:
     """The fields of the table `[body]`: what to grow, and by which cells."""

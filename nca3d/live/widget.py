@@ -2,18 +2,16 @@
 
 import copy
 import time
-from io import BytesIO
 from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
-from numpy.typing import NDArray
-from PIL import Image
 
 from nca3d.lattice import Size
 from nca3d.live.creature import Creature
 from nca3d.live.page import about_page, script
+from nca3d.reports.pictures import png_of_pixels
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
@@ -21,7 +19,7 @@ from nca3d.targets import Target
 MAX_SECONDS = 0.1
 
 # Pixels of each side of the still, and its number of colours: some kilobytes in a notebook that is kept in git.
-STILL, COLOURS = 320, 64
+STILL, COLOURS = 320, 128
 
 # The most seconds of growing for the still: a body that takes longer is shown as far as it came.
 MAX_STILL_SECONDS = 2.0
@@ -109,7 +107,7 @@ class LiveWidget(anywidget.AnyWidget):
         self.still = {"step": body.step_number, "cells": packed(np.round(255 * cells).astype(np.uint8).tobytes())}
         low, high = self.about.get("box", ([0, 0, 0], self.creature.size[::-1]))
         box = np.array(low, np.float32), np.array(high, np.float32)
-        return {**bundle, "image/png": _small_png(volume(cells, size=(STILL, STILL), box=box))}, metadata
+        return {**bundle, "image/png": png_of_pixels(volume(cells, size=(STILL, STILL), box=box), COLOURS)}, metadata
 
     def _grown(self) -> Creature:
         """Returns the body as a still shows it: as it is, or grown to its horizon where it is one cell still."""
@@ -119,11 +117,3 @@ class LiveWidget(anywidget.AnyWidget):
             while body.step_number < horizon and time.perf_counter() - start < MAX_STILL_SECONDS:
                 body.step()
         return body
-
-
-def _small_png(pixels: NDArray[np.uint8]) -> bytes:
-    """Returns a picture (H, W, 3) as PNG with a palette of its own."""
-    stream = BytesIO()
-    image = Image.fromarray(pixels).quantize(COLOURS, dither=Image.Dither.NONE)
-    image.save(stream, "PNG", optimize=True)
-    return stream.getvalue()

@@ -210,7 +210,11 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
             "there at the last measurement too (1,000 steps later in the shipped presets).",
             [
                 ("regeneration", "Share of bodies that healed, by damage and severity."),
-                ("recovery", "IoU since the wound as a share of that before: median, and range from worst to best body."),
+                (
+                    "recovery",
+                    "IoU since the wound as a share of that before: 1.0 is as good as before. Line: median body; band: "
+                    "worst to best. The worst wound comes first: most bodies below the goal, then the lowest mean over time.",
+                ),
             ],
         ),
         Section(
@@ -254,7 +258,7 @@ def body_figures(report: "Report") -> "dict[str, Figure]":
         # The note says how many healed: a median at the goal hides the bodies below it.
         curves = {display_name(name): (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
         notes = {display_name(name): _note(curve["recovered"]) for name, curve in series["recovery"].items()}
-        figures["recovery"] = visualize.recovery(curves, goal=WHOLE, horizon=report.get("horizon"), notes=notes)
+        figures["recovery"] = visualize.recovery(curves, goal=WHOLE, horizon=report.get("horizon"), notes=notes, label="IoU")
     if "robustness" in report:
         # The unchanged world is the line that the others are compared with, not a dot among them.
         changed = {name: value for name, value in report["robustness"].items() if name != "unchanged"}

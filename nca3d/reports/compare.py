@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from nca3d.registry import Registry
@@ -69,19 +70,30 @@ def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
     measured = [m for m in measures if any(is_number(row.get(m)) for row in rows.values())]
     by_kind = {plural: headlines(kind, measured) for plural, kind in KINDS.items()}
     drawn = {m: _title(m) for heads in by_kind.values() for m in heads}
-    mixed = _mixed(rows, by_kind)
+    mixed, short = _mixed(rows, by_kind), _short_names(list(rows))
+    intervals = {
+        short[name]: {title: (span[0], span[1]) for m, title in drawn.items() if (span := report.intervals.get(m))}
+        for name, report in reports.items()
+    }
+    explained = "Dots: the figures of each. Lines: their 95 % intervals." if any(intervals.values()) else None
     figure = visualize.compare(
-        {name: {title: row.get(m) for m, title in drawn.items()} for name, row in rows.items()},
-        intervals={
-            name: {title: (span[0], span[1]) for m, title in drawn.items() if (span := report.intervals.get(m))}
-            for name, report in reports.items()
-        },
-        title=f"{' and '.join(mixed)}: no headline in common" if mixed else None,
+        {short[name]: {title: row.get(m) for m, title in drawn.items()} for name, row in rows.items()},
+        intervals=intervals,
+        title=f"{' and '.join(mixed)}: no headline in common" if mixed else explained,
     )
     if mixed:
         kinds = " and ".join(f"{plural} ({', '.join(names)})" for plural, names in mixed.items())
         lines += ["", f"{kinds[:1].upper()}{kinds[1:]} have no headline in common."]
     return "\n".join(lines), figure
+
+
+def _short_names(names: Sequence[str]) -> dict[str, str]:
+    """Returns for each name what the others don't share with it: of paths in one folder the last parts."""
+    parts = {name: name.split("/") for name in names}
+    # The last part stays, whatever is shared; zip ends with the shortest path.
+    folders = zip(*(path[:-1] for path in parts.values()), strict=False) if len(names) > 1 else ()
+    shared = sum(1 for _ in takewhile(lambda same: len(set(same)) == 1, folders))
+    return {name: "/".join(path[shared:]) for name, path in parts.items()}
 
 
 def _mixed(rows: Mapping[str, Mapping[str, Any]], by_kind: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

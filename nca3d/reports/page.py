@@ -124,7 +124,7 @@ def render_page(report: "Report", words: Words, pictures: Mapping[str, Shown], *
         dark=DARK,
         title=escape(words.title),
         lead=escape(words.lead),
-        hero=f'<figure class="hero-film"><div class="paper">{hero}</div></figure>' if hero else "",
+        hero=f'<figure class="hero-film"><div class="paper stage">{hero}</div></figure>' if hero else "",
         measures="\n".join(_measure(measure) for measure in words.measures),
         facts="\n".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in _facts(report)),
         sections="\n".join(section.html(pictures) for section in words.sections),

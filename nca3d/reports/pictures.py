@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 # The media types of the files that a page holds as data URLs.
 MEDIA_TYPES = {".png": "image/png", ".webp": "image/webp", ".gif": "image/gif", ".mp4": "video/mp4"}
 
-# The ground of pictures on a dark page. What the page's style makes of the white of a chart there is the same.
-DARK = "#262626"
+# The ground of bodies on a dark page: light enough for a black first cell to be seen, and its shadow.
+DARK = "#363636"
 
 # Pixels of a frame of a strip, twice what a page gives it, for dense screens; and the quality of its WebP: at 90 a body's
 # edges show no ripples, and both grounds together take half as much as one PNG.
@@ -93,7 +93,7 @@ class DrawnStrip(NamedTuple):
             f"<li>{on_both(light, dark, f'{alternative}, {label}')}{escape(label)}</li>"
             for light, dark, label in zip(*self, strict=True)
         )
-        return f'<div class="paper"><ol class="strip">{"".join(items)}</ol></div>'
+        return f'<div class="paper stage"><ol class="strip">{"".join(items)}</ol></div>'
 
 
 def on_both(light: bytes, dark: bytes, alternative: str) -> str:
@@ -117,16 +117,20 @@ def png_of(figure: "Figure") -> bytes:
     return stream.getvalue()
 
 
-def png_of_pixels(pixels: "np.ndarray") -> bytes:
+def png_of_pixels(pixels: "np.ndarray", colours: int | None = None) -> bytes:
     """Returns a picture as PNG.
 
     Args:
-        pixels: RGB or RGBA, uint8 (H, W, 3 or 4).
+        pixels: RGB or RGBA, uint8 (H, W, 3 or 4); RGB, if there are colours.
+        colours: The size of a palette, which makes the file small; None = all colours as they are.
     """
     from PIL import Image
 
     stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
+    image = Image.fromarray(pixels)
+    if colours is not None:
+        image = image.quantize(colours, dither=Image.Dither.NONE)
+    image.save(stream, "PNG", optimize=colours is not None)
     return stream.getvalue()
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 import pools
 from nca3d.config import Config
+from nca3d.config.fields import AGEING_EVERY
 from nca3d.errors import ArgumentError, InputError
 from nca3d.fire import training_seed
 from nca3d.losses import LOSSES, evaluate_terms
@@ -25,9 +26,6 @@ from nca3d.training.task import Task
 
 # Steps between two recorded states of a loss that compares several, such as `rest`.
 REST_STEPS = 8
-
-# Iterations between two ageings: long ageings now and then cost less than short ones each time, and reach as far.
-AGEING_EVERY = 5
 
 # Ageing counts its steps from here, so that its fire masks are not those of the training rollout.
 AGEING_STEP = 1 << 30

@@ -45,11 +45,10 @@ def test_pictures_suit_the_ground_and_the_width(page_of, report, scheme, width, 
     frames = page.locator(".strip img")
     assert len({frame.bounding_box()["x"] for frame in frames.all()}) == columns
     assert frames.first.bounding_box()["width"] > 90
-    paper = {"light": 255, "dark": 0x26}[scheme]
-    for picture in (frames.nth(5), page.locator(".chart img"), page.locator("img.chart")):
+    stage, paper = {"light": (255, 255), "dark": (0x36, 0x26)}[scheme]
+    for picture, ground in ((frames.nth(5), stage), (page.locator(".chart img"), paper), (page.locator("img.chart"), paper)):
         picture.scroll_into_view_if_needed()
-        seen = pixels(picture)
-        assert abs(np.median(seen, axis=(0, 1)) - paper).max() <= 3
+        assert abs(np.median(pixels(picture), axis=(0, 1)) - ground).max() <= 3
     contrast = np.abs(pixels(page.locator(".chart img")) - paper).max()
     assert contrast > 130  # ink is seen on either ground
     body = pixels(frames.nth(5)).reshape(-1, 3)

@@ -123,6 +123,8 @@ def test_every_shape_of_report_is_read(folder: Path, tmp_path: Path) -> None:
     old = Report.from_json(json.dumps({**evaluation, "about": {"name": "zoo:frog"}}))
     assert dict(old) == {"grow_iou": 0.8} and old.intervals == {"grow_iou": [0.7, 0.9]} and old.about["name"] == "zoo:frog"
     table = compare({"now": now, "run": old_run, "old": old})[0]
+    figure = compare({"runs/a/frog": now, "runs/b": old_run, "runs/b/": old})[1]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a/frog", "b", "b/"]
     assert "| grow_iou | 0.970 | 0.900 | 0.800 (0.700 – 0.900) |" in table and "schema" not in table
     (tmp_path / "run.json").write_text(json.dumps({"schema": 2, "grow_iou": 0.9}))
     with pytest.raises(InputError, match=r"run\.json: schema: found 2, allowed up to 1: a newer nca3d wrote this report"):

@@ -137,7 +137,18 @@ def _panel(
         _dot(axes, place, value, span, colour, marker, run)
     axes.locator_params(axis="x", nbins=4)
     axes.set_yticks([])
-    _values_at_the_right(axes, [shown(value, goal) for value in values])
+    _values_at_the_right(axes, _told_apart(values, goal))
+
+
+def _told_apart(values: Sequence[float], goal: float | None) -> list[str]:
+    """Numbers in print, with up to four decimals where with fewer different ones would look the same."""
+    words = [shown(value, goal) for value in values]
+    finite = [value for value in values if np.isfinite(value)]
+    for decimals in (3, 4):
+        if len(set(words)) == len({f"{value:.4f}" for value in values}) or max(map(abs, finite), default=0) >= 10:
+            break
+        words = [f"{value:.{decimals}f}" if np.isfinite(value) else shown(value) for value in values]
+    return words
 
 
 def _interval(found: Any, name: str) -> Interval:

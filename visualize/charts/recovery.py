@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from visualize.arguments import as_whole
+from visualize.arguments import as_whole, check_word
 from visualize.charts.figure import COLOURS, INK, QUIET, heading, literal, new_figure, quiet
 from visualize.charts.measured import MOST_ZOOM, Numbers, mark_missing, numbers, over_bodies
 from visualize.errors import ArgumentError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, ROW = 9.2, 1.5  # inches
+WORST, GIVEN = "worst", "given"
+# Blue and vermilion are told apart with every kind of colour vision; a triangle says the same without any colour.
 HEALED, OPEN = COLOURS[0], COLOURS[1]
 LETTERS = 104  # of a title, across the whole width
 GOAL_STYLE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (5, 3))}
@@ -30,8 +32,13 @@ def recovery(
     columns: int = 4,
     title: str | None = None,
     notes: Mapping[str, str] | None = None,
+    order: str = WORST,
+    label: str = "quality",
 ) -> "Figure":
     """A Figure of small panels, one a wound: quality relative to that before the cut, median and range over bodies.
+
+    The worst wound comes first: that of which the largest share of bodies ends below the goal, and of several the one after
+    which a body's quality is lowest, in the mean over all bodies and times. What was not measured comes last.
 
     Args:
         curves: wound → (steps since the cut (T,), q / q before (T,B) or (T,)); None or NaN where not measured.
@@ -41,12 +48,17 @@ def recovery(
         columns: panels side by side.
         title: a line above.
         notes: wound → a second line under its name, such as "8 of 8 healed".
+        order: "worst" wound first, or as "given".
+        label: what the quality is, such as "IoU".
 
     Raises:
         ValueError: steps and qualities don't belong together, or no column.
     """
     columns = as_whole(columns, "recovery", "columns", 1, 1000, "1 or more")
+    check_word(order, (WORST, GIVEN), "recovery", "order")
     checked = {name: _checked(name, pair) for name, pair in (curves or {}).items()}
+    if order == WORST:  # equals stay in the order in which they came
+        checked = dict(sorted(checked.items(), key=lambda item: _rank(item[1][0], item[1][1], goal)))
     count, across = max(len(checked), 1), min(columns, max(len(checked), 1))
     down = -(-count // across)
     titles = {name: textwrap.fill(name, LETTERS // across) for name in checked}
@@ -67,8 +79,9 @@ def recovery(
     else:
         _share(grid, checked, horizon, goal, across)
     figure.supxlabel("steps since the cut", color=INK, fontsize=10)
-    figure.supylabel("q / q before", color=INK, fontsize=10)
-    _key(figure, checked, goal, horizon, title)
+    figure.supylabel(f"{label} ÷ {label} before the cut\n(1.0: as good as before)", color=INK, fontsize=9.5)
+    ordered = "worst wound first" if order == WORST and len(checked) > 1 else None
+    _key(figure, checked, goal, horizon, " · ".join(filter(None, (title, ordered))) or None)
     literal(figure)
     return figure
 
@@ -85,6 +98,21 @@ def _checked(name: str, pair: tuple[Any, Any]) -> tuple[Numbers, Numbers]:
     return at[known], values.reshape(len(at), -1)[known]
 
 
+def _rank(steps: Numbers, quality: Numbers, goal: float | None) -> tuple[float, float]:
+    """What panels are sorted by: less the share of bodies that end below the goal, then the mean quality over time."""
+    known = np.isfinite(quality).any(axis=0)
+    if not known.any():
+        return (np.inf, np.inf)
+    means = [_mean_over_time(steps[np.isfinite(body)], body[np.isfinite(body)]) for body in quality.T[known]]
+    return -len(_open(quality, goal)) / int(known.sum()), float(np.mean(means))
+
+
+def _mean_over_time(steps: Numbers, values: Numbers) -> float:
+    """The mean by the trapezoidal rule: measurements are closer together soon after the cut, and count for less."""
+    span = float(steps[-1] - steps[0])
+    return float(np.sum(np.diff(steps) * (values[1:] + values[:-1]) / 2)) / span if span > 0 else float(values.mean())
+
+
 def _open(quality: Numbers, goal: float | None) -> list[tuple[int, float]]:
     """(index, quality) where a body was last measured, for each body that is below the goal there."""
     lasts = [(int(np.flatnonzero(np.isfinite(body))[-1]), body) for body in quality.T if np.isfinite(body).any()]
@@ -95,6 +123,7 @@ def _panel(axes: "Axes", steps: Numbers, quality: Numbers, goal: float | None, h
     quiet(axes)
     for times in (1, 2) if horizon else ():
         axes.axvline(times * (horizon or 0), gid="horizon", **HORIZON_STYLE)
+    axes.axhline(1.0, color=QUIET, linewidth=0.9, gid="whole")
     if goal is not None:
         axes.axhline(goal, gid="goal", **GOAL_STYLE)
     if not np.isfinite(quality).any():
@@ -148,7 +177,7 @@ def _key(
     if any(_open(quality, goal) for _, quality in checked.values()):
         signs.append(Line2D([], [], color=OPEN, linewidth=1.8, marker="v", label="a body ends below the goal"))
     if goal is not None and checked:
-        signs.append(Line2D([], [], label=f"goal {goal:g}", **GOAL_STYLE))
+        signs.append(Line2D([], [], label=f"{goal:g}: has recovered", **GOAL_STYLE))
     if horizon and checked:
         signs.append(Line2D([], [], label=f"1, 2 horizons ({horizon:,g}, {2 * horizon:,g} steps)", **HORIZON_STYLE))
     heading(figure, signs, title, len(signs), fontsize=9, columnspacing=1.4, handlelength=1.8)

@@ -1,5 +1,7 @@
 """A body seen flat, arranged as in an engineering drawing: the top above the front, the side beside it, one scale."""
 
+from collections.abc import Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -21,6 +23,8 @@ Mode = Literal["projection", "middle", "maximum"]
 MODES = ("projection", "middle", "maximum")
 WIDEST, TALLEST, LARGEST_CELL = 7.2, 6.4, 0.45  # inches for the drawings, and of one cell
 CORNER = (1.9, 1.3)  # inches of the free corner at least, for its words
+MARKS = ("#d55e00", "#0072b2", "#000000")  # told apart by all eyes (Okabe and Ito 2008)
+LEGEND: dict[str, Any] = {"frameon": False, "fontsize": 9, "borderaxespad": 0.0, "handletextpad": 0.6}
 LEFT, RIGHT, BOTTOM, GAP, HEAD = 0.65, 0.2, 0.6, 0.62, 0.35  # inches around and between them
 
 
@@ -31,6 +35,7 @@ def slices(
     values: ArrayLike | None = None,
     label: str | None = None,
     title: str | None = None,
+    marks: Mapping[str, tuple[int, int, int]] | None = None,
 ) -> "Figure":
     """A Figure of one body from the top, the front and the side, as engineering drawings are laid out.
 
@@ -44,6 +49,7 @@ def slices(
         values: (D,H,W) numbers to show instead of colours, for "middle" and "maximum"; default for the latter alpha.
         label: what the values are, said by the colour bar.
         title: a line above.
+        marks: names of single cells (z,y,x), each with a ring in all three views, on top of what hides it.
 
     Raises:
         ValueError: an argument can't be used; one line says which.
@@ -69,9 +75,15 @@ def slices(
             mesh = draw_page(axes, page, mask, edge="#9a9a9a", cmap=colour_map(), vmin=low, vmax=high)
         if mode == "middle":
             _show_cuts(axes, view, frame)
+        _ring(axes, view, marks or {})
         label_cells(axes, view, max(frame.shape[:3]))
         axes.set_title(name, color=INK, fontsize=11, loc="left")
     _explain(figure, corner, frame, mode, mesh, label or "value")
+    if marks:
+        # Of one panel: the rings of the others mean the same.
+        panels["top"].legend(
+            loc="upper left", bbox_to_anchor=_below(figure, corner), bbox_transform=figure.transFigure, **LEGEND
+        )
     literal(figure)
     return figure
 
@@ -95,6 +107,23 @@ def _drawing_board(frame: FloatArray, title: str | None) -> "tuple[Figure, dict[
         for name, (x, y, width, height) in places.items()
     }
     return figure, panels, (beside, upper, across, up)
+
+
+def _ring(axes: "Axes", view: View, marks: Mapping[str, tuple[int, int, int]]) -> None:
+    """A ring around each marked cell, dark on light: it is seen on cells of any colour."""
+    for (name, cell), colour in zip(marks.items(), cycle(MARKS), strict=False):
+        place = dict(zip("zyx", cell, strict=True))
+        x, y = place[view.across] + 0.5, place[view.upward] + 0.5
+        style: dict[str, Any] = {"linestyle": "none", "marker": "o", "markerfacecolor": "none", "clip_on": False, "zorder": 5}
+        axes.plot([x], [y], markeredgecolor="white", markeredgewidth=5.0, markersize=11, **style)
+        axes.plot([x], [y], markeredgecolor=colour, markeredgewidth=2.2, markersize=11, label=name, **style)
+
+
+def _below(figure: "Figure", corner: tuple[float, ...]) -> tuple[float, float]:
+    """Where the names of marks stand: in the free corner, below its words, as a share of the figure."""
+    inches = np.asarray(figure.get_size_inches())
+    left, bottom, _, up = corner
+    return left / inches[0], (bottom + up - 0.8) / inches[1]
 
 
 def _show_cuts(axes: "Axes", view: View, frame: FloatArray) -> None:

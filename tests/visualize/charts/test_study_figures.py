@@ -76,16 +76,17 @@ def test_recovery_draws_a_panel_a_wound_on_one_scale():
     curves = {f"wound {n}": (steps, healed) for n in range(20)} | {"bad": (steps, failed), "none": (None, None)}
     figure = visualize.recovery(curves, horizon=40, notes={"bad": "2 of 3 recovered"}, title="Wounds")
     panels = {axes.get_title(loc="left"): axes for axes in figure.axes}
-    assert list(panels) == list(curves)
+    assert list(panels) == ["bad", *[name for name in curves if name.startswith("wound")], "none"]  # the worst comes first
     assert np.allclose(parts(panels["wound 0"], "median")[0], np.stack([steps, healed[:, 1]], axis=1))
     band = panels["wound 0"].collections[0].get_paths()[0].vertices
     assert np.isclose(band[:, 1].min(), 0.48) and np.isclose(band[:, 1].max(), 1.01)
     assert [line[0, 0] for line in parts(panels["wound 3"], "horizon")] == [40, 80]
     assert parts(panels["wound 3"], "goal")[0][0, 1] == 0.95
     assert not parts(panels["wound 0"], "open") and np.allclose(parts(panels["bad"], "open"), [[[90, 0.3]]])
-    assert {"2 of 3 recovered", "not measured", "a body ends below the goal", "goal 0.95"} <= words(figure)
+    assert {"2 of 3 recovered", "not measured", "a body ends below the goal", "0.95: has recovered"} <= words(figure)
     assert len({axes.get_ylim() for axes in figure.axes}) == 1 and figure.axes[0].get_ylim()[0] <= 0.3
-    assert figure.get_supylabel() == "q / q before" and "steps" in figure.get_supxlabel()
+    assert "quality ÷ quality before" in figure.get_supylabel() and "1.0: as good as before" in figure.get_supylabel()
+    assert "steps" in figure.get_supxlabel() and figure.legends[0].get_title().get_text() == "Wounds · worst wound first"
     fewer = visualize.recovery({"a": (steps, healed)}, columns=4)
     assert len(fewer.axes) == 1 and fewer.get_figheight() < figure.get_figheight() / 2
 
@@ -105,6 +106,29 @@ def test_panels_of_a_recovery_do_not_overlap():
             for other in boxes[:place]
             if min(box.x1, other.x1) - max(box.x0, other.x0) > 1 and min(box.y1, other.y1) - max(box.y0, other.y0) > 1
         ]
+
+
+def test_values_that_differ_do_not_look_the_same():
+    axes = visualize.compare({"a": {"m": 0.0191, "n": 1.0, "o": 0.5}, "b": {"m": 0.0184, "n": 0.99957, "o": None}}).axes
+    shown = [[text.get_text() for text in panel.texts if text.get_text() != "not measured"] for panel in axes]
+    assert shown == [["0.019", "0.018"], ["1.0000", "0.9996"], ["0.50", "—"]]
+
+
+def test_wounds_are_sorted_by_bodies_that_stay_open_then_by_quality_over_time():
+    steps = [0, 1, 2, 10]
+    curves = {
+        "fast": (steps, [[0.5, 0.5], [1, 1], [1, 1], [1, 1]]),
+        "slow": (steps, [[0.5, 0.5], [0.6, 0.6], [0.7, 0.7], [1, 1]]),
+        "one open": (steps, [[0.9, 0.9], [1, 0.9], [1, 0.9], [1, 0.9]]),
+        "late": (steps, [[0.4, 0.4], [0.4, 0.4], [1, 1], [1, 1]]),  # low at more measurements, and for less time
+        "both open": (steps, [[0.9, 0.9]] * 4),
+        "unknown": (steps, [[None, None]] * 4),
+    }
+    order = ["both open", "one open", "slow", "late", "fast", "unknown"]
+    assert [axes.get_title(loc="left") for axes in visualize.recovery(curves).axes] == order
+    assert [axes.get_title(loc="left") for axes in visualize.recovery(curves, order="given").axes] == list(curves)
+    with pytest.raises(ValueError, match="recovery: order: found 'best', allowed worst, given"):
+        visualize.recovery(curves, order="best")
 
 
 def test_a_body_lost_early_stays_marked():
