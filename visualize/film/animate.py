@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,7 +15,7 @@ from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Colour, Picture, as_frames, as_picture, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION
+from visualize.render.view import view
 
 SHADES, DARKEST_SHADE = 64, 0.5  # of the paper, for shadows without bands
 FOOTER = 0.085  # share of the height kept for counter and time line
@@ -32,8 +33,8 @@ def animate(
     style: str = "voxels",
     activity: ArrayLike | None = None,
     activity_range: tuple[float, float] | None = None,
-    azimuth: float = AZIMUTH,
-    elevation: float = ELEVATION,
+    azimuth: float | Literal["auto"] = "auto",
+    elevation: float | Literal["auto"] = "auto",
     background: Colour = "auto",
     renderer: str = "auto",
     quality: str = "fast",
@@ -79,6 +80,7 @@ def animate(
     if glow is not None:
         activity_range = activity_range or activity_limits(glow)
     footer = round(side * FOOTER)
+    azimuth, elevation = view(checked.shape[1:4], azimuth, elevation, "animate")
     azimuths = walk(azimuth, orbit, count, "animate")
     options = {
         "style": style,

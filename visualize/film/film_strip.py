@@ -1,7 +1,7 @@
 """A trajectory on paper: its frames side by side, seen by one camera or flat from the top, the front and the side."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,7 +13,8 @@ from visualize.clock import Damage, as_marks
 from visualize.errors import ArgumentError
 from visualize.fields import activity_limits, glowing
 from visualize.frames import Box, FloatArray, as_frames, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION, LARGEST, Scene
+from visualize.render.scene import LARGEST, Scene
+from visualize.render.view import view as seen_from
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +41,8 @@ def film_strip(
     style: str = "voxels",
     activity: ArrayLike | None = None,
     quality: str = "fast",
-    azimuth: float = AZIMUTH,
-    elevation: float = ELEVATION,
+    azimuth: float | Literal["auto"] = "auto",
+    elevation: float | Literal["auto"] = "auto",
     renderer: str = "auto",
 ) -> "Figure":
     """A Figure of frames side by side, each with its label, all seen from the same place and in the same scale.
@@ -74,6 +75,7 @@ def film_strip(
     rendered: list[Any] = []
     if CAMERA in views:
         glow = glowing(activity, checked, style, "film_strip")
+        azimuth, elevation = seen_from(checked.shape[1:4], azimuth, elevation, "film_strip")
         with Scene(
             body_box(checked),
             style,
