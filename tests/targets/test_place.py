@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from target_laws import check_laws, one_line
 
 from nca3d import targets
-from nca3d.config import FIELDS
+from nca3d.config import FIELDS, Config
 from nca3d.targets import from_array
 from nca3d.targets.place import LONGEST, MAX_SIDE
 from nca3d.targets.read_images import LONGEST as LONGEST_IMAGE
@@ -26,7 +26,7 @@ def castle() -> np.ndarray:
 
 def test_an_array_keeps_its_cells_and_gets_a_margin(tmp_path: Path) -> None:
     np.save(tmp_path / "castle.npy", castle())
-    target = targets.load(tmp_path / "castle.npy")
+    target = targets.load(tmp_path / "castle.npy", "auto")
     check_laws(target, (5, 7, 6), margin=1)
     np.testing.assert_array_equal(target.values[:-1].argmax(0)[1:-1, 1:-1, 1:-1].numpy(), castle()[1:4, 6:11, 2:6])
     assert target.notes == ("size = 5 × 7 × 6: the 3 × 5 × 4 cells of castle.npy and a margin of 1",)
@@ -53,7 +53,7 @@ def test_it_turns_with_the_body() -> None:
 
 def test_meshes_and_what_is_resampled_get_a_longest_side(tmp_path: Path) -> None:
     trimesh.creation.box(extents=(1.0, 4.0, 2.0)).export(tmp_path / "box.stl")
-    target = targets.load(tmp_path / "box.stl")
+    target = targets.load(tmp_path / "box.stl", "auto")
     check_laws(target, (LONGEST // 2 + 1, LONGEST, 8), margin=1)
     assert "24 cells along the longest side of box.stl" in target.notes[0] and target.source_size is None
     assert from_array(np.ones((2, 8, 4), bool), fit=True).size == (8, LONGEST, 13)
@@ -61,7 +61,8 @@ def test_meshes_and_what_is_resampled_get_a_longest_side(tmp_path: Path) -> None
 
 
 def test_a_name_has_its_own() -> None:
-    assert targets.load("sphere").size == targets.load("sphere", "auto").size == (11, 20, 15)
+    assert targets.load("sphere").size == (11, 20, 15), "as in 0.1.0"
+    assert targets.load("sphere", "auto").size == (10, 18, 14) == Config().size
     one_line(lambda: targets.load("sphere", "large"), "size", "'large'", "'auto'")  # type: ignore[arg-type]
     one_line(lambda: targets.load("sphere", (1, 9, 9)), "size", "[1, 9, 9]", "3 cells", "--size")
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -15,7 +14,7 @@ from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Colour, Picture, as_frames, as_picture, body_box
-from visualize.render.view import view
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 SHADES, DARKEST_SHADE = 64, 0.5  # of the paper, for shadows without bands
 FOOTER = 0.085  # share of the height kept for counter and time line
@@ -33,8 +32,8 @@ def animate(
     style: str = "voxels",
     activity: ArrayLike | None = None,
     activity_range: tuple[float, float] | None = None,
-    azimuth: float | Literal["auto"] = "auto",
-    elevation: float | Literal["auto"] = "auto",
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
     background: Colour = "auto",
     renderer: str = "auto",
     quality: str = "fast",

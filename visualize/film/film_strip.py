@@ -1,7 +1,7 @@
 """A trajectory on paper: its frames side by side, seen by one camera or flat from the top, the front and the side."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -14,6 +14,7 @@ from visualize.errors import ArgumentError
 from visualize.fields import activity_limits, glowing
 from visualize.frames import Box, FloatArray, as_frames, body_box
 from visualize.render.scene import LARGEST, Scene
+from visualize.render.view import AZIMUTH, ELEVATION
 from visualize.render.view import view as seen_from
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ def film_strip(
     style: str = "voxels",
     activity: ArrayLike | None = None,
     quality: str = "fast",
-    azimuth: float | Literal["auto"] = "auto",
-    elevation: float | Literal["auto"] = "auto",
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
     renderer: str = "auto",
 ) -> "Figure":
     """A Figure of frames side by side, each with its label, all seen from the same place and in the same scale.

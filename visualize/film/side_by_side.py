@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,7 +15,7 @@ from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip, name_strip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Box, Colour, FloatArray, Picture, as_frames, as_picture, body_box
-from visualize.render.view import view
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 WHERE = "side_by_side"
 MOST = 6
@@ -36,8 +35,8 @@ def side_by_side(
     style: str = "voxels",
     activity: Mapping[str, ArrayLike] | None = None,
     activity_range: tuple[float, float] | None = None,
-    azimuth: float | Literal["auto"] = "auto",
-    elevation: float | Literal["auto"] = "auto",
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
     background: Colour = "auto",
     renderer: str = "auto",
     quality: str = "fast",

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from visualize.frames import Box, Colour, Picture, as_box, as_frame, body_box
 from visualize.render.scene import Scene, Style
-from visualize.render.view import view
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 
 def volume(
@@ -16,8 +16,8 @@ def volume(
     *,
     quality: Literal["fast", "high"] = "fast",
     size: tuple[int, int] = (480, 480),
-    azimuth: float | Literal["auto"] = "auto",
-    elevation: float | Literal["auto"] = "auto",
+    azimuth: float = AZIMUTH,
+    elevation: float = ELEVATION,
     background: Colour = "auto",
     renderer: str = "auto",
     ground: bool = True,
@@ -37,9 +37,9 @@ def volume(
         style: "voxels" draws cubes, "surface" a smooth skin, "activity" a glow in a ghost of the body.
         quality: "high" takes more rays, samples and pixels, and seconds instead of tenths.
         size: (width, height) in pixels.
-        azimuth: degrees from +x towards +y at which the eye stands; 0 looks along -x, -90 along +y. "auto" = -58, and before
+        azimuth: degrees from +x towards +y at which the eye stands; 0 looks along -x, -90 along +y. By default -58, and before
             the plane of a flat lattice.
-        elevation: degrees above the floor, -89..89. "auto" = 24; a body that lies flat is seen from above.
+        elevation: degrees above the floor, -89..89. By default 24; a body that lies flat is seen from above.
         background: CSS name, "#rrggbb" or three floats 0..1; "auto" is white, or nearly black under a glow.
         renderer: "auto" | "opengl" | "raymarch"; "auto" takes OpenGL where it works. A glow is the same with both.
         ground: draw the outline of the floor and the body's shadow.
