@@ -19,7 +19,7 @@ RUN_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 .PHONY: demo test test-fast nightly check lock clean graphics compiler browser
 
 demo: .venv/.installed-demo graphics compiler
-	$(BIN)/nca3d train quick
+	$(BIN)/nca3d train default
 
 test: .venv/.installed-test graphics compiler browser
 	$(MAKE) --no-print-directory check

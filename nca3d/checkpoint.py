@@ -68,7 +68,13 @@ class Checkpoint:
 
 
 def save(
-    run_folder: Path, step: int, groups: Mapping[str, Mapping[str, Tensor]], scalars: Mapping[str, Any], *, keep: int
+    run_folder: Path,
+    step: int,
+    groups: Mapping[str, Mapping[str, Tensor]],
+    scalars: Mapping[str, Any],
+    *,
+    keep: int,
+    every: int = 1,
 ) -> Path:
     """Writes `checkpoints/step-NNNNNN/`, then removes older ones and what killed saves left behind.
 
@@ -78,6 +84,7 @@ def save(
         groups: tensors by name, by group; one file for each group. Any layout in memory, also shared storage.
         scalars: what JSON can hold.
         keep: how many of the newest checkpoints stay; at least 2.
+        every: as many of the newest whose step is a multiple of this stay too: those that a straight run would have.
 
     Returns:
         The folder.
@@ -113,17 +120,18 @@ def save(
             f"{final}: not saved: {error.strerror or error}; {needed:,} bytes needed, {free:,} free; "
             "the older checkpoints are untouched"
         ) from error
-    _tidy(final.parent, step, keep)
+    _tidy(final.parent, step, keep, every)
     return final
 
 
-def load(path: str | os.PathLike[str]) -> Checkpoint:
+def load(path: str | os.PathLike[str], up_to: int | None = None) -> Checkpoint:
     """Returns the newest checkpoint of a run folder that verifies, or the one in a `step-NNNNNN` folder.
 
     Checkpoints that are skipped are reported on stderr, each with its reason.
 
     Args:
         path: a run folder, its folder of checkpoints, or one checkpoint.
+        up_to: the last step that will do; None = any.
 
     Raises:
         InputError: the path is none of these, or the one checkpoint can't be used.
@@ -138,6 +146,8 @@ def load(path: str | os.PathLike[str]) -> Checkpoint:
         return _read(place)
     bad: list[tuple[Path, InputError]] = []
     for candidate in _newest_first(place / "checkpoints" if (place / "checkpoints").is_dir() else place):
+        if up_to is not None and _step_of(candidate) > up_to:
+            continue
         try:
             # A link would make a run go on from another run's state without a word.
             if candidate.is_symlink():
@@ -244,14 +254,33 @@ def make_room(run_folder: Path) -> list[Path]:
     return older
 
 
-def _tidy(folder: Path, step: int, keep: int) -> None:
+def steps(run_folder: Path) -> list[int]:
+    """Returns the steps that there are checkpoints of, the newest first; none is looked into."""
+    return [_step_of(path) for path in _newest_first(Path(run_folder) / "checkpoints")]
+
+
+def remove_after(run_folder: Path, step: int) -> None:
+    """Removes the checkpoints of later steps: a run that has gone back must not go on from them.
+
+    Args:
+        run_folder: the run's folder, whose lock is held.
+        step: of the checkpoint that the run has gone back to.
+    """
+    for path in _newest_first(Path(run_folder) / "checkpoints"):
+        if _step_of(path) > step and not path.is_symlink():
+            remove_folder(path)
+
+
+def _tidy(folder: Path, step: int, keep: int, every: int) -> None:
     """Removes checkpoints older than the newest `keep`, counted back from the one just written, which is known to be good."""
     sweep(folder, r"step-\d+")
     # Failing to tidy up is no reason to end a run.
     with contextlib.suppress(OSError):
         older = [path for path in _newest_first(folder) if _step_of(path) <= step and not path.suffix]
+        regular = [path for path in older if _step_of(path) % every == 0][:keep]
         for path in older[keep:]:
-            remove_folder(path)
+            if path not in regular:
+                remove_folder(path)
 
 
 def _step_of(path: Path) -> int:

@@ -25,6 +25,7 @@ from nca3d.evaluation.story import film
 from nca3d.files import vacate
 from nca3d.live.page import live_page
 from nca3d.load import CONFIG, RuleRef, run_folder
+from nca3d.process.streams import steady_output
 from nca3d.reports.body import write_body
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
@@ -70,11 +71,12 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
 
 
 def training_summary(trainer: Trainer) -> dict[str, Any]:
-    """Returns what a training took: iterations, seconds, iterations skipped, and states replaced by the seed, by reason."""
+    """Returns what a training took: iterations, seconds, iterations skipped, retries, states that the seed replaced."""
     return {
         "iterations": trainer.iteration,
         "training_seconds": round(trainer.seconds, 1),
         "skipped_iterations": trainer.skipped,
+        "retries": len(trainer.recovery.setbacks),
         **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
     }
 
@@ -133,9 +135,9 @@ def train(
         if config.kind.task is not GROWTH:
             raise InputError("train", "target", "a body", f"no target where regime = {config.regime}, which grows no body")
         # Imported here, like every task: a config names its task, and only that one is loaded.
-        from nca3d.training.growth import CustomBody
+        from nca3d.training.growth import custom_body
 
-        given = CustomBody.of(target, config)
+        given = custom_body(target, config)
         # Where the config has no size, the body has brought its own.
         config = config.replace(size=given.target.size)
     # Each regime brings its own end of a run; it is loaded only if a report is due.
@@ -143,6 +145,7 @@ def train(
     return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)
 
 
+@steady_output()
 def evaluate(
     rule: Rule | Run | str | Path,
     target: Target | None = None,

@@ -7,6 +7,7 @@ imported, which happens when the rule itself is needed. Tensors come from safete
 import json
 import os
 import re
+import sys
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,7 @@ from nca3d.config.shipped import moved_target, one_line
 from nca3d.errors import InputError, nearest
 from nca3d.files import read_file
 from nca3d.process.supervise import RUN_NAME, execute, supervised
-from nca3d.registry import wing_entries
+from nca3d.registry import searched, wing_entries
 
 if TYPE_CHECKING:
     from torch import nn
@@ -162,7 +163,15 @@ class RuleRef:
         plug_ins.run(*self._named_plugins())
         if _IN_FILE.search(self.name):
             return from_file(self.name)
-        return _from_zoo(self.name.removeprefix(ZOO)) if self.name.startswith(ZOO) else _from_checkpoint(Path(self.name))
+        if self.name.startswith(ZOO):
+            return _from_zoo(self.name.removeprefix(ZOO))
+        return _from_checkpoint(Path(self.name), self._searched())
+
+    def _searched(self) -> str:
+        """Returns what an error says of a rule that is not registered: which plug-ins were run, and which the run names."""
+        run = self._named_plugins()[0]
+        left = [file for file in (self.config.plugins if self.config else ()) if file not in run]
+        return searched(run) + (f"; the run names {', '.join(left)}" if left else "")
 
     def rule(self, *, trainable: bool = False) -> "Rule":
         """Returns the rule; see `load`.
@@ -197,6 +206,9 @@ class RuleRef:
             missing = "--target" if name is None else "--size"
             allowed = "the body that this rule should grow: it has no card that names one"
             raise InputError(self.name, missing, f"nothing: missing argument {missing}", allowed)
+        # The body as it was trained; another size or other options are fitted anew, from its source.
+        if card.get("body") and self._target is None and self._size is None and self._options is None:
+            return rule.target().for_rule(rule.visible_kind, rule.visible, self.name)
         # The card's options belong to the card's target, not to another one.
         options = self._options if self._options is not None else {} if self._target else card["target_options"]
         return load_target(name, size=size if size == "auto" else tuple(size), **options).for_rule(
@@ -283,8 +295,13 @@ def _from_zoo(name: str) -> "Rule":
     return _build(f"{ZOO}{name}", card.pop("rule"), tensors, card)
 
 
-def _from_checkpoint(path: Path) -> "Rule":
-    """Returns the rule of a checkpoint, or of the newest checkpoint in a run folder that verifies."""
+def _from_checkpoint(path: Path, hint: str) -> "Rule":
+    """Returns the rule of a checkpoint, or of the newest checkpoint in a run folder that verifies.
+
+    Args:
+        path: The checkpoint or the run folder.
+        hint: What an error adds if its rule is not registered.
+    """
     from nca3d import checkpoint
 
     saved = checkpoint.load(path)
@@ -298,10 +315,12 @@ def _from_checkpoint(path: Path) -> "Rule":
     if isinstance(card.get("target"), str):
         # Absolute, because a checkpoint named from within its own folder has no grandparent.
         card["target"] = moved_target(card["target"], saved.path.absolute().parents[1])
-    return _build(saved.path, parts["rule"], parts["rule.safetensors"], card)
+    if isinstance(body := card.get("body"), dict):
+        card["body"] = {**body, "file": str(saved.path.absolute().parents[1] / str(body.get("file")))}
+    return _build(saved.path, parts["rule"], parts["rule.safetensors"], card, hint)
 
 
-def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any]) -> "Rule":
+def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any], hint: str = "") -> "Rule":
     """Returns a rule with these weights, ready to run.
 
     Args:
@@ -309,16 +328,21 @@ def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], 
         rule_record: name and options of its constructor, see `training.build.rule_record`.
         tensors: its state_dict.
         card: what it knows of its training.
+        hint: what an error adds if the rule is not registered.
     """
     from nca3d.rules import RULES
 
     try:
-        rule: Rule = RULES.find(rule_record["name"], where, "rule")(**rule_record["options"])
+        name = rule_record["name"]
+        rule: Rule = RULES.find(name, where, "rule", hint)(**rule_record["options"])
         rule.load_state_dict(tensors)
     except InputError:
         raise
     # ValueError is how a rule refuses its options.
     except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
         raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error
+    # Code of the user's own: he may have several files that register a rule of this name.
+    if file := RULES.plugins.get(name):
+        print(f"{where}: rule {name!r} comes from the plug-in {one_line(file)}", file=sys.stderr)
     rule.card = card
     return rule.eval()

@@ -6,13 +6,14 @@ is imported when it is first used. An unpacked copy works as well as an installe
 
 import inspect
 from collections import UserDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from nca3d.errors import InputError, nearest
+from nca3d.process.supervise import running
 
 T = TypeVar("T")
 
@@ -52,11 +53,21 @@ class Registry(UserDict[str, Any]):
 
     Args:
         kind: What it holds, as error messages name it.
+
+    Attributes:
+        plugins: The files of users that registered things, by the names of these.
     """
 
     def __init__(self, kind: str) -> None:
+        self.plugins: dict[str, str] = {}
         super().__init__(wing_entries(kind))
         self.kind = kind
+
+    def __setitem__(self, name: str, thing: Any) -> None:
+        self.plugins.pop(name, None)
+        if (file := running()) is not None:
+            self.plugins[name] = file
+        super().__setitem__(name, thing)
 
     def __getitem__(self, name: str) -> Any:
         thing = self.data[name]
@@ -81,20 +92,32 @@ class Registry(UserDict[str, Any]):
 
         return add
 
-    def find(self, name: str, where: object = "config", field: str | None = None) -> Any:
+    def find(self, name: str, where: object = "config", field: str | None = None, hint: str = "") -> Any:
         """Returns the thing called `name`.
 
         Args:
             name: The name that is looked up.
             where: The file, flag or object that named it, for the error message.
             field: The field that named it; None = the kind of the registry.
+            hint: What the error says after the names there are, such as `searched`.
 
         Raises:
             InputError: There is no such name; the line lists the names there are and the nearest one.
         """
         if name not in self:
-            raise InputError(where, field or self.kind, repr(name), f"{', '.join(sorted(self))}{nearest(name, self)}")
+            names = f"{', '.join(sorted(self))}{nearest(name, self)}"
+            raise InputError(where, field or self.kind, repr(name), names + hint)
         return self[name]
+
+
+def searched(plugins: Iterable[str]) -> str:
+    """Returns what an error says after the names there are: that plug-ins were run and don't register the one, or how to.
+
+    Args:
+        plugins: The files that were run.
+    """
+    files = ", ".join(plugins)
+    return f"; not registered by {files}" if files else "; one of your own is registered by --plugins FILE.py"
 
 
 def constructor_arguments(make: Callable[..., Any]) -> set[str] | None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
+from nca3d.executors.cores import backward_on_few, torch_on_few
 from nca3d.fire import Draw
-from nca3d.lattice import as_size, centre
+from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs, RuleWithInputs
 from nca3d.sparse import Compact, dense
@@ -80,10 +81,7 @@ def seed_state(
     if device is None:
         device = next((tensor.device for tensor in (*rule.parameters(), *rule.buffers())), torch.device("cpu"))
     state = torch.full((batch, rule.channels, depth, height, width), rule.dead_value, device=device)
-    # In another lattice than that of training the card's start may be no cell, or no good place.
-    trained = rule.card.get("start") if (depth, height, width) == tuple(rule.card.get("size") or ()) else None
-    start = tuple(trained or centre((depth, height, width)))
-    where = torch.as_tensor(positions if positions is not None else [start] * batch)
+    where = torch.as_tensor(positions if positions is not None else [start_of(rule, (depth, height, width))] * batch)
     if where.shape != (batch, 3) or (where < 0).any() or (where >= torch.tensor([depth, height, width])).any():
         raise ArgumentError(
             "positions", where.tolist(), f"one (d, h, w) inside {tuple(state.shape[2:])} for each of {batch} samples"
@@ -91,6 +89,16 @@ def seed_state(
     # The rule plants, since it alone knows what its first cell holds.
     rule.plant(state, where)
     return state
+
+
+def start_of(rule: Rule, size: Size) -> Size:
+    """Returns the cell (d, h, w) that a body of the rule grows from: card["start"] in the card's lattice, else the centre."""
+    # In another lattice than that of training the card's start may be no cell, or no good place.
+    trained = rule.card.get("start") if size == tuple(rule.card.get("size") or ()) else None
+    if not trained:
+        return centre(size)
+    depth, height, width = trained
+    return depth, height, width
 
 
 @torch.no_grad()
@@ -182,6 +190,8 @@ def rollout(
             its last change; 0 = exact.
         record_every: k = return a `Trajectory` with the first state, every k-th and the last; None = return the last state.
 
+    Small states are run with one thread of torch's, forward and backward, as in training; compiled steps use all cores.
+
     Returns:
         The last state, dense or compact like the first one, or a `Trajectory`.
 
@@ -210,9 +220,13 @@ def rollout(
     recorded: list[Any] = [state]
     # The last step is recorded too, also where k does not divide the number of steps.
     stops = sorted({*range(0, steps, record_every or max(1, steps)), steps})
-    for start, stop in pairwise(stops):
-        state = run(rule, state, draw, start, stop, plan)
-        recorded.append(state)
+    # Threads as in training, inside this call and its backward pass alone: see `executors/cores.py`.
+    with torch_on_few(state):
+        for start, stop in pairwise(stops):
+            state = run(rule, state, draw, start, stop, plan)
+            recorded.append(state)
+    recorded = [recorded[0], *map(backward_on_few, recorded[1:])]
+    state = recorded[-1]
     if record_every is None:
         return state
     # Absolute numbers, so that trajectories of a cut rollout can be joined.

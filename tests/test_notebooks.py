@@ -63,7 +63,7 @@ nca3d.fire.evaluation_seed(0, 0)
 nca3d.evaluation.studies.persistence
 nca3d.evaluation.check_laws(rule).worst
 nca3d.targets.TARGETS.register("mine")
-nca3d.Config.load("quick").size.bit_length
+nca3d.Config.load("default").size.bit_length
 pools.damage.DAMAGES["sphere"], pools.pattern.summary
 """
     assert set(behind_the_doors(cell)) == {

@@ -39,9 +39,11 @@ def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
     assert config is not None, "checkpoints without their run say nothing of how they came about"
     target = ref.target(rule)
     quick = evaluate(rule, target, "quick", progress=True)
+    # Shipped bodies go by their names; the file that keeps one lies in the run.
+    shipped = {name: value for name, value in saved.scalars["card"].items() if name != "body"}
     card = {
         "rule": saved.scalars["rule"],
-        **saved.scalars["card"],
+        **shipped,
         "figures": dict(quick),
         "intervals": quick.intervals,
         "standard": _standard(rule, target, standard),

@@ -34,7 +34,7 @@ def row(name: str) -> str:
 
 def table() -> str:
     """The whole table."""
-    head = "| rule | cells, lattice | trained for | grown | steps held | healed, up to 25 % | halves | training |"
+    head = "| rule | cells, lattice | trained for | grown | steps held | healed, up to 25 % | healed, halves | training |"
     return "\n".join([head, "|---|---|---|--:|--:|--:|--:|--:|", *map(row, nca3d.zoo())])
 
 

@@ -10,7 +10,8 @@ import ast
 import contextlib
 import errno
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     # what other verbs print is their result: it waits for its reader
     patience = PATIENCE if words[:1] in UNREAD else None
-    with steady_output(patience) as (out, err), ended_by_signals(), tried_first():
+    with steady_output(patience) as (out, err), plain_warnings(), ended_by_signals(), tried_first():
         code = _ended(words)
         out.flush()
         if out.failed is not None and code == 0 and (words[:1] != ["train"] or set(words) & PRINTING):
@@ -55,6 +56,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (out, err):
         silence(stream)
     return code
+
+
+@contextlib.contextmanager
+def plain_warnings() -> Iterator[None]:
+    """A context in which Python's warnings are one plain line each: where in the code they arose helps nobody in a shell."""
+    # Only how they look: filters, and the recording of warnings by a caller such as a test, work as always.
+    before, warnings.formatwarning = warnings.formatwarning, lambda message, *_, **__: f"warning: {_one_line(message)}\n"
+    try:
+        yield
+    finally:
+        warnings.formatwarning = before
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def _ended(words: list[str]) -> int:
@@ -73,7 +89,7 @@ def _ended(words: list[str]) -> int:
     except OSError as error:  # a disk, a program or a network that failed: not a bug of ours, so no trace
         if error.errno == errno.ENAMETOOLONG:  # no file can have such a name: wherever it is looked up, it is bad input
             return _complain(InputError(error.filename or "file", "name", error.strerror, "a shorter one"), 2)
-        return _complain(" ".join(f"nca3d: {error}".split()), 1)
+        return _complain(_one_line(f"nca3d: {error}"), 1)
     except KeyboardInterrupt as stop:
         return 130 if stop.args else _complain("stopped", 130)  # with a message, training has said so already
     except SystemExit as leaving:

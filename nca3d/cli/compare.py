@@ -1,15 +1,21 @@
-"""Lay the figures of several runs side by side, as a Markdown table and a picture."""
+"""Lay the figures of several runs side by side, as a Markdown table and a picture.
+
+A run stands for the report of its training; one run alone for that and all its evaluations.
+"""
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import wrong_folder
-from nca3d.errors import ErrorCollector
-from nca3d.load import ZOO, load, zoo
+from nca3d.errors import ErrorCollector, InputError
+from nca3d.load import ZOO, load, run_folder, zoo
 
 if TYPE_CHECKING:
     from nca3d.reports.report import Report
+
+REPORT = "report.json"
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -27,15 +33,55 @@ def run(args: argparse.Namespace) -> None:
             errors.add(missing, name, "report", "nothing there", f"a folder or file of a report, or zoo:{'|'.join(zoo())}")
     from nca3d.reports.compare import compare
 
-    table, figure = compare({name: _report(name) for name in args.reports})
+    names = _measured(args.reports)
+    table, figure = compare({name: _report(name) for name in names})
     print(table)
     if args.out is not None:
         from nca3d.files import vacate, write_atomic
-        from nca3d.reports.folder import png_of
+        from nca3d.reports.pictures import png_of
 
         write_atomic(vacate(args.out / "compare.md"), (table + "\n").encode())
         write_atomic(vacate(args.out / "compare.png"), png_of(figure))
         print(args.out / "compare.png")
+
+
+def _measured(names: list[str]) -> list[str]:
+    """Returns the reports that these names stand for, and says on stderr what else there would be.
+
+    Raises:
+        InputErrors: nothing was measured of some of them.
+    """
+    chosen: list[str] = []
+    with ErrorCollector() as errors:
+        for name in names:
+            found = _reports_of(name)
+            if not found:
+                allowed = f"a report: nca3d evaluate {name} makes one"
+                errors.append(InputError(name, "report", "none of its training, and no evaluation", allowed))
+            # Several runs have a column each: two presets of two runs beside each other could not be told apart.
+            chosen += found if len(names) == 1 else found[:1]
+            if len(names) > 1 and len(found) > 1:
+                print(f"{name}: {found[0]} is shown; measured too: {', '.join(found[1:])}", file=sys.stderr)
+    if len(chosen) == 1 and not names[0].startswith(ZOO):
+        print(f"{chosen[0]}: one report alone; name another run, or let nca3d evaluate make one more", file=sys.stderr)
+    return chosen
+
+
+def _reports_of(name: str) -> list[str]:
+    """Returns the reports of a run: that of its training, then its evaluations, the newest first; else the name itself."""
+    try:
+        # Of a file, a card and an evaluation's own folder there is one report.
+        folder = run_folder(name) if Path(name).is_dir() else None
+    except InputError:
+        folder = None
+    if folder is None:
+        return [name]
+    path = Path(name)
+    # As `nca3d evaluate` names them: of a checkpoint, its step stands in front.
+    pattern = "*evaluate-*" if path == folder else f"{path.resolve().name}-evaluate-*"
+    files = sorted(folder.glob(f"{pattern}/{REPORT}"), key=lambda file: file.stat().st_mtime, reverse=True)
+    own = [name] if path == folder and (folder / REPORT).is_file() else []
+    return own + [str(file.parent) for file in files]
 
 
 def _report(name: str) -> "Report":
@@ -49,5 +95,5 @@ def _report(name: str) -> "Report":
     report = Report({**card["figures"], **card["standard"]}, {})
     # The card's intervals are those of its quick figures: where standard ones took their place, they say nothing.
     quick, now = dict(flat(card["figures"])), dict(report.rows())
-    report.intervals = {name: low_high for name, low_high in card["intervals"].items() if quick.get(name) == now.get(name)}
-    return report
+    known = {name: low_high for name, low_high in card["intervals"].items() if quick.get(name) == now.get(name)}
+    return Report(report, intervals=known)

@@ -132,12 +132,12 @@ def _note(request: EvaluateRequest, report: "Report") -> None:
 
 
 def _tell(report: "Report") -> None:
-    """Prints the figures."""
+    """Prints the figures, and in words what those are that could be mistaken."""
     from nca3d.reports.values import as_text
 
     for name, value in report.rows():
         if not name.startswith("regeneration.recovered_each"):
-            print(f"{name:<44} {as_text(value)}")
+            print(f"{name:<44} {as_text(value):<12} {report.meaning(name)}".rstrip())
 
 
 def _laws(rule: "nn.Module") -> int:

@@ -86,7 +86,7 @@ def config_from(args: argparse.Namespace) -> Config:
         values, places = _given(args, errors)
         moved = bool(args.resume and "out" in values)
         errors.add(moved, "--resume", "--out", values.get("out"), "none: a resumed run stays in its folder")
-        source: str | Path | None = args.config or "quick"
+        source: str | Path | None = args.config or "default"
         if args.resume and args.config:
             errors.add(True, "--resume", "CONFIG", args.config, "none: the config of a resumed run lies in its folder")
             source = None

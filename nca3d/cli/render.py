@@ -109,7 +109,7 @@ def _look(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str, Any] | None) -> None:
-    from nca3d.reports.folder import png_of_pixels
+    from nca3d.reports.pictures import png_of_pixels
     from visualize import volume
 
     activity = abs(story.frames[-1][..., 3] - story.frames[-2][..., 3]) if args.style == "activity" else None

@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
         print(*target.notes, sep="\n", end="\n" * bool(target.notes))
     if args.draw:
         from nca3d.files import write_atomic
-        from nca3d.reports.folder import png_of_pixels
+        from nca3d.reports.pictures import png_of_pixels
         from visualize import volume
 
         write_atomic(args.draw, png_of_pixels(volume(target.rgba(), size=(960, 960))))

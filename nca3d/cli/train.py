@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     resume = Path(args.resume) if args.resume is not None else None
     check_memory(config)
     check_run_folder(config, resume)
-    source = config.kind.check_inputs(config)
+    source = config.kind.check_inputs(config, resume)
     from nca3d.experiment import train
 
     folder = Path(train(config, resume=resume, given=source).folder)

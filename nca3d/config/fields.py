@@ -94,8 +94,11 @@ class Shared:
         "each parameter's gradient scaled to L2 norm 1, or all together clipped to norm 1",
         choices=("normalise", "clip", "none"),
     )
-    # A single bad iteration is skipped; many in a row mean that the weights are lost.
-    max_bad_steps: int = field(20, "stop after this many faulty iterations in a row", low=1, high=10_000)
+    # A single bad iteration is skipped; several in a row mean that the weights are lost.
+    max_bad_steps: int = field(
+        20, "go back to the last good state after this many faulty iterations in a row; 5 is the most", low=1, high=10_000
+    )
+    retries: int = field(3, "how often to go back and on with half the learning rate; then the run fails", low=0, high=100)
     precision: str = field("fp32", "precision of the arithmetic; the state stays float32", choices=("fp32", "bf16"))
     accumulate: int = field(1, "split the batch into this many parts, run one after the other", low=1, high=1024)
     # An average over about the last 100 iterations is steadier than the newest weights, which the last batch has pulled at.

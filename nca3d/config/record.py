@@ -13,7 +13,7 @@ from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import write_atomic
-from nca3d.registry import wing_entries
+from nca3d.registry import searched, wing_entries
 
 # The dataclasses of fields by the table of a file that has them; "" = the top of the file. Wings add their own.
 TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.load() for name, late in wing_entries("table").items()}}
@@ -162,14 +162,18 @@ class Config(Body, Shared):
             where: source of the config, for errors.
 
         Raises:
-            InputErrors: names are not registered; there is one line for each, with the nearest registered name.
+            InputErrors: names are not registered; there is one line for each, with the nearest registered name and the plug-ins
+                that were searched.
         """
         value, known = getattr(self, name), sorted(known)
         requested = [value] if isinstance(value, str) else list(value)
         # All unknown names in one go, as for all errors of a config.
         unknown = [word for word in requested if word not in known]
         if unknown:
-            raise InputErrors(InputError(where, name, repr(word), ", ".join(known) + nearest(word, known)) for word in unknown)
+            hint = searched(self.plugins)
+            raise InputErrors(
+                InputError(where, name, repr(word), ", ".join(known) + nearest(word, known) + hint) for word in unknown
+            )
 
     def anchored(self) -> "Config":
         """Returns a copy whose relative paths are absolute, so that a run can be resumed and evaluated from any folder."""

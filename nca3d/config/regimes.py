@@ -3,6 +3,7 @@
 growing, persistent and regenerating (Mordvintsev et al. 2020) are one experiment with two switches. A wing may bring regimes.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,8 +64,12 @@ class Regime:
         """
         return ()
 
-    def check_inputs(self, config: "Config") -> object:
+    def check_inputs(self, config: "Config", folder: str | os.PathLike[str] | None = None) -> object:
         """Checks the files that a run reads, before torch is loaded, which takes seconds.
+
+        Args:
+            config: the experiment.
+            folder: the folder of the run to resume; None = a new run.
 
         Returns:
             What was read, for `train(given=…)`; None if there are plug-ins, which may have to register it first.
@@ -75,27 +80,37 @@ class Regime:
         # A folder that is missing is found out now; what is in it is checked when the rule is built.
         if config.init and not config.init.startswith("zoo:") and not Path(config.init).is_dir():
             raise InputError("config", "init", repr(config.init), "a run folder, a checkpoint folder or zoo:NAME")
-        return None if config.plugins else self.read(config)
+        return None if config.plugins else self.read(config, folder)
 
-    def read(self, config: "Config") -> object:
-        """Reads and returns what the config names: the target."""
+    def read(self, config: "Config", folder: str | os.PathLike[str] | None = None) -> object:
+        """Reads and returns what the config names: the target, of a resumed run the one that it keeps."""
         from nca3d import targets
+        from nca3d.targets.kept import kept_by_run
 
+        if folder is not None:
+            kept = kept_by_run(Path(folder), config.anchored().target, config.target_options, config.size)
+            if kept is not None:
+                return kept
         return targets.load(config.target, size=config.size, **config.target_options)
 
-    def sized(self, config: "Config", given: object = None) -> tuple["Config", object]:
-        """Returns the config with its size in numbers, and what had to be read for that, so that it is read once.
+    def sized(
+        self, config: "Config", given: object = None, folder: str | os.PathLike[str] | None = None
+    ) -> tuple["Config", object]:
+        """Returns the config with its size in numbers, and what was read for it, so that it is read once.
 
         This is the one place where the target of a run decides on its lattice; everything after it sees numbers.
 
         Args:
             config: the experiment. Its plug-ins have been run.
             given: what it would read, if the caller has read it already.
+            folder: the folder of the run to resume; None = a new run.
         """
+        # Else it is read by the task, after a look at the memory that the run needs.
+        if given is None and (config.size == "auto" or folder is not None):
+            given = self.read(config, folder)
         if config.size != "auto":
             # Its own from now on, whatever a later version has for "auto".
             return config.replace(size=config.size), given
-        given = self.read(config) if given is None else given
         return config.replace(size=given.size), given  # type: ignore[attr-defined]  # a body has a size
 
 

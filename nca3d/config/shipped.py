@@ -1,6 +1,6 @@
-"""The shipped configs, one TOML file each, which go by their bare name (`nca3d train quick`), and the reader of such files.
+"""The shipped configs, one TOML file each, which go by their bare name (`nca3d train frog`), and the reader of such files.
 
-Imports the standard library and `nca3d.errors` only.
+Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 """
 
 import os
@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, nearest
+from nca3d.files import KEPT_TARGET
 
 # A config has a few kilobytes: a larger file is a mistake, and is not read into memory.
 MAX_BYTES = 1_000_000
-# The file in a run folder that holds a body which came as an array. Old runs have it under this name.
-CUSTOM_TARGET = "target.npy"
+# The files of a run folder that a config may name for a body which came as an array; the second in runs of version 0.1.0.
+OWN_TARGETS = (KEPT_TARGET, "target.npy")
 PACKAGE = Path(__file__).parents[1]
+# Names that shipped configs had before, in 0.1.0: still taken, and not listed.
+OLD_NAMES = {"quick": "default"}
 
 
 @cache
@@ -35,7 +38,7 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """Reads a TOML file; what its keys hold is not checked here.
 
     Args:
-        source: the path of a file, or the name of a shipped config.
+        source: the path of a file, or the name of a shipped config, which wins over a file of that name without a suffix.
 
     Returns:
         The table, and the path of the file.
@@ -44,7 +47,7 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         InputError: the file is missing, a folder, over 1 MB, not UTF-8, or not TOML (with line and column).
     """
     name = os.fspath(source)
-    file = files().get(name, Path(name))
+    file = files().get(OLD_NAMES.get(name, name), Path(name))
     where = one_line(str(file))
     data = _bytes(file, one_line(name))
     if len(data) > MAX_BYTES:
@@ -71,8 +74,9 @@ def moved_target(file: str, folder: Path) -> str:
         file: the target that the config names.
         folder: the folder of the config.
     """
-    beside, path = folder.absolute() / CUSTOM_TARGET, Path(file)
-    gone = path.name == CUSTOM_TARGET and path.is_absolute() and not path.exists()
+    path = Path(file)
+    beside = folder.absolute() / path.name
+    gone = path.name in OWN_TARGETS and path.is_absolute() and not path.exists()
     return str(beside) if gone and beside.is_file() else file
 
 
@@ -82,7 +86,8 @@ def one_line(text: str) -> str:
 
 
 def _bytes(file: Path, name: str) -> bytes:
-    allowed = f"a TOML file or a shipped config ({', '.join(names())}){nearest(file.stem, names())}"
+    old = ", ".join(f"{before}, the old name of {now}" for before, now in OLD_NAMES.items())
+    allowed = f"a TOML file or a shipped config ({', '.join(names())}; {old}){nearest(file.stem, names())}"
     try:
         # Asked first, because reading a pipe would block for ever.
         if not file.is_file():

@@ -17,7 +17,9 @@ from nca3d.fire import check_seed
 
 if TYPE_CHECKING:
     from nca3d.cube.cell import GMLPRule
+    from nca3d.cube.samples import Sample
     from nca3d.cube.teacher.teacher import Teacher
+    from nca3d.cube.threshold import Threshold
 
 # How many questions are computed in one batch: enough to keep a processor busy, and little memory.
 AT_ONCE = 64
@@ -39,6 +41,20 @@ class Reply(NamedTuple):
 
     answer: str
     score: float
+
+
+class Verdict(NamedTuple):
+    """What a cube answers to one question, and whether it is sure.
+
+    Attributes:
+        replies: The nearest answers, the nearest first.
+        sure: Whether it is sure of the first; None = no threshold was measured, so nobody knows.
+        doubt: Why it is not sure; "" = it is, or nobody knows.
+    """
+
+    replies: list[Reply]
+    sure: bool | None
+    doubt: str
 
 
 class Askable(ABC):
@@ -80,6 +96,39 @@ class Askable(ABC):
         outputs = self.say(self.teacher.embed(list(questions)), steps, random_seed)
         return top_answers(outputs, self.goals, self.answers, best)
 
+    def verdicts(
+        self, questions: Sequence[str], *, best: int = 5, steps: int | None = None, random_seed: int = 0
+    ) -> list[Verdict]:
+        """Returns the nearest answers to each question, and whether the cube is sure of the first.
+
+        Args:
+            questions: See `ask`.
+            best: See `ask`.
+            steps: See `ask`. A threshold is for the horizon of training: at any other number nobody knows.
+            random_seed: See `ask`.
+
+        Raises:
+            InputError: See `ask`.
+        """
+        if best < 1:  # checked by `ask`, which is asked for two
+            raise InputError("ask", "best", best, "1 or more")
+        rows = self.ask(questions, best=max(best, 2), steps=steps, random_seed=random_seed)
+        threshold = self.threshold
+        if threshold is None or steps not in (None, threshold.steps):
+            return [Verdict(row[:best], None, "") for row in rows]
+        doubts = [threshold.doubt(row) for row in rows]
+        return [Verdict(row[:best], not doubt, doubt) for row, doubt in zip(rows, doubts, strict=True)]
+
+    @property
+    def threshold(self) -> "Threshold | None":
+        """Below what the cube is not sure; None where it was not measured."""
+        return None
+
+    @property
+    def samples(self) -> "Sequence[Sample]":
+        """A few questions to try the cube with; none where they are not known."""
+        return ()
+
     @abstractmethod
     def say(self, questions: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
         """Returns the surface of the back face for each question, (N, H·W).
@@ -94,7 +143,10 @@ class Askable(ABC):
 
     @abstractmethod
     def about(self) -> dict[str, object]:
-        """Describes the cube: model (a digest of its weights), size, cells, weights, answers, horizon, teacher and runtime."""
+        """Describes the cube: model (a digest of its weights), size, cells, weights, answers, horizon, teacher, runtime.
+
+        And its threshold as a table; None where there is none.
+        """
 
 
 @torch.no_grad()

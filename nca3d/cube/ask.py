@@ -1,6 +1,5 @@
 """Ask a trained cube in words: the teacher embeds the question, the cube computes, the nearest answers are looked up."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,7 +14,10 @@ from nca3d.cube.cell import GMLPRule
 from nca3d.cube.export.folder import SurfaceCube
 from nca3d.cube.export.record import is_surface_folder
 from nca3d.cube.lesson import load_teacher_and_answers
+from nca3d.cube.samples import Sample, samples_of_run
 from nca3d.cube.teacher.teacher import Teacher
+from nca3d.cube.threshold import Threshold, threshold_of_run
+from nca3d.cube.weights import digest_of
 from nca3d.errors import InputError
 from nca3d.load import RuleRef
 
@@ -31,12 +33,14 @@ class Cube(Askable):
         teacher: The teacher that embeds questions.
         answers: The A texts to choose from.
         goals: The surfaces of these answers, (A, H·W).
+        folder: The run folder, which knows the threshold and the samples; None = there is none.
     """
 
     rule: GMLPRule
     teacher: Teacher
     answers: tuple[str, ...]
     goals: Tensor
+    folder: Path | None = None
 
     @classmethod
     def load(cls, run: str | Path, *, plugins: Sequence[str] | None = None) -> "Cube | SurfaceCube":
@@ -67,10 +71,11 @@ class Cube(Askable):
         rule = ref.rule()
         if not isinstance(rule, GMLPRule):
             raise InputError(run, "rule", type(rule).__name__, "a cube: a run of regime answering")
-        teacher, answers = load_teacher_and_answers(ref.folder or Path(run))
+        folder = ref.folder or Path(run)
+        teacher, answers = load_teacher_and_answers(folder)
         # Computed once: all answers are compared with each output, whatever is asked.
         goals = rule.goal(teacher.embed(answers)).detach()
-        return cls(rule, teacher, tuple(answers), goals)
+        return cls(rule, teacher, tuple(answers), goals, folder)
 
     def say(self, questions: Tensor, steps: int | None = None, random_seed: int = 0) -> Tensor:
         """Returns the surface of the back face, (N, H·W), for questions (N, E); see `nca3d.cube.answers.Askable`."""
@@ -81,13 +86,19 @@ class Cube(Askable):
 
     @cached_property
     def model(self) -> str:
-        """The digest of the weights, 16 hexadecimal digits: equal weights have equal names, wherever they lie."""
-        digest = hashlib.sha256()
-        # Sorted by name: the order in which layers were built must not matter.
-        for name, tensor in sorted(self.rule.state_dict().items()):
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
-            digest.update(tensor.detach().cpu().contiguous().numpy().data)
-        return digest.hexdigest()[:16]
+        """The digest of the weights; see `digest_of`."""
+        return digest_of(self.rule)
+
+    # Cached, and looked up when it is first needed: `ask` reads no report.
+    @cached_property
+    def threshold(self) -> Threshold | None:
+        """Below what the cube is not sure; None where the run has no report on these weights."""
+        return None if self.folder is None else threshold_of_run(self.folder, self.model, self.rule.card["horizon"])
+
+    @cached_property
+    def samples(self) -> tuple[Sample, ...]:
+        """A few questions of the set that it was trained on; none where that set is gone or another one."""
+        return () if self.folder is None else samples_of_run(self.folder, self.rule.card.get("questions_digest"))
 
     def about(self) -> dict[str, object]:
         """Describes the cube; see `nca3d.cube.answers.Askable`."""
@@ -101,4 +112,5 @@ class Cube(Askable):
             "teacher": self.teacher.id,
             "answers": len(self.answers),
             "runtime": "PyTorch",
+            "threshold": self.threshold and self.threshold.record(),
         }

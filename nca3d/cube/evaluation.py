@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from nca3d.cube.answers import Judgement, judge, say, top_answers
+from nca3d.cube.answers import Judgement, Reply, judge, say, top_answers
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.approx import report as approx_report
 from nca3d.cube.lesson import EmbeddedQuestions, Lesson, evenly, questions_of_run
 from nca3d.cube.losses import dialogue
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.studies import answers_after_damage, damage_grid, specialisation
+from nca3d.cube.threshold import FEWEST, THRESHOLD, measure_threshold
+from nca3d.cube.unrelated import UNRELATED
+from nca3d.cube.weights import digest_of
 from nca3d.errors import InputError, nearest
 from nca3d.evaluation.wounds import Wound
 from nca3d.fire import evaluation_seed
@@ -91,6 +94,10 @@ def evaluate_cube(
           whichever is better.
         - `margin.NAME`: top1 of the cube minus that of ridge regression, question by question.
         - `hurt.DAMAGE.SEVERITY…`: after damage, beside `hurt.unhurt` and `hurt.ridge` on the same questions.
+        - `threshold…`: below what the cube is not sure of an answer (`Threshold`), measured on split validation, or on another
+          one that is held out; of sets with fewer than 20 held-out questions there is none.
+        - `sure.NAME.share | top1`, `unsure.NAME.top1`: how often it is sure on a split, and how right it is if it is or isn't;
+          `sure.unrelated.share`: how often on questions that have nothing to do with any set.
         - `cells_with_gradient`, `specialisation`: the share of cells that learn, and how much cells differ by kind, 0 to 1.
         - `approx.saved`, `approx.error`: of the approximate executor.
 
@@ -115,16 +122,28 @@ def evaluate_cube(
         raise InputError(questions.questions.name, "split", ", ".join(questions.questions.splits), ", ".join(preset.splits))
     steps = horizon or rule.card.get("horizon") or rule.size[0] + 5
     damage_count = min(preset.damage_questions, len(questions.of(splits[0])))
-    work = sum(len(questions.of(split)) for split in splits) + damage_count * len(preset.wounds)
+    held_out = _held_out(questions)
+    work = sum(len(questions.of(split)) for split in {*splits, *held_out}) + damage_count * len(preset.wounds)
     with tqdm(total=work, disable=not progress, desc="evaluate", unit="question") as bar:
         studies = _Studies(rule, questions, steps, random_seed, executor, bar)
         for split in splits:
             studies.ask(split)
+        for split in held_out:
+            studies.limits(split)
         studies.damage(splits[0], damage_count, preset.wounds)
         studies.learners()
         if preset.approx:
             studies.approximate()
     return studies.finished()
+
+
+def _held_out(questions: EmbeddedQuestions) -> list[str]:
+    """Returns the split that the threshold is measured on, as a list of one; of none if all splits are too small.
+
+    It is best one that the figures are not of: a threshold is always right about the questions that it was made from.
+    """
+    splits = [split for split in ("validation", "test", *questions.questions.splits) if split != "train"]
+    return [split for split in splits if len(questions.of(split)) >= FEWEST][:1]
 
 
 class _Studies:
@@ -147,6 +166,8 @@ class _Studies:
         self.report = Report(series={"retrieval": [], "hurt": [], "examples": []})
         self.series = self.report.series
         self.states: dict[str, Tensor] = {}
+        # By split the surfaces that the cube showed, (n, H·W).
+        self.outputs: dict[str, Tensor] = {}
 
     def put(self, name: str, values: Tensor) -> None:
         """Adds a figure under its dotted name, with the values of all questions (N,) behind it."""
@@ -155,12 +176,9 @@ class _Studies:
     def ask(self, split: str) -> None:
         """Asks the cube and ridge regression every question of a split."""
         pairs = self.embedded.of(split)
-        seed = evaluation_seed(self.random_seed, 0)
-        outputs, self.states[split] = say(
-            self.rule, self.questions[pairs], self.steps, random_seed=seed, executor=self.executor
-        )
+        self.outputs[split], self.states[split] = self._say(self.questions[pairs])
         self.bar.update(len(pairs))
-        cube = judge(outputs, self.goals, self.answer_index[pairs])
+        cube = judge(self.outputs[split], self.goals, self.answer_index[pairs])
         ridge = self._judge_ridge(pairs)
         for group, judgement in (("split", cube), ("ridge", ridge)):
             for name, values in (judgement._asdict() if judgement else {}).items():
@@ -170,13 +188,51 @@ class _Studies:
         self._rows(split, pairs, cube, ridge)
         # Of the first split alone: one table of examples and one map of the cells are enough.
         if not self.series["examples"]:
-            self._examples(pairs, outputs)
+            self._examples(pairs, self.outputs[split])
             self._specialisation(pairs, self.states[split])
+
+    def _say(self, questions: Tensor) -> tuple[Tensor, Tensor]:
+        """Asks questions (N, E) with the fire masks of an undamaged cube, and returns surfaces and last states: see `say`."""
+        seed = evaluation_seed(self.random_seed, 0)
+        return say(self.rule, questions, self.steps, random_seed=seed, executor=self.executor)
 
     def _judge_ridge(self, pairs: Tensor) -> Judgement | None:
         """Judges ridge regression on these questions, int64 (n,); of the two maps, the one that is right more often."""
         judgements = [judge(ridge(self.questions[pairs]), goals, self.answer_index[pairs]) for ridge, goals in self.ridges]
         return max(judgements, key=lambda judgement: judgement.figures()["top1"], default=None)
+
+    def limits(self, split: str) -> None:
+        """Measures on a split when the cube is not sure, and what that does to each split that was asked."""
+        if split not in self.outputs:
+            pairs = self.embedded.of(split)
+            self.outputs[split] = self._say(self.questions[pairs])[0]
+            self.bar.update(len(pairs))
+        nearest_two = {name: self._nearest(outputs) for name, outputs in self.outputs.items()}
+        right = {name: judge(self.outputs[name], self.goals, self._right(name)).top1.tolist() for name in self.outputs}
+        model = digest_of(self.rule)
+        threshold = measure_threshold(nearest_two[split], right[split], split=split, steps=self.steps, model=model)
+        if threshold is None:
+            return
+        self.report[THRESHOLD] = threshold.record()
+        for name, rows in nearest_two.items():
+            sure = [not threshold.doubt(row) for row in rows]
+            self.report.put(["sure", name, "share"], [float(one) for one in sure])
+            for group, wanted in (("sure", True), ("unsure", False)):
+                values = [float(hit) for hit, one in zip(right[name], sure, strict=True) if one is wanted]
+                self.report.put([group, name, "top1"], values)
+        embeddings = self.embedded.teacher.embed(UNRELATED).to(self.device)
+        doubts = [threshold.doubt(row) for row in self._nearest(self._say(embeddings)[0])]
+        self.report.put(["sure", "unrelated", "share"], [float(not doubt) for doubt in doubts])
+        for example in self.series["examples"]:
+            example["doubt"] = threshold.doubt([Reply(*reply) for reply in example["said"]])
+
+    def _right(self, split: str) -> Tensor:
+        return self.answer_index[self.embedded.of(split)]
+
+    def _nearest(self, outputs: Tensor) -> list[list[Reply]]:
+        """Returns the two nearest answers to each output (N, H·W); one that is not finite counts as blank."""
+        finite = torch.where(outputs.isfinite().all(dim=1, keepdim=True), outputs, 0)
+        return top_answers(finite, self.goals, self.embedded.questions.answers, 2)
 
     def _rows(self, split: str, pairs: Tensor, cube: Judgement, ridge: Judgement | None) -> None:
         """Adds the table's rows of a split: one for all questions and, if there are several kinds, one for each kind."""
@@ -326,5 +382,6 @@ def activity(rule: GMLPRule, question: Tensor, steps: int, random_seed: int = 0)
 
 def figures_of(report: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the few figures of a report that a rule's card holds."""
-    names = ("split", "ridge", "margin", "chance", "answers", "cells_with_gradient", "specialisation", "params", "horizon")
+    names = ["split", "ridge", "margin", "threshold", "sure", "unsure", "chance", "answers"]
+    names += ["cells_with_gradient", "specialisation", "params", "horizon"]
     return {name: report[name] for name in names if name in report}

@@ -3,6 +3,7 @@
 It imports no torch, which takes seconds: a mistake in a config is reported at once.
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
@@ -86,11 +87,12 @@ class Answering(Regime):
         if values["rule"] == "gmlp" and not answering:
             yield ("regime", "rule"), "answering, where rule = gmlp"
 
-    def read(self, config: "Config") -> object:
+    def read(self, config: "Config", folder: str | os.PathLike[str] | None = None) -> object:
         """Reads and returns the questions, and checks that the teacher can be had.
 
         Args:
             config: The experiment, of regime answering.
+            folder: The folder of the run to resume; its questions are those of the config too.
 
         Raises:
             InputError: The questions or the teacher can't be used.

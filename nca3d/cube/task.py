@@ -23,6 +23,7 @@ from nca3d.losses import terms_of
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.build import build_rule
+from nca3d.training.recovery import BAD_AT_END
 
 # How many wrong answers the right one is compared with, at most, besides the answers of the batch.
 DISTRACTORS = 1024
@@ -230,6 +231,13 @@ class Answering:
         return metrics
 
     # Beside the loop --------------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def fault(self, rule: GMLPRule) -> str:
+        """Returns why a trained cube has failed: its answers to some questions aren't finite; else ""."""
+        questions = self.embedded.question_embeddings[self.train[:VALIDATION_QUESTIONS]].to(self.device)
+        outputs, _ = say(rule, questions, self.config.horizon, random_seed=evaluation_seed(self.config.random_seed, 0))
+        return "" if outputs.isfinite().all() else BAD_AT_END
 
     def note(self, rule: GMLPRule) -> str:
         """Returns how many weights the cube has, about how much memory training takes, and which questions it learns from."""

@@ -5,6 +5,7 @@ and this file holds the numbers. It returns them for a block of cells at a time,
 types, low-rank sums) never takes the memory of a whole lattice.
 """
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -166,6 +167,16 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         return torch.bmm(x, weight)
     # One call for product and sum: with small matrices the calls take longer than the numbers.
     return torch.baddbmm(_beside_batch(bias).expand(len(x), 1, -1), x, weight)
+
+
+def digest_of(module: nn.Module) -> str:
+    """Returns the digest of a module's weights, 16 hexadecimal digits: equal weights have equal names, wherever they lie."""
+    digest = hashlib.sha256()
+    # Sorted by name: the order in which layers were built must not matter.
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.detach().cpu().contiguous().numpy().data)
+    return digest.hexdigest()[:16]
 
 
 def layer_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:

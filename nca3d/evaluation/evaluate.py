@@ -62,11 +62,12 @@ def evaluate(
 
     Returns:
         The figures, means over bodies; their spread and bootstrap intervals (Efron 1979) are attributes of the report.
-        `grow_iou`: IoU at the horizon. `hold_iou_N`: IoU N steps later. `hurt_iou.<damage>` and `heal_iou.<damage>`: IoU
-        right after a wound, and two horizons later. `recovered.<damage>`: the share of bodies that were whole again, 0 .. 1.
-        `half_recovery_step.<damage>`: steps until half of the loss was back. `steps_held`: by the worst body. Beside them the
-        colour error (0 .. 1, 0 is right) or label accuracy (0 .. 1), and by study `persistence`, `regeneration`,
-        `robustness` and `emergence`, whose modules give the formulas.
+        `grow_iou`: IoU at the horizon. `hold_iou_N`: IoU N steps later. `hurt_iou.<damage>`: IoU right after a wound.
+        `heal_iou.<damage>`: IoU after healing, two horizons later. `recovered.<damage>`: the share of bodies that healed, so
+        that they were whole again, 0 .. 1. `half_recovery_step.<damage>`: steps until half of the loss was back.
+        `steps_held`: by the worst body, without an interval. Beside them the colour error (0 .. 1, 0 is right) or label
+        accuracy (0 .. 1), and by study `persistence`, `regeneration`, `robustness` and `emergence`, whose modules give the
+        formulas.
 
     Raises:
         InputError: If the preset is unknown, the target doesn't fit the rule, or horizon or samples are below 1.
@@ -150,9 +151,9 @@ class _Evaluation:
             self.put(f"hold_iou_{mark}", held.quality[at].tolist())
         self.put(f"hold_{detail}_{marks[-1]}", held.detail[-1].tolist())
         figures = persistence.persistence(held)
+        # Of the worst body and not the mean: a rule whose bodies fall apart now and then does not hold.
         self.put("steps_held", figures["steps_held"])
-        # The worst body and not the mean: a rule whose bodies fall apart now and then does not hold.
-        self.report |= {"steps_held": min(figures["steps_held"]), "steps_tried": steps}
+        self.report["steps_tried"] = steps
         for name in ("blow_up_step", "extinction_step", "drift", "period", "amplitude"):
             self.put(("persistence", name), figures[name])
         self.series["growth"] = {"steps": growth.steps.tolist(), "quality": growth.quality.tolist()}
@@ -191,7 +192,7 @@ class _Evaluation:
     def _controls(self, grown: Compact) -> None:
         """Measures rules that can't heal on the same bodies and wounds: the yardstick must be able to say no.
 
-        What they recover, 0 .. 1, is what the measure lets through; a figure well above 0 means that the wounds are too small.
+        The share that they heal, 0 .. 1, is what the measure lets through; well above 0 it means that the wounds are too small.
         """
         seed = self.trials.seed(CONTROL)
         for name, rule in (
@@ -247,7 +248,7 @@ def _curve(healing: regeneration.Healing) -> dict[str, Any]:
 
 
 def _by_body(wounds: list[list[float | None]]) -> list[float | None]:
-    """Returns each body's mean over several wounds: the share that it recovered from, of those that could tell."""
+    """Returns each body's mean over several wounds: the share of those that could tell from which it healed."""
     return [mean(body) for body in zip(*wounds, strict=True)]
 
 

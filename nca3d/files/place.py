@@ -11,6 +11,9 @@ from pathlib import Path
 
 from nca3d.errors import InputError
 
+# The file of a run folder that keeps the body of the run. It is named here, since config and targets don't know each other.
+KEPT_TARGET = "target.safetensors"
+
 # What an entry of a folder is called where a file belongs.
 _ODD = {
     stat.S_IFREG: "",

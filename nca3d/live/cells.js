@@ -126,8 +126,8 @@ class Cells {
     this.#recount();
   }
 
-  /** The first cell, in the middle or elsewhere: alpha and hidden channels 1, visible ones 0; nothing else lives. */
-  seed(cell = ((this.depth >> 1) * this.height + (this.height >> 1)) * this.width + (this.width >> 1)) {
+  /** The first cell, where the rule was trained to start or elsewhere: alpha and hidden channels 1, visible ones 0; nothing else lives. */
+  seed(cell = this.rule.start) {
     this.clear();
     const row = cell * this.room;
     for (let channel = this.rule.visible; channel < this.rule.channels; channel++) this.floats[row + channel] = 1;

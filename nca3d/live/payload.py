@@ -10,6 +10,7 @@ from nca3d.errors import InputError
 from nca3d.executors.network import linear_layers
 from nca3d.fire import Draw
 from nca3d.lattice import Size, as_size
+from nca3d.rollout import start_of
 from nca3d.rules.cell import Rule
 
 
@@ -60,6 +61,8 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
     below = Draw(0, 0, torch.zeros(1, dtype=torch.int64), size, rule.fire_rate, 1).below
     rule_as_json = {
         "size": list(size),
+        # As one number, by which the page knows its cells.
+        "start": int(np.ravel_multi_index(start_of(rule, size), size)),
         "channels": rule.channels,
         "visible": rule.visible,
         "kind": rule.visible_kind,

@@ -1,6 +1,8 @@
 // The same view in a notebook: the engine is Python, asked for so many steps at a time, and only when the last picture is
 // on the screen.
 
+const SILENCE = 3000; // milliseconds
+
 function render({ model, el }) {
   const root = document.createElement("div");
   root.style.height = `${model.get("height")}px`;
@@ -17,6 +19,7 @@ function render({ model, el }) {
   };
   const hear = (content, buffers) => {
     if (!content.frame) return;
+    alone(false);
     const now = performance.now(), { buffer, byteOffset, byteLength } = buffers[0];
     waiting = false;
     clock = [...clock.filter(({ at }) => now - at < 1500), { at: now, step: content.frame.step }];
@@ -25,6 +28,16 @@ function render({ model, el }) {
   };
   model.on("msg:custom", hear);
   const view = showCreature(root, about, engine, about.fragment);
+  // A saved notebook on a page has no kernel: after a while without an answer the body stands still, and the page says so.
+  const [read, controls] = [root.querySelector(".read"), root.querySelectorAll("footer, .hint, .chart")];
+  const alone = (yes) => { clearTimeout(silence); controls.forEach((part) => { part.hidden = yes; }); };
+  const silence = setTimeout(async () => {
+    const { step, cells } = model.get("still") ?? {};
+    if (gone || !cells) return;
+    alone(true);
+    view.view.show(await inflate(cells));
+    read.textContent = `step ${step} · a still: no kernel is running`;
+  }, SILENCE);
   const turn = () => {
     if (gone) return;
     const now = performance.now(), due = Math.floor(((now - last) * pace) / 1000);
@@ -33,7 +46,7 @@ function render({ model, el }) {
   };
   send("look");
   turn();
-  return () => { gone = true; cancelAnimationFrame(shown); model.off("msg:custom", hear); };
+  return () => { gone = true; clearTimeout(silence); cancelAnimationFrame(shown); model.off("msg:custom", hear); };
 }
 
 export default { render };

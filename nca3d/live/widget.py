@@ -1,21 +1,30 @@
 """A living body in Jupyter: the page's viewer, while Python steps the rule. Any rule can live here, also one of your own."""
 
+import copy
 import time
+from io import BytesIO
 from typing import Any
 
 import anywidget
 import numpy as np
 import traitlets
+from numpy.typing import NDArray
+from PIL import Image
 
 from nca3d.lattice import Size
 from nca3d.live.creature import Creature
 from nca3d.live.page import about_page, script
-from nca3d.reports.folder import png_of_pixels
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 
 # The most seconds of stepping for one picture: the notebook must stay responsive.
 MAX_SECONDS = 0.1
+
+# Pixels of each side of the still, and its number of colours: some kilobytes in a notebook that is kept in git.
+STILL, COLOURS = 320, 64
+
+# The most seconds of growing for the still: a body that takes longer is shown as far as it came.
+MAX_STILL_SECONDS = 2.0
 
 
 class LiveWidget(anywidget.AnyWidget):
@@ -39,6 +48,8 @@ class LiveWidget(anywidget.AnyWidget):
     _esm = traitlets.Unicode().tag(sync=True)
     _css = traitlets.Unicode().tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
+    # What a page shows where the widget's state was saved and no kernel runs: {"step": n, "cells": deflated RGBA, base64}.
+    still = traitlets.Dict().tag(sync=True)
     height = traitlets.Int(480).tag(sync=True)
 
     def __init__(
@@ -91,7 +102,28 @@ class LiveWidget(anywidget.AnyWidget):
         # anywidget returns the bundle alone or with its metadata.
         bundle, metadata = result if isinstance(result, tuple) else (result, {})
         from visualize import volume
+        from visualize.viewer import packed
 
+        body = self._grown()
+        cells = body.rgba()
+        self.still = {"step": body.step_number, "cells": packed(np.round(255 * cells).astype(np.uint8).tobytes())}
         low, high = self.about.get("box", ([0, 0, 0], self.creature.size[::-1]))
         box = np.array(low, np.float32), np.array(high, np.float32)
-        return {**bundle, "image/png": png_of_pixels(volume(self.creature.rgba(), box=box))}, metadata
+        return {**bundle, "image/png": _small_png(volume(cells, size=(STILL, STILL), box=box))}, metadata
+
+    def _grown(self) -> Creature:
+        """Returns the body as a still shows it: as it is, or grown to its horizon where it is one cell still."""
+        body = copy.copy(self.creature)  # `step` replaces the state, so that the widget's own body stays what it is
+        horizon, start = (body.rule.card or {}).get("horizon", 0), time.perf_counter()
+        if body.step_number == 0:
+            while body.step_number < horizon and time.perf_counter() - start < MAX_STILL_SECONDS:
+                body.step()
+        return body
+
+
+def _small_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Returns a picture (H, W, 3) as PNG with a palette of its own."""
+    stream = BytesIO()
+    image = Image.fromarray(pixels).quantize(COLOURS, dither=Image.Dither.NONE)
+    image.save(stream, "PNG", optimize=True)
+    return stream.getvalue()

@@ -1,7 +1,8 @@
 """Output never ends a run: what is printed may get lost, the work goes on.
 
 A reader goes away (`nca3d train 2>&1 | head`) or stops reading (`| less`), the disk of a log is full, a terminal is closed, or
-there never was an output: in all these cases the bar and the log fall silent. No torch here: the shell command uses it too.
+there never was an output: in all these cases the bar and the log fall silent. In a log that is no terminal bars are lines
+(`bars.py`). No torch here: the shell command uses it too.
 """
 
 import contextlib
@@ -13,6 +14,8 @@ import stat
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
+
+from nca3d.process.bars import BarLog, is_log
 
 # Seconds that a line waits for a reader who has stopped reading; after the first such wait none waits, until he reads on.
 PATIENCE = 1.0
@@ -26,6 +29,7 @@ class SteadyStream:
     Args:
         stream: where the text goes; None = nowhere, as in a process that was started without this output.
         patience: seconds that a write waits for a reader who doesn't read before its text is dropped; None = for ever.
+        bars: whether progress bars are written to it; they become plain lines if the stream is no terminal.
 
     Attributes:
         stream: where the text goes.
@@ -33,18 +37,20 @@ class SteadyStream:
         stalled: whether its reader has stopped reading.
     """
 
-    def __init__(self, stream: TextIO | None, patience: float | None = PATIENCE) -> None:
+    def __init__(self, stream: TextIO | None, patience: float | None = PATIENCE, *, bars: bool = False) -> None:
         # A stream to nowhere still has an encoding and the like, which progress bars ask for.
         self.stream = open(os.devnull, "w") if stream is None else stream  # noqa: SIM115
         self.failed: OSError | None = None
         self.stalled = False
         self._patience = patience
         self._poll = None if patience is None else _poll_of(self.stream)
+        self._bars = BarLog() if bars and is_log(self.stream) else None
 
     def write(self, text: str) -> int:
         """Writes the text, or drops it where that is impossible; returns its length."""
-        for start in range(0, len(text), CHUNK):
-            self._try("write", text[start : start + CHUNK])
+        shown = text if self._bars is None else self._bars.lines(text)
+        for start in range(0, len(shown), CHUNK):
+            self._try("write", shown[start : start + CHUNK])
         return len(text)
 
     def flush(self) -> None:
@@ -88,7 +94,7 @@ def steady_output(stdout_patience: float | None = PATIENCE) -> Iterator[tuple[St
     """
     _fill_gaps()
     before = sys.stdout, sys.stderr
-    streams = SteadyStream(sys.stdout, stdout_patience), SteadyStream(sys.stderr)
+    streams = SteadyStream(sys.stdout, stdout_patience), SteadyStream(sys.stderr, bars=True)
     sys.stdout, sys.stderr = cast(TextIO, streams[0]), cast(TextIO, streams[1])
     try:
         yield streams

@@ -57,6 +57,12 @@ def execute(file: str, data: bytes, field: str) -> dict[str, Any]:
     return dict(module.__dict__)
 
 
+def running() -> str | None:
+    """Returns the path of the user's file that is being run at the moment; None = there is none."""
+    file: str | None = getattr(sys.modules.get(RUN_NAME), "__file__", None)
+    return file
+
+
 @contextlib.contextmanager
 def supervised(file: str, field: str, allowed: str) -> Iterator[None]:
     """A context that runs a user's code: however that ends but well, it is an InputError, and no success.

@@ -14,6 +14,7 @@ from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, as_text, display_nam
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from nca3d.reports.pictures import Strip
     from nca3d.reports.report import Report
 
 # The figures that a comparison draws, in this order, where at least one report has them.
@@ -79,7 +80,7 @@ def write_body(
         The path of report.html.
     """
 
-    def pictures() -> "Iterator[tuple[str, Figure]]":
+    def pictures() -> "Iterator[tuple[str, Figure | Strip]]":
         if filmed is not None:
             yield from life.life_figures(filmed)
         yield from body_figures(report).items()
@@ -115,7 +116,7 @@ def measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
 
     Args:
         figures: A report, or figures by name, nested or with dotted names. With the spread of a report, a healing measure
-            says how many bodies recovered.
+            says how many bodies healed.
     """
     horizon = figures.get("horizon")
     if "grow_iou" in figures:
@@ -128,19 +129,20 @@ def measures(figures: Mapping[str, Any]) -> Iterator[Measure]:
     damaged = dict(_by_damage(figures, "hurt_iou"))
     for damage, value in _by_damage(figures, "heal_iou"):
         before = damaged.get(damage)
-        start = f"from {before:.2f} right after the damage" if is_number(before) else "two horizons after the damage"
-        yield Measure(f"Healed, {display_name(damage)}", f"IoU {start}", value, 0.90, _not_recovered(figures, damage))
+        # "healed" is the share of bodies below: a mean IoU near 1 is not it.
+        note = f"from {before:.2f} right after the damage" if is_number(before) else "two horizons after the damage"
+        yield Measure(f"IoU after healing, {display_name(damage)}", note, value, 0.90, _not_healed(figures, damage))
     grid = figures.get("regeneration", {})
     if "recovered_small" in grid:
-        note = "share of wounds, over the grid up to 25 % of the body"
-        yield Measure("Recovered, small wounds", note, grid["recovered_small"], 0.95)
+        note = "share over all kinds of damage, up to 25 % of the body"
+        yield Measure("Healed, small wounds", note, grid["recovered_small"], 0.95)
     if "recovered_half_space" in grid:
-        note = "share of half-spaces, cut in six directions"
-        yield Measure("Recovered, halves", note, grid["recovered_half_space"], 0.80)
+        note = "share over half-spaces, cut in six directions"
+        yield Measure("Healed, halves", note, grid["recovered_half_space"], 0.80)
 
 
-def _not_recovered(figures: Mapping[str, Any], damage: str) -> str:
-    """Returns how many bodies recovered from a damage, where not all did; else "".
+def _not_healed(figures: Mapping[str, Any], damage: str) -> str:
+    """Returns how many bodies healed from a damage, where not all did; else "".
 
     The mean IoU can be above its goal while bodies are short of 95 % of their own quality, or lose it again later: that is
     what recovery.png shows, and the page must not say otherwise.
@@ -150,7 +152,7 @@ def _not_recovered(figures: Mapping[str, Any], damage: str) -> str:
         return ""
     judged = measured_values(getattr(figures, "spread", {}).get(f"recovered.{damage}", []))
     count = f"{sum(judged):g} of {len(judged)}" if judged else f"{share:.0%} of"
-    return f"only {count} bodies recovered {WHOLE:.0%} of their own IoU and kept it"
+    return f"only {count} bodies healed: back at {WHOLE:.0%} of their own IoU, and still so at the end"
 
 
 def _by_damage(figures: Mapping[str, Any], key: str) -> Iterator[tuple[str, Any]]:
@@ -181,7 +183,7 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
         Section(
             "Growth",
             "The way from one cell to the body, and the target beside it.",
-            [("growth", "All pictures are taken from the same side. Pale cells have a low alpha: they are still growing.")],
+            [("growth", "All pictures are taken from the same side. Faded cells have a low alpha: they are still growing.")],
         ),
         Section(
             "Damage and healing",
@@ -204,10 +206,10 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
         ),
         Section(
             "Regeneration",
-            f"A body has recovered when its IoU is back at {WHOLE:.0%} of that before the wound within two horizons, and is "
+            f"A body is healed when its IoU is back at {WHOLE:.0%} of that before the wound within two horizons, and is "
             "there at the last measurement too (1,000 steps later in the shipped presets).",
             [
-                ("regeneration", "Share of bodies that recovered, by damage and severity."),
+                ("regeneration", "Share of bodies that healed, by damage and severity."),
                 ("recovery", "IoU since the wound as a share of that before: median, and range from worst to best body."),
             ],
         ),
@@ -249,7 +251,7 @@ def body_figures(report: "Report") -> "dict[str, Figure]":
     if "grid" in series:
         figures["regeneration"] = _heat_map(series["grid"])
     if "recovery" in series:
-        # The note says how many recovered: a median at the goal hides the bodies below it.
+        # The note says how many healed: a median at the goal hides the bodies below it.
         curves = {display_name(name): (curve["steps"], curve["quality"]) for name, curve in series["recovery"].items()}
         notes = {display_name(name): _note(curve["recovered"]) for name, curve in series["recovery"].items()}
         figures["recovery"] = visualize.recovery(curves, goal=WHOLE, horizon=report.get("horizon"), notes=notes)
@@ -284,7 +286,7 @@ def training_figures(metrics: Sequence[Mapping[str, Any]]) -> "Iterator[tuple[st
 
 
 def _heat_map(grid: Sequence[Mapping[str, Any]]) -> "Figure":
-    """Draws the share of recovered bodies by damage and severity; each moment has columns of its own."""
+    """Draws the share of bodies that healed by damage and severity; each moment has columns of its own."""
     import visualize
 
     kinds = list(dict.fromkeys(row["damage"] for row in grid))
@@ -296,13 +298,14 @@ def _heat_map(grid: Sequence[Mapping[str, Any]]) -> "Figure":
     names = [f"{severity:.0%}" + (f"\n+{moment}" if late else "") for moment, severity in columns]
     # The second line of a column's name is the moment: the axis must say what both mean.
     label = "share of the body destroyed" + (" · steps after the horizon" if late else "")
-    return visualize.heat_map(values, [display_name(kind) for kind in kinds], names, goal=0.95, x_label=label)
+    kinds = [display_name(kind) for kind in kinds]
+    return visualize.heat_map(values, kinds, names, goal=0.95, label="healed: share of bodies", x_label=label)
 
 
 def _note(recovered: Sequence[float | None]) -> str:
-    """Returns the line under a wound's name: how many of the bodies that it really damaged recovered."""
+    """Returns the line under a wound's name: how many of the bodies that it really damaged healed."""
     judged = measured_values(recovered)
-    return f"{sum(judged):g} of {len(judged)} recovered" if judged else "too small to be seen"
+    return f"{sum(judged):g} of {len(judged)} healed" if judged else "too small to be seen"
 
 
 BODIES = Kind(HEADLINES, body_figures, body_words)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.registry import Registry
 from nca3d.reports.body import BODIES
 from nca3d.reports.page import Kind
-from nca3d.reports.values import as_text, display_name, flat, is_number
+from nca3d.reports.values import MEANINGS, WORST, as_text, display_name, flat, is_number
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +20,14 @@ KINDS["bodies"] = BODIES
 
 # The number of letters that fit above a panel.
 TITLE = 30
+
+# How the chart calls headlines that could be mistaken for each other, by patterns of their names.
+TITLES = {
+    "heal_iou.*": "IoU after healing, {}",
+    "regeneration.recovered_small": "healed, small wounds",
+    "regeneration.recovered_half_space": "healed, halves",
+    "steps_held": "steps held, by the worst body",
+}
 
 # Parts of the names of figures that a table of several reports leaves out: details by the dozen.
 LEFT_OUT = ("pool_diversity", "recovered_each")
@@ -43,8 +51,9 @@ def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
         reports: The reports, by the names that the table and the chart give them.
 
     Returns:
-        A Markdown table of all figures that any of them has, and a chart of the headlines. Where reports of several kinds
-        stand beside each other, a line below the table says that they have no headline in common.
+        A Markdown table of all figures that any of them has, and a chart of the headlines. Below the table stands what those
+        figures are that could be mistaken for each other; and where reports are of several kinds, that they have no headline
+        in common.
     """
     import visualize
 
@@ -54,15 +63,12 @@ def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
     measures = [name for name in names if not any(part in name for part in LEFT_OUT)]
     lines = [f"| measure | {' | '.join(rows)} |", "|---|" + "--:|" * len(rows)]
     for measure in measures:
-        cells = [
-            _with_interval(row[measure], reports[name].intervals.get(measure)) if measure in row else ""
-            for name, row in rows.items()
-        ]
+        cells = [_cell(reports[name], measure, row[measure]) if measure in row else "" for name, row in rows.items()]
         lines.append(f"| {measure} | {' | '.join(cells)} |")
+    lines += _legend(measures)
     measured = [m for m in measures if any(is_number(row.get(m)) for row in rows.values())]
     by_kind = {plural: headlines(kind, measured) for plural, kind in KINDS.items()}
-    # A title that is too long gets spaces for its underscores: it can break there.
-    drawn = {m: m if len(m) <= TITLE else display_name(m) for heads in by_kind.values() for m in heads}
+    drawn = {m: _title(m) for heads in by_kind.values() for m in heads}
     mixed = _mixed(rows, by_kind)
     figure = visualize.compare(
         {name: {title: row.get(m) for m, title in drawn.items()} for name, row in rows.items()},
@@ -86,6 +92,22 @@ def _mixed(rows: Mapping[str, Mapping[str, Any]], by_kind: Mapping[str, Sequence
     return kinds if len(kinds) > 1 and len(named) == len(set(named)) else {}
 
 
-def _with_interval(value: object, interval: Sequence[float] | None) -> str:
-    """Returns a figure as text, with its interval in parentheses if it has one."""
-    return as_text(value) + (f" ({as_text(interval[0])} – {as_text(interval[1])})" if interval and value is not None else "")
+def _cell(report: "Report", name: str, value: object) -> str:
+    """Returns a figure as text; in parentheses its interval, or of how many bodies it is the worst."""
+    interval = report.intervals.get(name)
+    ends = f"{as_text(interval[0])} – {as_text(interval[1])}" if interval else report.meaning(name) if name in WORST else ""
+    return as_text(value) + (f" ({ends})" if ends and value is not None else "")
+
+
+def _legend(names: Sequence[str]) -> list[str]:
+    """Returns lines that say what those figures are that could be mistaken for each other."""
+    known = [f"{pattern}: {words}" for pattern, words in MEANINGS.items() if any(fnmatchcase(name, pattern) for name in names)]
+    return ["", *(f"- {line}" for line in known)] if known else []
+
+
+def _title(name: str) -> str:
+    """Returns what stands above the panel of a figure."""
+    last = display_name(name.rpartition(".")[2])
+    own = next((title.format(last) for pattern, title in TITLES.items() if fnmatchcase(name, pattern)), name)
+    # A title that is too long gets spaces for its underscores: it can break there.
+    return own if len(own) <= TITLE else display_name(own)

@@ -1,31 +1,26 @@
 """A report as a folder: report.json, report.md, pictures, a film if asked for, and the page; each whole or not at all."""
 
-import base64
 import sys
 import tomllib
 from collections.abc import Callable, Collection, Iterable
-from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.files import vacate, write_atomic
 from nca3d.reports.page import Words, render_page
+from nca3d.reports.pictures import Chart, Shown, Strip, png_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from matplotlib.figure import Figure
 
     from nca3d.reports.report import Report
-
-# The media types of the files that a page holds as data URLs.
-MEDIA_TYPES = {".png": "image/png", ".gif": "image/gif", ".mp4": "video/mp4"}
 
 
 def write_folder(
     folder: Path,
     report: "Report",
     words: "Callable[[Report, Collection[str]], Words]",
-    pictures: "Iterable[tuple[str, Figure]]",
+    pictures: "Iterable[tuple[str, Figure | Strip]]",
     *,
     hero: Callable[[Path], tuple[str, list[str]]] | None = None,
     config_toml: str = "",
@@ -37,7 +32,7 @@ def write_folder(
         folder: The folder; it is created if it does not exist.
         report: The report; numbers that are not finite are shown as missing.
         words: Returns the text of the page, given the report and the names of its pictures.
-        pictures: Charts by name; each is drawn when its turn comes, so that one at a time is in memory.
+        pictures: Charts and strips by name; each is drawn when its turn comes, so that one at a time is in memory.
         hero: Draws the large picture of the page: it writes its files into the folder and returns its HTML and their names.
         config_toml: The run's config as it was loaded; "" = there is none.
         progress: Whether to print on stderr what is being drawn.
@@ -51,51 +46,22 @@ def write_folder(
     # The figures first: they took long to measure, and drawing may fail where a graphics library does.
     report.to_json(vacate(folder / "report.json"))
     write_atomic(vacate(folder / "report.md"), (report.to_markdown() + "\n").encode())
-    urls: dict[str, str] = {}
-    for name, figure in pictures:
+    shown: dict[str, Shown] = {}
+    for name, picture in pictures:
         _print(name, progress)
-        picture = png_of(figure)
-        write_atomic(vacate(folder / f"{name}.png"), picture)
-        urls[name] = data_url(picture)
+        figure, strip = picture.drawn() if isinstance(picture, Strip) else (picture, None)
+        png = png_of(figure)
+        write_atomic(vacate(folder / f"{name}.png"), png)
+        shown[name] = strip or Chart(png)
     _print("film", progress and hero is not None)
     html, files = hero(folder) if hero is not None else ("", [])
     # Written again: only now the names of all pictures are known.
-    report.about["files"] = [*files, *(f"{name}.png" for name in urls)]
+    report.about["files"] = [*files, *(f"{name}.png" for name in shown)]
     report.to_json(vacate(folder / "report.json"))
-    page = render_page(report, words(report, urls), urls, hero=html, config_toml=config_toml)
+    page = render_page(report, words(report, shown), shown, hero=html, config_toml=config_toml)
     write_atomic(vacate(folder / "report.html"), page.encode())
     _print(str(folder / "report.html"), progress)
     return folder / "report.html"
-
-
-def png_of(figure: "Figure") -> bytes:
-    """Returns a matplotlib Figure as PNG, at the resolution of reports."""
-    stream = BytesIO()
-    figure.savefig(stream, format="png", dpi=144)  # twice the 72 points an inch: sharp on a dense screen
-    return stream.getvalue()
-
-
-def png_of_pixels(pixels: "np.ndarray") -> bytes:
-    """Returns a picture as PNG.
-
-    Args:
-        pixels: RGB or RGBA, uint8 (H, W, 3 or 4).
-    """
-    from PIL import Image
-
-    stream = BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def data_url(content: bytes, suffix: str = ".png") -> str:
-    """Returns the content of a file as a data URL, so that a page loads nothing from elsewhere.
-
-    Args:
-        content: The bytes of the file.
-        suffix: The file's suffix, one of `MEDIA_TYPES`.
-    """
-    return f"data:{MEDIA_TYPES[suffix]};base64,{base64.b64encode(content).decode()}"
 
 
 def _print(name: str, progress: bool) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nca3d.files import vacate
-from nca3d.reports.folder import data_url, png_of_pixels
-from nca3d.reports.page import film_html, still_html
+from nca3d.reports.page import film_html
+from nca3d.reports.pictures import DARK, Strip, data_url, on_both, png_of_pixels, webp_of
 from nca3d.reports.values import display_name
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class FilmedLife(NamedTuple):
     target: Frames | None = None
 
 
-def life_figures(filmed: FilmedLife) -> "Iterator[tuple[str, Figure]]":
-    """Yields the charts of a filmed life by name: growth, heal-DAMAGE for each damage, timeline."""
+def life_figures(filmed: FilmedLife) -> "Iterator[tuple[str, Figure | Strip]]":
+    """Yields the strips and the chart of a filmed life by name: growth, heal-DAMAGE for each damage, timeline."""
     yield "growth", growth_strip(filmed.growth, filmed.target)
     for damage, healing in filmed.heal.items():
         yield f"heal-{damage}", healing_strip(healing)
@@ -56,40 +56,37 @@ def life_figures(filmed: FilmedLife) -> "Iterator[tuple[str, Figure]]":
         yield "timeline", _timeline(filmed)
 
 
-def growth_strip(growth: Growth, target: Frames | None = None) -> "Figure":
-    """Draws a film strip of a body that grows.
+def growth_strip(growth: Growth, target: Frames | None = None) -> Strip:
+    """Returns the film strip of a body that grows.
 
     Args:
         growth: Frames and steps.
         target: The target's picture, drawn at the end; None = without it.
     """
-    import visualize
-
     count = GROWTH_FRAMES + (target is None)
     frames, labels = _chosen(growth[0], count), [f"step {int(step)}" for step in _chosen(np.asarray(growth[1]), count)]
     if target is None:
-        return visualize.film_strip(frames, labels)
-    return visualize.film_strip(np.concatenate([frames, target[None]]), [*labels, "target"])
+        return Strip(frames, labels)
+    return Strip(np.concatenate([frames, target[None]]), [*labels, "target"])
 
 
-def healing_strip(healing: Healing) -> "Figure":
-    """Draws a film strip of a body before and after the damage, and as it heals, from the side that shows the wound best."""
-    import visualize
-
+def healing_strip(healing: Healing) -> Strip:
+    """Returns the film strip of a body before, after the damage, and as it heals, from the side that shows the wound best."""
     frames, labels = _healing_frames(healing)
-    return visualize.film_strip(frames, labels, azimuth=_facing(healing))
+    return Strip(frames, labels, _facing(healing))
 
 
-def portrait(frame: Frames) -> bytes:
-    """Returns the picture of one body, (D, H, W, 4), as a square PNG."""
+def portrait(frame: Frames, background: str = "white") -> NDArray[np.uint8]:
+    """Returns the picture of one body, (D, H, W, 4), as a square of pixels (H, W, 3)."""
     import visualize
 
-    return png_of_pixels(visualize.volume(frame, size=(FILM_SIZE, FILM_SIZE)))
+    return visualize.volume(frame, size=(FILM_SIZE, FILM_SIZE), background=background)
 
 
 def still(filmed: FilmedLife) -> str:
     """Returns the grown body as the large picture of a page, in HTML."""
-    return still_html(data_url(portrait(filmed.growth[0][-1])), "the grown body")
+    light, dark = (webp_of(portrait(filmed.growth[0][-1], ground)) for ground in ("white", DARK))
+    return on_both(light, dark, "the grown body")
 
 
 def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
@@ -124,7 +121,7 @@ def film(folder: Path, filmed: FilmedLife) -> tuple[str, list[str]]:
         steps=steps,
         damage_at=marks,
     )
-    poster = data_url(portrait(filmed.growth[0][-1]))
+    poster = data_url(png_of_pixels(portrait(filmed.growth[0][-1])))
     return film_html(data_url(path.read_bytes(), path.suffix), poster), [path.name]
 
 

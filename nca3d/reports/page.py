@@ -7,6 +7,7 @@ from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from nca3d.reports.pictures import DARK, Shown
 from nca3d.reports.values import flat, is_number
 
 if TYPE_CHECKING:
@@ -55,13 +56,17 @@ class Section:
     rows: Mapping[str, Any] = field(default_factory=dict)
     more: str = ""
 
-    def html(self, urls: Mapping[str, str]) -> str:
+    def html(self, shown: Mapping[str, Shown]) -> str:
         """Returns the part as HTML, or "" where it has nothing to show.
 
         Args:
-            urls: Data URLs of pictures by name; pictures without one are left out.
+            shown: Pictures by name; what is not among them is left out.
         """
-        pictures = [_picture(urls[name], f"{self.title}: {name}", caption) for name, caption in self.pictures if name in urls]
+        pictures = [
+            f"<figure>{shown[name].html(f'{self.title}: {name}')}<figcaption>{escape(caption)}</figcaption></figure>"
+            for name, caption in self.pictures
+            if name in shown
+        ]
         if not pictures and not self.rows and not self.more:
             return ""
         table = f"<table>{_table(self.rows)}</table>" if self.rows else ""
@@ -101,21 +106,22 @@ class Kind(NamedTuple):
     words: "Callable[[Report, Collection[str]], Words]"
 
 
-def render_page(report: "Report", words: Words, pictures: Mapping[str, str], *, hero: str = "", config_toml: str = "") -> str:
+def render_page(report: "Report", words: Words, pictures: Mapping[str, Shown], *, hero: str = "", config_toml: str = "") -> str:
     """Returns the whole page as HTML.
 
     Args:
         report: The figures, None where missing, with their intervals, and what the report is about.
         words: The text of the page.
-        pictures: Data URLs by name.
-        hero: HTML of the large picture beside the measures (`film_html`, `still_html`); "" = measures alone.
+        pictures: Pictures by name.
+        hero: HTML of the large picture beside the measures (`film_html`, `on_both`); "" = measures alone.
         config_toml: The run's config, shown as it is; "" = there is none.
     """
     template = Template(Path(__file__).with_name(TEMPLATE).read_text(encoding="utf-8"))
     # Everything that comes from a config, a target or a name is escaped: a title may hold "<".
-    rows = {name: _cell(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
+    rows = {_explained(report, name): _cell(value) + _interval_text(report.intervals.get(name)) for name, value in flat(report)}
     about = {name: value for name, value in report.about.items() if name not in OF_THE_RUN}
     return template.substitute(
+        dark=DARK,
         title=escape(words.title),
         lead=escape(words.lead),
         hero=f'<figure class="hero-film"><div class="paper">{hero}</div></figure>' if hero else "",
@@ -177,40 +183,24 @@ def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         yield "horizon, in steps", f"{known['horizon']:,.0f}"
     if "steps_held" in known:
         tried = f" of {known['steps_tried']:,.0f}" if "steps_tried" in known else ""
-        yield "steps held in shape", f"{known['steps_held']:,.0f}{tried}"
+        # Not a mean, as the figures above are.
+        yield "steps held, by the worst body", f"{known['steps_held']:,.0f}{tried}"
 
 
-def _picture(url: str, alternative: str, caption: str) -> str:
-    """Returns a picture with its caption as HTML."""
-    # White paper behind it, in dark mode too: charts are drawn for a light page.
-    return (
-        f'<figure><div class="paper"><img alt="{escape(alternative)}" src="{url}"></div>'
-        f"<figcaption>{escape(caption)}</figcaption></figure>"
-    )
-
-
-def film_html(url: str, poster: str, alternative: str = "film of growth, cut and healing") -> str:
+def film_html(url: str, poster: str, alternative: str = "film of growth, cut and healing", *, chart: bool = False) -> str:
     """Returns a film that plays by itself as HTML.
 
     Args:
         url: The data URL of the film, or of an animated picture.
         poster: The data URL of the picture shown until the film plays.
         alternative: The text for readers who can't see it.
+        chart: Whether it is a chart that moves: charts are inverted on a dark page, bodies would be in wrong colours.
     """
+    look = "chart" if chart else "body"
     # Browsers let a film begin by itself only if it is muted.
     if url.startswith("data:video"):
-        return f'<video autoplay loop muted playsinline controls poster="{poster}" src="{url}"></video>'
-    return still_html(url, alternative)
-
-
-def still_html(url: str, alternative: str) -> str:
-    """Returns a picture in the place of a film as HTML.
-
-    Args:
-        url: The data URL of the picture.
-        alternative: The text for readers who can't see it.
-    """
-    return f'<img alt="{escape(alternative)}" src="{url}">'
+        return f'<video class="{look}" autoplay loop muted playsinline controls poster="{poster}" src="{url}"></video>'
+    return f'<img class="{look}" alt="{escape(alternative)}" src="{url}">'
 
 
 def _table(rows: Mapping[str, Any]) -> str:
@@ -223,6 +213,12 @@ def _cell(value: object) -> str:
     if value is None:
         return "—"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _explained(report: "Report", name: str) -> str:
+    """Returns the name of a figure with its meaning, if it could be mistaken for another."""
+    words = report.meaning(name)
+    return f"{name} · {words}" if words else name
 
 
 def _interval_text(interval: Sequence[float] | None) -> str:

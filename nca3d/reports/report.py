@@ -8,7 +8,7 @@ from typing import Any
 
 from nca3d.errors import InputError
 from nca3d.files import read_file, write_atomic
-from nca3d.reports.values import as_text, bootstrap, flat, json_safe, mean, measured_values, wilson
+from nca3d.reports.values import WORST, as_text, bootstrap, flat, json_safe, mean, meaning, measured_values, wilson
 
 # The version of a report's JSON. 1: figures at the top level, for an evaluation and a training run alike; no number: older.
 SCHEMA = 1
@@ -26,7 +26,8 @@ class Report(dict[str, Any]):
     Attributes:
         spread: The values over the bodies behind a figure, by its dotted name; None where a body has none.
         intervals: [low, high] of a figure with a spread, by its dotted name: the 95 % bootstrap interval of the mean over
-            bodies (Efron 1979), or the Wilson interval of a share of questions (`SHARES`).
+            bodies (Efron 1979), or the Wilson interval of a share of questions (`SHARES`). Figures of the worst body (`WORST`)
+            have none.
         series: The series that charts are drawn from: growth, hold, recovery, grid.
         about: What was evaluated: name, target, size, preset, versions; of a training run its title and config too, and the
             names of a folder's pictures.
@@ -43,17 +44,17 @@ class Report(dict[str, Any]):
         super().__init__(figures or {})
         self.spread: dict[str, list[Any]] = dict(spread or {})
         self.series, self.about = dict(series or {}), dict(about or {})
-        # Reports of 0.1.0 have a spread and no intervals: they are computed when such a report is read.
-        self.intervals: dict[str, Any] = (
-            {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else dict(intervals)
-        )
+        # Reports of 0.1.0 have a spread and no intervals: they are computed when such a report is read. Older reports and
+        # cards have an interval of the mean beside the figure of the worst body, which may lie outside of it.
+        known = {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else intervals
+        self.intervals: dict[str, Any] = {name: interval for name, interval in known.items() if name not in WORST}
 
     def __missing__(self, name: str) -> object:
         """Finds a figure by its dotted name, as in `report["heal_iou.sphere"]`."""
         return dict(flat(self))[name]
 
     def put(self, path: str | Sequence[str], values: Sequence[float | None]) -> None:
-        """Enters a figure: the mean of its values, with their spread and interval.
+        """Enters a figure: the mean of its values with its interval, or the worst of them (`WORST`); and their spread.
 
         Args:
             path: The figure's name, or the names along which it is nested.
@@ -64,7 +65,17 @@ class Report(dict[str, Any]):
         for part in outer:
             place = place.setdefault(part, {})
         name = ".".join([*outer, last])
-        place[last], self.spread[name], self.intervals[name] = mean(values), list(values), _interval(name, values)
+        self.spread[name] = list(values)
+        if name in WORST:
+            place[last] = min((value for value in values if value is not None), default=None)
+        else:
+            place[last], self.intervals[name] = mean(values), _interval(name, values)
+
+    def meaning(self, name: str) -> str:
+        """Returns in words what the figure of a dotted name is, where it could be mistaken; else ""."""
+        samples = self.get("samples")
+        # A card has no spread, but says of how many bodies its figures are.
+        return meaning(name, self.spread.get(name) or ([0.0] * samples if isinstance(samples, int) else ()))
 
     def rows(self) -> list[tuple[str, object]]:
         """Returns all figures as (name, value), with nested names joined by dots: `heal_iou.sphere`."""
@@ -122,24 +133,24 @@ class Report(dict[str, Any]):
         return cls(record, spread, series, about, record.pop("intervals", None))
 
     def to_markdown(self) -> str:
-        """Returns a Markdown table of all figures: mean, 95 % interval and range over bodies or questions."""
-        lines = ["| measure | value | 95 % interval | range |", "|---|--:|---|---|"]
+        """Returns a Markdown table of all figures: value, 95 % interval and range over bodies or questions, meaning."""
+        lines = ["| measure | value | 95 % interval | range | what it is |", "|---|--:|---|---|---|"]
         for name, value in self.rows():
             interval, values = self.intervals.get(name), measured_values(self.spread.get(name, []))
             ends = f"{as_text(interval[0])} – {as_text(interval[1])}" if interval else ""
             span = f"{as_text(min(values))} – {as_text(max(values))}" if values else ""
-            lines.append(f"| {name} | {as_text(value)} | {ends} | {span} |")
+            lines.append(f"| {name} | {as_text(value)} | {ends} | {span} | {self.meaning(name)} |")
         return "\n".join(lines)
 
     def to_html(self, path: str | Path | None = None) -> str:
         """Returns one self-contained HTML page with its charts, and writes it to `path` if there is one."""
         # Inside, because a kind's charts need matplotlib, and `compare` needs this class.
         from nca3d.reports.compare import kind_of
-        from nca3d.reports.folder import data_url, png_of
         from nca3d.reports.page import render_page
+        from nca3d.reports.pictures import Chart, png_of
 
         report, kind = self.strict(), kind_of(self)
-        pictures = {name: data_url(png_of(figure)) for name, figure in kind.figures(report).items()}
+        pictures = {name: Chart(png_of(figure)) for name, figure in kind.figures(report).items()}
         page = render_page(report, kind.words(report, pictures), pictures)
         if path is not None:
             write_atomic(Path(path), page.encode())

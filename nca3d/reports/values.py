@@ -1,12 +1,12 @@
 """The numbers of a report: by dotted name, as text, as strict JSON, with their means and intervals.
 
-The marks that bodies are judged by and the meaning of each figure of emergence stand here too, because studies and pages both
-need them.
+The marks that bodies are judged by and the meaning of figures stand here too, because studies and pages both need them.
 """
 
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, TypeGuard
 
 # Resamples of a bootstrap interval: the ends of a 95 % interval then vary by a few hundredths of its width.
@@ -18,6 +18,24 @@ HELD = 0.95
 
 # The share of its IoU before the wound at which a body counts as whole again.
 WHOLE = 0.95
+
+# The figures that are those of the worst body. What is known of a mean, such as its interval, is not known of them.
+WORST = ("steps_held",)
+
+# What figures mean that could be mistaken for each other, by patterns of their dotted names. A body that is *healed* is whole
+# again; *IoU after healing* says how much of it is there, and can be high where no body is healed.
+MEANINGS = {
+    "hurt_iou.*": "IoU right after the damage",
+    "heal_iou.*": "IoU after healing, two horizons later",
+    "hurt.*.healed.*": "after healing",
+    "recovered.*": f"healed: share of bodies back at {100 * WHOLE:.0f} % of their IoU",
+    "half_recovery_step.*": "steps until half of the lost IoU was back",
+    "regeneration.recovered_small": "healed: share over all kinds of damage, up to 25 % of the body",
+    "regeneration.recovered_half_space": "healed: share over half-spaces, cut in six directions",
+    "regeneration.recovered_each.*": "healed: share of bodies",
+    "regeneration.injury.*": "IoU after healing from that many wounds in a row",
+    "regeneration.control_*": "healed, of a rule that can't heal: 0 if the measure is right",
+}
 
 # What each figure of emergence means, with its range and its paper.
 EXPLANATIONS = {
@@ -61,6 +79,19 @@ def as_text(value: object) -> str:
 def display_name(name: str) -> str:
     """Returns a name as a page writes it: "half space" for "half_space"."""
     return name.replace("_", " ")
+
+
+def meaning(name: str, values: Iterable[float | None] = ()) -> str:
+    """Returns in words what a figure is, where its name could be mistaken; else "".
+
+    Args:
+        name: The figure's dotted name.
+        values: The values over the bodies behind it, as far as they are known.
+    """
+    if name in WORST:
+        count = len(measured_values(values))
+        return f"by the worst of {count} bodies" if count > 1 else "by the worst body"
+    return next((words for pattern, words in MEANINGS.items() if fnmatchcase(name, pattern)), "")
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -14,7 +14,9 @@ Paper: Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill), fr
 """
 
 import math
+import warnings
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -142,16 +144,25 @@ class Rule(nn.Module, ABC):
         return any(getattr(cls, name) is not getattr(Rule, name) for name in ("forward", "perceive", "alive_mask", "pad"))
 
     def target(self) -> "Target":
-        """Returns the body that the rule was trained to grow, as its card names it.
+        """Returns the body that the rule was trained to grow: as its run keeps it, else as its card names it.
+
+        A warning says if the file that the body was made of has changed since.
 
         Raises:
-            InputError: The rule has no card that names a body.
+            InputError: The rule has no card that names a body, or the body can't be read.
         """
         from nca3d.targets import load
+        from nca3d.targets.kept import KeptTarget
 
         card = self.card
         if not card.get("target") or not card.get("size"):
             raise InputError("rule", "card", "none that names a body", "a trained rule that grows one, as nca3d.load gives it")
+        # A checkpoint that was copied without its run goes back to the source.
+        if (body := card.get("body")) and (path := Path(body["file"])).is_file():
+            kept = KeptTarget.read(path, {name: body[name] for name in ("size", "sha256")})
+            if changed := kept.changed():
+                warnings.warn(changed, stacklevel=2)
+            return kept.target
         return load(card["target"], size=tuple(card["size"]), **card.get("target_options", {}))
 
     def plant(self, state: Tensor, cells: Tensor) -> None:

@@ -13,7 +13,9 @@ from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, t
 from nca3d.targets.arrays import from_voxels
 from nca3d.targets.creatures import axolotl, mushroom, toucan
 from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn, turned_size
+from nca3d.targets.kept import read_kept
 from nca3d.targets.options import check_options, check_wanted
+from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
 from nca3d.targets.read_arrays import read_array
 from nca3d.targets.read_images import read_image
@@ -40,6 +42,7 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
     **dict.fromkeys((".vti", ".nii", ".nii.gz"), read_volume),
+    ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
 }
 
@@ -52,14 +55,16 @@ def catalogue() -> dict[str, str]:
 def load(name_or_path: str | Path, size: Wanted = (11, 20, 15), **options: object) -> Target:
     """Loads a target by its name in `catalogue()` or from a file.
 
-    Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif.
+    Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif, and the one that a run keeps.
 
     Args:
         name_or_path: A name, or the path of a file.
         size: The lattice (D, H, W). "auto" = of a voxel file or a small picture its own cells and the margin, of a mesh or a
             scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14). `Target.notes` says it.
-        **options: `orientation` for every target, and those of the target itself: `margin` in cells (default 1), `fit`,
-            `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ...
+        **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
+            `fit`, `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ... `pieces` says what becomes of a body
+            whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep", "join"
+            (by the shortest lines of cells) or "largest" (alone).
 
     Raises:
         InputError: If there is no such target, it doesn't take an option, or the file can't be used.
@@ -79,8 +84,8 @@ def from_array(
             margin at each face, none along an axis of one cell.
         name: The target's name in reports.
         **options: `fit=True` resamples it to fill the room inside `margin` (cells, default 1; aspect kept), each cell
-            filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `palette` and `names`
-            are those of the classes.
+            filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `pieces` is that of `load`;
+            `palette` and `names` are those of the classes.
 
     Raises:
         InputError: If it is no such array, is empty, is larger than the lattice without `fit=True`, or an option isn't one
@@ -104,6 +109,7 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
     wanted = check_wanted(NAMED if named and isinstance(size, str) and size == "auto" else size, where)
     check_options(builder, options, where)
     axes = parse_orientation(options.pop("orientation", "xyz"), where)
+    mend = MENDS[str(options.pop("pieces", "keep"))]
     before: Wanted = "auto"
     if wanted != "auto":
         # The body is built on the lattice that turning makes the right one.
@@ -119,7 +125,7 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
     target = source if isinstance(source, Target) else from_voxels(source, where, name, before)
     if before not in ("auto", target.size):  # a builder of one's own may ignore the size
         raise InputError(where, "size", target.size, f"the lattice {before} that was asked for")
-    target = _turn(target, axes)
+    target = mend(_turn(target, axes))
     return replace(target, notes=(_sized(target, where, options), *target.notes)) if wanted == "auto" else target
 
 

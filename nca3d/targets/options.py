@@ -9,6 +9,7 @@ import numpy as np
 from nca3d.errors import ErrorCollector, InputError, nearest
 from nca3d.targets.fit import parse_orientation
 from nca3d.targets.palette import COLORMAPS, parse_color
+from nca3d.targets.pieces import MENDS
 from nca3d.targets.target import Wanted
 
 # 256 x 256 x 256: a lattice beyond it needs more memory than a rule could be trained in.
@@ -62,12 +63,13 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "fill": (lambda v: isinstance(v, bool), "true (solid) or false (surface only)"),
     "key": (lambda v: v is None or isinstance(v, str), "the name of an array in the file"),
     "colormap": (lambda v: isinstance(v, str) and v in COLORMAPS, ", ".join(sorted(COLORMAPS))),
+    "pieces": (lambda v: isinstance(v, str) and v in MENDS, ", ".join(MENDS)),
     "names": (_names, "a list of class names, the first of them for empty cells"),
 }
 
 
 def check_options(builder: Callable[..., Any], options: dict[str, Any], where: object) -> None:
-    """Checks that every option is a keyword parameter of the builder, or `orientation`, and that its value is allowed.
+    """Checks that every option is one of every target or a keyword parameter of the builder, and that its value is allowed.
 
     Args:
         builder: The builder of a target; its first parameter is the lattice.
@@ -80,7 +82,7 @@ def check_options(builder: Callable[..., Any], options: dict[str, Any], where: o
     """
     parameters = list(inspect.signature(builder).parameters.values())[1:]
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
-    known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | {"orientation"}
+    known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | {"orientation", "pieces"}
     with ErrorCollector() as errors:
         for name, value in options.items():
             if name in known or takes_any:

@@ -1,11 +1,13 @@
 """The target: the body to grow, in the visible channels of a rule, with its occupied cells, names and colours."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self
 
 import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.targets.pieces import Pieces
 
 if TYPE_CHECKING:
     import torch
@@ -57,13 +59,15 @@ class Target:
         """The number of visible channels: 3 for "rgb", K for "classes"."""
         return self.values.shape[0] - 1
 
-    @property
+    @cached_property
+    def pieces(self) -> Pieces:
+        """The pieces of the body, and the steps of growth from cell to cell."""
+        return Pieces(self.occupied.cpu().numpy())
+
+    @cached_property
     def start(self) -> Size:
-        """The occupied cell (z, y, x) nearest the centre cell n // 2: where growth can begin inside the body."""
-        cells = np.argwhere(self.occupied.numpy())
-        centre = np.array([n // 2 for n in self.size])
-        z, y, x = cells[((cells - centre) ** 2).sum(1).argmin()].tolist()
-        return z, y, x
+        """The cell (z, y, x) of the body where a new run puts its first cell: few steps from all others, see `Pieces.start`."""
+        return self.pieces.start()
 
     def for_rule(self, kind: str, visible: int, where: object) -> Self:
         """Returns the target itself, once it is sure that a rule can show it.

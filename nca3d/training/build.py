@@ -7,13 +7,17 @@ import torch
 from torch import Tensor
 
 from nca3d.config import Config
+from nca3d.config.schema import toml
 from nca3d.errors import ArgumentError, InputError, nearest
-from nca3d.registry import accepted_arguments, constructor_arguments
+from nca3d.registry import accepted_arguments, constructor_arguments, searched
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 
 # Arguments of rules that follow from other fields of a config, so `rule_options` may not set them.
 FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
+# Arguments of rules that say nothing of the shapes of their weights, and those that have flags of their own.
+SHAPELESS = {"fire_rate", "step_size", "alive_threshold", "padding", "dropout"}
+FLAGS = {"channels", "hidden", "perception"}
 
 
 def build_rule(config: Config, **options: object) -> Rule:
@@ -27,7 +31,7 @@ def build_rule(config: Config, **options: object) -> Rule:
         InputError: the rule does not take some of `rule_options`, or the `init` rule has other shapes.
     """
     # A class or a function; users may register either.
-    make = RULES.find(config.rule)
+    make = RULES.find(config.rule, hint=searched(config.plugins))
     # None: the constructor takes any keyword, so nothing can be checked.
     names = constructor_arguments(make)
     # Wrong options are refused by name, before the constructor fails with a message of its own.
@@ -62,9 +66,46 @@ def build_rule(config: Config, **options: object) -> Rule:
         from nca3d.load import load_data
 
         source = load_data(config.init)
-        check_same_shapes(config.init, "init", source.state_dict(), rule.state_dict())
+        _check_init(config.init, source, rule)
         rule.load_state_dict(source.state_dict())
     return rule
+
+
+def _check_init(name: str, source: Rule, rule: Rule) -> None:
+    """Checks that a rule can begin with the weights of another one.
+
+    Args:
+        name: the other rule, as `init` names it.
+        source: the other rule.
+        rule: the rule that the config describes.
+
+    Raises:
+        InputError: their shapes differ; the line has all that differs in what they were built with, and what to set.
+    """
+    shapes = [{key: tensor.shape for key, tensor in one.state_dict().items()} for one in (source, rule)]
+    if shapes[0] == shapes[1]:
+        return
+    theirs, ours = ({"rule": type(one).__name__, **one.spec()} for one in (source, rule))
+    # What shapes don't depend on, such as the fire rate, may differ.
+    differ = [key for key in theirs if key not in SHAPELESS and theirs[key] != ours.get(key)]
+    if not differ:
+        check_same_shapes(name, "init", source.state_dict(), rule.state_dict())
+    found = ", ".join(f"{key} = {toml(theirs[key])}" for key in differ)
+    asked = ", ".join(f"{key} = {toml(ours[key]) if key in ours else 'none'}" for key in differ)
+    flags = [f"--{key} {_words(theirs[key])}" for key in differ if key in FLAGS]
+    ways = [f"set {' '.join(flags)}"] if flags else []
+    # What is visible follows from the target, so there is no flag for it; of classes, one is the empty one.
+    if {"visible", "visible_kind"} & set(differ):
+        ways.append("choose a target " + ("in colours" if source.visible_kind == "rgb" else f"of {source.visible - 1} classes"))
+    if "rule" in differ:
+        ways.append("choose the same kind of rule")
+    way = " and ".join(ways) or "choose a rule of these shapes"
+    raise InputError(name, "init", found, f"{asked}, as this config asks, or {way}")
+
+
+def _words(value: object) -> str:
+    """Returns a value as words after a flag."""
+    return " ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
 def rule_record(rule: Rule, preferred: str) -> dict[str, Any]:

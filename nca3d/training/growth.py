@@ -1,95 +1,59 @@
 """The task of a body: to grow into a target from one cell, to stay, to heal."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 import pools
 from nca3d.config import Config
-from nca3d.config.shipped import CUSTOM_TARGET
 from nca3d.errors import InputError
-from nca3d.files import write_atomic
+from nca3d.fire import evaluation_seed
 from nca3d.losses import evaluate_terms, terms_of, total
 from nca3d.metrics import iou, occupied
-from nca3d.rollout import seed_state
+from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target, from_array, load
+from nca3d.targets.kept import KeptTarget
 from nca3d.training.build import build_rule
 from nca3d.training.reach import reach_note
+from nca3d.training.recovery import BAD_AT_END, EXTINCT_AT_END
 
 # How many bodies of a batch have their pattern measured: enough for a mean, quick enough for the loop.
 MEASURED = 4
 
 
-@dataclass(frozen=True)
-class CustomBody:
-    """A body that came as an array or a `Target`, not by a name.
+def custom_body(body: Target | np.ndarray | Tensor, config: Config) -> KeptTarget:
+    """Returns a body that came as an array or a `Target`, not by a name, in the form in which a run keeps it.
 
-    It is saved in the run folder, so that the run can be resumed and evaluated.
+    Args:
+        body: A target, or an array: RGBA (D, H, W, 4) or labels (D, H, W).
+        config: Gives the size of the lattice, and the options of an array.
 
-    Attributes:
-        voxels: RGBA (D, H, W, 4) or labels (D, H, W), as `nca3d.targets.from_array` takes them.
-        options: the options of `from_array` that make the target of them.
-        target: the target made of the voxels.
+    Raises:
+        InputError: The array has another form, or the target another lattice than the config's.
     """
-
-    voxels: np.ndarray
-    options: dict[str, Any]
-    target: Target
-
-    @classmethod
-    def of(cls, body: Target | np.ndarray | Tensor, config: Config) -> "CustomBody":
-        """Makes one of an array, with the config's target options, or of a target as it is.
-
-        Args:
-            body: a target, or an array: RGBA (D, H, W, 4) or labels (D, H, W).
-            config: gives the size of the lattice and the options.
-
-        Raises:
-            InputError: the array has another form, or the target another lattice than the config's.
-        """
-        # A name is the likeliest mistake; it must not be read as an array of characters.
-        if isinstance(body, str | Path):
-            raise InputError(
-                "train", "target", repr(body), "an array or a Target; a name stands in the config: Config(target=…)"
-            )
-        if not isinstance(body, Target):
-            # From a GPU, too: targets are made on the CPU.
-            voxels, options = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body), dict(config.target_options)
-            return cls(voxels, options, from_array(voxels, config.given_size, **options))
-        if config.given_size not in ("auto", body.size):
-            raise InputError("train", "target", f"a body in a lattice of {body.size}", f"{config.lattice}, the config's size")
-        # Saved as voxels, since a file of those can be read by `from_array` in any later version.
-        if body.kind == "rgb":
-            return cls(body.rgba(), {}, from_array(body.rgba(), body.size, name=body.name))
-        labels, palette = body.values[:-1].argmax(dim=0).numpy(), body.palette
-        # `from_array` numbers anew the labels that occur, so only their names and colours are passed on.
-        present = [0, *np.unique(labels[labels > 0]).tolist()]
-        options = {"names": [body.names[label] for label in present]}
-        options |= {} if palette is None else {"palette": [palette[label].tolist() for label in present]}
-        return cls(labels, options, from_array(labels, body.size, name=body.name, **options))
-
-    def keep(self, folder: Path) -> dict[str, Any]:
-        """Saves the voxels in the run folder, and returns the fields of a config that name them."""
-        file = folder / CUSTOM_TARGET
-        stream = BytesIO()
-        np.save(stream, self.voxels)
-        write_atomic(file, stream.getvalue())
-        # An absolute path, so that the run can be resumed from any folder; `moved_target` finds it after a move.
-        return {"target": str(file.absolute()), "target_options": self.options}
+    # A name is the likeliest mistake; it must not be read as an array of characters.
+    if isinstance(body, str | Path):
+        raise InputError("train", "target", repr(body), "an array or a Target; a name stands in the config: Config(target=…)")
+    if not isinstance(body, Target):
+        # From a GPU, too: targets are made on the CPU.
+        voxels = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body)
+        body = from_array(voxels, config.given_size, **config.target_options)
+    if config.given_size not in ("auto", body.size):
+        raise InputError("train", "target", f"a body in a lattice of {body.size}", f"{config.lattice}, the config's size")
+    return KeptTarget.of(body)
 
 
 def body_of(config: Config) -> Target:
     """Returns the body that a config names.
 
     Raises:
-        InputError: the target is unknown or can't be read.
+        InputError: The target is unknown or can't be read.
     """
     return load(config.target, size=config.lattice, **config.target_options)
 
@@ -99,7 +63,7 @@ class Growth:
 
     Args:
         config: the experiment.
-        given: the body to grow; None = the one that the config names.
+        given: the body to grow, as the config names it or as the run keeps it; None = it is read here.
 
     Raises:
         InputError: the target can't be used, or a loss term does not fit it.
@@ -108,11 +72,14 @@ class Growth:
     headline = "iou"
     fixed: Mapping[str, str] = {}
 
-    def __init__(self, config: Config, given: Target | CustomBody | None = None) -> None:
-        self.config, self.own = config, given if isinstance(given, CustomBody) else None
-        # `own` is a body to save in the run folder; a `Target` that came by a name is not.
-        self.target = given.target if isinstance(given, CustomBody) else given or body_of(config)
-        self.subject = self.own.target.name if self.own else ""
+    def __init__(self, config: Config, given: Target | KeptTarget | None = None) -> None:
+        self.config = config
+        if not isinstance(given, KeptTarget):
+            given = KeptTarget.of(given or body_of(config), config.target, config.target_options)
+        self.kept, self.target = given, given.target
+        # A body that came as an array: the config names another one, or its file.
+        self.own = not given.source["target"]
+        self.subject = self.target.name if self.own else ""
         self.weights = terms_of(config.losses, self.target.kind)
         # Without a pool there are no old states, and nothing to age.
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
@@ -156,6 +123,9 @@ class Growth:
             "target": config.target,
             "target_options": dict(config.target_options),
             "horizon": config.horizon,
+            "body": self.kept.record,
+            # Where its first cell stands: in the body, for growth seldom crosses much void.
+            "start": list(self.target.start),
             "figures": {},  # filled at the end of the run, by its evaluation
         }
 
@@ -200,10 +170,24 @@ class Growth:
         summary = pools.pattern.summary(visible, rule.visible_kind)
         return {f"pattern_{name}": values.tolist() for name, values in summary.items()}
 
+    @torch.no_grad()
+    def fault(self, rule: Rule) -> str:
+        """Returns why a trained rule has failed: none of some bodies is alive at the horizon, or one isn't finite; else ""."""
+        config = self.config
+        executor = "auto" if "approx" in config.executor else config.executor
+        seeds = seed_state(rule, config.lattice, batch=MEASURED)
+        states = rollout(rule, seeds, config.horizon, random_seed=evaluation_seed(config.random_seed, 0), executor=executor)
+        if not states.isfinite().all():
+            return BAD_AT_END
+        return "" if rule.alive_mask(states).any() else EXTINCT_AT_END
+
     def note(self, rule: Rule) -> str:
-        """Returns a warning about cells that rollouts can't reach; "" if they reach all."""
-        return reach_note(self.target, self.config.steps_range[1])
+        """Returns what to know of the body: cells that rollouts can't reach, a source that has changed; "" for nothing."""
+        notes = (self.kept.changed(), reach_note(self.target, self.config.steps_range[1]))
+        return "\n".join(note for note in notes if note)
 
     def keep(self, folder: Path) -> dict[str, Any]:
-        """Saves a body that came as an array or a `Target`; a body with a name is on the rule's card already."""
-        return {} if self.own is None else self.own.keep(folder)
+        """Saves the body as it was fitted; the config names the file where it names no other source."""
+        path = self.kept.write(folder)
+        # An absolute path, so that the run can be resumed from any folder; `moved_target` finds it after a move.
+        return {"target": str(path.absolute()), "target_options": {}} if self.own else {}

@@ -68,6 +68,13 @@ class Log:
                 means |= pattern_metrics(trainer, outcome)
             self._line(trainer, means)
 
+    def went_back(self, trainer: Trainer) -> None:
+        """Records that a run has gone back to the iteration that it is at now, and drops the lines after it."""
+        self.pending = []
+        self.folder.cut_metrics(trainer.iteration)
+        last, retry = trainer.recovery.setbacks[-1], len(trainer.recovery.setbacks)
+        self._line(trainer, {"fault": last.cause, "failed_at": last.iteration, "retry": retry})
+
     def _line(self, trainer: Trainer, values: dict[str, Any]) -> None:
         where = {"iteration": trainer.iteration, "seconds": round(trainer.seconds, 3)}
         self.folder.append_metrics({**where, **values, "skipped": trainer.skipped})

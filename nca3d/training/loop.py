@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
-from nca3d.errors import RunError
+from nca3d.errors import InputError, RunError
 from nca3d.process.stop import Overdue, StopSignal
 from nca3d.process.streams import steady_output
 from nca3d.process.supervise import no_way_out
@@ -23,6 +23,7 @@ from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
 from nca3d.training.log import Log
+from nca3d.training.recovery import NOTICED, Recovery
 from nca3d.training.run_folder import RunFolder, open_run_folder
 from nca3d.training.saving import Saver
 from nca3d.training.step import note_executor
@@ -82,7 +83,7 @@ def train(
     config = config.anchored()
     # Plug-ins first: they register the rules, losses and damages that the config may name.
     plugins.run(config.plugins, config.plugins_from)
-    config, given = config.kind.sized(config, given)
+    config, given = config.kind.sized(config, given, resume)
     trainer = Trainer.begin(config, given, rule)
     decided = trainer.target.notes if trainer.target else ()
     for message in (*decided, trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
@@ -92,10 +93,10 @@ def train(
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if folder.has_checkpoints():
             _restore(trainer, folder)
-        # A target without a name is saved in the run folder, and the config names that file from now on.
+        # What was trained for goes with the run; where the config names no other source, it names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
-            trainer.rule.card = trainer.task.card()
+            trainer.rule.card |= {name: value for name, value in trainer.task.card().items() if name != "start"}
             folder.write_config()
         _iterate(trainer, folder, stop, Saver(trainer, folder), progress)
         if stop.requested is not None and trainer.iteration < config.iterations:
@@ -115,46 +116,85 @@ def train(
 
 
 def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver, progress: bool) -> None:
-    """Trains until all iterations are done, a signal came, or too many were bad in a row; ends with a save.
+    """Trains until all iterations are done or a signal came, with retries where the run goes wrong; ends with a save.
 
     Raises:
-        RunError: the last iterations were bad ones, something called sys.exit, or the end can't be saved.
+        RunError: it went wrong once too often, something called sys.exit, or the end can't be saved.
     """
     config = trainer.config
     stop.may_interrupt = lambda: trainer.phase == "run"
     bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
     # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
     start_time = time.monotonic() - trainer.seconds
-    # Of a run that is resumed at its end nothing else is known.
-    fault = "faulty"
     with saver.whatever_happens(), no_way_out(), Log(folder, config) as log, bar:
-        # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
-        while trainer.iteration < config.iterations and stop.requested is None and trainer.bad_steps < config.max_bad_steps:
-            try:
-                outcome = trainer.step()
-            # It took too long after a signal: the trainer is back at the iteration before.
-            except Overdue:
-                if stop.requested is None:
-                    raise
+        saver.first()
+        while cause := _train_on(trainer, stop, saver, log, bar, start_time):
+            _go_back(trainer, folder, cause)
+            if len(trainer.recovery.setbacks) > config.retries:
                 break
-            trainer.seconds, fault = time.monotonic() - start_time, outcome.fault
-
-            log.write(trainer, outcome)
-            postfix = {"loss": f"{outcome.metrics['loss']:.4f}"}
-            postfix[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
-            bar.set_postfix(postfix, refresh=False)
-            bar.update()
-            saver.in_between()
-    if trainer.bad_steps >= config.max_bad_steps:
-        # Nothing to go back to: then this is better than nothing.
-        if not saver.saved_before:
-            saver.last()
-        raise RunError(_failure(folder.path, trainer, fault))
+            print(f"{folder.path}: {trainer.recovery.told(config)}", file=sys.stderr)
+            log.went_back(trainer)
+            saver.again()
+            bar.n = trainer.iteration
+            bar.refresh()
+        if cause:
+            failure, trainer.recovery = trainer.recovery.failure(config, folder.path), Recovery()
+            # Whoever resumes it has changed something: then all retries are there again.
+            saver.again()
+    if cause:
+        raise RunError(failure)
     # The last iteration, or the one that a signal stopped at.
     saver.last()
+
+
+def _train_on(trainer: Trainer, stop: StopSignal, saver: Saver, log: Log, bar: Any, start_time: float) -> str:
+    """Trains until all iterations are done, a signal came, or too many were bad in a row; returns what is wrong then, or ""."""
+    config, fault = trainer.config, ""
+    # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
+    while trainer.iteration < config.iterations and stop.requested is None:
+        try:
+            outcome = trainer.step()
+        # It took too long after a signal: the trainer is back at the iteration before.
+        except Overdue:
+            if stop.requested is None:
+                raise
+            break
+        trainer.seconds, fault = time.monotonic() - start_time, outcome.fault
+
+        log.write(trainer, outcome)
+        postfix = {"loss": f"{outcome.metrics['loss']:.4f}"}
+        postfix[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
+        bar.set_postfix(postfix, refresh=False)
+        bar.update()
+        if trainer.bad_steps >= min(config.max_bad_steps, NOTICED):
+            return f"{fault}, {trainer.bad_steps} iterations in a row"
+        # The last one is saved when it is known to be good.
+        if trainer.iteration < config.iterations:
+            saver.in_between()
+    if trainer.iteration < config.iterations:
+        return ""
     # One bad iteration at the end does no harm: the weights are those of the one before.
-    if trainer.bad_steps > 1 and trainer.iteration == config.iterations:
-        raise RunError(_failure(folder.path, trainer, fault))
+    if trainer.bad_steps > 1:
+        return f"{fault}, {trainer.bad_steps} iterations in a row"
+    return trainer.task.fault(trainer.trained_rule())
+
+
+def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
+    """Takes a run that went wrong back to its newest checkpoint whose rule is alive, with one setback more on its record.
+
+    Raises:
+        RunError: no checkpoint can be used.
+    """
+    iteration, recovery, seconds = trainer.iteration, trainer.recovery, trainer.seconds
+    try:
+        for number in recovery.candidates(checkpoint.steps(folder.path), iteration, trainer.config):
+            trainer.restore(checkpoint.load(folder.path, up_to=number))
+            # Saved between two looks, with the harm already done: an older one will do.
+            if not trainer.task.fault(trainer.rule):
+                break
+    except InputError as error:
+        raise RunError(f"{folder.path}: iteration {iteration}: {cause}, and nothing to go back to: {error}") from error
+    trainer.recovery, trainer.seconds = recovery.after(iteration, cause, trainer.iteration, trainer.config), seconds
 
 
 def _restore(trainer: Trainer, folder: RunFolder) -> None:
@@ -171,6 +211,9 @@ def _restore(trainer: Trainer, folder: RunFolder) -> None:
     if "config" not in saved.scalars:
         print(f"{saved.path}: holds no config yet, as in version 0.1.0: compared with config.toml as it is", file=sys.stderr)
     before = folder.config_before(saved.scalars.get("config"))
+    # Another rate is another way out: the retries are there again, and none of their factors is on it.
+    if before is not None and before.learning_rate != trainer.config.learning_rate:
+        trainer.recovery = Recovery()
     if before is not None and (lines := changes(before, trainer.config)):
         kept = folder.keep_config(before, trainer.iteration)
         print(
@@ -180,13 +223,3 @@ def _restore(trainer: Trainer, folder: RunFolder) -> None:
         print(*lines, sep="\n", file=sys.stderr)
     # Lines after the checkpoint are of iterations that are now run again.
     folder.cut_metrics(trainer.iteration)
-
-
-def _failure(folder: Path, trainer: Trainer, fault: str) -> str:
-    """Returns the message of a run that failed, with what to do next."""
-    done = trainer.iteration == trainer.config.iterations
-    way = f"nca3d train --resume {folder}" + (f" --iterations {trainer.iteration + trainer.config.save_every}" if done else "")
-    return (
-        f"{folder}: iteration {trainer.iteration}: {fault}, {trainer.bad_steps} iterations in a row; the last good checkpoint "
-        f"is kept: lower learning_rate, then {way}"
-    )

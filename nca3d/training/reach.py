@@ -1,52 +1,57 @@
 """Can a body grow in the steps that it has? Growth moves at most one cell a step (law 2), and seldom through empty space."""
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from nca3d.lattice import centre, dilate
 from nca3d.targets import Target
 
-# The share of a body's cells above which a warning is shown: a few stray voxels are nobody's worry.
+# The share of a body's cells above which cells that are late are told: a few stray voxels are nobody's worry.
 NOTABLE_SHARE = 0.01
 
-
-def steps_to_reach(body: Tensor) -> Tensor:
-    """Returns how many steps each cell of a body is from the centre cell, where growth begins, along the body.
-
-    Args:
-        body: bool (D, H, W).
-
-    Returns:
-        int32 (D, H, W); −1 outside the body and in pieces that are not connected to the one where growth begins.
-    """
-    distance = torch.full(body.shape, -1, dtype=torch.int32)
-    front = torch.zeros_like(body)
-    front[centre((body.shape[0], body.shape[1], body.shape[2]))] = True
-    steps = 0
-    # A body around an empty centre, such as a ring, begins at its cells nearest to the centre.
-    while not (front & body).any() and not front.all():
-        front, steps = dilate(front), steps + 1
-    front &= body
-    while front.any():
-        distance[front] = steps
-        front, steps = dilate(front) & body & (distance < 0), steps + 1
-    return distance
+# Pieces that are named by their cells; more are counted.
+NAMED = 4
 
 
 def reach_note(target: Target, steps: int) -> str:
-    """Returns a warning about cells that rollouts of this length can't reach; "" if they reach nearly all.
+    """Returns what to know of a body before it is trained: pieces, and cells that rollouts can't reach; "" = it reaches all.
 
     Args:
-        target: the body to grow.
-        steps: length of the longest rollout.
+        target: The body to grow.
+        steps: The length of the longest rollout.
     """
-    distance = steps_to_reach(target.occupied.cpu())[target.occupied.cpu()]
-    late, apart = int((distance > steps).sum()), int((distance < 0).sum())
-    if late + apart <= NOTABLE_SHARE * len(distance):
+    return "\n".join(line for line in (_pieces(target), _late(target, steps)) if line)
+
+
+def _pieces(target: Target) -> str:
+    """Returns a line about a body that doesn't hang together, or ""."""
+    pieces, count = target.pieces, len(target.pieces.cells)
+    sizes = np.bincount(pieces.piece).tolist()
+    if len(sizes) < 2:
         return ""
-    farthest = int(distance.max())
-    parts = [f"{late:,} lie more than {steps} steps from the seed (the farthest {farthest})"] * bool(late)
-    parts += [f"{apart:,} in pieces that hang on nothing"] * bool(apart)
+    more = f" and {len(sizes) - NAMED} smaller" if len(sizes) > NAMED else ""
+    told = f"note: {target.name}: {len(sizes)} pieces of {', '.join(f'{size:,}' for size in sizes[:NAMED])}{more} cells"
+    apart = int((pieces.cluster > 0).sum())
+    if not apart:
+        return f"{told} with one void cell between: bridged, growth crosses it"
+    bridged = ", others with one void cell between are bridged" if len(sizes) > pieces.cluster.max() + 1 else ""
+    return (
+        f"{told}, more than one void cell apart{bridged}: {apart:,} of {count:,} cells ({_percent(apart, count)}) are out of "
+        "reach; --target-options pieces=join joins them by the shortest lines of cells, pieces=largest leaves them out"
+    )
+
+
+def _late(target: Target, steps: int) -> str:
+    """Returns a line about cells farther from the first cell than the longest rollout has steps, or ""."""
+    distance = target.pieces.steps_from(target.start)
+    late, farthest = int((distance > steps).sum()), int(distance.max())
+    if late <= NOTABLE_SHARE * len(distance):
+        return ""
     # Growth is slower than one cell a step, hence 1.2 and 1.7 times the distance.
-    advice = f"; rollouts of {round(1.2 * farthest)} to {round(1.7 * farthest)} steps reach them: --steps" if late else ""
-    return f"note: of the {len(distance):,} cells of {target.name}, {' and '.join(parts)}{advice}"
+    return (
+        f"note: of the {len(distance):,} cells of {target.name}, {late:,} lie more than {steps} steps from the first cell (the "
+        f"farthest {farthest}); rollouts of {round(1.2 * farthest)} to {round(1.7 * farthest)} steps reach them: --steps"
+    )
+
+
+def _percent(part: int, whole: int) -> str:
+    share = 100 * part / whole
+    return f"{share:.0f} %" if share >= 1 else f"{share:.2g} %"

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from nca3d.config import Config
-from nca3d.config.shipped import CUSTOM_TARGET, moved_target
+from nca3d.config.shipped import OWN_TARGETS, moved_target
 from nca3d.errors import InputError, RunError
 from nca3d.files import locked, open_own, read_file, refuse_locked, refuse_odd, write_atomic
 from nca3d.registry import wing_entries
 
-CONFIG, METRICS, LOCK, TARGET = "config.toml", "metrics.jsonl", "run.lock", CUSTOM_TARGET
+CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 # The folders that a run writes into while it trains.
 FOLDERS = ("checkpoints", "tensorboard")
 
@@ -280,10 +280,11 @@ def _never_saved(path: Path) -> bool:
         # A config that somebody wrote himself, with comments of his own, is not ours to replace; nor is a target that no run
         # has put there, or a run that has got so far that its checkpoints must be somewhere.
         ours = config.to_toml() == text
-        ours &= TARGET not in names or Path(str(getattr(config, "target", ""))).name == TARGET
+        kept, old = OWN_TARGETS
+        ours &= old not in names or Path(config.target).name == old
         ours &= all(record.get("iteration", 0) < config.save_every for record in read_metrics(path))
         half = all(re.fullmatch(r"step-\d+\.tmp-\d+", entry.name) for entry in left)
-        return ours and half and names <= {CONFIG, METRICS, LOCK, TARGET, *FOLDERS, *wing_entries("kept")}
+        return ours and half and names <= {CONFIG, METRICS, LOCK, kept, old, *FOLDERS, *wing_entries("kept")}
     return False
 
 

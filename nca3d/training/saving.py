@@ -11,7 +11,7 @@ from nca3d.training.trainer import Trainer
 
 
 class Saver:
-    """Saves a run every `save_every` iterations, at its end, and whenever it ends otherwise.
+    """Saves a run before its first iteration, every `save_every` of them, at its end, and whenever it ends otherwise.
 
     A save that fails in the middle of a run is told and tried again at the next one: a disk that is full now may have room
     then. Only the last one must work.
@@ -26,10 +26,26 @@ class Saver:
         # A resumed run was saved where it goes on.
         self._saved: int | None = trainer.iteration or None
 
-    @property
-    def saved_before(self) -> bool:
-        """Whether there is any checkpoint of this run."""
-        return self._saved is not None
+    def first(self) -> None:
+        """Saves a run that was never saved: whatever comes, there is something to go back to.
+
+        Raises:
+            RunError: it can't be saved; better to know that now than in an hour.
+        """
+        if self._saved is None:
+            self._save()
+
+    def again(self) -> None:
+        """Saves the iteration that a run went back to once more, with the record of its retries."""
+        self._saved = self.trainer.iteration
+        try:
+            self._save()
+        except RunError as error:
+            if not isinstance(error.__cause__, OSError):
+                raise
+            # The old one of this iteration is there: whoever resumes from it goes wrong once more, and then the same way.
+            print(error, file=sys.stderr)
+        checkpoint.remove_after(self.folder.path, self.trainer.iteration)
 
     def in_between(self) -> None:
         """Saves where that is due; never in the middle of bad steps: the last checkpoint must be worth going back to.

@@ -20,6 +20,7 @@ from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.balance import Balance
 from nca3d.training.optim import gradients_finite, treat_gradients
+from nca3d.training.recovery import BAD_GRADIENT, BAD_LOSS, EXTINCT
 from nca3d.training.task import Task
 
 # Steps between two recorded states of a loss that compares several, such as `rest`.
@@ -284,10 +285,10 @@ def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:
 def _fault(rule: Rule, states: Tensor, loss: Tensor) -> str:
     """Returns why this iteration must not move the weights, or ""; gradients are not normalised yet."""
     if not torch.isfinite(loss).all():
-        return "non-finite loss"
+        return BAD_LOSS
     if not gradients_finite(rule.parameters()):
-        return "non-finite gradient"
+        return BAD_GRADIENT
     # Without a living cell no gradient says how to come back to life.
     if not rule.alive_mask(states).any():
-        return "no living cell in the whole batch"
+        return EXTINCT
     return ""

@@ -82,6 +82,9 @@ class Task(Protocol[Goal]):
     def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
         """Returns metrics of states (B, C, D, H, W) that are too slow for every iteration; the log has their means."""
 
+    def fault(self, rule: Rule) -> str:
+        """Returns why what a trained rule does at the horizon makes the run a failed one; "" if it lives and is finite."""
+
     def note(self, rule: Rule) -> str:
         """Returns what to show before training begins; "" for nothing."""
 

@@ -7,10 +7,7 @@ from collections.abc import Iterator
 import torch
 
 from nca3d.config import Config
-from nca3d.executors.cores import torch_threads, use_cores
-
-# Number of cells in a batch below which one thread is the fastest for torch's operations.
-SMALL = 32_768
+from nca3d.executors.cores import SMALL, torch_threads, use_cores
 
 
 def choose_threads(config: Config) -> int:

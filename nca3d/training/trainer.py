@@ -21,6 +21,7 @@ from nca3d.training.build import check_same_shapes, choose_device, rule_record
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
+from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
 
@@ -41,6 +42,7 @@ class Trainer:
         seconds: how long training has taken, over all resumed parts.
         bad_steps: faulty iterations in a row, up to the last one.
         skipped: faulty iterations in all.
+        recovery: what went wrong so far, and what the run does about it.
         phase: what `step` is about: "" = between two iterations; "run" = nothing has changed yet; "change" = weights and pool
             are being changed, and belong to no iteration.
     """
@@ -56,6 +58,7 @@ class Trainer:
     seconds: float = 0.0
     bad_steps: int = 0
     skipped: int = 0
+    recovery: Recovery = field(default_factory=Recovery)
     phase: str = ""
 
     @property
@@ -126,11 +129,12 @@ class Trainer:
 
     def _step(self) -> Outcome:
         self.iteration += 1
+        settings = self.recovery.settings(self.config)
         for group in self.optimizer.param_groups:
             # Set anew in each iteration, instead of a scheduler whose state would have to be saved.
-            group["lr"] = learning_rate(self.config, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
+            group["lr"] = learning_rate(settings, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
         state = (self.task, self.rule, self.balance, self.optimizer, self.pool)
-        outcome = train_step(self.config, self.iteration, *state, change=self._change)
+        outcome = train_step(settings, self.iteration, *state, change=self._change)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
         if self.average and not outcome.fault:
@@ -174,12 +178,15 @@ class Trainer:
             "seconds": self.seconds,
             "bad_steps": self.bad_steps,
             "skipped": self.skipped,
+            "recovery": self.recovery.plain(),
             "optimizer": optimizer_scalars,
             "rule": rule_record(self.rule, self.config.rule),
             "card": self.rule.card,
             "config": self.config.plain(),
         }
-        return checkpoint.save(folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints)
+        return checkpoint.save(
+            folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints, every=self.config.save_every
+        )
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Continues where a checkpoint was taken.
@@ -211,6 +218,9 @@ class Trainer:
             ("balance", balance, self.balance.state_dict()),
         ):
             check_same_shapes(saved.path, name, tensors, expected)
+        # Runs of version 0.1.0 began at the centre, and their cards say nothing of it: they go on so.
+        self.rule.card.pop("start", None)
+        self.rule.card |= {name: value for name, value in saved.scalars["card"].items() if name == "start"}
         self.rule.load_state_dict(weights)
         self.balance.load_state_dict(balance)
         # Copied in place, bit for bit: the average keeps its device.
@@ -223,6 +233,7 @@ class Trainer:
             raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
-        # A run that bad steps have ended gets another chance, perhaps at a lower rate.
+        self.recovery = Recovery.of(saved.scalars.get("recovery", []))
+        # A run of version 0.1.0 that bad steps have ended gets another chance, perhaps at a lower rate.
         if self.bad_steps >= self.config.max_bad_steps:
             self.bad_steps = 0

@@ -95,8 +95,8 @@ def test_a_word_stands_for_all_numbers_of_a_flag(tmp_path: Path) -> None:
     assert config_of("--size", "7", "8", "9", str(file)).size == (7, 8, 9)
 
 
-def test_the_default_is_quick() -> None:
-    assert config_of() == Config.load("quick")
+def test_without_a_config_it_is_default() -> None:
+    assert config_of() == Config.load("default")
 
 
 def test_every_field_can_be_given_as_text(tmp_path: Path) -> None:

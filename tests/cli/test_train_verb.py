@@ -15,7 +15,7 @@ def test_print_config_prints_a_config_and_stops(capsys: pytest.CaptureFixture[st
     assert main(["train", "--print-config", "--log-every", "4", "--target", 'a "b"\n']) == 0
     file = tmp_path / "own.toml"
     file.write_text(capsys.readouterr().out)
-    assert Config.load(file) == Config.load("quick").replace(log_every=4, target='a "b"\n')
+    assert Config.load(file) == Config.load("default").replace(log_every=4, target='a "b"\n')
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_train_ends_with_the_paths_of_its_pictures(
         str(out / "report.html"),
         str(out),
     ]
-    assert trained[0]["config"] == Config.load("quick").replace(out=str(out), iterations=3)
+    assert trained[0]["config"] == Config.load("default").replace(out=str(out), iterations=3)
     assert trained[0]["resume"] is None
 
 

@@ -33,6 +33,14 @@ def test_the_defaults_hold() -> None:
     assert Config.from_dict({"size": [5, 6, 7]}).size == (5, 6, 7), "lists become tuples"
 
 
+def test_a_config_has_its_old_name_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "default" in configs.names() and "quick" not in configs.names()
+    assert Config.load("quick") == Config.load("default") == Config()
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "quick.toml").write_text("batch = 5")
+    assert Config.load("quick.toml").batch == Config.load("./quick.toml").batch == 5
+
+
 @pytest.mark.parametrize("name", configs.names())
 def test_every_shipped_config_loads(name: str) -> None:
     config = Config.load(name)
@@ -40,8 +48,8 @@ def test_every_shipped_config_loads(name: str) -> None:
     assert Config.from_dict(tomllib.loads(config.to_toml())) == config
 
 
-def test_quick_names_every_field_of_a_body() -> None:
-    written = tomllib.loads(configs.files()["quick"].read_text())
+def test_default_names_every_field_of_a_body() -> None:
+    written = tomllib.loads(configs.files()["default"].read_text())
     assert written.pop("body").keys() == {name for name, spec in FIELDS.items() if spec.table == "body"}
     assert written.keys() == {name for name, spec in FIELDS.items() if not spec.table}
 
@@ -277,7 +285,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         (tmp_path, "a folder"),
         (tmp_path / "none.toml", "no such file"),
         (tmp_path / "pipe", "a device or pipe"),
-        ("quik", "did you mean 'quick'"),
+        ("defualt", "did you mean 'default'"),
         ("a\0b", "allowed a TOML file or a shipped config"),
         ("x" * 5000, "allowed a TOML file or a shipped config"),
     ]

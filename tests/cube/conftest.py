@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ QUESTIONS = [f"what is {word} of the {thing}" for word in PLACES for thing in ("
 
 
 @pytest.fixture(scope="session")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run folder of regime answering: 12 questions, 4 answers, a cube of 3 × 4 × 4 cells."""
+def run(tmp_path_factory: pytest.TempPathFactory, doubt_below: Callable[[Path, float], None]) -> Path:
+    """A run folder of regime answering: 12 questions, 4 answers, a cube of 3 × 4 × 4 cells that is sure of all it says."""
     from tiny_runs import tiny_cube
 
     import nca3d
@@ -43,7 +44,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
             del os.environ["NCA3D_CACHE"]
         else:
             os.environ["NCA3D_CACHE"] = before
+    doubt_below(place / "run", -1.0)
     return place / "run"
+
+
+@pytest.fixture(scope="session")
+def doubt_below() -> Callable[[Path, float], None]:
+    """Gives a run a report with this score as its threshold: a set of 12 questions is too small to measure one."""
+    from nca3d.cube.ask import Cube
+    from nca3d.cube.threshold import Threshold
+
+    def write(run: Path, score: float) -> None:
+        cube = Cube.of_run(run)
+        threshold = Threshold(score, 0.0, "test", 20, cube.rule.card["horizon"], cube.model)
+        (run / "report.json").write_text(json.dumps({"threshold": threshold.record()}))
+
+    return write
 
 
 @pytest.fixture(scope="session")

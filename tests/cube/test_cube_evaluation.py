@@ -15,6 +15,7 @@ from nca3d.cube.lesson import EmbeddedQuestions, evenly
 from nca3d.cube.questions import read_questions
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.studies import answers_after_damage, damage_grid, specialisation
+from nca3d.cube.weights import digest_of
 from nca3d.errors import InputError
 from nca3d.evaluation import Wound
 from nca3d.rollout import rollout
@@ -62,6 +63,7 @@ def test_a_cube_that_carries_the_answer_is_always_right(embedded):
     assert report["split.test.top1"] == report["split.compose.top1"] == 1.0
     assert report["split.test.cosine"] == pytest.approx(1.0, abs=1e-5)
     assert report["split"]["test"]["top5"] == 1.0 and len(report.spread["split.test.top1"]) == 12
+    assert "threshold" not in report, "12 and 8 questions are too few"
     assert report["chance"] == 1 / 40 and report["horizon"] == 6
     assert report["margin.test"] == pytest.approx(1.0 - report["ridge.test.top1"])
     assert report["hurt.random_cells.25.healed.top1"] == 1.0 > report["hurt.random_cells.25.hurt.top1"]
@@ -82,6 +84,34 @@ def test_a_cube_that_carries_the_answer_is_always_right(embedded):
     assert nca3d.evaluate(carrying(), embedded, horizon=6)["split.test.top1"] == 1.0
     with pytest.raises(InputError, match="target: found nothing, allowed the questions that the cube was trained on"):
         nca3d.evaluate(carrying())
+
+
+def test_a_threshold_is_measured_on_questions_that_the_figures_are_not_of(tmp_path):
+    """Every other validation question has a wrong answer, which lies between two: the cube is not sure of those alone."""
+
+    class Between(Looked):
+        def embed(self, texts, progress=False):
+            rows = dict(zip(texts, super().embed([text if text[-1].isdigit() else "99" for text in texts]), strict=True))
+            for n in range(1, 24, 2):
+                asked, other = f"what is {20 + n}", super().embed([f"it is {n}", f"it is {19 + n}"])
+                if asked in rows:
+                    rows[asked] = other.sum(dim=0)
+            return torch.stack([rows[text] for text in texts])
+
+    splits = ["train"] * 20 + ["validation"] * 24 + ["test"] * 4
+    lines = [{"question": f"what is {n}", "answer": f"it is {n}", "split": split} for n, split in enumerate(splits)]
+    (tmp_path / "own.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    own = EmbeddedQuestions.of_teacher(Between(), read_questions(tmp_path / "own.jsonl"))
+    made = carrying()
+    report = evaluate_cube(made, own, CubePreset(wounds=()), horizon=6)
+    found = report["threshold"]
+    assert (found["split"], found["questions"], found["steps"], found["model"]) == ("validation", 24, 6, digest_of(made))
+    assert report["sure.validation.share"] == 0.5
+    assert (report["sure.validation.top1"], report["unsure.validation.top1"]) == (1.0, 0.0)
+    assert (report["sure.test.share"], report["unsure.test.top1"]) == (1.0, None)
+    assert report["sure.unrelated.share"] == 0.0, "whatever has no number in it is far from all answers"
+    assert [example["doubt"] for example in report.series["examples"]] == [""] * 4
+    assert "split" in report and "validation" not in report["split"], "the preset did not ask for its figures"
 
 
 def test_a_cube_that_says_the_same_to_everyone_is_at_chance(embedded):

@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from nca3d.cube.reports.page import cube_figures, examples_html, measures, write_cube_report
+from nca3d.cube.reports.page import cube_figures, cube_sections, examples_html, measures, write_cube_report
 from nca3d.cube.reports.pictures import training_figures
+from nca3d.cube.threshold import Threshold
 from nca3d.reports.compare import compare
 from nca3d.reports.report import Report
 
@@ -237,7 +238,7 @@ def test_pictures_show_the_figures() -> None:
     assert names[:2] == ["test · new questions", "all (194)"] and "dialogue (38)" in names and len(names) == 4 + 4 + 15
     panels = [axes for axes in found["hurt"].axes if axes.get_title(loc="left")]
     assert [axes.get_title(loc="left") for axes in panels] == ["half space", "slab", "sphere", "shell", "random cells"]
-    healed = next(line for line in panels[1].lines if line.get_label() == "healed")
+    healed = next(line for line in panels[1].lines if line.get_label() == "after healing")
     wanted = [row["top1"] for row in report.series["hurt"] if (row["damage"], row["state"]) == ("slab", "healed")]
     assert np.allclose(healed.get_ydata(), wanted)
     assert [tick.get_text() for tick in panels[-1].get_xticklabels()] == ["5 %", "25 %", "50 %"]
@@ -343,3 +344,22 @@ def test_a_small_evaluation_has_a_small_page(tmp_path: Path, monkeypatch: pytest
         film.seek(film.n_frames - 1)
         pixels = np.asarray(film.convert("RGB")).astype(int)
     assert ((pixels[..., 0] > 240) & (pixels[..., 1] < 15) & (pixels[..., 2] > 240)).sum() > 1000  # a dead layer is seen
+
+
+def test_the_page_says_when_the_cube_is_not_sure() -> None:
+    report = Report(
+        {
+            "threshold": Threshold(0.474, 0.069, "validation", 122, 7, "abc").record(),
+            "sure": {"test": {"share": 0.62, "top1": 0.8}, "unrelated": {"share": 0.06}},
+            "unsure": {"test": {"top1": None}},
+        },
+        series={"examples": [{"question": "why?", "right": "so", "said": [["so", 0.4]], "doubt": "it is <far>"}]},
+    )
+    (part,) = [section.html({}) for section in cube_sections(report) if section.title == "When it is not sure"]
+    assert "below 0.474, or 0.069 or less above" in part
+    assert "122 questions of split validation" in part
+    assert "sure of 62 % of its answers, of these 80 % are right<" in part
+    assert "sure of 6 % of its answers<" in part
+    assert "not sure: it is &lt;far&gt;" in examples_html(report.series["examples"])
+    # Reports of older versions have none of it.
+    assert not any(section.html({}) for section in cube_sections(Report({})) if section.title == "When it is not sure")

@@ -21,6 +21,8 @@ def cut_short(config: Config, iterations: int) -> None:
     trainer, folder = Trainer.begin(config), Path(config.out)
     folder.mkdir()
     config.save(folder / "config.toml")
-    for _ in range(iterations):
+    for done in range(iterations):
+        if done % config.save_every == 0:
+            trainer.save(folder)
         trainer.step()
     trainer.save(folder)

@@ -51,7 +51,8 @@ def some_flags(names: list[str], most: int) -> st.SearchStrategy[list[tuple[str,
 
 @FUZZ
 @given(
-    config=st.none() | st.sampled_from(["quick", "frog", "axolotl-growing"]) | VALUES, flags=some_flags(flags_of("train"), 4)
+    config=st.none() | st.sampled_from(["quick", "tiny", "axolotl-growing"]) | VALUES,
+    flags=some_flags(flags_of("train"), 4),
 )
 def test_train_prints_its_config_or_refuses(config, flags, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

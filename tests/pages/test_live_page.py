@@ -233,6 +233,22 @@ def test_files_for_other_tools_come_from_one_command(tmp_path, capsys):
     assert life["labels"].max() > 1
 
 
+@pytest.mark.parametrize(("width", "word", "rows"), [(1280, "Click", 1), (390, "Tap", 2)])
+def test_the_page_says_once_how_to_cut_and_the_bar_fills_the_width(page_of, axolotl, width, word, rows):
+    phone = {"is_mobile": True, "has_touch": True} if word == "Tap" else {}
+    page = opened(page_of, axolotl, viewport={"width": width, "height": 700}, **phone)
+    hint = page.locator(".hint")
+    assert hint.inner_text() == f"{word} the body to cut it: what is orange goes." and hint.is_visible()
+    parts = [part.bounding_box() for part in page.locator("footer > *").all()]
+    lines = {round(box["y"] + box["height"] / 2) // 12 for box in parts}
+    bar = page.locator("footer").bounding_box()
+    assert len(lines) == rows and bar["width"] == width - 24
+    assert max(box["x"] + box["width"] for box in parts) > bar["x"] + bar["width"] - 14
+    page.keyboard.press("h")
+    wait_for(page, "document.querySelector('.hint').style.visibility === 'hidden'")
+    assert not hint.is_visible()
+
+
 def test_without_webgl_the_page_says_so_and_lives_on(page_of, axolotl, browser):
     context = browser.new_context(offline=True)
     page = context.new_page()

@@ -6,11 +6,13 @@ import re
 import subprocess
 import sys
 import time
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 import nca3d
 from nca3d.live.creature import Creature
@@ -63,7 +65,31 @@ def test_the_widget_carries_the_whole_viewer(page):
     assert widget.about["size"] == [10, 18, 14] and widget.about["title"] == "axolotl"
     json.dumps(widget.about)
     bundle, _ = widget._repr_mimebundle_()
-    assert bundle["image/png"].startswith(b"\x89PNG")  # a still, where nothing is live
+    assert widget.creature.step_number == 0  # the body itself has not grown for its picture
+    with Image.open(BytesIO(bundle["image/png"])) as picture:  # a still, where nothing is live
+        assert len(bundle["image/png"]) < 16_000 and picture.size == (320, 320)
+        assert (np.asarray(picture.convert("HSV"))[..., 1] > 100).mean() > 0.05  # of the grown body, not of its first cell
+    widget.creature.cut({"kind": "half", "axis": 1, "side": 1})
+    widget.creature.step()
+    widget._repr_mimebundle_()
+    assert widget.still["step"] == 1  # a body that has lived is shown as it is
+
+
+def test_a_saved_widget_shows_its_still_where_no_kernel_runs(page, page_of, tmp_path):
+    widget = page.widget
+    widget._repr_mimebundle_()
+    state = json.dumps({name: getattr(widget, name) for name in ("about", "height", "still")}).replace("<", "\\u003c")
+    script = widget._esm.replace("export default { render };", "").replace("SILENCE = 3000", "SILENCE = 50")
+    file = tmp_path / "saved.html"
+    file.write_text(
+        f"<!doctype html><meta charset='utf-8'><style>{widget._css}</style><body><script type='module'>{script}\n"
+        f"const state = {state};\n"
+        "render({ el: document.body, model: { get: (name) => state[name], send() {}, on() {}, off() {} } });</script>"
+    )
+    shown = page_of(file)
+    shown.wait_for_function("document.querySelector('.read').textContent.startsWith('step 46')")
+    assert shown.inner_text(".read") == "step 46 · a still: no kernel is running"
+    assert not shown.locator("footer").is_visible() and not shown.locator(".hint").is_visible()
 
 
 def test_any_rule_lives_even_one_that_a_page_cannot_run():

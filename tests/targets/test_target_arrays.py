@@ -130,7 +130,7 @@ def test_arrays_in_memory_of_every_make() -> None:
 def test_an_array_in_memory_is_refused_in_one_line() -> None:
     one_line(lambda: from_array(MEMORY["body"], (4, 4, 4), name="own"), "target 'own'", "(5, 6, 4)", "(4, 4, 4)", "fit=True")
     one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), margn=2), "target 'array'", "'margn'", "did you mean 'margin'")
-    one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), key="a"), "'key'", "palette, threshold")
+    one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), key="a"), "'key'", "palette, pieces, threshold")
     one_line(lambda: from_array(MEMORY["body"], (9, 9, 9), fit="yes"), "fit", "'yes'")
     one_line(lambda: from_array(MEMORY["body"], (9, 9)), "size", "(9, 9)")  # type: ignore[arg-type]
     one_line(lambda: from_array([[[1]], [[1, 2]]], (9, 9, 9)), "array", "list")  # type: ignore[arg-type]

@@ -194,3 +194,7 @@ def test_long_words_of_several_lines_fit_their_strips() -> None:
     orange = (strip[..., 0].astype(int) - strip[..., 2] > 60).any(axis=0)[20:]
     assert orange.sum() > 60 and not orange[:30].any()  # the counter's room
     assert (name_strip((300, 60), paper, "two\nlines").min(axis=(0, 2)) < 120).sum() > 20
+    endless = "words that fit no strip " * 9
+    for strip in (name_strip((200, 40), paper, endless), TimeStrip((200, 40), paper, None, {0: endless}, 1, 10).draw(0)):
+        written = (strip[:30].min(axis=(0, 2)) < 200).nonzero()[0]  # the time line lies below
+        assert written[0] > 3 and written[-1] < 196

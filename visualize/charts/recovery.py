@@ -40,7 +40,7 @@ def recovery(
         horizon: steps; upright marks stand at one and two of it.
         columns: panels side by side.
         title: a line above.
-        notes: wound → a second line under its name, such as "8 of 8 recovered".
+        notes: wound → a second line under its name, such as "8 of 8 healed".
 
     Raises:
         ValueError: steps and qualities don't belong together, or no column.

@@ -9,13 +9,13 @@ from numpy.typing import ArrayLike
 from visualize.arguments import as_columns, as_whole, as_words, quoted
 from visualize.charts.figure import COLOURS, INK, QUIET, literal, new_figure
 from visualize.charts.flat import VIEW, composite, draw_page, silhouette
+from visualize.charts.wrap import LINE, widest_word, wrap
 from visualize.clock import Damage, as_marks
 from visualize.errors import ArgumentError
-from visualize.fields import activity_limits, glowing
-from visualize.frames import Box, FloatArray, as_frames, body_box
-from visualize.render.scene import LARGEST, Scene
+from visualize.film.stills import stills
+from visualize.frames import Box, FloatArray, Picture, as_frames, body_box
+from visualize.render.scene import LARGEST
 from visualize.render.view import AZIMUTH, ELEVATION
-from visualize.render.view import view as seen_from
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,8 @@ WIDEST = 6  # frames in a row before a second one begins
 CAMERA = "camera"
 PIXELS = 120  # an inch
 WORDS, HEAD, EDGE, GAP = 0.36, 0.45, 0.06, 0.08  # inches: labels, title, around everything, between flat pages
+BETWEEN, NAMES = 0.08, 0.75  # inches: between labels, for the names of flat rows
+SMALLEST, LARGE = 7.0, 13.0  # points of a letter
 LEAST = (0.55, 0.42)  # inches of a column and of a flat row, for their words
 MARGIN = 1  # cells around a flat body
 
@@ -41,6 +43,7 @@ def film_strip(
     size: int = 300,
     style: str = "voxels",
     activity: ArrayLike | None = None,
+    pictures: Sequence[Picture] | None = None,
     quality: str = "fast",
     azimuth: float = AZIMUTH,
     elevation: float = ELEVATION,
@@ -63,6 +66,7 @@ def film_strip(
         elevation: how high the eye stands, in degrees, as in `volume`.
         renderer: "auto", "opengl" or "raymarch", as in `volume`.
         activity: (T,D,H,W) numbers that glow in style "activity"; default how much alpha changed since the frame before.
+        pictures: (T,) what the camera sees, where `stills` has drawn it already; default drawn here.
 
     Raises:
         ValueError: an argument can't be used; one line says which.
@@ -73,21 +77,21 @@ def film_strip(
     words, columns = _words(labels, count), as_columns(columns, "film_strip")
     size = as_whole(size, "film_strip", "size", 16, LARGEST, f"16..{LARGEST} pixels")
     marks = as_marks(damage_at, count, "film_strip")
-    rendered: list[Any] = []
-    if CAMERA in views:
-        glow = glowing(activity, checked, style, "film_strip")
-        azimuth, elevation = seen_from(checked.shape[1:4], azimuth, elevation, "film_strip")
-        with Scene(
-            body_box(checked),
-            style,
+    words = [" · ".join(part for part in (word, marks.get(index, "")) if part) for index, word in enumerate(words)]
+    rendered = list(pictures or [])
+    if rendered and len(rendered) != count:
+        raise ArgumentError("film_strip", "pictures", len(rendered), f"one for each of {count} frames")
+    if CAMERA in views and not rendered:
+        rendered = stills(
+            checked,
+            size=size,
+            style=style,
+            activity=activity,
             quality=quality,
-            size=(size, size),
-            azimuths=[azimuth],
+            azimuth=azimuth,
             elevation=elevation,
             renderer=renderer,
-            activity_range=None if glow is None else activity_limits(glow),
-        ) as scene:
-            rendered = [scene.draw(frame, activity=None if glow is None else glow[i]) for i, frame in enumerate(checked)]
+        )
     across = min(columns or -(-count // -(-count // WIDEST)), count)
     return _lay_out(checked, rendered, views, across, size / PIXELS, words, marks, title)
 
@@ -110,7 +114,7 @@ def _step(label: object) -> int:
 
 def _lay_out(
     frames: FloatArray,
-    rendered: Sequence[Any],
+    rendered: Sequence[Picture],
     views: Sequence[str],
     across: int,
     inch: float,
@@ -125,44 +129,59 @@ def _lay_out(
     sizes = {name: (pages[name][2] * cell, pages[name][3] * cell) if name in pages else (inch, inch) for name in views}
     wide, gap = max(LEAST[0], *(width for width, _ in sizes.values())), GAP if pages else 0.0
     rows = {name: max(height, LEAST[1]) if name in pages else height for name, (_, height) in sizes.items()}
-    block = sum(rows[name] for name in views) + gap * (len(views) - 1) + WORDS
-    down = -(-len(frames) // across)
-    left, above = EDGE + (0.75 if pages else 0.0), HEAD if title else EDGE
-    inches = (left + across * (wide + gap) - gap + EDGE, above + down * block)
+    labels, font = _broken(words, wide + gap - BETWEEN, float(np.clip(LARGE * inch / 2.5, SMALLEST, LARGE)))
+    left = EDGE + (NAMES if pages else 0.0)
+    full = left + across * (wide + gap) - gap + EDGE
+    (heading,), large = _broken([title or ""], full - 2 * EDGE, LARGE)
+    above = HEAD + _more([heading], large) if title else EDGE
+    pictured = sum(rows[name] for name in views) + gap * (len(views) - 1)
+    blocks = [pictured + WORDS + _more(labels[first : first + across], font) for first in range(0, len(labels), across)]
+    inches = (full, above + sum(blocks))
     figure = new_figure(*inches)
     figure.set_layout_engine("none")
-    font = float(np.clip(13 * inch / 2.5, 7, 13))
     for index, frame in enumerate(frames):
         row, column = divmod(index, across)
-        x, y = left + column * (wide + gap), inches[1] - above - row * block
+        top = inches[1] - above - sum(blocks[:row])
+        x, y = left + column * (wide + gap), top
         for name in views:
             width, height = sizes[name]
             y -= rows[name]
-            left_of, below = x + (wide - width) / 2, y + (rows[name] - height) / 2
-            place = (left_of / inches[0], below / inches[1], width / inches[0], height / inches[1])
-            axes = figure.add_axes(place)
+            place = np.array([x + (wide - width) / 2, y + (rows[name] - height) / 2, width, height]) / np.tile(inches, 2)
+            axes = figure.add_axes(tuple(place.tolist()))
             _show(axes, name, frame, rendered[index] if rendered else None, pages.get(name))
             if column == 0 and name in pages:
                 _name_row(figure, name, (left - 0.08) / inches[0], (y + rows[name] / 2) / inches[1])
             y -= gap
-        word = " · ".join(part for part in (words[index], marks.get(index, "")) if part)
-        axes.text(
-            0.5,
-            -(below - y + 0.08) / height,
-            word,
-            transform=axes.transAxes,
-            ha="center",
-            va="top",
-            color=COLOURS[1] if index in marks else QUIET,
-            fontsize=font,
-        )
+        _label(axes, labels[index], (x + wide / 2) / inches[0], (y - 0.08) / inches[1], font, index in marks)
         if index in marks:
-            top = inches[1] - above - row * block
             _mark(figure, (x - gap / 2) / inches[0], (y + gap) / inches[1], top / inches[1])
     if title:
-        figure.text(0.5, 1 - 0.28 / inches[1], title, ha="center", color=INK, fontsize=13)
+        figure.text(0.5, 1 - 0.1 / inches[1], heading, ha="center", va="top", color=INK, fontsize=large)
     literal(figure)
     return figure
+
+
+def _broken(words: Sequence[str], inches: float, points: float) -> tuple[list[str], float]:
+    """Words in as many lines as they need in a width, and the height of their letters in points.
+
+    Letters become smaller, to a point, until the widest word fits; only then a word is broken.
+    """
+    widest = max(widest_word(word, points) for word in words)
+    points = max(points * min(1.0, inches / max(widest, 1e-6)), SMALLEST)
+    return ["\n".join(wrap(word, inches, points)) for word in words], points
+
+
+def _more(words: Sequence[str], points: float) -> float:
+    """Inches that the longest of some words needs below its first line."""
+    return max(word.count("\n") for word in words) * points * LINE / 72
+
+
+def _label(axes: "Axes", word: str, x: float, y: float, points: float, marked: bool) -> None:
+    """Words below a frame, at a place in shares of the figure."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    look: dict[str, Any] = {"color": COLOURS[1] if marked else QUIET, "fontsize": points, "linespacing": LINE}
+    axes.text(x, y, word, transform=figure.transFigure, ha="center", va="top", **look)
 
 
 def _page(box: Box, name: str) -> tuple[float, float, float, float]:

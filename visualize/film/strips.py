@@ -74,10 +74,16 @@ def name_strip(size: tuple[int, int], paper: FloatArray, name: str, note: str = 
 
 
 def _fitted(draw: "ImageDraw", text: str, pixels: float, room: float) -> "tuple[str, FreeTypeFont]":
-    """A text as one line, and the font that is made smaller, to a point, until it fits."""
+    """A text as one line, and the font that is made smaller, to a point, until it fits; what is still too long is cut."""
     line = " ".join(text.split())
     wide = draw.textlength(line, font=load_font(pixels))
-    return line, load_font(max(pixels * min(1.0, room / max(wide, 1.0)), SMALLEST))
+    font = load_font(max(pixels * min(1.0, room / max(wide, 1.0)), SMALLEST))
+    if draw.textlength(line, font=font) > room + 1:  # a pixel: widths are rounded
+        kept = len(line)
+        while kept > 0 and draw.textlength(line[:kept].rstrip() + "…", font=font) > room:
+            kept -= 1
+        line = line[:kept].rstrip() + "…"
+    return line, font
 
 
 def sheet(size: tuple[int, int], paper: Picture) -> "Image":

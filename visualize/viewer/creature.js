@@ -15,7 +15,10 @@ function showCreature(root, about, engine, fragment) {
   const past = []; // {step, iou, cut}
 
   // Read-outs ---------------------------------------------------------------------------------------------------------
-  const chart = node("canvas", { class: "chart", width: 480, height: 96, role: "img", "aria-label": "IoU over the last steps" });
+  const chart = node("canvas", { class: "chart", width: 480, height: 96, role: "img", "aria-label": "IoU over the last steps, and when it was cut" });
+  // Said until the first wound, and not again. It keeps its room, so that the body doesn't move when it goes.
+  const hint = node("p", { class: "hint" }, `${matchMedia("(hover: hover)").matches ? "Click" : "Tap"} the body to cut it: what is orange goes.`);
+  heading.append(hint);
   function tell(frame) {
     const parts = [`step ${frame.step.toLocaleString("en")}`, `${frame.living.toLocaleString("en")} living cell${frame.living === 1 ? "" : "s"}`];
     if (frame.iou !== null) parts.push(`IoU ${frame.iou.toFixed(2)}`);
@@ -31,10 +34,10 @@ function showCreature(root, about, engine, fragment) {
   }
 
   // Controls ----------------------------------------------------------------------------------------------------------
-  const range = (label, title, attributes, input) => node("label", { title }, label, node("input", { type: "range", ...attributes, input }));
+  const range = (label, title, attributes, input) => node("label", { title }, ...label, node("input", { type: "range", ...attributes, input }));
   const play = button("❚❚", "Run or pause (space)", () => setPlaying(!playing));
-  const pace = range("Speed", "Steps a second (+ and −)", { min: 0, max: 7, step: 1, value: 5, "aria-label": "Speed" }, () => setPace());
-  const size = range("Brush", "Size of a cut ([ and ])", { min: 1, max: Math.max(2, longest / 2), step: 0.5, value: radius, "aria-label": "Brush" },
+  const pace = range(["Speed"], "Steps a second (+ and −)", { min: 0, max: 7, step: 1, value: 5, "aria-label": "Speed" }, () => setPace());
+  const size = range([node("i", { class: "cut" }), "Brush"], "Size of a cut, orange on the body ([ and ])", { min: 1, max: Math.max(2, longest / 2), step: 0.5, value: radius, "aria-label": "Brush" },
     (event) => { radius = Number(event.target.value); });
   const [paceInput, sizeInput] = [pace, size].map((label) => label.querySelector("input"));
   const cutHalf = button("Cut in half", "Destroy one half (h); x, y, z choose the axis", () => halve(wide[half++ % wide.length] ?? 0));
@@ -42,7 +45,7 @@ function showCreature(root, about, engine, fragment) {
   const seed = button("Seed", "Begin again from one cell (s)", () => { past.length = 0; engine.seed(); });
   const help = node("dialog", { class: "help", click: () => help.close() }, node("p", {},
     "Click or drag on the body to cut it. Drag beside it to turn, with shift, the right button or two fingers also on it; wheel or pinch to come closer."),
-    node("dl", {}, ...[["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
+    node("dl", {}, ...[["orange", "on the body: what a cut would take; in the curve: when it was cut"], ["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
       ["r", "scatter"], ["[ ]", "brush"], ["+ −", "speed"], ["v", "voxels or smooth"], ["l", "light or dark"]]
       .flatMap(([key, does]) => [node("dt", {}, key), node("dd", {}, does)])));
   const look = lookControls(root, view);
@@ -68,6 +71,7 @@ function showCreature(root, about, engine, fragment) {
   }
   function wound(wound) {
     cutting = wound.kind;
+    hint.style.visibility = "hidden";
     engine.cut(wound);
   }
   const halve = (axis, side = 1) => wound({ kind: "half", axis, side });
@@ -122,9 +126,16 @@ function drawChart(canvas, past, dark) {
     pen.strokeStyle = dark ? "#ffffff22" : "#00000018";
     pen.beginPath(); pen.moveTo(0, y(iou)); pen.lineTo(width, y(iou)); pen.stroke();
   }
-  pen.strokeStyle = "#d55e00";
+  pen.strokeStyle = pen.fillStyle = dark ? "#ff8a3c" : "#b34e00";
   pen.lineWidth = 3;
-  for (const look of past) if (look.cut) { pen.beginPath(); pen.moveTo(x(look), 0); pen.lineTo(x(look), height); pen.stroke(); }
+  const cuts = past.filter(({ cut }) => cut);
+  for (const look of cuts) { pen.beginPath(); pen.moveTo(x(look), 0); pen.lineTo(x(look), height); pen.stroke(); }
+  if (cuts.length) { // the latest has a name; the others look like it
+    const at = x(cuts.at(-1)), late = at > width - 140; // at the right end the numbers of the axis stand
+    pen.textAlign = late ? "right" : "left";
+    pen.fillText("cut", at + (late ? -6 : 6), height - 8);
+    pen.textAlign = "left";
+  }
   pen.strokeStyle = dark ? "#56b4e9" : "#0072b2";
   pen.lineWidth = 4;
   pen.lineJoin = "round";

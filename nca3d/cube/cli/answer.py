@@ -11,12 +11,13 @@ from nca3d.cli.flags import SEEDS, STDOUT, add_fields, plugins_of, wrong_numbers
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
 from nca3d.cube.questions import encodable
+from nca3d.cube.threshold import FEWEST
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import write_atomic
 from nca3d.load import CONFIG, RuleRef, run_folder
 
 if TYPE_CHECKING:
-    from nca3d.cube.answers import Askable, Reply
+    from nca3d.cube.answers import Askable, Verdict
 
 # The help of the argument RUN, of `nca3d serve` too.
 RUN = "a run folder of regime answering, one of its checkpoints, or a folder of nca3d export --surface"
@@ -43,20 +44,22 @@ def run(args: argparse.Namespace) -> None:
     """
     questions = _checked(args)
     cube = open_cube(args.run, plugins_of(args))
-    replies = cube.ask(questions, best=args.best, steps=args.steps, random_seed=args.random_seed)
+    verdicts = cube.verdicts(questions, best=args.best, steps=args.steps, random_seed=args.random_seed)
+    if note := _unmeasured(args, cube):
+        print(f"{args.run}: {note}", file=sys.stderr)
     if args.json:
         about = {"run": args.run, **cube.about()}
         about |= {"steps": args.steps or about["horizon"], "random_seed": args.random_seed}
         entries = [
-            {"question": question, "answers": [reply._asdict() for reply in row]}
-            for question, row in zip(questions, replies, strict=True)
+            {"question": question, "answers": [reply._asdict() for reply in one.replies], "sure": one.sure, "doubt": one.doubt}
+            for question, one in zip(questions, verdicts, strict=True)
         ]
         text = json.dumps(about | {"questions": entries}, indent=1, ensure_ascii=False) + "\n"
         if args.json == STDOUT:  # alone on stdout, so that another program can read it
             print(text, end="")
             return
         write_atomic(Path(args.json), text.encode())
-    print("\n\n".join(_answer_text(question, row) for question, row in zip(questions, replies, strict=True)))
+    print("\n\n".join(_answer_text(question, one) for question, one in zip(questions, verdicts, strict=True)))
 
 
 def check_cube(name: str, plugins: Sequence[str] | None = None) -> None:
@@ -90,6 +93,17 @@ def open_cube(name: str, plugins: Sequence[str] | None = None) -> "Askable":
     return Cube.of_run(name, plugins=plugins)
 
 
+def _unmeasured(args: argparse.Namespace, cube: "Askable") -> str:
+    """Returns why nobody knows when this cube is not sure, and what to do; "" = it is known."""
+    threshold = cube.threshold
+    if threshold is None:
+        how = "nca3d evaluate its run, then export it again" if is_surface_folder(args.run) else f"nca3d evaluate {args.run}"
+        return f"when it is not sure was never measured on held-out questions: {how} (it takes {FEWEST} of them)"
+    if args.steps not in (None, threshold.steps):
+        return f"when it is not sure was measured for {threshold.steps} steps, not for {args.steps}"
+    return ""
+
+
 def _checked(args: argparse.Namespace) -> list[str]:
     """Returns the questions, those of stdin included, once all arguments are checked."""
     with ErrorCollector() as errors:
@@ -117,13 +131,16 @@ def _lines() -> list[str]:
         raise InputError("nca3d answer", "stdin", f"byte 0x{error.object[error.start]:02x}", "a text in UTF-8") from None
 
 
-def _answer_text(question: str, row: "Sequence[Reply]") -> str:
-    """Returns the question and a line for each answer: a mark at the first, the score, a bar, the text."""
+def _answer_text(question: str, verdict: "Verdict") -> str:
+    """Returns the question and a line for each answer: a mark at the first, the score, a bar, the text; and a doubt, if any."""
     lines = [_printable(question)]
-    for place, (answer, score) in enumerate(row):
+    for place, (answer, score) in enumerate(verdict.replies):
         # A cosine may be negative, a bar can't.
         bar = "█" * round(BAR * max(score, 0))
-        lines.append(f"{'→' if place == 0 else ' '} {score:6.3f}  {bar:<{BAR}}  {_printable(answer)}")
+        mark = " " if place else "?" if verdict.doubt else "→"
+        lines.append(f"{mark} {score:6.3f}  {bar:<{BAR}}  {_printable(answer)}")
+    if verdict.doubt:
+        lines.append(f"  not sure: {verdict.doubt}")
     return "\n".join(lines)
 
 

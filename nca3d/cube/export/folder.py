@@ -9,10 +9,12 @@ import torch
 from torch import Tensor
 
 from nca3d.cube.answers import AT_ONCE, Askable
-from nca3d.cube.export.record import GOALS, GRAPH, RECORD, read_record, verify
+from nca3d.cube.export.record import GOALS, GRAPH, RECORD, SAMPLES, THRESHOLD, read_record, verify
 from nca3d.cube.lesson import load_teacher_and_answers
+from nca3d.cube.samples import Sample, samples_of_record
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.tensors import check_vectors, unpack
+from nca3d.cube.threshold import Threshold
 from nca3d.errors import InputError
 from nca3d.files import read_file
 from nca3d.fire import fire_mask
@@ -78,7 +80,18 @@ class SurfaceCube(Askable):
     def about(self) -> dict[str, object]:
         """Returns the facts about the cube: see `nca3d.cube.answers.Askable`."""
         facts = {key: self.record[key] for key in ("size", "cells", "weights", "horizon", "teacher")}
-        return {"model": self.record["id"], **facts, "answers": len(self.answers), "runtime": "ONNX Runtime"}
+        facts |= {"answers": len(self.answers), "runtime": "ONNX Runtime"}
+        return {"model": self.record["id"], **facts, "threshold": self.threshold and self.threshold.record()}
+
+    @property
+    def threshold(self) -> Threshold | None:
+        """Below what the cube is not sure; None in folders of older versions, and of runs in which it was not measured."""
+        return Threshold.read(self.record.get(THRESHOLD))
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """A few questions to try the cube with; none in folders of older versions."""
+        return samples_of_record(self.record.get(SAMPLES))
 
 
 def _session(graph: Path) -> Session:

@@ -1,6 +1,7 @@
 """The folder that `nca3d export --surface` writes: its files, and the record with their digests.
 
-    rule.json            what the cube is, how many steps it thinks, the sha256 of every other file and of itself
+    rule.json            what the cube is, how many steps it thinks, the sha256 of every other file and of itself; and, as far
+                         as they are known, the threshold below which it is not sure, and a few questions to try it with
     rule.safetensors     its weights
     cube.onnx            its computation, from question to surface; the weights are those in rule.safetensors
     teacher/             what turns questions into embeddings
@@ -19,6 +20,8 @@ from nca3d.files import file_entry, read_file, read_sealed, read_verified
 # The version of the folder's layout: a reader refuses any other.
 FORMAT = 1
 RECORD, WEIGHTS, GRAPH, GOALS = "rule.json", "rule.safetensors", "cube.onnx", "answers.safetensors"
+# The keys that the record may have: older versions wrote none of them, and pass over them.
+THRESHOLD, SAMPLES = "threshold", "samples"
 # The keys that the record must have, and the types of their values.
 _KEYS = {
     "format": int,

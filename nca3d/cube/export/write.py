@@ -9,7 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import nca3d
-from nca3d.cube.export.record import FORMAT, GOALS, GRAPH, RECORD, WEIGHTS, is_surface_folder, listed, read_record
+from nca3d.cube.export.record import (
+    FORMAT,
+    GOALS,
+    GRAPH,
+    RECORD,
+    SAMPLES,
+    THRESHOLD,
+    WEIGHTS,
+    is_surface_folder,
+    listed,
+    read_record,
+)
 from nca3d.errors import InputError, RunError
 from nca3d.files import atomic_folder, seal
 
@@ -140,6 +151,8 @@ def _record(cube: "Cube") -> dict[str, Any]:
         "pixels": prod(rule.size[1:]),
         "teacher": cube.teacher.id,
         "versions": {**versions, "python": platform.python_version()},
+        **({THRESHOLD: cube.threshold.record()} if cube.threshold else {}),
+        SAMPLES: [sample._asdict() for sample in cube.samples],
     }
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nca3d.cube.reports.pictures import ACTIVITY, activity_by_layer, cube_figures, training_figures
+from nca3d.cube.reports.pictures import ACTIVITY, SPLITS, activity_by_layer, cube_figures, training_figures
+from nca3d.cube.threshold import THRESHOLD, Threshold
 from nca3d.files import vacate
-from nca3d.reports.folder import data_url, png_of_pixels, write_folder
+from nca3d.reports.folder import write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words, film_html
+from nca3d.reports.pictures import data_url, png_of_pixels
 from nca3d.reports.report import Report
 from nca3d.reports.values import as_text, flat
 
@@ -132,6 +134,7 @@ def cube_sections(report: Report) -> list[Section]:
             "✗ a wrong one that it put first.",
             more=examples_html(report.series.get("examples", ())),
         ),
+        _doubts(report),
         Section(
             "Damage",
             "Cells are set to zero once the cube has its answer; the question stays at the front face." + before,
@@ -171,11 +174,36 @@ def cube_sections(report: Report) -> list[Section]:
     ]
 
 
+def _doubts(report: Report) -> Section:
+    """Returns the part on when the cube is not sure; it is empty, and so left out, where no threshold was measured."""
+    threshold = Threshold.read(report.get(THRESHOLD))
+    if threshold is None:
+        return Section("When it is not sure", "")
+    lead = (
+        f"It is not sure of an answer whose score, the cosine, is below {threshold.score:.3f}, or {threshold.lead:.3f} or less "
+        f"above that of the second. Both were measured on {threshold.questions:,} questions of split {threshold.split}: 95 of "
+        f"100 right answers reach the score, and answers with a smaller lead were more often wrong than right."
+    )
+    rows = {}
+    for split, sure in report.get("sure", {}).items():
+        share = sure.get("share")
+        if share is None:
+            continue
+        parts = [f"sure of {100 * share:.0f} % of its answers"]
+        # Questions of something else have no right answer.
+        for group, when in (("sure", "of these"), ("unsure", "of the others")):
+            right = report.get(group, {}).get(split, {}).get("top1")
+            parts += [] if right is None else [f"{when} {100 * right:.0f} % are right"]
+        rows[SPLITS.get(split, split)] = ", ".join(parts)
+    return Section("When it is not sure", lead, rows=rows)
+
+
 def examples_html(examples: Iterable[Mapping[str, Any]]) -> str:
     """Returns cards of questions with what the cube said, as HTML; a sign and a word mark right answers, not colour alone.
 
     Args:
-        examples: Dicts of "question", "right" (the right answer) and "said", pairs of an answer and its cosine.
+        examples: Dicts of "question", "right" (the right answer) and "said", pairs of an answer and its cosine; and, where a
+            threshold was measured, "doubt", why the cube is not sure ("" = it is).
     """
     cards = []
     for example in examples:
@@ -185,7 +213,8 @@ def examples_html(examples: Iterable[Mapping[str, Any]]) -> str:
             # The right answer is always on the card, even where the cube put it far down.
             answers.append((right, "farther off"))
         lines = [_answer(answer, score, answer == right, place == 0) for place, (answer, score) in enumerate(answers)]
-        cards.append(f"<article><h3>{escape(str(example['question']))}</h3><ol>{''.join(lines)}</ol></article>")
+        doubt = f"<small>not sure: {escape(str(example['doubt']))}</small>" if example.get("doubt") else ""
+        cards.append(f"<article><h3>{escape(str(example['question']))}</h3><ol>{''.join(lines)}</ol>{doubt}</article>")
     return f'<div class="asked">{"".join(cards)}</div>' if cards else ""
 
 
@@ -250,9 +279,8 @@ def _film(folder: Path, activity: NDArray[np.floating], steps: Sequence[int]) ->
     visualize.layers_film(frames, path, **options)
     # Before it is played, and on paper, the film shows its last frame.
     poster = data_url(png_of_pixels(Screen(frames, **options).draw(len(frames) - 1)))
-    return film_html(data_url(path.read_bytes(), path.suffix), poster, "film of activity in all layers of the cube"), [
-        path.name
-    ]
+    words = "film of activity in all layers of the cube"
+    return film_html(data_url(path.read_bytes(), path.suffix), poster, words, chart=True), [path.name]
 
 
 CUBES = Kind(HEADLINES, cube_figures, cube_words)

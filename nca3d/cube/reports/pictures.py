@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 ACTIVITY = "activity (root mean square of a cell's features)"
 # What is measured of a damaged cube, by the state's name in the report, and its label in the legend.
-STATES = {"hurt": "read at once", "healed": "healed", "dead": "cells stay dead"}
+STATES = {"hurt": "read at once", "healed": "after healing", "dead": "cells stay dead"}
 SPLITS = {
     "test": "test · new questions",
     "compose": "compose · new combinations",
     "validation": "validation · held out",
     "train": "train · learnt from",
+    "unrelated": "unrelated · of something else",
 }
 # The scale of strengths ends at the next multiple of ROUND_TO above this percentile: a few extreme cells would make all others
 # pale, and round ends can be compared between reports.

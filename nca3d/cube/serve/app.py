@@ -1,4 +1,4 @@
-"""A cube over HTTP: POST /answer, GET /health, and a page to ask it by.
+"""A cube over HTTP: POST /answer, GET /health, GET /samples, and a page to ask it by.
 
 Requests are computed one after the other, in a thread beside the event loop: a cube uses every core for one request already,
 and the loop stays free to refuse others and to report its health.
@@ -62,9 +62,23 @@ class Answers(BaseModel):
 
     Attributes:
         answers: For each question the nearest answers, the nearest first.
+        sure: For each question whether the cube is sure of the first answer; null = no threshold was measured.
+        doubts: For each question why the cube is not sure; "" = it is, or nobody knows.
     """
 
     answers: list[list[Answer]]
+    sure: list[bool | None]
+    doubts: list[str]
+
+
+class Samples(BaseModel):
+    """The body of the reply to GET /samples.
+
+    Attributes:
+        samples: A few questions to try the cube with: question, answer, split.
+    """
+
+    samples: list[dict[str, str]]
 
 
 def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: None) -> FastAPI:
@@ -84,6 +98,8 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
 
     worker = ThreadPoolExecutor(1, "cube")  # one thread: requests take turns
     buckets, start, about = Buckets(limits.rate), time.monotonic(), cube.about()
+    # Longer ones would be refused when they are clicked.
+    samples = [sample._asdict() for sample in cube.samples if len(sample.question) <= limits.length]
     page = resources.files("nca3d").joinpath("cube", "serve", "page.html").read_text(encoding="utf-8")
     app = FastAPI(title="nca3d", docs_url=None, redoc_url=None, lifespan=life)
     app.state.waiting = 0
@@ -93,6 +109,10 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
     async def health() -> dict[str, object]:
         facts = {**about, "uptime": round(time.monotonic() - start, 1), "waiting": app.state.waiting}
         return {"status": "ok", **facts, "max_questions": limits.questions, "max_length": limits.length}
+
+    @app.get("/samples")
+    async def tries() -> Samples:
+        return Samples(samples=samples)
 
     @app.get("/", include_in_schema=False)
     async def home() -> HTMLResponse:
@@ -114,13 +134,17 @@ def make_app(cube: Askable, limits: Limits, ready: Callable[[], None] = lambda: 
             raise HTTPException(503, f"found {limits.waiting} requests waiting, allowed fewer; try again", {"Retry-After": "1"})
         app.state.waiting += 1
         try:
-            ask = partial(cube.ask, body.questions, best=body.best)
-            replies = await asyncio.get_running_loop().run_in_executor(worker, ask)
+            ask = partial(cube.verdicts, body.questions, best=body.best)
+            verdicts = await asyncio.get_running_loop().run_in_executor(worker, ask)
         except InputError as error:
             raise HTTPException(422, str(error)) from None
         finally:
             app.state.waiting -= 1
-        return {"answers": [[reply._asdict() for reply in row] for row in replies]}
+        return {
+            "answers": [[reply._asdict() for reply in verdict.replies] for verdict in verdicts],
+            "sure": [verdict.sure for verdict in verdicts],
+            "doubts": [verdict.doubt for verdict in verdicts],
+        }
 
     @app.exception_handler(ClientDisconnect)
     async def gone(_: Request, __: Exception) -> Response:

@@ -1,5 +1,8 @@
 """Regeneration: is a damaged body whole again, how soon, and does it stay so?
 
+Two measures, which are not the same. *IoU after healing* says how much of the body is there; a body is *healed* when it is
+whole again. Reports call them `heal_iou` and `recovered`.
+
 The wounds are those of `pools.damage`; compare Mordvintsev et al. 2020, "Growing Neural Cellular Automata" (Distill), whose
 regenerating bodies were trained with damage. "Whole" means 95 % of the quality (IoU) right before the wound.
 """
@@ -43,9 +46,9 @@ class Healing:
 
     @property
     def recovered(self) -> list[float | None]:
-        """Whether each body recovered, B values: 1, 0, or None where the wound can't tell.
+        """Whether each body healed, B values: 1, 0, or None where the wound can't tell.
 
-        A body recovered if its IoU reached 0.95 of that before the wound within two horizons, and was there at the last
+        A body healed if its IoU reached 0.95 of that before the wound within two horizons, and was there at the last
         measurement too. It did not if it missed that, or was no body before (IoU below 0.5). A wound too small to bring the
         body below the mark says nothing about it: None.
         """

@@ -13,9 +13,9 @@ import torch.nn.functional as F
 
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.wounds import Wound
-from nca3d.lattice import PADDINGS, Size, centre
+from nca3d.lattice import PADDINGS, Size
 from nca3d.metrics import iou, occupied
-from nca3d.rollout import rollout, seed_state
+from nca3d.rollout import rollout, seed_state, start_of
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 from nca3d.targets import Target
@@ -107,8 +107,8 @@ def _in_larger_lattice(factor: float) -> Callable[[Trials, int], list[float]]:
         after: Size = tuple(n if n == 1 else round(factor * n) for n in before)  # type: ignore[assignment]
         low = [(large - small) // 2 for small, large in zip(before, after, strict=True)]
         wide = trials.with_rule(trials.rule, target=widened(trials.target, low, after))
-        # Given by position: the centre of the larger lattice needn't be the old centre, by a rounded half.
-        seat = torch.tensor([c + shift for c, shift in zip(centre(before), low, strict=True)])
+        # Given by position: the card's start, and the old centre, are other places in the larger lattice.
+        seat = torch.tensor([c + shift for c, shift in zip(start_of(trials.rule, before), low, strict=True)])
         return held(wide, trial, wide.seeds(seat.expand(trials.samples, 3)))
 
     return grow
@@ -137,9 +137,11 @@ def widened(target: Target, low: list[int], size: Size) -> Target:
 def second_seed(trials: Trials, trial: int) -> list[float]:
     """Measures growth from two seeds, two cells apart along the last axis that is long enough: do they make one body?"""
     size = trials.target.size
-    place = torch.tensor(centre(size))
+    start = start_of(trials.rule, size)
     axis = next((axis for axis in (2, 1, 0) if size[axis] > 2), 2)
-    place[axis] = min(int(place[axis]) + 2, size[axis] - 1)
+    place = torch.tensor(start)
+    # To the other side where the lattice ends: the second cell must be another than the first.
+    place[axis] = start[axis] + 2 if start[axis] + 2 < size[axis] else max(0, start[axis] - 2)
     beside = place.expand(trials.samples, 3)
     one, other = (seed_state(trials.rule, size, trials.samples, where) for where in (None, beside))
     both = torch.where(other != trials.rule.dead_value, other, one)

@@ -2,8 +2,10 @@
 
 import io
 import json
+import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,38 @@ def test_the_likest_answer_is_plainly_the_first(run: Path, capsys: pytest.Captur
     assert scores == sorted(scores, reverse=True)
     assert "→" in second.splitlines()[1]
     assert second.splitlines()[1].endswith("the back one")
+
+
+def test_what_it_is_not_sure_of_it_says(
+    run: Path, doubt_below: Callable[[Path, float], None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("surface"))
+    doubt_below(tmp_path / "run", 1.0)
+    assert cli.main(["answer", str(tmp_path / "run"), QUESTION, "--best", "1"]) == 0
+    told = capsys.readouterr()
+    _, first, last = told.out.splitlines()
+    assert first.startswith("? ")
+    assert last.startswith("  not sure: the best score, ")
+    assert told.err == ""
+    assert cli.main(["answer", str(tmp_path / "run"), QUESTION, "--json", "-"]) == 0
+    (entry,) = json.loads(capsys.readouterr().out)["questions"]
+    assert (entry["sure"], last.endswith(entry["doubt"])) == (False, True)
+
+
+def test_where_nothing_was_measured_nobody_knows(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A run of an older version, and any run that is asked at another number of steps."""
+    old = tmp_path / "run"
+    shutil.copytree(run, old, ignore=shutil.ignore_patterns("surface", "report.json"))
+    for place, more, words in (
+        (old, [], f"never measured on held-out questions: nca3d evaluate {old}"),
+        (run, ["--steps", "6"], "measured for 8 steps, not for 6"),
+    ):
+        assert cli.main(["answer", str(place), QUESTION, "--json", "-", *more]) == 0
+        told = capsys.readouterr()
+        (entry,) = json.loads(told.out)["questions"]
+        assert (entry["sure"], entry["doubt"]) == (None, "")
+        assert told.err.count("\n") == 1
+        assert words in told.err
 
 
 def test_lines_of_stdin_and_json(

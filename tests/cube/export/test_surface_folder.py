@@ -39,6 +39,23 @@ def test_it_answers_as_the_run_does(run: Path, exported: Path) -> None:
     assert folder.ask(QUESTIONS[:1])[0][0].answer == "the left one"
 
 
+def test_it_is_as_sure_as_the_run_is(run: Path, exported: Path) -> None:
+    plain, folder = Cube.load(run), Cube.load(exported)
+    assert folder.threshold == plain.threshold is not None
+    assert folder.samples == plain.samples != ()
+    assert [one.sure for one in folder.verdicts(QUESTIONS)] == [one.sure for one in plain.verdicts(QUESTIONS)]
+
+
+def test_a_folder_of_an_older_version_answers(exported: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "surface"
+    shutil.copytree(exported, folder)
+    older = {name: value for name, value in read_record(folder).items() if name not in ("threshold", "samples")}
+    (folder / "rule.json").write_bytes(seal(older))
+    (verdict,) = SurfaceCube.load(folder).verdicts(QUESTIONS[:1])
+    assert (verdict.sure, verdict.doubt, verdict.replies[0].answer) == (None, "", "the left one")
+    assert SurfaceCube.load(folder).samples == ()
+
+
 def test_one_question_has_one_answer_whatever_is_asked_beside_it(run: Path, exported: Path) -> None:
     for cube in (Cube.load(run), Cube.load(exported)):
         alone, beside = cube.ask(QUESTIONS[:1])[0], cube.ask([QUESTIONS[1], QUESTIONS[0]])[1]
@@ -59,6 +76,8 @@ def test_what_is_in_it(run: Path, exported: Path) -> None:
     names = {path.relative_to(exported).as_posix() for path in exported.rglob("*") if path.is_file()}
     assert names - record["files"].keys() == {"rule.json"}
     assert {"rule.safetensors", "cube.onnx", "answers.json", "answers.safetensors", "teacher/teacher.json"} < names
+    assert record["threshold"]["score"] == -1.0
+    assert [tuple(row.values()) for row in record["samples"]] == list(Cube.of_run(run).samples)
     rule = Cube.of_run(run).rule
     assert {**Cube.load(run).about(), "runtime": 0} == {**Cube.load(exported).about(), "runtime": 0}
     assert record["rule"] == {"name": "gmlp", "options": json.loads(json.dumps(rule.spec()))}

@@ -18,9 +18,10 @@ from typing import Any
 
 import pytest
 
-from nca3d.cube.answers import Reply
+from nca3d.cube.answers import Askable, Reply
 from nca3d.cube.ask import Cube
 from nca3d.cube.serve.limits import Limits
+from nca3d.cube.threshold import Threshold
 
 # They ask a real server.
 pytestmark = pytest.mark.slow
@@ -106,6 +107,14 @@ def test_answers_are_those_of_the_cube(server: Client, run: Path) -> None:
     for row, other in zip(told["answers"], wanted, strict=True):
         assert [entry["score"] for entry in row] == pytest.approx([reply.score for reply in other], abs=1e-5)
     assert [len(row) for row in server.ask(QUESTIONS)[1]["answers"]] == [4, 4], "five, of the four there are"
+    assert (told["sure"], told["doubts"]) == ([True, True], ["", ""])
+
+
+def test_samples_are_those_of_the_cube_that_may_be_asked(server: Client, run: Path) -> None:
+    status, told, _ = server("GET", "/samples")
+    assert status == 200
+    assert told == {"samples": [sample._asdict() for sample in Cube.of_run(run).samples]}
+    assert len(told["samples"]) == 5
 
 
 def test_the_page_is_one_file_that_asks_no_one_else(server: Client) -> None:
@@ -116,7 +125,7 @@ def test_the_page_is_one_file_that_asks_no_one_else(server: Client) -> None:
     assert not re.search(r"https?://|src=|@import|url\(|<link", page)
 
 
-def test_the_page_answers_in_a_browser(server: Client) -> None:
+def test_the_page_answers_in_a_browser(server: Client, served: Callable[..., tuple["Slow", Client]]) -> None:
     sync_api = pytest.importorskip("playwright.sync_api")
     chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if chromium is None:
@@ -146,6 +155,18 @@ def test_the_page_answers_in_a_browser(server: Client) -> None:
             page.click("button")
             page.wait_for_selector(".wrong")
             assert "found one of 60 characters, allowed at most 40" in page.text_content("#said")
+            page.click("#samples button:last-child")
+            page.wait_for_selector("li:has-text('✓ right')")
+            assert not page.is_visible("#doubt")
+            assert "below -1.000" in page.text_content("#limits")
+
+            cube, doubtful = served()
+            cube.go.set()
+            page.goto(f"http://127.0.0.1:{doubtful.port}/")
+            page.fill("#question", "purple monkey dishwasher")
+            page.click("#ask")
+            page.wait_for_selector("#answers.unsure li")
+            assert page.text_content("#doubt").startswith("Not sure: the best score, 0.100, is below the 0.500")
             browser.close()
 
     # In a thread of its own: another test's browser may hold this one's event loop.
@@ -248,8 +269,13 @@ def test_bad_flags_are_a_line_each(run: Path, tmp_path: Path, capsys: pytest.Cap
 # ---- one after the other -------------------------------------------------------------------------------------------
 
 
-class Slow:
-    """Stands in for a cube: thinks until `go` is set, and notes how many questions it is asked at the same time."""
+class Slow(Askable):
+    """Stands in for a cube: thinks until `go` is set, and notes how many questions it is asked at the same time.
+
+    It is sure of answers to questions of one letter.
+    """
+
+    threshold = Threshold(0.5, 0.0, "test", 20, 5, "slow")
 
     def __init__(self) -> None:
         self.now = self.most = self.done = 0
@@ -263,10 +289,14 @@ class Slow:
         self.done += 1
         if questions[0] == "fail":
             raise RuntimeError("a secret")
-        return [[Reply(question, 1.0)] for question in questions]
+        return [[Reply(question, 1.0 if len(question) == 1 else 0.1)] for question in questions]
+
+    def say(self, questions: Any, steps: Any = None, random_seed: int = 0) -> Any:
+        raise NotImplementedError
 
     def about(self) -> dict[str, Any]:
-        return {"model": "slow"}
+        facts = {"size": [1, 1, 1], "weights": 1, "answers": 1, "horizon": 5, "threshold": self.threshold.record()}
+        return {"model": "slow", **facts}
 
 
 @pytest.fixture
@@ -329,6 +359,14 @@ def test_requests_take_turns_while_health_answers(served: Callable[..., tuple[Sl
     *answers, done = together(*(lambda n=n: client.ask([f"question {n}"]) for n in range(4)), health)
     assert [told["answers"][0][0]["answer"] for _, told, _ in answers] == [f"question {n}" for n in range(4)]
     assert (done, cube.done, cube.most) == (0, 4, 1)
+
+
+def test_a_doubt_is_told_beside_the_answer(served: Callable[..., tuple[Slow, Client]]) -> None:
+    cube, client = served()
+    cube.go.set()
+    _, told, _ = client.ask(["a", "purple monkey dishwasher"], best=1)
+    assert told["sure"] == [True, False]
+    assert told["doubts"] == ["", "the best score, 0.100, is below the 0.500 that 95 of 100 right answers reach"]
 
 
 def test_too_many_that_wait_are_sent_away(served: Callable[..., tuple[Slow, Client]]) -> None:

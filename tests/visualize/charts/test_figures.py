@@ -82,7 +82,7 @@ def test_a_film_strip_shows_every_frame_with_its_label(growing: np.ndarray) -> N
 
 
 def test_flat_strips_are_rows_over_the_same_labels(growing: np.ndarray, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.modules["visualize.film.film_strip"], "Scene", None)  # flat pages need no camera
+    monkeypatch.setattr(sys.modules["visualize.film.stills"], "Scene", None)  # flat pages need no camera
     strip = visualize.film_strip(growing, range(6), view=("top", "front", "side"), damage_at={4: "cut"}, size=80)
     pages = [np.asarray(axes.images[0].get_array()) for axes in strip.axes]
     assert [page.shape[:2] for page in pages[:3]] == [(11, 17), (13, 17), (13, 11)]
@@ -104,6 +104,22 @@ def test_flat_strips_are_rows_over_the_same_labels(growing: np.ndarray, monkeypa
             visualize.film_strip(growing, view=bad)
     with pytest.raises(ValueError, match=r"damage_at: found 6, allowed a frame index 0\.\.5"):
         visualize.film_strip(growing, view="top", damage_at=6)
+
+
+@pytest.mark.parametrize("size", [16, 80, 240])
+def test_no_word_of_a_strip_is_clipped_or_lies_on_another(growing: np.ndarray, size: int) -> None:
+    labels = ["", "a ball\nis gone", "60 steps later and healed", "heal_iou.random_cells", "Donaudampfschifffahrt" * 2, "144"]
+    strip = visualize.film_strip(growing, labels, view="top", columns=3, size=size, damage_at={1: "cut"}, title="long " * 20)
+    strip.draw_without_rendering()
+    texts = [*(text for axes in strip.axes for text in axes.texts), strip.texts[-1]]  # the last is the title
+    boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    assert len(boxes) == 6 + 1
+    for place, (word, box) in enumerate(boxes):
+        assert box.x0 >= -1 and box.y0 >= 0 and box.x1 <= strip.bbox.x1 + 1 and box.y1 <= strip.bbox.y1, word
+        assert not [other for other, beside in boxes[:place] if box.overlaps(beside)], word
+    labels[1] += " · cut"
+    shown = [text.get_text() for axes in strip.axes for text in axes.texts]
+    assert ["".join(word.split()) for word in shown] == ["".join(word.split()) for word in labels]
 
 
 def panels(figure: Figure) -> dict[str, Axes]:

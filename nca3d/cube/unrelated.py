@@ -1,0 +1,41 @@
+"""Questions that have nothing to do with what a cube learns: a cube that knows its limits is sure of none of them.
+
+They check a threshold, and never set one: a user's own questions may be about any of this.
+"""
+
+UNRELATED = (
+    "How long does it take to boil an egg?",
+    "What is the price of gold today?",
+    "Who wrote Hamlet?",
+    "When does the next train to London leave?",
+    "How many legs has a spider?",
+    "Where can I buy running shoes?",
+    "What colour is a lemon?",
+    "Can you translate this letter into German?",
+    "Is it going to rain on Sunday?",
+    "How do I reset my password?",
+    "My cat is sick, what should I do?",
+    "Which is the largest ocean?",
+    "Do fish sleep at night?",
+    "Why is the sky blue?",
+    "What is the meaning of life?",
+    "How tall is Mount Everest?",
+    "Play some music from the eighties.",
+    "Tell me a joke about penguins.",
+    "I want to book a table for four.",
+    "Which team won the cup in 1998?",
+    "How do vaccines work?",
+    "What does a lawyer cost?",
+    "Remind me to call my mother tomorrow.",
+    "How far away is the moon?",
+    "What should I cook with potatoes and leeks?",
+    "Who painted the Mona Lisa?",
+    "Why do cats purr?",
+    "What is the square root of two hundred?",
+    "Seven bicycles argue with a teapot.",
+    "Lorem ipsum dolor sit amet.",
+    "colourless green ideas sleep furiously",
+    "the of and to in is it",
+    "qwertz uiop asdfgh",
+    "banana banana banana",
+)
