@@ -129,7 +129,7 @@ def _plan(args: argparse.Namespace, number: Callable[..., Any], wrong: ErrorColl
     wrong.add(bool(args.settings), WHERE, "SETTING", " ".join(args.settings), "none together with --plan")
     for name in ("steps", "batch"):
         wrong.add(given[name] is None, WHERE, f"--{name}", "nothing", "a whole number, together with --plan")
-    size = tuple(number("--plan", side, 3, 4096) for side in args.plan)
+    size = tuple(number("--plan", side, 1, 4096) for side in args.plan)
     steps, batch = number("--steps", args.steps, 1, 1_000_000), number("--batch", args.batch, 1, 1_000_000)
     channels = number("--channels", args.channels or "16", 5, 4096)
     hidden = tuple(number("--hidden", width, 1, 65_536) for width in args.hidden or ["128"])

@@ -87,7 +87,8 @@ def evaluate(
         horizon = rule.card.get("horizon") or 2 * max(body.size) + 10
     if horizon < 1:
         raise InputError("evaluate", "horizon", horizon, "1 step or more")
-    work = _work(preset, horizon, len(robustness.variations(rule)))
+    preset = replace(preset, wounds=tuple(wound for wound in preset.wounds if wound.cuts(body.size)))
+    work = _work(preset, horizon, len(robustness.variations(rule, body.size)))
     with torch_on_one(), tqdm(total=work, disable=not progress, desc="evaluate", unit="step") as bar:
         trials = Trials(rule, body, horizon, preset.samples, random_seed, executor, bar.update)
         evaluation = _Evaluation(trials, preset)
@@ -207,7 +208,7 @@ class _Evaluation:
 
     def robustness(self) -> None:
         """Measures growth and hold in a world that is not the one of training."""
-        for variation in robustness.variations(self.trials.rule):
+        for variation in robustness.variations(self.trials.rule, self.trials.target.size):
             # The same trial each time, so that only the condition differs.
             self.put(("robustness", variation.name), variation.measure(self.trials, WORLD))
             self.series.setdefault("conditions", {})[variation.name] = variation.group
@@ -233,6 +234,8 @@ class _Evaluation:
             "random_seed": trials.random_seed,
             "torch": torch.__version__,
         }
+        if 1 in target.size and self.preset.studies:
+            self.report.about["left out"] = "in a flat lattice: cuts across its one layer, other paddings"
         return self.report
 
 

@@ -158,6 +158,9 @@ def tell(
         if cut.name not in pools.damage.DAMAGES:
             allowed = ", ".join(pools.damage.DAMAGES) + nearest(cut.name, pools.damage.DAMAGES)
             raise InputError("tell", "cuts: name", repr(cut.name), allowed)
+        if not cut.wound.cuts(target.size):
+            allowed = f"a direction along which {target.name} has two cells or more, on its lattice of {target.size}"
+            raise InputError("--damage", "direction", repr(cut.direction), allowed)
         if not now <= cut.step <= steps:
             raise InputError("--damage", "step", cut.step, f"{now} .. {steps}, the last step")
     shots = [_shot(rule, target, state, now)]

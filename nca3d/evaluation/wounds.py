@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import pools
+from nca3d.lattice import AXES, Size
 from nca3d.metrics import occupied
 from nca3d.rules.cell import Rule
 
@@ -34,6 +35,15 @@ class Wound:
     def name(self) -> str:
         """The name that figures use, with the severity, as in "half_space +x 0.5"."""
         return f"{self.kind} {self.severity:g}"
+
+    def cuts(self, size: Size) -> bool:
+        """Whether it can be told from scattered cells on a lattice (D, H, W): a plane needs two cells on its way.
+
+        Args:
+            size: The lattice.
+        """
+        direction = self.options.get("direction")
+        return not isinstance(direction, str) or size[AXES[direction[-1]]] > 1
 
     def mask(self, rule: Rule, states: Tensor, generator: torch.Generator) -> Tensor:
         """Draws which cells the wound destroys; each state has a draw of its own.

@@ -144,15 +144,17 @@ def _healing_frames(healing: Healing) -> tuple[Frames, list[str]]:
 
 def _facing(healing: Healing) -> float:
     """Returns the azimuth in degrees, of four views, that shows the wound best: the usual one unless it hides the wound."""
-    from visualize.render import AZIMUTH
+    from visualize.render import view
 
     frames, _, cut = healing
+    usual, _ = view(np.shape(frames)[1:4])
     alpha = np.asarray(frames)[[max(cut - 1, 0), cut], ..., 3] > 0.1
     lost = np.argwhere(alpha[0] & ~alpha[1])
-    if not len(lost):
-        return AZIMUTH
+    # A flat body hides nothing, and is known from one side only.
+    if not len(lost) or 1 in np.shape(frames)[1:4]:
+        return usual
     offset = lost.mean(axis=0) - np.argwhere(alpha[0]).mean(axis=0)
-    turns = AZIMUTH + np.array([0.0, 90.0, 180.0, 270.0])
+    turns = usual + np.array([0.0, 90.0, 180.0, 270.0])
     # The usual view gets a start of half a cell: a wound spread over the whole body is no reason to walk around it.
     nearness = offset[2] * np.cos(np.radians(turns)) + offset[1] * np.sin(np.radians(turns)) + [0.5, 0, 0, 0]
     return float(turns[nearness.argmax()])

@@ -34,8 +34,8 @@ TARGETS = Registry("target")
 for _body in (axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus, frog, ant, channels):
     TARGETS.register(_body.__name__)(_body)
 
-# The lattice of a body that has a name, where none is asked for.
-NAMED: Size = (11, 20, 15)
+# The lattice of a body that has a name, where size = "auto"; that of a config, too.
+NAMED: Size = (10, 18, 14)
 
 # File suffix -> reader(path, size, **options); a size of "auto" is handed on to what the reader ends in, see `place`.
 READERS: dict[str, Callable[..., Target]] = {
@@ -52,7 +52,7 @@ def catalogue() -> dict[str, str]:
     return {name: (inspect.getdoc(builder) or "").partition("\n")[0] for name, builder in TARGETS.items()}
 
 
-def load(name_or_path: str | Path, size: Wanted = NAMED, **options: object) -> Target:
+def load(name_or_path: str | Path, size: Wanted = (11, 20, 15), **options: object) -> Target:
     """Loads a target by its name in `catalogue()` or from a file.
 
     Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif, and the one that a run keeps.
@@ -60,7 +60,7 @@ def load(name_or_path: str | Path, size: Wanted = NAMED, **options: object) -> T
     Args:
         name_or_path: A name, or the path of a file.
         size: The lattice (D, H, W). "auto" = of a voxel file or a small picture its own cells and the margin, of a mesh or a
-            scan 24 cells along the longest side, of a larger picture 40, of a name (11, 20, 15). `Target.notes` says it.
+            scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14). `Target.notes` says it.
         **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
             `fit`, `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ... `pieces` says what becomes of a body
             whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep", "join"

@@ -72,7 +72,7 @@ def centre_in(array: np.ndarray, size: Size, where: object) -> np.ndarray:
     """
     shape = array.shape[:3]
     if any(n > room for n, room in zip(shape, size, strict=True)):
-        allowed = f"at most the lattice {size} (D, H, W); fit=True resamples it"
+        allowed = f"at most the lattice {size} (D, H, W); fit=True resamples it, size = 'auto' makes room"
         raise InputError(where, "size", f"{tuple(shape)}", allowed)
     pad = [((room - n) // 2, room - n - (room - n) // 2) for n, room in zip(shape, size, strict=True)]
     return np.pad(array, pad + [(0, 0)] * (array.ndim - 3))

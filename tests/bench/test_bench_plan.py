@@ -54,6 +54,12 @@ def test_the_command_plans(capsys):
     assert "s a training iteration" in capsys.readouterr().out
 
 
+def test_a_flat_setting_is_planned_with_flat_probes(capsys):
+    assert shrunk(Setting("flat", (1, 64, 64), 4, 8), 0.1).size[0] == 1
+    assert main(["bench", "--plan", "0", "12", "12", "--steps", "4", "--batch", "2"]) == 2
+    assert "--plan: found '0', allowed a whole number from 1" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "setting",

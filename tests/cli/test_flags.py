@@ -85,6 +85,16 @@ def test_words_stand_in_for_numbers() -> None:
     assert (config.steps, config.memory, config.tensorboard, config.losses) == ("auto", "keep", True, {})
 
 
+def test_a_word_stands_for_all_numbers_of_a_flag(tmp_path: Path) -> None:
+    """And CONFIG may still stand behind three numbers."""
+    file = tmp_path / "own.toml"
+    file.write_text('size = [4, 5, 6]\n[body]\ntarget = "own.npy"\n')
+    assert config_of(str(file)).size == (4, 5, 6)
+    for words in (["--size", "auto"], ["--size=auto"]):
+        assert config_of(*words, str(file)).size == "auto"
+    assert config_of("--size", "7", "8", "9", str(file)).size == (7, 8, 9)
+
+
 def test_without_a_config_it_is_default() -> None:
     assert config_of() == Config.load("default")
 

@@ -54,6 +54,20 @@ def test_default_names_every_field_of_a_body() -> None:
     assert written.keys() == {name for name, spec in FIELDS.items() if not spec.table}
 
 
+def test_a_size_that_nobody_sets_is_that_of_the_target() -> None:
+    """In numbers where the target has a name, as in 0.1.0; "auto" as long as a file was not read."""
+    own = Config(target="castle.npy")
+    assert own.size == "auto" == Config(size="auto", target="a/b.glb").size
+    with pytest.raises(InputError, match=r"config: size: found 'auto', allowed three numbers.*castle\.npy"):
+        _ = own.horizon
+    assert Config().given_size == "auto" and Config().replace(target="castle.npy").size == "auto"
+    assert own.replace(target="torus").lattice == (10, 18, 14)
+    asked = Config(size=(10, 18, 14))
+    assert asked == Config() and asked.replace(target="castle.npy").size == (10, 18, 14), "what was asked for stays"
+    assert Config.from_dict(tomllib.loads(Config().to_toml())).given_size == "auto", "a written default is no choice"
+    assert Config(size=(1, 40, 40)).steps_range == (45, 90)
+
+
 # ---- strictness ----------------------------------------------------------------------------------------------------
 
 WRONG: list[tuple[str, Any]] = [

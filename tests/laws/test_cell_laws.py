@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from flat import FLAT
 from hypothesis import example, given
 from hypothesis import strategies as st
-from rule_cases import SIZE, assert_same_bits, body, executors, fresh, lively, rules_and_executors
+from rule_cases import RULE_CASES, SIZE, assert_same_bits, body, executors, fresh, lively, rules_and_executors
 
 from nca3d.fire import fire_mask
 from nca3d.lattice import centre
@@ -44,6 +45,21 @@ def test_light_cone(name, executor, random_seed, steps):
     index = torch.stack(torch.meshgrid(*(torch.arange(n) - c for n, c in zip(size, centre(size), strict=True)), indexing="ij"))
     outside = index.abs().amax(dim=0) > steps
     assert (grown[:, :, outside] == 0).all()
+
+
+@pytest.mark.parametrize("size", FLAT)
+def test_flat_worlds_obey(size):
+    """Laws 1 and 2 where there is one layer of cells, or one row; `test_flat_lattices_agree` brings in the other executors."""
+    for name in RULE_CASES:
+        seed = seed_state(fresh(name), size)
+        assert torch.equal(rollout(fresh(name), seed, 3), seed)
+        rule = lively(name, strength=0.5)
+        assert not rollout(rule, torch.zeros_like(seed), 2).any()
+        grown = rollout(rule, seed, 2)
+        away = [(torch.arange(n) - c).abs() for n, c in zip(size, centre(size), strict=True)]
+        outside = torch.stack(torch.meshgrid(*away, indexing="ij")).amax(dim=0) > 2
+        assert grown.isfinite().all() and not grown[:, :, outside].any()
+        assert grown.shape == seed.shape
 
 
 def test_light_cone_is_reached():

@@ -3,9 +3,10 @@
 import pytest
 import torch
 from examples import examples
+from flat import FLAT
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from rule_cases import SIZE, body, executors, lively, rules_and_executors
+from rule_cases import RULE_CASES, SIZE, body, executors, lively, rules_and_executors
 
 from nca3d.fire import fire_mask
 from nca3d.rollout import Trajectory, rollout, seed_state
@@ -51,6 +52,16 @@ def test_agreement_in_float32_over_16_steps(name, executor):
     state = seed_state(rule, SIZE, batch=2)
     found, into = gradients(rule, state, lambda s: rollout(rule, s, 16, random_seed=11, executor=executor))
     wanted, expected = gradients(rule, state, lambda s: as_written(rule, s, 16, 11))
+    assert_close([found, *into], [wanted, *expected], 1e-5)
+
+
+@rules_and_executors
+def test_flat_lattices_agree(name, executor):
+    """Law 5 where a cell has no neighbours along an axis: each rule on one flat lattice, each executor on all of them."""
+    rule, size = lively(name), FLAT[list(RULE_CASES).index(name) % len(FLAT)]
+    state = body(rule, batch=2, size=size, share=0.6)
+    found, into = gradients(rule, state, lambda s: rollout(rule, s, 4, random_seed=3, executor=executor))
+    wanted, expected = gradients(rule, state, lambda s: as_written(rule, s, 4, 3))
     assert_close([found, *into], [wanted, *expected], 1e-5)
 
 

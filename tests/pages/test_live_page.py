@@ -12,6 +12,7 @@ from nca3d import cli
 from nca3d.fire import fire_mask
 from nca3d.live.page import ENGINE, live_page, script
 from nca3d.rules import ConvRule
+from visualize.render import view
 from visualize.viewer import source
 
 # They open real files in a real browser.
@@ -343,6 +344,24 @@ def test_a_diverged_body_is_told_and_a_lost_picture_comes_back(page_of, axolotl)
     page.wait_for_function("document.querySelector('.trouble')?.textContent.includes('graphics card')")
     page.evaluate("lose.restoreContext()")
     page.wait_for_function("!document.querySelector('.trouble')")
+
+
+def test_a_flat_body_is_seen_as_in_pictures_and_cut_in_its_plane(page_of, tmp_path):
+    """The eye begins where `visualize.volume` has it, and no cut goes across the one layer: it would take all or nothing."""
+    page = page_of("about:blank")
+    page.add_script_tag(content=source("volume.js"))
+    for size in [(1, 9, 8), (8, 1, 9), (8, 9, 1), (1, 1, 9), (1, 9, 1), (9, 1, 1), (1, 1, 1), (5, 6, 7)]:
+        assert page.evaluate("eyeOf", list(size)) == list(view(size))
+    rule = ConvRule(channels=6, hidden=(4,))
+    page = opened(page_of, live_page(rule, tmp_path / "flat.html", (1, 5, 5)))
+    page.keyboard.press("Space")
+    page.evaluate("creature.state().then((state) => creature.restore({ state: state.fill(1) }))")
+    before = status(page)["living"]
+    page.keyboard.press("z")
+    assert status(page)["living"] == before
+    for _ in range(3):
+        page.keyboard.press("h")
+    assert 0 < status(page)["living"] < before
 
 
 @pytest.mark.parametrize("options", [{"step_size": float("nan")}, {"alive_threshold": float("inf")}])

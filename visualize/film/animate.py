@@ -14,7 +14,7 @@ from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Colour, Picture, as_frames, as_picture, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 SHADES, DARKEST_SHADE = 64, 0.5  # of the paper, for shadows without bands
 FOOTER = 0.085  # share of the height kept for counter and time line
@@ -79,6 +79,7 @@ def animate(
     if glow is not None:
         activity_range = activity_range or activity_limits(glow)
     footer = round(side * FOOTER)
+    azimuth, elevation = view(checked.shape[1:4], azimuth, elevation, "animate")
     azimuths = walk(azimuth, orbit, count, "animate")
     options = {
         "style": style,

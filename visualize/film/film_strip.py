@@ -14,7 +14,8 @@ from visualize.clock import Damage, as_marks
 from visualize.errors import ArgumentError
 from visualize.film.stills import stills
 from visualize.frames import Box, FloatArray, Picture, as_frames, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION, LARGEST
+from visualize.render.scene import LARGEST
+from visualize.render.view import AZIMUTH, ELEVATION
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ from visualize.film.encode import check_film_path, write_film
 from visualize.film.strips import TimeStrip, name_strip
 from visualize.film.studio import Clip, Studio, bar
 from visualize.frames import Box, Colour, FloatArray, Picture, as_frames, as_picture, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 WHERE = "side_by_side"
 MOST = 6
@@ -86,6 +86,10 @@ def side_by_side(
     if lit and activity_range is None:
         activity_range = activity_limits(np.concatenate([glow.ravel() for glow in lit]))
     boxes, box_of = _boxes(checked)
+    # One flat body among solid ones is seen as they are.
+    azimuth, elevation = view(
+        [max(frames.shape[i] for frames in checked.values()) for i in (1, 2, 3)], azimuth, elevation, WHERE
+    )
     azimuths = walk(azimuth, orbit, count, WHERE)
     options = {
         "style": style,

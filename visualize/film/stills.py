@@ -4,7 +4,8 @@ from numpy.typing import ArrayLike
 
 from visualize.fields import activity_limits, glowing
 from visualize.frames import Colour, Picture, as_frames, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION, Scene
+from visualize.render.scene import Scene
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 
 def stills(
@@ -36,6 +37,7 @@ def stills(
         ValueError: an argument can't be used; one line says which.
     """
     checked = as_frames(frames, "film_strip")
+    azimuth, elevation = view(checked.shape[1:4], azimuth, elevation, "film_strip")
     glow = glowing(activity, checked, style, "film_strip")
     with Scene(
         body_box(checked),

@@ -18,6 +18,7 @@ from visualize.render.trace import rim, sample
 
 FAINTEST = 1 / 64  # of the range: less than this isn't looked for
 LONGEST = 400  # samples of a ray at most, in lattices of any size
+FLAT = 0.2  # of the usual way between two samples, where what glows is one cell thick
 THICK = 0.5  # of the box's middle side: what counts as thick in the body's own glow
 HALO, HALO_SHARE = 0.022, 0.32  # width of the halo around bright places, in picture heights, and its strength
 BROKEN = 14.0  # times the ghost's strength
@@ -105,6 +106,9 @@ def _brightest(glow: Glow, camera: Camera, column: FloatArray, row: FloatArray, 
     lively = values > FAINTEST
     table = np.maximum(jump_table(lively).astype(np.int16) - 1, 0).reshape(-1)
     stride = np.float32(max(quality.stride, float(np.linalg.norm(values.shape)) / LONGEST))
+    if 1 in high - low:
+        # Samples that miss the middle of a single layer would draw rings.
+        stride = stride * np.float32(FLAT)
     eye, rays = camera.position - (low - 2), camera.rays(column, row)
     rays = np.where(np.abs(rays) < 1e-7, np.float32(1e-7), rays)
     near, far, _ = enter(values.shape, eye[None].astype(np.float32), rays)

@@ -19,15 +19,14 @@ from visualize.render.quality import QUALITIES
 from visualize.render.raymarch import draw_voxels
 from visualize.render.stage import SKIRT, draw_stage
 from visualize.render.surface import draw_surface
+from visualize.render.view import AZIMUTH, ELEVATION, STEEPEST
 
 if TYPE_CHECKING:
     from visualize.render.opengl import OpenGLCanvas
 
 Style = Literal["voxels", "surface", "activity"]
 STYLES = ("voxels", "surface", "activity")
-AZIMUTH, ELEVATION = -58.0, 24.0
 LARGEST = 8192
-STEEPEST = 89  # degrees: from straight above, nothing says where up is
 NEAR_BLACK = "#07070b"  # the paper of a glow: black alone would hide that the picture has borders
 
 

@@ -6,7 +6,8 @@ from typing import Literal
 from numpy.typing import ArrayLike
 
 from visualize.frames import Box, Colour, Picture, as_box, as_frame, body_box
-from visualize.render.scene import AZIMUTH, ELEVATION, Scene, Style
+from visualize.render.scene import Scene, Style
+from visualize.render.view import AZIMUTH, ELEVATION, view
 
 
 def volume(
@@ -36,8 +37,9 @@ def volume(
         style: "voxels" draws cubes, "surface" a smooth skin, "activity" a glow in a ghost of the body.
         quality: "high" takes more rays, samples and pixels, and seconds instead of tenths.
         size: (width, height) in pixels.
-        azimuth: degrees from +x towards +y at which the eye stands; 0 looks along -x, -90 along +y.
-        elevation: degrees above the floor, -89..89.
+        azimuth: degrees from +x towards +y at which the eye stands; 0 looks along -x, -90 along +y. By default -58, and before
+            the plane of a flat lattice.
+        elevation: degrees above the floor, -89..89. By default 24; a body that lies flat is seen from above.
         background: CSS name, "#rrggbb" or three floats 0..1; "auto" is white, or nearly black under a glow.
         renderer: "auto" | "opengl" | "raymarch"; "auto" takes OpenGL where it works. A glow is the same with both.
         ground: draw the outline of the floor and the body's shadow.
@@ -54,6 +56,7 @@ def volume(
     """
     frame = as_frame(rgba, "volume")
     filled = body_box(frame) if box is None else as_box(box, "volume")
+    azimuth, elevation = view(frame.shape[:3], azimuth, elevation)
     with Scene(
         filled,
         style,

@@ -9,6 +9,8 @@ const HISTORY = 600; // steps that the chart shows
 function showCreature(root, about, engine, fragment) {
   const { view, heading, read, trouble } = openStage(root, { ...about, fragment });
   const longest = Math.max(...about.size);
+  // x, y and z along which there is something to halve: a flat body has one layer across its plane.
+  const wide = [2, 1, 0].map((side, axis) => (about.size[side] > 1 ? axis : -1)).filter((axis) => axis >= 0);
   let playing = true, radius = Math.max(1.5, Math.round(longest / 4) / 2), half = 0, last = null, cutting = null;
   const past = []; // {step, iou, cut}
 
@@ -38,7 +40,7 @@ function showCreature(root, about, engine, fragment) {
   const size = range([node("i", { class: "cut" }), "Brush"], "Size of a cut, orange on the body ([ and ])", { min: 1, max: Math.max(2, longest / 2), step: 0.5, value: radius, "aria-label": "Brush" },
     (event) => { radius = Number(event.target.value); });
   const [paceInput, sizeInput] = [pace, size].map((label) => label.querySelector("input"));
-  const cutHalf = button("Cut in half", "Destroy one half (h); x, y, z choose the axis", () => halve(half++ % 3));
+  const cutHalf = button("Cut in half", "Destroy one half (h); x, y, z choose the axis", () => halve(wide[half++ % wide.length] ?? 0));
   const scatter = button("Scatter", "Destroy every fourth cell (r)", () => wound({ kind: "scatter", share: 0.25 }));
   const seed = button("Seed", "Begin again from one cell (s)", () => { past.length = 0; engine.seed(); });
   const help = node("dialog", { class: "help", click: () => help.close() }, node("p", {},
@@ -99,7 +101,7 @@ function showCreature(root, about, engine, fragment) {
     "[": () => setBrush(-0.5), "]": () => setBrush(0.5), "+": () => setPace(1), "=": () => setPace(1), "-": () => setPace(-1),
     v: () => look[0].click(), l: () => look[1].click(), "?": () => help.showModal(),
   };
-  AXES.forEach((name, axis) => { keys[name] = (event) => halve(axis, event.shiftKey ? -1 : 1); });
+  wide.forEach((axis) => { keys[AXES[axis]] = (event) => halve(axis, event.shiftKey ? -1 : 1); });
   followKeys(root, keys);
 
   engine.onframe = (frame) => {

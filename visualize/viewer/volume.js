@@ -12,6 +12,15 @@ const sphere = (azimuth, elevation) => [
 ];
 const cross = (a, b) => [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]];
 
+/** Azimuth and elevation in degrees from which a lattice (D, H, W) is seen at first: those of view.py. */
+function eyeOf([depth, height, width]) {
+  if (depth === 1 && width > 1) return [-90, 68];
+  if (depth === 1 && height > 1) return [-14, 16];
+  if (depth > 1 && height === 1 && width > 1) return [-76, 16];
+  if (depth > 1 && height > 1 && width === 1) return [-14, 16];
+  return [-58, 24];
+}
+
 class VolumeView {
   /** Draws into `canvas` the bodies of a lattice `size` (D, H, W); throws an Error where there is no WebGL2. */
   constructor(canvas, size, fragment) {
@@ -24,8 +33,7 @@ class VolumeView {
     this.lost = false;
     this.onlost = () => {};
     [this.depth, this.height, this.width] = size;
-    this.azimuth = -58;
-    this.elevation = 24;
+    [this.azimuth, this.elevation] = eyeOf(size);
     this.zoom = 1;
     this.smooth = false;
     this.brush = [0, 0, 0, 0];

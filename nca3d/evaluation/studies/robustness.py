@@ -45,12 +45,15 @@ class Variation:
     measure: Callable[[Trials, int], list[float]]
 
 
-def variations(rule: Rule) -> list[Variation]:
+def variations(rule: Rule, size: Size) -> list[Variation]:
     """Returns all variations that make sense for a rule, the unchanged world first.
 
     Args:
         rule: Its own fire rate and padding are left out: they are no change.
+        size: The lattice (D, H, W). In a flat one other paddings are left out: each cell has a border above it and below, so
+            that they would change what all cells see, not the rim of the world.
     """
+    paddings = [] if 1 in size else [kind for kind in PADDINGS if kind != rule.padding]
     rates = [rate for rate in (0.25, 0.75, 1.0) if abs(rate - rule.fire_rate) > 1e-9]
     return [
         Variation("unchanged", "", held),
@@ -60,7 +63,7 @@ def variations(rule: Rule) -> list[Variation]:
             for factor in (0.5, 1.5)
         ),
         *(Variation(f"lattice × {factor:g}", "space", _in_larger_lattice(factor)) for factor in (1.5, 2.0)),
-        *(Variation(f"padding {kind}", "space", _with_attributes(padding=kind)) for kind in PADDINGS if kind != rule.padding),
+        *(Variation(f"padding {kind}", "space", _with_attributes(padding=kind)) for kind in paddings),
         Variation("second seed close by", "space", second_seed),
         Variation("bf16", "noise", in_bf16),
         Variation(f"noise {NOISE:g} on the state", "noise", with_noise),
@@ -100,7 +103,8 @@ def _in_larger_lattice(factor: float) -> Callable[[Trials, int], list[float]]:
 
     def grow(trials: Trials, trial: int) -> list[float]:
         before = trials.target.size
-        after: Size = tuple(round(factor * n) for n in before)  # type: ignore[assignment]
+        # A flat world stays flat.
+        after: Size = tuple(n if n == 1 else round(factor * n) for n in before)  # type: ignore[assignment]
         low = [(large - small) // 2 for small, large in zip(before, after, strict=True)]
         wide = trials.with_rule(trials.rule, target=widened(trials.target, low, after))
         # Given by position: the card's start, and the old centre, are other places in the larger lattice.
@@ -131,12 +135,14 @@ def widened(target: Target, low: list[int], size: Size) -> Target:
 
 
 def second_seed(trials: Trials, trial: int) -> list[float]:
-    """Measures growth from two seeds, two cells apart along the last axis: do they make one body?"""
+    """Measures growth from two seeds, two cells apart along the last axis that is long enough: do they make one body?"""
     size = trials.target.size
     start = start_of(trials.rule, size)
+    axis = next((axis for axis in (2, 1, 0) if size[axis] > 2), 2)
+    place = torch.tensor(start)
     # To the other side where the lattice ends: the second cell must be another than the first.
-    along = start[2] + 2 if start[2] + 2 < size[2] else max(0, start[2] - 2)
-    beside = torch.tensor([start[0], start[1], along]).expand(trials.samples, 3)
+    place[axis] = start[axis] + 2 if start[axis] + 2 < size[axis] else max(0, start[axis] - 2)
+    beside = place.expand(trials.samples, 3)
     one, other = (seed_state(trials.rule, size, trials.samples, where) for where in (None, beside))
     both = torch.where(other != trials.rule.dead_value, other, one)
     return held(trials, trial, compact(both, trials.rule.dead_value))

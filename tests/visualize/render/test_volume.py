@@ -187,3 +187,27 @@ class TestRenderers:
             ours, theirs = (visualize.volume(animal, style, renderer=name, **view) for name in ("raymarch", "opengl"))
             assert overlap(ink(ours), ink(theirs)) > 0.97
             assert np.abs(ours.astype(int) - theirs).mean() < 4
+
+
+@pytest.mark.parametrize("across", [0, 1, 2])
+def test_a_flat_body_is_seen_from_before_its_plane(across: int) -> None:
+    """Whichever the plane: its first axis runs to the right, its second one up, and most of the picture is the body."""
+    plane = np.zeros((12, 12, 4), np.float32)
+    plane[:, :] = (0.5, 0.5, 0.5, 1)
+    plane[:6, :6], plane[:6, 6:], plane[6:, :6] = (1, 0, 0, 1), (0, 1, 0, 1), (0, 0, 1, 1)  # below: left, right; above: left
+    picture = visualize.volume(np.expand_dims(plane, across), ground=False, **SMALL).astype(int)
+    assert ink(picture).mean() > 0.5
+    place = {}
+    for colour, name in enumerate(("left", "right", "above")):
+        rest = np.delete(picture, colour, axis=-1).max(axis=-1)
+        place[name] = np.argwhere(picture[..., colour] > rest + 60).mean(axis=0)  # row, column
+    assert place["left"][1] + 20 < place["right"][1] and place["above"][0] + 20 < place["left"][0]
+    assert abs(place["left"][0] - place["right"][0]) < 20 and abs(place["left"][1] - place["above"][1]) < 20
+
+
+def test_a_row_of_cells_is_seen_from_its_side() -> None:
+    for axis in range(3):
+        shape = [1, 1, 1, 4]
+        shape[axis] = 12
+        rows, columns = np.nonzero(ink(visualize.volume(np.ones(shape, np.float32), ground=False, **SMALL)))
+        assert max(np.ptp(rows), np.ptp(columns)) > 130
