@@ -33,8 +33,10 @@ def run(args: argparse.Namespace) -> None:
             errors.add(missing, name, "report", "nothing there", f"a folder or file of a report, or zoo:{'|'.join(zoo())}")
     from nca3d.reports.compare import compare
 
-    names = _measured(args.reports)
+    names, notes = _measured(args.reports)
     table, figure = compare({name: _report(name) for name in names})
+    for note in notes:
+        print(note, file=sys.stderr)
     print(table)
     if args.out is not None:
         from nca3d.files import vacate, write_atomic
@@ -45,13 +47,14 @@ def run(args: argparse.Namespace) -> None:
         print(args.out / "compare.png")
 
 
-def _measured(names: list[str]) -> list[str]:
-    """Returns the reports that these names stand for, and says on stderr what else there would be.
+def _measured(names: list[str]) -> tuple[list[str], list[str]]:
+    """Returns the reports that these names stand for, and notes of what else there is or could be.
 
     Raises:
         InputErrors: nothing was measured of some of them.
     """
     chosen: list[str] = []
+    notes: list[str] = []
     with ErrorCollector() as errors:
         for name in names:
             found = _reports_of(name)
@@ -61,10 +64,10 @@ def _measured(names: list[str]) -> list[str]:
             # Several runs have a column each: two presets of two runs beside each other could not be told apart.
             chosen += found if len(names) == 1 else found[:1]
             if len(names) > 1 and len(found) > 1:
-                print(f"{name}: {found[0]} is shown; measured too: {', '.join(found[1:])}", file=sys.stderr)
-    if len(chosen) == 1 and not names[0].startswith(ZOO):
-        print(f"{chosen[0]}: one report alone; name another run, or let nca3d evaluate make one more", file=sys.stderr)
-    return chosen
+                notes.append(f"{name}: {found[0]} is shown; measured too: {', '.join(found[1:])}")
+    if len(chosen) == 1 and Path(names[0]).is_dir():
+        notes.append(f"{chosen[0]}: one report alone; name another run, or let nca3d evaluate make one more")
+    return chosen, notes
 
 
 def _reports_of(name: str) -> list[str]:

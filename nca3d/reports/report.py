@@ -26,8 +26,8 @@ class Report(dict[str, Any]):
     Attributes:
         spread: The values over the bodies behind a figure, by its dotted name; None where a body has none.
         intervals: [low, high] of a figure with a spread, by its dotted name: the 95 % bootstrap interval of the mean over
-            bodies (Efron 1979), or the Wilson interval of a share of questions (`SHARES`). Figures of the worst body (`WORST`)
-            have none.
+            bodies (Efron 1979), or the Wilson interval of a share of questions (`SHARES`). None where there is none, as for
+            figures of the worst body (`WORST`).
         series: The series that charts are drawn from: growth, hold, recovery, grid.
         about: What was evaluated: name, target, size, preset, versions; of a training run its title and config too, and the
             names of a folder's pictures.
@@ -47,7 +47,7 @@ class Report(dict[str, Any]):
         # Reports of 0.1.0 have a spread and no intervals: they are computed when such a report is read. Older reports and
         # cards have an interval of the mean beside the figure of the worst body, which may lie outside of it.
         known = {name: _interval(name, values) for name, values in self.spread.items()} if intervals is None else intervals
-        self.intervals: dict[str, Any] = {name: interval for name, interval in known.items() if name not in WORST}
+        self.intervals: dict[str, Any] = {name: None if name in WORST else interval for name, interval in known.items()}
 
     def __missing__(self, name: str) -> object:
         """Finds a figure by its dotted name, as in `report["heal_iou.sphere"]`."""
@@ -65,11 +65,9 @@ class Report(dict[str, Any]):
         for part in outer:
             place = place.setdefault(part, {})
         name = ".".join([*outer, last])
-        self.spread[name] = list(values)
-        if name in WORST:
-            place[last] = min((value for value in values if value is not None), default=None)
-        else:
-            place[last], self.intervals[name] = mean(values), _interval(name, values)
+        known = [value for value in values if value is not None]
+        place[last] = min(known, default=None) if name in WORST else mean(values)
+        self.spread[name], self.intervals[name] = list(values), _interval(name, values)
 
     def meaning(self, name: str) -> str:
         """Returns in words what the figure of a dotted name is, where it could be mistaken; else ""."""
@@ -158,7 +156,9 @@ class Report(dict[str, Any]):
 
 
 def _interval(name: str, values: Sequence[Any]) -> list[float] | None:
-    """Returns the 95 % interval of a figure, of the kind that its name asks for."""
+    """Returns the 95 % interval of a figure, of the kind that its name asks for; None where it has none."""
+    if name in WORST:
+        return None
     return wilson(values) if name.endswith(SHARES) else bootstrap(values)
 
 
