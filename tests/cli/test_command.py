@@ -87,7 +87,7 @@ ONE_LINE = [
     (["evaluate", "/nope", "--json", "/nope/x.json"], "--json: file: found /nope/x.json"),
     (["targets", "--draw", "x.png"], "--draw"),
     (["targets", "frog", "--draw", "x.txt"], "--draw"),
-    (["targets", "--size", "1", "2", "3"], "--size: size: found [1, 2, 3]"),
+    (["targets", "--size", "0", "2", "3"], "--size: size: found [0, 2, 3]"),
     (["doctor", "--inject", "bit-flip"], "allowed flip-bit, truncate"),
 ]
 
