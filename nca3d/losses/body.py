@@ -47,7 +47,8 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
 
     Cross-entropy alone lets a rare class vanish among common ones; the soft IoU (Rahman & Wang 2016) counts each class once.
     A dead cell has logits 0, which say nothing about its class. So cross-entropy looks at the target's cells and at living
-    ones only, and the squared error of alpha charges the rest.
+    ones only, and the squared error of alpha charges the rest. Living cells outside the target count no more, all together,
+    than living ones within: around a thin or ragged body there are many more of them, and all cells would learn to be empty.
 
     Args:
         moments: (T, B, C, D, H, W); only the last one counts.
@@ -63,10 +64,13 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     truth, occupied = values[:-1], target.occupied.to(states.device)
 
     cells = _cells(target)
-    # Detached: where cross-entropy looks is a choice, which gradients must not change.
-    counted = occupied | (states.detach()[:, rule.alpha] > rule.threshold)
+    # Detached: where cross-entropy looks, and how much, is a choice, which gradients must not change.
+    living = states.detach()[:, rule.alpha] > rule.threshold
+    within, outside = (part.sum(dim=(1, 2, 3), keepdim=True) for part in (living & occupied, living & ~occupied))
+    weight = torch.where(occupied, 1.0, living * (within / outside.clamp_min(1)).clamp_max(1.0))
     entropy = F.cross_entropy(logits, truth.argmax(0).expand(len(states), *occupied.shape), reduction="none")
-    entropy = torch.where(counted, entropy, 0.0).sum(dim=(1, 2, 3)) / cells
+    # `where`, since 0 · ∞ is NaN.
+    entropy = torch.where(weight > 0, weight * entropy, 0.0).sum(dim=(1, 2, 3)) / cells
 
     # A cell belongs to a class only as far as it exists (alpha); class 0 is empty space and has no overlap of its own.
     share = logits.softmax(dim=1)[:, 1:] * alpha.clamp(0, 1)[:, None]

@@ -24,7 +24,28 @@ def test_targets_are_listed_and_drawn(
     picture = tmp_path / "own.png"
     argv = ["targets", str(tmp_path / "own.npy"), "--size", "8", "8", "8", "--draw", str(picture)]
     assert main(argv) == 0
-    assert "8 × 8 × 8" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    for words in (
+        "18 cells of 8 × 8 × 8",
+        "up is +z",
+        "1 piece",
+        "growth starts at (4, 4, 4)",
+        "2 steps",
+        "forecast: 1,600 iter",
+    ):
+        assert words in said, said
     with Image.open(picture) as image:
         assert np.asarray(image).std() > 1
     assert "not-there" in complaint(capsys, "targets", "not-there")
+
+
+def test_a_plugin_of_the_command_brings_its_target(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, registries: object
+) -> None:
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(
+        "import numpy as np\nfrom nca3d.targets import TARGETS\n"
+        "@TARGETS.register('mine')\ndef mine(size):\n    body = np.zeros(size, np.uint8)\n    body[2:4, 2:4, 2:4] = 1\n    return body\n"
+    )
+    assert main(["targets", "mine", "--size", "6", "6", "6", "--plugins", str(plugin)]) == 0
+    assert "8 cells of 6 × 6 × 6" in capsys.readouterr().out

@@ -107,3 +107,20 @@ def test_terms_must_fit_the_kind_of_target():
     assert terms_of({"rgba": 1.0, "rest": 0.0}, "rgb") == {"rgba": 1.0}
     with pytest.raises(ValueError, match="kind 'rgb'"):
         terms_of({"classes": 1.0}, "rgb")
+
+
+def test_cells_outside_count_no_more_than_those_within():
+    """Of a ragged body's first cells nearly all lie outside: if each counted, all would learn to be empty."""
+    target = nca3d.targets.from_array(torch.tensor([[[0, 1, 1, 0, 0, 0, 0, 0, 0, 0]]], dtype=torch.uint8), (1, 1, 10), margin=0)
+    rule = nca3d.ConvRule(channels=8, hidden=(8,), visible=2, visible_kind="classes")
+
+    def loss(outside: int, certainty: float) -> float:
+        state = torch.zeros(1, 8, 1, 1, 10)
+        state[:, rule.alpha, ..., 1] = 1.0
+        state[:, rule.alpha, ..., 3 : 3 + outside] = 1.0
+        state[:, 1, ..., 3:] = certainty
+        return float(LOSSES["classes"](state[None], target, rule))
+
+    # One cell lives within: one, two or seven outside it that are wrong count as one, but for the bounded other parts.
+    charges = [loss(outside, 1000.0) for outside in (1, 2, 7)]
+    assert min(charges) > 400 and max(charges) - min(charges) < 5
