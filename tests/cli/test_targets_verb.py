@@ -45,7 +45,8 @@ def test_a_plugin_of_the_command_brings_its_target(
     plugin = tmp_path / "mine.py"
     plugin.write_text(
         "import numpy as np\nfrom nca3d.targets import TARGETS\n"
-        "@TARGETS.register('mine')\ndef mine(size):\n    body = np.zeros(size, np.uint8)\n    body[2:4, 2:4, 2:4] = 1\n    return body\n"
+        "@TARGETS.register('mine')\ndef mine(size):\n"
+        "    body = np.zeros(size, np.uint8)\n    body[2:4, 2:4, 2:4] = 1\n    return body\n"
     )
     assert main(["targets", "mine", "--size", "6", "6", "6", "--plugins", str(plugin)]) == 0
     assert "8 cells of 6 × 6 × 6" in capsys.readouterr().out
