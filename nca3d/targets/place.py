@@ -50,11 +50,13 @@ def place(
     Raises:
         InputError: If the lattice is too small for them, or would be too large.
     """
-    if size == "auto":
+    # A canvas that is larger than the lattice is cut down to what is drawn on it: what "auto" chooses can also be asked for.
+    if size == "auto" or (not fit and any(n > room for n, room in zip(voxels.shape, size, strict=False))):
         box = occupied_box(voxels[..., 3] > 0 if voxels.ndim == 4 else voxels != 0)
         extent = box[:, 1] - box[:, 0]
-        if not fit:
+        if not fit and (size == "auto" or (extent <= size).all()):
             voxels = voxels[tuple(slice(low, high) for low, high in box)]
+    if size == "auto":
         size = scaled_size(_thick(extent) * np.array(spacing), margin) if fit else own_size(extent, margin, where)
     if not fit:
         depth, height, width = voxels.shape[:3]

@@ -266,3 +266,11 @@ def test_a_broken_stream_of_an_npz_is_one_line(tmp_path: Path) -> None:
     data[60:64] = b"\xff\xff\xff\xff"
     (tmp_path / "body.npz").write_bytes(data)
     one_line(lambda: targets.load(tmp_path / "body.npz", (7, 7, 7)), "body.npz", "numpy.save")
+
+
+def test_a_canvas_may_be_larger_than_the_lattice_if_the_body_is_not() -> None:
+    """The lattice that "auto" chooses can be asked for in numbers, too."""
+    canvas = np.zeros((9, 9, 9), np.uint8)
+    canvas[2:5, 1:4, 5:7] = 1
+    auto = from_array(canvas, "auto")
+    assert auto.size == (5, 5, 4) and bool((from_array(canvas, (5, 5, 4)).occupied == auto.occupied).all())
