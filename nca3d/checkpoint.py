@@ -40,6 +40,8 @@ from nca3d.versions import versions
 # Version of the manifest's format. A change of what is in a folder needs a new number and a reader of the old one.
 FORMAT = 1
 MANIFEST, SCALARS = "manifest.json", "scalars.json"
+# The folder beside `checkpoints` in which the checkpoint of step 0 is set aside.
+FIRST = "first"
 # With .old-PID: the folder of a step that was being replaced when its writer was killed.
 _STEP = re.compile(r"step-(\d{6,18})(\.old-\d+)?")
 _GROUP = re.compile(r"[a-z][a-z0-9_]*")
@@ -255,8 +257,43 @@ def make_room(run_folder: Path) -> list[Path]:
 
 
 def steps(run_folder: Path) -> list[int]:
-    """Returns the steps that there are checkpoints of, the newest first; none is looked into."""
-    return [_step_of(path) for path in _newest_first(Path(run_folder) / "checkpoints")]
+    """Returns the steps that there are checkpoints of, the newest first and the first one too; none is looked into."""
+    found = [_step_of(path) for path in _newest_first(Path(run_folder) / "checkpoints")]
+    return [*found, *[0] * (_first(run_folder, aside=True).is_dir() and 0 not in found)]
+
+
+def set_first_aside(run_folder: Path, keep: int, every: int) -> None:
+    """Moves the checkpoint of step 0 out of the way of later ones; it is removed when there are enough of those.
+
+    It holds nothing that was learned, so nobody should meet it among those that do. A run that goes wrong may need it.
+
+    Args:
+        run_folder: the run's folder, whose lock is held.
+        keep: how many later ones whose step is a multiple of `every` are enough.
+        every: see `save`.
+    """
+    first, aside = _first(run_folder), _first(run_folder, aside=True)
+    # Failing to tidy up is no reason to end a run.
+    with contextlib.suppress(OSError):
+        refuse_odd(aside.parent, folder=True)
+        if first.is_dir() and not aside.exists():
+            aside.parent.mkdir(exist_ok=True)
+            first.rename(aside)
+        if aside.is_dir() and sum(step % every == 0 for step in steps(run_folder) if step) >= keep:
+            remove_folder(aside)
+            aside.parent.rmdir()
+
+
+def bring_first_back(run_folder: Path) -> None:
+    """Moves the checkpoint of step 0 back among the others, if it was set aside: the run begins again."""
+    first, aside = _first(run_folder), _first(run_folder, aside=True)
+    if aside.is_dir() and not first.exists():
+        aside.rename(first)
+        aside.parent.rmdir()
+
+
+def _first(run_folder: Path, aside: bool = False) -> Path:
+    return Path(run_folder) / (FIRST if aside else "checkpoints") / "step-000000"
 
 
 def remove_after(run_folder: Path, step: int) -> None:

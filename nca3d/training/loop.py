@@ -188,6 +188,8 @@ def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
     iteration, recovery, seconds = trainer.iteration, trainer.recovery, trainer.seconds
     try:
         for number in recovery.candidates(checkpoint.steps(folder.path), iteration, trainer.config):
+            if number == 0:
+                checkpoint.bring_first_back(folder.path)
             trainer.restore(checkpoint.load(folder.path, up_to=number))
             # Saved between two looks, with the harm already done: an older one will do.
             if not trainer.task.fault(trainer.rule):

@@ -121,3 +121,6 @@ class Saver:
             names = ", ".join(sorted(path.name for path in removed))
             print(f"{self.folder.path}: the disk was full: {names} had to go to save this one", file=sys.stderr)
         self._saved = self.trainer.iteration
+        if self._saved:
+            config = self.trainer.config
+            checkpoint.set_first_aside(self.folder.path, config.keep_checkpoints, config.save_every)

@@ -52,8 +52,9 @@ def lines(run: Path) -> list[dict]:
 
 def test_a_run_begins_with_a_checkpoint(tmp_path):
     run = nca3d.train(TINY.replace(out=str(tmp_path / "run"), iterations=3), progress=False)
-    assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["step-000000", "step-000003"]
-    first = checkpoint.load(run.folder / "checkpoints" / "step-000000")
+    # Set aside as soon as there is one that holds more: nobody should load it by mistake.
+    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["step-000003"]
+    first = checkpoint.load(run.folder / "first" / "step-000000")
     assert not first.groups["rule"]["network.2.weight"].any()
 
 
