@@ -27,6 +27,7 @@ from nca3d.files import (
     atomic_folder,
     file_entry,
     load_tensors,
+    move_folder,
     parse_table,
     read_sealed,
     read_verified,
@@ -278,7 +279,7 @@ def set_first_aside(run_folder: Path, keep: int, every: int) -> None:
         refuse_odd(aside.parent, folder=True)
         if first.is_dir() and not aside.exists():
             aside.parent.mkdir(exist_ok=True)
-            first.rename(aside)
+            move_folder(first, aside)
         if aside.is_dir() and sum(step % every == 0 for step in steps(run_folder) if step) >= keep:
             remove_folder(aside)
             aside.parent.rmdir()
@@ -288,7 +289,7 @@ def bring_first_back(run_folder: Path) -> None:
     """Moves the checkpoint of step 0 back among the others, if it was set aside: the run begins again."""
     first, aside = _first(run_folder), _first(run_folder, aside=True)
     if aside.is_dir() and not first.exists():
-        aside.rename(first)
+        move_folder(aside, first)
         aside.parent.rmdir()
 
 

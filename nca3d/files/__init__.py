@@ -3,7 +3,7 @@
 A file here is one idea. May import `errors` alone, and the standard library; what else is needed is imported inside functions.
 """
 
-from nca3d.files.atomic import atomic_folder, is_running, remove_folder, sweep, write_atomic
+from nca3d.files.atomic import atomic_folder, is_running, move_folder, remove_folder, sweep, write_atomic
 from nca3d.files.lock import locked, refuse_locked
 from nca3d.files.place import KEPT_TARGET, odd, open_own, refuse_odd, vacate
 from nca3d.files.read import load_tensors, parse_table, read_file
@@ -18,6 +18,7 @@ __all__ = [
     "is_running",
     "load_tensors",
     "locked",
+    "move_folder",
     "odd",
     "open_own",
     "parse_table",

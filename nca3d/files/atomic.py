@@ -94,6 +94,11 @@ def remove_folder(path: Path) -> None:
         _remove(doomed)
 
 
+def move_folder(path: Path, place: Path) -> None:
+    """Moves a folder to a free place in the same file system: it is in one of the two at any moment."""
+    path.rename(place)
+
+
 def sweep(folder: Path, names: str) -> None:
     """Tidies up after killed writers: removes what is half written, and puts back old folders that were not replaced.
 

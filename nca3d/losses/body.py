@@ -47,8 +47,7 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
 
     Cross-entropy alone lets a rare class vanish among common ones; the soft IoU (Rahman & Wang 2016) counts each class once.
     A dead cell has logits 0, which say nothing about its class. So cross-entropy looks at the target's cells and at living
-    ones only, and the squared error of alpha charges the rest. Living cells outside the target count no more, all together,
-    than living ones within: around a thin or ragged body there are many more of them, and all cells would learn to be empty.
+    ones only, and the squared error of alpha charges the rest.
 
     Args:
         moments: (T, B, C, D, H, W); only the last one counts.
@@ -58,6 +57,29 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     Returns:
         (B,), 0 or more.
     """
+    return _classes(moments, target, rule, even=False)
+
+
+# The same for bodies that are thin or ragged: cells outside don't outvote those within.
+@declared(kinds=("classes",))
+def classes_even(moments: Tensor, target: Target, rule: Rule) -> Tensor:
+    """`classes`, in which living cells outside the target count, all together, no more than living ones within.
+
+    Around a thin or ragged body there are many more cells outside than within, and all would learn that they are empty. For
+    a grown body the two losses are the same.
+
+    Args:
+        moments: (T, B, C, D, H, W); only the last one counts.
+        target: values (K + 1, D, H, W), one-hot and alpha.
+        rule: says which channels are visible.
+
+    Returns:
+        (B,), 0 or more.
+    """
+    return _classes(moments, target, rule, even=True)
+
+
+def _classes(moments: Tensor, target: Target, rule: Rule, *, even: bool) -> Tensor:
     states = moments[-1]
     values = target.values.to(states)
     logits, alpha = states[:, : rule.visible], states[:, rule.alpha]
@@ -66,11 +88,11 @@ def classes(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     cells = _cells(target)
     # Detached: where cross-entropy looks, and how much, is a choice, which gradients must not change.
     living = states.detach()[:, rule.alpha] > rule.threshold
-    within, outside = (part.sum(dim=(1, 2, 3), keepdim=True) for part in (living & occupied, living & ~occupied))
-    weight = torch.where(occupied, 1.0, living * (within / outside.clamp_min(1)).clamp_max(1.0))
     entropy = F.cross_entropy(logits, truth.argmax(0).expand(len(states), *occupied.shape), reduction="none")
-    # `where`, since 0 · ∞ is NaN.
-    entropy = torch.where(weight > 0, weight * entropy, 0.0).sum(dim=(1, 2, 3)) / cells
+    if even:
+        within, outside = (part.sum(dim=(1, 2, 3), keepdim=True) for part in (living & occupied, living & ~occupied))
+        entropy = torch.where(occupied, entropy, entropy * (within / outside.clamp_min(1)).clamp_max(1.0))
+    entropy = torch.where(occupied | living, entropy, 0.0).sum(dim=(1, 2, 3)) / cells
 
     # A cell belongs to a class only as far as it exists (alpha); class 0 is empty space and has no overlap of its own.
     share = logits.softmax(dim=1)[:, 1:] * alpha.clamp(0, 1)[:, None]

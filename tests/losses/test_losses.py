@@ -119,7 +119,7 @@ def test_cells_outside_count_no_more_than_those_within():
         state[:, rule.alpha, ..., 1] = 1.0
         state[:, rule.alpha, ..., 3 : 3 + outside] = 1.0
         state[:, 1, ..., 3:] = certainty
-        return float(LOSSES["classes"](state[None], target, rule))
+        return float(LOSSES["classes_even"](state[None], target, rule))
 
     # One cell lives within: one, two or seven outside it that are wrong count as one, but for the bounded other parts.
     charges = [loss(outside, 1000.0) for outside in (1, 2, 7)]
