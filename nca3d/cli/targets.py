@@ -61,6 +61,10 @@ def _picture(args: argparse.Namespace, errors: ErrorCollector) -> Path | None:
         errors.add(True, "--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")
     else:
         errors += wrong_file("--draw", draw)
+        # The body's own file may be a picture.
+        errors.add(
+            Path(args.names[0]).absolute() == draw.absolute(), "--draw", "FILE.png", draw, "another file than the body's own"
+        )
     return draw
 
 

@@ -16,6 +16,7 @@ import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
 from nca3d.errors import InputError, RunError
+from nca3d.files import KEPT_TARGET
 from nca3d.process.stop import Overdue, StopSignal
 from nca3d.process.streams import steady_output
 from nca3d.process.supervise import no_way_out
@@ -179,6 +180,21 @@ def _train_on(trainer: Trainer, stop: StopSignal, saver: Saver, log: Log, bar: A
     return trainer.task.fault(trainer.trained_rule())
 
 
+def _check_body(trainer: Trainer, folder: RunFolder, saved: checkpoint.Checkpoint) -> None:
+    """Checks that a run goes on with the body that it was trained on, unless its config names another one now.
+
+    Raises:
+        InputError: the file that keeps the body is gone or another one, and what its source gives is another body.
+    """
+    before, now = folder.config_before(saved.scalars.get("config")), trainer.config
+    kept, found = (card.get("body", {}).get("sha256") for card in (saved.scalars["card"], trainer.rule.card))
+    if before is None or kept is None or found is None or kept == found:
+        return
+    if all(getattr(before, name) == getattr(now, name) for name in ("target", "target_options", "size")):
+        allowed = f"the one that the run was trained on ({KEPT_TARGET} as it was written); or another one by --target"
+        raise InputError(folder.path / KEPT_TARGET, "target", "another body, or none", allowed)
+
+
 def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
     """Takes a run that went wrong back to its newest checkpoint whose rule is alive, with one setback more on its record.
 
@@ -207,6 +223,7 @@ def _restore(trainer: Trainer, folder: RunFolder) -> None:
         RunError: the disk is full or fails.
     """
     saved = checkpoint.load(folder.path)
+    _check_body(trainer, folder, saved)
     trainer.restore(saved)
     if warning := checkpoint.bit_exact_warning(saved.manifest):
         print(warning, file=sys.stderr)

@@ -129,7 +129,7 @@ class Recovery:
 
 def _remedies(config: Config, last: Setback) -> str:
     """Returns what to change: the settings that are bolder than the defaults; else what else may be the cause."""
-    bold = [name for name in ("fire_rate", "step_size", "learning_rate", "alive_threshold") if _is_bold(config, name)]
+    bold = [name for name in ("fire_rate", "step_size", "alive_threshold") if _is_bold(config, name)]
     flags = " ".join(f"--{name.replace('_', '-')} {_number(FIELDS[name].default)}" for name in bold)
     if config.losses:
         return f"look at the losses ({', '.join(config.losses)})" + (f", go on with {flags}" if flags else "")

@@ -101,6 +101,10 @@ def test_a_kept_body_that_was_changed_is_refused(trained):
     other.write(trained)
     with pytest.raises(InputError, match=f"{KEPT_TARGET}: size: found .* bytes, allowed .* as the rule's card says"):
         nca3d.load(trained).target()
+    # The source would do, if it still gave the same body.
+    np.save(trained.parent / "castle.npy", np.ones((3, 3, 3), np.uint8))
+    with pytest.raises(InputError, match="target: found another body, or none, allowed the one that the run was trained on"):
+        nca3d.train(resume=trained, iterations=4, progress=False)
 
 
 def test_another_target_on_resuming_is_another_body(trained, capsys):
