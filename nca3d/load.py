@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from nca3d.config import plugins as plug_ins
-from nca3d.config.shipped import moved_target, one_line
+from nca3d.config.shipped import located, one_line
 from nca3d.errors import InputError, nearest
 from nca3d.files import read_file
 from nca3d.process.supervise import RUN_NAME, execute, supervised
@@ -310,13 +310,8 @@ def _from_checkpoint(path: Path, hint: str) -> "Rule":
     for name, part in parts.items():
         if not isinstance(part, dict):
             raise InputError(saved.path, name, "none" if part is None else f"a {type(part).__name__}", "a table")
-    card = parts["card"]
-    # The card has an absolute path, which is wrong once the run folder was moved.
-    if isinstance(card.get("target"), str):
-        # Absolute, because a checkpoint named from within its own folder has no grandparent.
-        card["target"] = moved_target(card["target"], saved.path.absolute().parents[1])
-    if isinstance(body := card.get("body"), dict):
-        card["body"] = {**body, "file": str(saved.path.absolute().parents[1] / str(body.get("file")))}
+    # Absolute, because a checkpoint named from within its own folder has no grandparent.
+    card = located(parts["card"], saved.path.absolute().parents[1])
     return _build(saved.path, parts["rule"], parts["rule.safetensors"], card, hint)
 
 

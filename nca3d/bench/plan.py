@@ -26,6 +26,7 @@ from nca3d.config import Config
 from nca3d.config.fields import AGEING_EVERY
 from nca3d.executors import BUDGET, choose
 from nca3d.executors.cores import SMALL, torch_threads, use_cores
+from nca3d.lattice import dilate
 from nca3d.targets import Target
 
 # How long one rollout of the largest probe may take.
@@ -141,7 +142,8 @@ def forecast(config: Config, target: Target) -> str:
         target.size,
         config.batch,
         (low + high) // 2,
-        living=float(target.occupied.float().mean()),
+        # The alive mask is what costs: the body and the cells that touch it.
+        living=float(dilate(target.occupied).float().mean()),
         channels=config.channels_for(target.visible),
         hidden=config.hidden,
         fire_rate=config.fire_rate,
@@ -152,7 +154,13 @@ def forecast(config: Config, target: Target) -> str:
     ageing = config.ageing / 2 / AGEING_EVERY / 3 if config.kind.pooled else 0.0
     seconds = found.seconds * (1 + ageing / setting.steps)
     minutes = config.iterations * seconds / 60
-    total = f"{minutes:.0f} minutes" if minutes >= 2 else f"{60 * minutes:.0f} seconds"
+    total = (
+        f"{60 * minutes:.0f} seconds"
+        if minutes < 2
+        else f"{minutes:.0f} minutes"
+        if minutes < 120
+        else f"{minutes / 60:.0f} hours"
+    )
     memory = megabytes(found.inputs + (found.resident or found.allocated))
     return (
         f"forecast: {config.iterations:,} iterations of batch {config.batch}, {low} to {high} steps: about {total} on this "

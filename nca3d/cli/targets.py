@@ -58,7 +58,8 @@ def _picture(args: argparse.Namespace, errors: ErrorCollector) -> Path | None:
     if draw == BESIDE and args.names:
         draw = Path(f"{Path(args.names[0]).stem}-body.png")
     if len(args.names) != 1 or draw.suffix != ".png":
-        errors.add(True, "--draw", "FILE.png", f"{args.draw} for {len(args.names)} names", "a .png for one name or path")
+        found = f"{'no file named' if args.draw == BESIDE else args.draw} for {len(args.names)} names"
+        errors.add(True, "--draw", "FILE.png", found, "a .png for one name or path")
     else:
         errors += wrong_file("--draw", draw)
         # The body's own file may be a picture.

@@ -80,6 +80,21 @@ def moved_target(file: str, folder: Path) -> str:
     return str(beside) if gone and beside.is_file() else file
 
 
+def located(card: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns a rule's card with the paths of what its run keeps, wherever the run folder is now.
+
+    Args:
+        card: the card of a checkpoint, which names files of its run by their names alone, or by where they were once.
+        folder: the run folder.
+    """
+    card = dict(card)
+    if isinstance(card.get("target"), str):
+        card["target"] = moved_target(card["target"], folder)
+    if isinstance(body := card.get("body"), dict):
+        card["body"] = {**body, "file": str(folder.absolute() / Path(str(body.get("file"))).name)}
+    return card
+
+
 def one_line(text: str) -> str:
     """Returns a name from outside that is safe to print: one line, without control characters, at most 200 characters."""
     return (text if text.isprintable() else ascii(text))[:200]

@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from nca3d.targets import Target
+from nca3d.targets.pieces import describe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Inches of the column with the body in space and the words.
 COLUMN = 6.0
-# Letters in a line of words.
-LETTERS = 62
+# Letters in a line of words, and inches from line to line.
+LETTERS, LINE = 62, 0.21
 
 
 def target_lines(target: Target) -> Iterator[str]:
@@ -26,23 +27,16 @@ def target_lines(target: Target) -> Iterator[str]:
     cells = len(pieces.cells)
     yield from target.notes
     kinds = ", ".join(name for name, there in zip(target.names[1:], _present(target), strict=True) if there)
-    yield f"{cells:,} cells of {' × '.join(map(str, target.size))} (z, y, x), " + (f"classes {kinds}" if kinds else "coloured")
+    yield f"{cells:,} {'cell' if cells == 1 else 'cells'} of {' × '.join(map(str, target.size))} (z, y, x), " + (
+        f"classes {kinds}" if kinds else "coloured"
+    )
     yield "up is +z, the first axis of an array; a body that lies is turned by --target-options orientation=x-zy"
-    sizes = np.bincount(pieces.piece).tolist()
-    apart = int((pieces.cluster > 0).sum())
-    if len(sizes) == 1:
-        yield "1 piece"
-    else:
-        yield f"{len(sizes)} pieces of {', '.join(f'{size:,}' for size in sizes[:4])}{', …' * (len(sizes) > 4)} cells; " + (
-            f"{apart:,} cells ({100 * apart / cells:.2g} %) lie more than one void cell apart, out of reach: "
-            "--target-options pieces=join or pieces=largest"
-            if apart
-            else "one void cell between them, which growth crosses"
-        )
+    yield describe(pieces)
     middle = " the centre of the lattice," if start == tuple(n // 2 for n in target.size) else ""
     steps = int(pieces.steps_from(start).max())
-    farthest = "the farthest cell in reach" if apart else "the farthest cell"
-    yield f"growth starts at {start} (z, y, x),{middle} and needs {steps} steps at least to {farthest}"
+    farthest = "the farthest cell in reach" if pieces.cluster.any() else "the farthest cell"
+    count = "1 step" if steps == 1 else f"{steps} steps"
+    yield f"growth starts at {start} (z, y, x),{middle} and needs {count} at least to {farthest}"
 
 
 def target_sheet(target: Target, lines: list[str]) -> "Figure":
@@ -61,7 +55,8 @@ def target_sheet(target: Target, lines: list[str]) -> "Figure":
     figure = visualize.slices(rgba, title=target.name, marks={first: target.start})
     width, height = figure.get_size_inches()
     flat = _pixels(figure)
-    wide = new_figure(width + COLUMN, max(height, COLUMN + 2.6))
+    words = "\n".join(fill(line, LETTERS, subsequent_indent="   ") for line in lines)
+    wide = new_figure(width + COLUMN, max(height, COLUMN + LINE * (words.count("\n") + 2)))
     wide.set_layout_engine("none")
     total = np.asarray(wide.get_size_inches())
     _image(wide, flat, (0, 1 - height / total[1], width / total[0], height / total[1]))
@@ -71,7 +66,6 @@ def target_sheet(target: Target, lines: list[str]) -> "Figure":
         legend = {name: tuple(colour) for name, colour, there in shown if there}
     space = visualize.volume(rgba, size=(1200, 1200), axes=True, legend=legend, quality="fast")
     _image(wide, space, (width / total[0], 1 - COLUMN / total[1], COLUMN / total[0], COLUMN / total[1]))
-    words = "\n".join(fill(line, LETTERS, subsequent_indent="   ") for line in lines)
     wide.text(
         (width + 0.2) / total[0], 1 - (COLUMN + 0.1) / total[1], words, va="top", color=INK, fontsize=9.5, linespacing=1.5
     )

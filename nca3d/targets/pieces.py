@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 Size = tuple[int, int, int]
 
+# Pieces that are named by their cells; more are counted.
+NAMED = 4
+
 # Content of a cell of the lattice in the arrays below.
 VOID, BODY, BRIDGE = 0, 1, 2
 
@@ -30,7 +33,8 @@ class Pieces:
         cells: The cells (z, y, x) of the body, int (n, 3), in that order.
         piece: The number of each cell's piece, int (n,), from 0, the largest first. Its cells touch, by a corner at least.
         cluster: The number of each cell's cluster, int (n,), from 0, the largest first. Pieces of a cluster have at most one
-            void cell between them; clusters are apart, and growth that begins in one doesn't come to the others.
+            void cell between them; clusters are apart, and growth that begins in one doesn't come to the others. Of clusters
+            of one size the one nearest to the centre n // 2 of the lattice comes first.
     """
 
     def __init__(self, occupied: np.ndarray) -> None:
@@ -45,7 +49,7 @@ class Pieces:
         self.piece = self._labels()
         if self.piece.max(initial=0):
             self._content[self._bridges()] = BRIDGE
-        self.cluster = self._labels() if (self._content == BRIDGE).any() else self.piece
+        self.cluster = self._labels(central=True)
 
     @property
     def _strides(self) -> np.ndarray:
@@ -100,8 +104,12 @@ class Pieces:
                 return _cell(cells[first])
             number = int(np.flatnonzero(open_)[least[open_].argmin()])
 
-    def _labels(self) -> np.ndarray:
-        """Returns the number of each body cell's connected part, int (n,), the largest first, equals in order of (z, y, x)."""
+    def _labels(self, central: bool = False) -> np.ndarray:
+        """Returns the number of each body cell's connected part, int (n,), the largest first.
+
+        Args:
+            central: Whether of equals the one nearest to the centre comes first; else the one whose first cell does.
+        """
         label, steps = np.full(len(self._content), -1, np.int32), np.full(len(self._content), -1, np.int32)
         count = 0
         for place in self._places:
@@ -110,7 +118,10 @@ class Pieces:
                 label[reached] = count
                 count += 1
         labels = label[self._places]
-        order = np.argsort(-np.bincount(labels, minlength=count), kind="stable")
+        nearest = np.full(count, np.iinfo(np.int64).max)
+        if central:
+            np.minimum.at(nearest, labels, ((self.cells - np.array(self.size) // 2) ** 2).sum(1))
+        order = np.lexsort((nearest, -np.bincount(labels, minlength=count)))
         rank = np.empty(count, np.int64)
         rank[order] = np.arange(count)
         return rank[labels]
@@ -142,6 +153,25 @@ class Pieces:
             front = np.unique(beyond[(self._content[beyond] != VOID) & (steps[beyond] < 0)])
             count += 1
         return np.concatenate(reached)
+
+
+def describe(pieces: Pieces) -> str:
+    """Returns what to know of the pieces of a body, and what can be done about those that are out of reach."""
+    sizes, count = np.bincount(pieces.piece).tolist(), len(pieces.cells)
+    if len(sizes) < 2:
+        return "1 piece"
+    more = f" and {len(sizes) - NAMED} smaller" if len(sizes) > NAMED else ""
+    told = f"{len(sizes)} pieces of {', '.join(f'{size:,}' for size in sizes[:NAMED])}{more} cells"
+    apart = int((pieces.cluster > 0).sum())
+    if not apart:
+        return f"{told} with one void cell between: bridged, growth crosses it"
+    bridged = ", others with one void cell between are bridged" if len(sizes) > pieces.cluster.max() + 1 else ""
+    share = 100 * apart / count
+    percent = f"{share:.0f} %" if share >= 1 else f"{share:.2g} %"
+    return (
+        f"{told}, more than one void cell apart{bridged}: {apart:,} of {count:,} cells ({percent}) are out of reach; "
+        "--target-options pieces=join joins them by the shortest lines of cells, pieces=largest leaves them out"
+    )
 
 
 def join(target: "Target") -> "Target":

@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
+from nca3d.config.shipped import located
 from nca3d.errors import InputError, RunError
 from nca3d.files import KEPT_TARGET
 from nca3d.process.stop import Overdue, StopSignal
@@ -103,7 +104,9 @@ def train(
         if stop.requested is not None and trainer.iteration < config.iterations:
             stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
 
-        run = Run(trainer.trained_rule(), folder.path, trainer.pool, folder.metrics())
+        rule = trainer.trained_rule()
+        rule.card = located(rule.card, folder.path)
+        run = Run(rule, folder.path, trainer.pool, folder.metrics())
         if finish is not None:
             # All is saved: from here on a signal need not wait.
             undone = f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"

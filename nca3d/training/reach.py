@@ -1,14 +1,10 @@
 """Can a body grow in the steps that it has? Growth moves at most one cell a step (law 2), and seldom through empty space."""
 
-import numpy as np
-
 from nca3d.targets import Target
+from nca3d.targets.pieces import describe
 
 # The share of a body's cells above which cells that are late are told: a few stray voxels are nobody's worry.
 NOTABLE_SHARE = 0.01
-
-# Pieces that are named by their cells; more are counted.
-NAMED = 4
 
 
 def reach_note(target: Target, steps: int) -> str:
@@ -23,20 +19,7 @@ def reach_note(target: Target, steps: int) -> str:
 
 def _pieces(target: Target) -> str:
     """Returns a line about a body that doesn't hang together, or ""."""
-    pieces, count = target.pieces, len(target.pieces.cells)
-    sizes = np.bincount(pieces.piece).tolist()
-    if len(sizes) < 2:
-        return ""
-    more = f" and {len(sizes) - NAMED} smaller" if len(sizes) > NAMED else ""
-    told = f"note: {target.name}: {len(sizes)} pieces of {', '.join(f'{size:,}' for size in sizes[:NAMED])}{more} cells"
-    apart = int((pieces.cluster > 0).sum())
-    if not apart:
-        return f"{told} with one void cell between: bridged, growth crosses it"
-    bridged = ", others with one void cell between are bridged" if len(sizes) > pieces.cluster.max() + 1 else ""
-    return (
-        f"{told}, more than one void cell apart{bridged}: {apart:,} of {count:,} cells ({_percent(apart, count)}) are out of "
-        "reach; --target-options pieces=join joins them by the shortest lines of cells, pieces=largest leaves them out"
-    )
+    return f"note: {target.name}: {describe(target.pieces)}" if target.pieces.piece.any() else ""
 
 
 def _late(target: Target, steps: int) -> str:
@@ -50,8 +33,3 @@ def _late(target: Target, steps: int) -> str:
         f"note: of the {len(distance):,} cells of {target.name}, {late:,} lie more than {steps} steps from the first cell (the "
         f"farthest {farthest}); rollouts of {round(1.2 * farthest)} to {round(1.7 * farthest)} steps reach them: --steps"
     )
-
-
-def _percent(part: int, whole: int) -> str:
-    share = 100 * part / whole
-    return f"{share:.0f} %" if share >= 1 else f"{share:.2g} %"

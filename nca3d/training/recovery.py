@@ -120,10 +120,11 @@ class Recovery:
         """
         last, retries = self.setbacks[-1], len(self.setbacks) - 1
         rates = ", ".join(_number(setback.learning_rate) for setback in self.setbacks)
+        plugins = f" --plugins {' '.join(config.plugins)}" if config.plugins else ""
         after = f", after {retries} {'retry' if retries == 1 else 'retries'} (learning_rate {rates})" if retries else ""
         return (
             f"{folder}: iteration {last.iteration}: {last.cause}{after}; the state of iteration {last.back_to} is left: "
-            f"{_remedies(config, last)}: nca3d train --resume {folder}"
+            f"{_remedies(config, last)}: nca3d train --resume {folder}{plugins}"
         )
 
 

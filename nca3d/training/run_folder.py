@@ -14,7 +14,16 @@ from typing import IO, Any
 from nca3d.config import Config
 from nca3d.config.shipped import OWN_TARGETS, moved_target
 from nca3d.errors import InputError, RunError
-from nca3d.files import locked, open_own, read_file, refuse_locked, refuse_odd, write_atomic
+from nca3d.files import (
+    KEPT_TARGET,
+    locked,
+    open_own,
+    read_file,
+    refuse_locked,
+    refuse_odd,
+    remove_folder,
+    write_atomic,
+)
 from nca3d.registry import wing_entries
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
@@ -223,8 +232,8 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
                 raise
             finally:
                 folder.close()
-    except (InputError, RunError):
-        _undo(path, new_folders)
+    except (InputError, RunError) as error:
+        _undo(path, new_folders, refused=isinstance(error, InputError))
         raise
 
 
@@ -244,14 +253,31 @@ def check_run_folder(config: Config, resume: str | os.PathLike[str] | None = Non
         _refuse_unusable(Path(config.out))
 
 
-def _undo(path: Path, new_folders: list[Path]) -> None:
-    """Removes the new folders if nothing lies in them but the config: a refused run leaves nothing behind."""
+def _undo(path: Path, new_folders: list[Path], *, refused: bool) -> None:
+    """Removes the new folders if nothing was done in them: a refused run leaves nothing behind.
+
+    Args:
+        path: the run folder.
+        new_folders: those that were made for it, innermost first.
+        refused: whether the run was refused for its input, so that what it saved before its first iteration is nothing, too.
+    """
     with contextlib.suppress(OSError):
+        if new_folders and refused and _only_begun(path):
+            remove_folder(path / "checkpoints")
+            for name in (KEPT_TARGET, *wing_entries("kept")):
+                (path / name).unlink(missing_ok=True)
         if new_folders and all(entry.name == CONFIG for entry in path.iterdir()):
             (path / CONFIG).unlink(missing_ok=True)
         # `rmdir` fails on a folder with something in it, which is then left alone.
         for folder in new_folders:
             folder.rmdir()
+
+
+def _only_begun(path: Path) -> bool:
+    """Returns whether a run has saved what it began with, and nothing else."""
+    names = {entry.name for entry in path.iterdir()}
+    saved = {entry.name for entry in (path / "checkpoints").iterdir()} if "checkpoints" in names else set()
+    return saved == {"step-000000"} and names <= {CONFIG, KEPT_TARGET, "checkpoints", *wing_entries("kept")}
 
 
 def _clear(path: Path) -> None:

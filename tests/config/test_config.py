@@ -380,3 +380,8 @@ def test_any_bytes_in_a_file_give_errors_and_nothing_else(tmp_path_factory: pyte
         Config.load(file)
     except InputError as error:
         assert all(line.startswith(f"{file}: ") for line in str(error).splitlines())
+
+
+def test_a_named_body_has_one_size_wherever_it_is_left_open() -> None:
+    """In a config and in `targets.load(name, size="auto")`; these two modules don't know each other."""
+    assert nca3d.targets.load("cross", size="auto").size == nca3d.Config(target="cross").size

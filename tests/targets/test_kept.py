@@ -90,6 +90,7 @@ def test_a_run_goes_on_with_its_own_body(trained, labels, change, capsys):
 def test_a_body_that_came_as_an_array_is_named_by_its_file(tmp_path, labels):
     config = tiny_body(size="auto", iterations=2, damage_count=0, steps=(2, 4), out=str(tmp_path / "run"))
     run = nca3d.train(config, target=labels, progress=False)
+    assert same(run.rule.target(), nca3d.targets.from_array(labels, size="auto"))
     assert nca3d.Config.load(run.folder / "config.toml").target == str(run.folder / KEPT_TARGET)
     shutil.move(run.folder, tmp_path / "moved")
     again = nca3d.train(resume=tmp_path / "moved", iterations=3, progress=False)

@@ -90,6 +90,12 @@ def test_a_start_is_occupied_and_no_farther_from_the_rest_than_the_cells_around_
     assert all(target.pieces.steps_from(cell).max() >= reach - (target.start == tuple(n // 2 for n in size)) for cell in around)
 
 
+def test_of_equal_pieces_growth_begins_in_the_most_central_one():
+    two = np.zeros((15, 9, 9), bool)
+    two[6:9, 3:6, 3:6] = two[0:3, 3:6, 3:6] = True
+    assert Pieces(two).start() == (7, 4, 4)
+
+
 def test_pieces_are_joined_by_the_shortest_line_or_left_out():
     labels = np.zeros((5, 5, 16), np.uint8)
     labels[1:4, 1:4, 1:5], labels[2, 2, 8:11], labels[0, 0, 13] = 1, 2, 2

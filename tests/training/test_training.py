@@ -254,6 +254,15 @@ def test_bad_input_writes_nothing(tmp_path, changes):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_loss_that_is_refused_in_the_first_iteration_leaves_nothing(tmp_path, registries):
+    """The same command, mended, can be given again."""
+    LOSSES.register("of no shape")(lambda moments, target, rule: moments.sum())
+    config = tiny(tmp_path / "new" / "run", losses={"of no shape": 1.0})
+    with pytest.raises(InputError, match="of no shape"):
+        nca3d.train(config, progress=False)
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_a_run_can_be_used_from_any_folder(tmp_path, monkeypatch, registries):
     """Relative paths in a config are those of the folder in which training began."""

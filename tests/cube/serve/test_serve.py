@@ -292,7 +292,7 @@ class Slow(Askable):
         return [[Reply(question, 1.0 if len(question) == 1 else 0.1)] for question in questions]
 
     def say(self, questions: Any, steps: Any = None, random_seed: int = 0) -> Any:
-        raise NotImplementedError
+        raise AssertionError("a server asks in words, never by embeddings")
 
     def about(self) -> dict[str, Any]:
         facts = {"size": [1, 1, 1], "weights": 1, "answers": 1, "horizon": 5, "threshold": self.threshold.record()}
