@@ -15,6 +15,7 @@ from nca3d.config import FIELDS, Config
 from nca3d.config import shipped as configs
 from nca3d.config.schema import Spec
 from nca3d.errors import InputError, InputErrors
+from nca3d.targets import load
 
 
 def lines_of(**values: Any) -> list[str]:
@@ -384,4 +385,4 @@ def test_any_bytes_in_a_file_give_errors_and_nothing_else(tmp_path_factory: pyte
 
 def test_a_named_body_has_one_size_wherever_it_is_left_open() -> None:
     """In a config and in `targets.load(name, size="auto")`; these two modules don't know each other."""
-    assert nca3d.targets.load("cross", size="auto").size == nca3d.Config(target="cross").size
+    assert load("cross", size="auto").size == Config(target="cross").size
