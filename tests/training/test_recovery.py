@@ -92,6 +92,28 @@ def test_a_run_that_is_resumed_around_its_retries_is_the_same_run(tmp_path, caps
     assert lines(straight.folder)[-2:] == lines(resumed.folder)[-2:]
 
 
+@pytest.mark.parametrize(
+    ("iterations", "words"), [(8, "iteration 6: non-finite loss, 2"), (6, "iteration 6: non-finite loss, 2")]
+)
+def test_without_retries_the_last_good_state_is_left(tmp_path, registries, iterations, words):
+    """N2, N3: too many in a row, in the middle or at the end; the state before is finite, and goes on without what broke it."""
+    healthy = []
+
+    @LOSSES.register("broken")
+    def loss(moments, target, rule):
+        # Twice an iteration: for the pool, and to learn.
+        healthy.append(len(healthy) < 8)
+        return moments[-1].square().mean(dim=(1, 2, 3, 4)) * (1.0 if healthy[-1] else float("nan"))
+
+    config = TINY.replace(out=str(tmp_path / "run"), iterations=iterations, retries=0, losses={"rgba": 1.0, "broken": 0.1})
+    with pytest.raises(RunError, match=words):
+        nca3d.train(config, progress=False)
+    saved = checkpoint.load(tmp_path / "run")
+    assert saved.step == 4 and all(torch.isfinite(tensor).all() for tensor in saved.groups["rule"].values())
+    more = config.replace(losses={"rgba": 1.0}, iterations=10)
+    assert nca3d.train(more, resume=tmp_path / "run", progress=False).metrics[-1]["iteration"] == 10
+
+
 def test_a_run_that_dies_out_fails_with_its_cause_and_no_report(tmp_path, capsys, deadly):
     """N5, and no report as if nothing had been: the last good state is left, and a resumed run has its retries again."""
     config = TINY.replace(out=str(tmp_path / "run"), report=True, **deadly)

@@ -195,7 +195,7 @@ def test_an_iteration_that_is_broken_off_is_undone(tmp_path, registries, regime)
 
 def test_one_bad_iteration_at_the_end_does_no_harm(tmp_path, registries):
     run = nca3d.train(tiny(tmp_path / "run", **plugin(tmp_path, "nan_last", 12, 99)), progress=False)
-    assert checkpoint.load(run.folder).step == 12 and run.report is not None
+    assert checkpoint.load(run.folder).step == 12
 
 
 def test_names_nobody_registered_are_told_all_at_once(tmp_path):
