@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.files import vacate, write_atomic
 from nca3d.reports.page import Words, render_page
 from nca3d.reports.pictures import Chart, Shown, Strip, png_of
+from nca3d.reports.values import as_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -58,14 +59,18 @@ def write_folder(
     # Written again: only now the names of all pictures are known.
     report.about["files"] = [*files, *(f"{name}.png" for name in shown)]
     report.to_json(vacate(folder / "report.json"))
-    page = render_page(report, words(report, shown), shown, hero=html, config_toml=config_toml)
+    text = words(report, shown)
+    text = text._replace(measures=list(text.measures))
+    page = render_page(report, text, shown, hero=html, config_toml=config_toml)
     write_atomic(vacate(folder / "report.html"), page.encode())
     _print(str(folder / "report.html"), progress)
+    # Last, where it is read: whoever sees the end of a long run wants to know what came of it.
+    _print(" · ".join(f"{one.name} {as_text(one.value)}" for one in text.measures if one.value is not None), progress)
     return folder / "report.html"
 
 
 def _print(name: str, progress: bool) -> None:
-    """Prints on stderr what is being drawn; stdout belongs to figures."""
+    """Prints on stderr what is being drawn, and what came of it; stdout belongs to results."""
     if progress:
         print(f"report: {name}", file=sys.stderr, flush=True)
 
