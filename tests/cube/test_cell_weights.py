@@ -250,13 +250,16 @@ def test_a_thousand_steps_leave_nothing_behind(mode):
 
     if not os.path.exists("/proc/self/statm"):
         pytest.skip("no /proc")
-    for number in range(1100):
-        if number == 100:
-            before = resident()
+    held = []
+    for number in range(1300):
+        if number in (100, 700):
+            held.append(resident())
         optimizer.zero_grad()
         nca3d.rollout(made, torch.randn(2, 12, *size), 1, random_seed=number).square().mean().backward()
         optimizer.step()
-    assert resident() - before < 1000 * 1024
+    held.append(resident())
+    # a leak grows in both halves; an allocator that takes one more arena of a megabyte does so in one of them
+    assert min(held[1] - held[0], held[2] - held[1]) < 600 * 1024
 
 
 def test_masks_are_those_of_the_rule():
