@@ -5,8 +5,7 @@
     @nca3d.targets.TARGETS.register("mine")                             # a name of one's own
 
 `doors` has the public functions. Behind them stand bodies that are computed (`analytic`, `creatures`), that come with pyvista
-(`pyvista_examples`) or lie in files (`read_arrays`, `read_meshes`, `read_volumes`); `arrays`, `meshes` and `volumes` turn
-them into a target.
+(`pyvista_examples`) or lie in files (`readers`); `arrays`, `meshes` and `volumes` turn them into a target.
 
 The package may import `nca3d.errors`, `nca3d.registry` and numpy; torch only inside functions (`nca3d targets` lists the names
 without it), as are pyvista and trimesh (extra `viz`).

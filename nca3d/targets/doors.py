@@ -17,10 +17,11 @@ from nca3d.targets.kept import read_kept
 from nca3d.targets.options import check_options, check_wanted
 from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
-from nca3d.targets.read_arrays import read_array
-from nca3d.targets.read_images import read_image
-from nca3d.targets.read_meshes import read_mesh
-from nca3d.targets.read_volumes import read_volume
+from nca3d.targets.readers.arrays import read_array
+from nca3d.targets.readers.images import read_image
+from nca3d.targets.readers.meshes import read_mesh
+from nca3d.targets.readers.scans import read_scan
+from nca3d.targets.readers.vtk import read_vtk
 from nca3d.targets.target import Size, Target, Wanted
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ NAMED: Size = (10, 18, 14)
 READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
-    **dict.fromkeys((".vti", ".nii", ".nii.gz"), read_volume),
+    **dict.fromkeys((".nii", ".nii.gz"), read_scan),
+    ".vti": read_vtk,
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
 }

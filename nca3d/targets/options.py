@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeGuard
+from typing import Any, TypeGuard, Unpack, get_args, get_origin
 
 import numpy as np
 
@@ -81,8 +81,13 @@ def check_options(builder: Callable[..., Any], options: dict[str, Any], where: o
             together.
     """
     parameters = list(inspect.signature(builder).parameters.values())[1:]
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters)
     known = {p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)} | {"orientation", "pieces"}
+    takes_any = False
+    for rest in (p.annotation for p in parameters if p.kind is p.VAR_KEYWORD):
+        if get_origin(rest) is Unpack:  # the names of a TypedDict
+            known |= get_args(rest)[0].__annotations__.keys()
+        else:
+            takes_any = True
     with ErrorCollector() as errors:
         for name, value in options.items():
             if name in known or takes_any:

@@ -12,7 +12,7 @@ from nca3d.targets.arrays import from_labels
 from nca3d.targets.fit import fit_labels
 from nca3d.targets.meshes import from_mesh
 from nca3d.targets.options import VIZ, check_fraction
-from nca3d.targets.read_volumes import image_volume
+from nca3d.targets.readers.vtk import image_volume
 from nca3d.targets.target import Size, Target
 from nca3d.targets.volumes import from_volume
 from nca3d.targets.voxelise import Mesh

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Volume(NamedTuple):
         cells: Whether the voxels are cells of a lattice, as `visualize.save` writes them, and not samples of an object.
         names: The name of each label; None = the file has none.
         palette: The colour of each label, 0..1; None = the file has none.
+        labels: Whether the file says that its whole numbers are labels; None = it doesn't say.
+        notes: What was decided while it was read, one line each; they go into `Target.notes`.
     """
 
     voxels: np.ndarray
@@ -33,40 +35,53 @@ class Volume(NamedTuple):
     cells: bool = False
     names: Mapping[int, str] | None = None
     palette: Mapping[int, tuple[float, ...]] | None = None
+    labels: bool | None = None
+    notes: tuple[str, ...] = ()
 
 
-def from_volume(
-    volume: Volume,
-    size: Wanted,
-    where: object,
-    name: str,
-    *,
-    margin: int = 1,
-    fit: bool | str = True,
-    threshold: float | None = None,
-    coverage: float = 0.5,
-    colormap: str = "magma",
-    palette: object = None,
-    names: Sequence[str] | None = None,
-) -> Target:
+class VolumeOptions(TypedDict, total=False):
+    """The options of every file that holds voxels.
+
+    Attributes:
+        margin: The cells left free at each face, if the volume is fitted or the size is "auto".
+        fit: False keeps the volume's own size, True fits it; "auto" keeps the cells of a lattice if there is room for them, and
+            fits samples of an object.
+        threshold: Scalars at or above it are the body (default: halfway from lowest to highest), of RGBA the voxels with at
+            least this alpha (default: all, as they are). Whole numbers become labels unless there is a threshold.
+        coverage: The share of its volume from which a cell is filled, above 0 to 1.
+        colormap: The colour map of the scalars, from the threshold up.
+        palette: The colours of the labels, instead of the file's.
+        names: The names of the classes, instead of the file's.
+    """
+
+    margin: int
+    fit: bool | str
+    threshold: float | None
+    coverage: float
+    colormap: str
+    palette: object
+    names: Sequence[str] | None
+
+
+def from_volume(volume: Volume, size: Wanted, where: object, name: str, **options: Unpack[VolumeOptions]) -> Target:
     """Makes a target of a volume: of labels "classes", of RGBA or scalars "rgb".
+
+    One whole number a voxel makes "classes", other numbers a body cut at `threshold`. Four bands are straight RGBA: alpha says
+    where the body is, so that black cells stay. Three bands are colours, cut by their brightness.
 
     Args:
         volume: The voxels, with their spacing, names and colours.
         size: The lattice (D, H, W); "auto" = its own cells and the margin, or `place.LONGEST` along the longest side of a scan.
         where: The name that errors give it.
         name: The target's name in reports.
-        margin: The cells left free at each face, if it is fitted.
-        fit: True fits the volume, False keeps its own size, "auto" keeps it for cells of a lattice that has room.
-        threshold: The level from which scalars, or the alpha of RGBA, are the body; see `read_volume`.
-        coverage: The share of its volume from which a cell is filled, above 0 to 1.
-        colormap: The colour map of the scalars, from the threshold up.
-        palette: The colours of the labels; None = the volume's own.
-        names: The names of the classes; None = the volume's own.
+        **options: See `VolumeOptions`.
 
     Raises:
         InputError: If a value is not finite, nothing is in it or left of it, or an option doesn't fit.
     """
+    margin, fit = options.get("margin", 1), options.get("fit", "auto")
+    threshold, coverage = options.get("threshold"), options.get("coverage", 0.5)
+    colormap, palette, names = options.get("colormap", "magma"), options.get("palette"), options.get("names")
     coverage = check_fraction(coverage, where, "coverage")
     voxels = volume.voxels
     if voxels.size == 0:
@@ -84,13 +99,13 @@ def from_volume(
         labels, source_size = place(labels, size, margin, coverage, where, fit=fit is not False, spacing=volume.spacing)
         palette = volume.palette if palette is None else palette
         target = from_labels(labels, name, where, palette=palette, names=volume.names if names is None else names)
-        return replace(target, source_size=source_size)
+        return replace(target, source_size=source_size, notes=(*target.notes, *volume.notes))
     if voxels.ndim == 4 and voxels.shape[3] == 4:
         rgba = _cut(check_array(voxels, where), threshold, where)
     else:
         rgba = _painted(voxels, threshold, colormap, where)
     rgba, source_size = place(rgba, size, margin, coverage, where, fit=fit is not False, spacing=volume.spacing)
-    return replace(from_rgba(rgba, name, where), source_size=source_size)
+    return replace(from_rgba(rgba, name, where), source_size=source_size, notes=volume.notes)
 
 
 def _are_labels(voxels: np.ndarray) -> bool:

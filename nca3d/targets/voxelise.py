@@ -4,8 +4,8 @@ A point is inside where a ray from outside has entered the mesh more often than 
 Nooruddin & Turk 2003, "Simplification and repair of polygonal models using volumetric techniques").
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -22,14 +22,18 @@ class Mesh:
     Attributes:
         corners: The corners of N triangles as x, y, z, (N, 3, 3).
         colours: The colours of the corners, 0..1, (N, 3, 3); None = the mesh has none.
+        paint: Returns the colours of points on the surface, as a display shows them: called with the indices of their triangles
+            (S,) and their barycentric shares (S, 3), it returns RGBA (S, 4) in 0..1, where a point of alpha 0 is a hole. None =
+            `colours` between the corners.
     """
 
     corners: np.ndarray
     colours: np.ndarray | None = None
+    paint: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
 
     def upright(self) -> "Mesh":
         """Returns the same mesh with z up, for one with y up: (x, y, z) become (x, -z, y)."""
-        return Mesh(self.corners[..., [0, 2, 1]] * (1, -1, 1), self.colours)
+        return replace(self, corners=self.corners[..., [0, 2, 1]] * (1, -1, 1))
 
 
 def open_edges(corners: np.ndarray) -> int:

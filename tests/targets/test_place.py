@@ -14,7 +14,7 @@ from nca3d import targets
 from nca3d.config import FIELDS, Config
 from nca3d.targets import from_array
 from nca3d.targets.place import LONGEST, MAX_SIDE
-from nca3d.targets.read_images import LONGEST as LONGEST_IMAGE
+from nca3d.targets.readers.images import LONGEST as LONGEST_IMAGE
 
 
 def castle() -> np.ndarray:

@@ -14,8 +14,9 @@ from hypothesis.extra import numpy as hnp
 from target_laws import check_laws, one_line
 
 from nca3d import targets
-from nca3d.targets import from_array, read_arrays
+from nca3d.targets import from_array
 from nca3d.targets.arrays import from_labels
+from nca3d.targets.readers import arrays as read_arrays
 
 SIDES = st.integers(1, 5)
 SHAPES = st.tuples(SIDES, SIDES, SIDES)
