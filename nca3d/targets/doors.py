@@ -87,7 +87,8 @@ def from_array(
         name: The target's name in reports.
         **options: `fit=True` resamples it to fill the room inside `margin` (cells, default 1; aspect kept), each cell
             filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `pieces` is that of `load`;
-            `palette` and `names` are those of the classes.
+            `palette` and `names` are those of the classes, `labels` and `merge` choose among them, and `nan` is what NaN is
+            read as.
 
     Raises:
         InputError: If it is no such array, is empty, is larger than the lattice without `fit=True`, or an option isn't one
