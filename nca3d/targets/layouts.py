@@ -24,7 +24,7 @@ BRIGHT = 32
 
 
 def as_numpy(array: object, where: object) -> np.ndarray:
-    """Returns the array as numpy, in the byte order of this machine; a tensor is taken off its device and out of its graph.
+    """Returns an array (...) as numpy, in this machine's byte order; a tensor is taken off its device and out of its graph.
 
     Raises:
         InputError: If numpy can't make numbers of it.
@@ -194,7 +194,7 @@ def _with_alpha(rgb: np.ndarray, notes: list[str], where: object) -> np.ndarray:
 
 def short_name(where: object) -> str:
     """Returns the short name of an array for its notes."""
-    return where.name if isinstance(where, Path) else str(where).removeprefix("target ").strip("'")
+    return where.name if isinstance(where, Path) else str(where).rpartition("/")[2].removeprefix("target ").strip("'")
 
 
 def check_rgba(rgba: np.ndarray, where: object) -> np.ndarray:

@@ -87,12 +87,12 @@ def test_sizes_are_checked(size: object) -> None:
 def test_names_and_paths_that_lead_nowhere(tmp_path: Path) -> None:
     one_line(lambda: targets.load("axolotol"), "'axolotol'", "did you mean 'axolotl'")
     one_line(lambda: targets.load(str(tmp_path / "no.npy")), "no.npy", "nothing there")
-    one_line(lambda: targets.load(tmp_path), "a directory")
+    one_line(lambda: targets.load(tmp_path), "none an image")
     one_line(lambda: targets.load(""), "name")
     one_line(lambda: targets.load(None), "name", "None")  # type: ignore[arg-type]
-    other = tmp_path / "body.bmp"
+    other = tmp_path / "body.xyz"
     other.write_bytes(b"BM")
-    one_line(lambda: targets.load(other), "body.bmp", "'.bmp'", ".npy")
+    one_line(lambda: targets.load(other), "body.xyz", "'.xyz'", ".npy")
     os.mkfifo(tmp_path / "pipe.npy")
     one_line(lambda: targets.load(tmp_path / "pipe.npy"), "pipe.npy", "no regular file")
 
