@@ -24,7 +24,7 @@ BRIGHT = 32
 
 
 def as_numpy(array: object, where: object) -> np.ndarray:
-    """Returns an array (...) as numpy, in this machine's byte order; a tensor is taken off its device and out of its graph.
+    """Returns an array of any shape as numpy, in this machine's byte order; a tensor comes off its device and graph.
 
     Raises:
         InputError: If numpy can't make numbers of it.
