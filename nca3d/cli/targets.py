@@ -1,6 +1,7 @@
-"""List the shipped bodies; with names, say what each becomes on the lattice, or draw one and say what its training takes."""
+"""List the shipped bodies; with names, say what each becomes on the lattice; draw one with what its training takes, or all."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,7 +25,8 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         type=Path,
         nargs="?",
         const=BESIDE,
-        help="draw the one body named, from three sides and in space, and forecast its training (default: NAME-body.png)",
+        help="draw the body named, from three sides and in space, and forecast its training (default: NAME-body.png); "
+        "of several, a picture of each on one sheet (default: bodies.png)",
     )
     add_fields(parser, ("size", "target_options", "plugins"))
 
@@ -39,14 +41,22 @@ def run(args: argparse.Namespace) -> None:
 
     for name, doc in {} if args.names else targets.catalogue().items():
         print(f"{name:<16} {doc}")
-    for name in args.names:
-        target = targets.load(name, size=config.replace(target=name).size, **config.target_options)
-        if draw is not None:
-            _draw(target, config.replace(target=name, size=target.size), draw)
-            continue
-        kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
-        print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
-        print(*target.notes, sep="\n", end="\n" * bool(target.notes))
+    drawn: dict[str, Target | str] = {}
+    with ErrorCollector() as errors:
+        for name in args.names:
+            target = errors.of(targets.load, name, size=config.replace(target=name).size, **config.target_options)
+            if target is None:
+                drawn[name] = str(errors[-1])
+                continue
+            drawn[name] = target
+            if draw is not None and len(args.names) == 1:
+                _draw(target, config.replace(target=name, size=target.size), draw)
+                continue
+            kind = f"{len(target.names) - 1} classes" if target.kind == "classes" else "coloured"
+            print(f"{name:<16} {int(target.occupied.sum())} cells of {' × '.join(map(str, target.size))}, {kind}")
+            print(*target.notes, sep="\n", end="\n" * bool(target.notes), flush=True)
+        if draw is not None and len(args.names) > 1:
+            _draw_all(drawn, draw)
 
 
 def _picture(args: argparse.Namespace, errors: ErrorCollector) -> Path | None:
@@ -56,17 +66,26 @@ def _picture(args: argparse.Namespace, errors: ErrorCollector) -> Path | None:
     draw: Path = args.draw
     # Not the name of the body's own file, which may be a picture too.
     if draw == BESIDE and args.names:
-        draw = Path(f"{Path(args.names[0]).stem}-body.png")
-    if len(args.names) != 1 or draw.suffix != ".png":
+        draw = Path(f"{Path(args.names[0]).stem}-body.png") if len(args.names) == 1 else Path("bodies.png")
+    if not args.names or draw.suffix != ".png":
         found = f"{'no file named' if args.draw == BESIDE else args.draw} for {len(args.names)} names"
-        errors.add(True, "--draw", "FILE.png", found, "a .png for one name or path")
+        errors.add(True, "--draw", "FILE.png", found, "a .png for one name or path, or several")
     else:
         errors += wrong_file("--draw", draw)
         # The body's own file may be a picture.
-        errors.add(
-            Path(args.names[0]).absolute() == draw.absolute(), "--draw", "FILE.png", draw, "another file than the body's own"
-        )
+        own = any(Path(name).absolute() == draw.absolute() for name in args.names)
+        errors.add(own, "--draw", "FILE.png", draw, "another file than the body's own")
     return draw
+
+
+def _draw_all(drawn: "Mapping[str, Target | str]", file: Path) -> None:
+    """Draws several bodies into one picture; what couldn't be read has its line there."""
+    from nca3d.files import write_atomic
+    from nca3d.reports.contact_sheet import contact_sheet
+    from nca3d.reports.pictures import png_of
+
+    write_atomic(file, png_of(contact_sheet(drawn)))
+    print(file)
 
 
 def _draw(target: "Target", config: Config, file: Path) -> None:

@@ -37,6 +37,14 @@ def test_targets_are_listed_and_drawn(
     with Image.open(picture) as image:
         assert np.asarray(image).std() > 1
     assert "not-there" in complaint(capsys, "targets", "not-there")
+    # several on one sheet: what can't be read is refused after the others are drawn
+    np.save(tmp_path / "none.npy", np.zeros((3, 3, 3), int))
+    sheet = tmp_path / "sheet.png"
+    assert main(["targets", "cross", str(tmp_path / "none.npy"), str(tmp_path / "own.npy"), "--draw", str(sheet)]) == 2
+    told = capsys.readouterr()
+    assert "18 cells of 4 × 5 × 5" in told.out and "none.npy: labels: found no occupied cell" in told.err
+    with Image.open(sheet) as image:
+        assert np.asarray(image).std() > 1
 
 
 def test_a_plugin_of_the_command_brings_its_target(
