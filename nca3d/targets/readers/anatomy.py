@@ -20,8 +20,8 @@ HEADER = 1 << 20
 CHUNK = 1 << 20
 # Voxels may be this much longer along one axis than along another: beyond it, a header is broken.
 STRETCH = 1e4
-# The degrees from which a line says that a scan lies askew.
-ASKEW = 10
+# The degrees from which a line says that a scan is oblique.
+OBLIQUE = 10
 # World axes of a format that counts to the left and to the back, as rows of its affine, in those of NIfTI: right, front, up.
 LPS_TO_RAS = np.array([[-1.0], [-1.0], [1.0]])
 
@@ -142,14 +142,17 @@ def upright(scan: Scan, where: object, name: str) -> tuple[np.ndarray, Spacing, 
         # One row for each axis of the file: the axis of the lattice that it lies nearest to, and its direction there.
         turns = orientations.io_orientation(np.block([[usable[0] / steps, np.zeros((3, 1))], [np.eye(4)[3]]]))
         angle = np.degrees(np.arccos(np.clip(np.abs((usable[0] / steps)[turns[:, 0].astype(int), range(3)]).min(), 0, 1)))
-        notes = [f"{name}: lies askew by {angle:.0f}°; its axes became the nearest of the lattice's"] * bool(angle >= ASKEW)
+        notes = [f"{name}: oblique by {angle:.0f}°; not resampled, its axes became the nearest of right, front, up"] * bool(
+            angle >= OBLIQUE
+        )
     else:
         given = np.array(scan.spacing, np.float64)
         steps = given if _is_usable(np.diag(given)) else np.ones(3)
         turns = np.array([[0, 1], [1, 1], [2, 1]])
-        why = "its affine can't be used" if scan.affines else "it doesn't say how it lies"
-        notes = [f"{name}: {why}; x, y, z are taken as right, front, up"]
-    turned = orientations.apply_orientation(scan.voxels, turns)
+        why = "its affine can't be used" if scan.affines else "it has no orientation"
+        notes = [f"{name}: {why}; x, y, z as stored were taken as right, front, up"]
+    # torch knows the machine's own order of bytes alone.
+    turned = orientations.apply_orientation(scan.voxels.astype(scan.voxels.dtype.newbyteorder("="), copy=False), turns)
     dx, dy, dz = (float(steps[turns[:, 0] == axis][0]) for axis in range(3))
     return turned.transpose(2, 1, 0, *range(3, turned.ndim)), (dz, dy, dx), tuple(notes)
 

@@ -94,10 +94,13 @@ def _fitting(rows: Iterable[Row], voxels: np.ndarray) -> tuple[LabelTable | None
     rows = [row for row in rows if row[0] != 0]
     if not rows:
         return None, []
-    whole = voxels if voxels.dtype.kind in "uib" else np.rint(voxels)
-    if whole is not voxels and not np.nanmax(np.abs(whole - voxels), initial=0) <= NEAR:
-        return None, []
-    present = labels_present(whole[np.isfinite(whole)] if whole is not voxels else whole)
+    if voxels.dtype.kind == "f":
+        voxels = voxels[np.isfinite(voxels)]
+        whole = np.rint(voxels)
+        if not (np.abs(whole - voxels) <= NEAR).all():
+            return None, []
+        voxels = whole
+    present = labels_present(voxels)
     names = {label: name for label, name, _ in rows if name}
     named = sum(label in names for label in present)
     # Densities are whole numbers too: a table for a few of hundreds of them isn't about them.

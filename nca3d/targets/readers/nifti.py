@@ -63,7 +63,6 @@ def _read_voxels(header: Any, data_path: Path, frame: int | None, where: Path) -
             check_held(total, data_path.stat().st_size - int(offset), where)
         file.seek(int(offset) + chosen * (total // count))
         flat = np.frombuffer(read_bytes(file, total // count, where), dtype)
-    flat = flat.astype(dtype.newbyteorder("="), copy=False)
     if bands == 1:
         return flat.reshape(shape[:3], order="F")
     if planes:

@@ -91,8 +91,10 @@ def _read_data(path: Path, header: Mapping[str, Any], offset: int) -> np.ndarray
         raise InputError(path, "skip", f"{lines} lines, {skipped} bytes of {encoding} data", allowed)
     # What pynrrd needs to say how large a number is; then the same with all of them.
     plain = {key: header[key] for key in ("type", "endian", "dimension", "sizes") if key in header}
-    one = {**plain, "encoding": "raw", "dimension": 1, "sizes": np.array([1])}
+    one = {"endian": "little", **plain, "encoding": "raw", "dimension": 1, "sizes": np.array([1])}
     dtype: np.dtype = nrrd.read_data(one, io.BytesIO(bytes(8))).dtype
+    if dtype.kind not in "uif":
+        raise InputError(path, "type", repr(header["type"]), "integers or floats of 8 to 64 bits")
     sizes = [int(n) for n in header["sizes"]]
     need = check_room(sizes, dtype.itemsize, path)
     data_path, offset = _data_file(path, header, offset)
@@ -178,7 +180,11 @@ def _axes(header: Mapping[str, Any], apart: int | None) -> tuple[tuple[np.ndarra
     affine = rows[spatial].T
     if space in WORLDS:
         return (affine * WORLDS[space],), spacing, []
-    return (affine,), spacing, [f"its space {space or 'without a name'!r} says nothing of left and right; x, y, z as they are"]
+    return (
+        (affine,),
+        spacing,
+        [f"its space {space or 'without a name'!r} says nothing of left and right; x, y, z were taken as right, front, up"],
+    )
 
 
 class _Segments:

@@ -59,8 +59,7 @@ def read_volume(path: Path, frame: int | None = None) -> Volume:
 
 def _suffix(path: Path) -> str:
     """Returns the suffix of a scan, of two parts if it is packed."""
-    last = path.suffix.lower()
-    return Path(path.stem).suffix.lower() + last if last == ".gz" else last
+    return max((suffix for suffix in FORMATS if path.name.lower().endswith(suffix)), key=len)
 
 
 def _stem(path: Path) -> str:
