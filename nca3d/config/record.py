@@ -12,7 +12,7 @@ from nca3d.config.fields import NAMED_SIZE, Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
-from nca3d.files import write_atomic
+from nca3d.files import names_path, write_atomic
 from nca3d.registry import searched, wing_entries
 
 # The dataclasses of fields by the table of a file that has them; "" = the top of the file. Wings add their own.
@@ -181,8 +181,8 @@ class Config(Body, Shared):
         def absolute(value: Any, kind: str) -> Any:
             if isinstance(value, tuple):
                 return tuple(absolute(entry, kind) for entry in value)
-            # A shipped name such as "frog" stays a name, even beside a file called frog: a file to read has a suffix.
-            exists = Path(value).is_dir() if kind == "folder" else bool(Path(value).suffix) and Path(value).is_file()
+            # A shipped name such as "frog" stays a name, even beside a file called frog.
+            exists = Path(value).is_dir() if kind == "folder" else names_path(value) and Path(value).exists()
             return str(Path(value).absolute()) if value and exists else value
 
         changes = {name: absolute(getattr(self, name), spec.path) for name, spec in FIELDS.items() if spec.path}
@@ -274,8 +274,7 @@ def _make(
 
 def _sized(values: dict[str, Any]) -> dict[str, Any]:
     """Returns the fields with the size in numbers where these are known: "auto" stays where a file has to be read first."""
-    # A file to read has a suffix; what has none is a name.
-    named = not Path(values["target"]).suffix
+    named = not names_path(values["target"])
     return {**values, "_given_size": values["size"], **({"size": NAMED_SIZE} if named and values["size"] == "auto" else {})}
 
 

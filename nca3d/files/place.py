@@ -28,6 +28,15 @@ _ODD = {
 _ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
+def names_path(name: str | os.PathLike[str]) -> bool:
+    """Whether a target's name is that of a file, which has a suffix, or of a folder, which is written with a slash.
+
+    What has neither is the name of a shipped body, even beside a file or folder that is called so.
+    """
+    text = os.fspath(name)
+    return bool(Path(text).suffix) or "/" in text or os.sep in text
+
+
 def odd(path: str | os.PathLike[str]) -> str:
     """Returns what stands where a file belongs: "" if it is a file or the name is free, else "a link", "a pipe" and so on.
 

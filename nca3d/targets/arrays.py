@@ -1,13 +1,14 @@
-"""From an array to a `Target`: straight RGBA is checked and premultiplied, labels are checked and made one-hot."""
+"""From an array to a `Target`: straight RGBA is premultiplied, labels are made one-hot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.fit import labels_present
+from nca3d.targets.labels import Labels, as_labels, choose, present, without_nan
+from nca3d.targets.layouts import HAIR, LAYOUTS, check_rgba, mend, read_layout
 from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import parse_palette
 from nca3d.targets.place import place
@@ -16,135 +17,86 @@ from nca3d.targets.target import OCCUPIED_ALPHA, Target, Wanted
 if TYPE_CHECKING:
     import torch
 
-# The most visible channels of a "classes" target, the empty class included: each costs a channel of every cell's state.
-MAX_CLASSES = 64
-# The arrays that can be a target, for error messages.
-LAYOUTS = "(D, H, W, 4) straight RGBA, uint8 or float 0..1, or (D, H, W) integer or bool labels with 0 empty"
+
+class ArrayOptions(TypedDict, total=False):
+    """The options of every array.
+
+    Attributes:
+        margin: The cells left free at each face, with fit=True or size="auto".
+        fit: True resamples the array to the room inside the margin; False and "auto" keep its size.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True; None = half, or less where
+            the body would lose more than half of its volume.
+        palette: The colours of the classes, see `parse_palette`.
+        names: The names of the classes, the first of them for empty cells.
+        labels: The labels that stay, by number or name; "commonest" = the 63 that fill most cells.
+        merge: The labels that become one: {new = [old, old]} or {old = new}, by number or name.
+        nan: The number that NaN is read as; None = NaN is refused.
+    """
+
+    margin: int
+    fit: bool | str
+    threshold: float | None
+    palette: object
+    names: Sequence[str] | None
+    labels: object
+    merge: object
+    nan: float | None
 
 
 def from_voxels(
-    array: "np.ndarray | torch.Tensor",
-    where: object,
-    name: str,
-    size: Wanted,
-    *,
-    margin: int = 1,
-    fit: bool | str = "auto",
-    threshold: float = 0.5,
-    palette: object = None,
-    names: Sequence[str] | None = None,
+    array: "np.ndarray | torch.Tensor | Labels", where: object, name: str, size: Wanted, **options: Unpack[ArrayOptions]
 ) -> Target:
     """Makes a target of an array, at its own size and centred, or with fit=True resampled to the room inside the margin.
 
     Args:
-        array: Straight RGBA (D, H, W, 4) or labels (D, H, W), see `check_array`.
-        where: The name that errors give it.
+        array: Straight RGBA (D, H, W, 4) or labels (D, H, W), see `read_layout`; or labels with what is known of them.
+        where: The name that errors give it, or its file.
         name: The target's name in reports.
         size: The lattice (D, H, W); "auto" = what is occupied and the margin, see `place`.
-        margin: The cells left free at each face, with fit=True or size="auto".
-        fit: True resamples the array; False and "auto" keep its size.
-        threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True.
-        palette: The colours of the classes, see `parse_palette`.
-        names: The names of the classes, the first of them for empty cells.
+        **options: See `ArrayOptions`.
 
     Raises:
         InputError: If the array can't be a target, is larger than the lattice without fit=True, or nothing is left after
             fitting.
     """
-    threshold = check_fraction(threshold, where)
-    voxels = check_array(array, where)
+    margin, fit, threshold = options.get("margin", 1), options.get("fit", "auto") is True, options.get("threshold")
+    palette, names = options.get("palette"), options.get("names")
+    if threshold is not None:
+        threshold = check_fraction(threshold, where)
+    known = array if isinstance(array, Labels) else Labels(np.empty(0), {})
+    voxels, notes = read_layout(array.labels if isinstance(array, Labels) else array, where)
     if voxels.ndim == 4:
-        if palette is not None:
-            raise InputError(where, "palette", "a palette for RGBA colours", "only with labels")
-        rgba, source_size = place(voxels, size, margin, threshold, where, fit=fit is True)
-        return replace(from_rgba(rgba, name, where), source_size=source_size)
-    if voxels.dtype == bool and names is None:
+        for field in ("palette", "labels", "merge"):
+            if options.get(field) is not None:
+                raise InputError(where, field, f"{field} for RGBA colours", "only with labels")
+        placed = place(check_rgba(voxels, where), size, margin, threshold, where, fit=fit)
+        return replace(from_rgba(placed.voxels, name, where), source_size=placed.source_size, notes=(*notes, *placed.notes))
+    voxels, filled = without_nan(voxels, options.get("nan"), where)
+    sure = voxels.dtype.kind in "uib" or None
+    read = as_labels(voxels, where, names=known.names, palette=known.palette, sure=sure)
+    if read is None:
+        raise InputError(where, "values", *_no_labels(voxels, where))
+    read = read.noted(*notes, *filled, *known.notes)
+    if voxels.dtype.kind == "f" and voxels.min() >= 0 and voxels.max() <= 1:
+        read = read._replace(labels=read.labels != 0)  # a mask
+    if read.labels.dtype == bool and names is None and not read.names:
         names = ("empty", "body")
-    if len(labels_present(voxels)) >= MAX_CLASSES:  # before fitting, which takes time for each label
-        raise InputError(
-            where, "labels", f"{len(labels_present(voxels))} different labels", f"at most {MAX_CLASSES - 1} besides 0"
-        )
-    labels, source_size = place(voxels, size, margin, threshold, where, fit=fit is True)
-    return replace(from_labels(labels, name, where, palette=palette, names=names), source_size=source_size)
+    read = choose(read, options.get("labels"), options.get("merge"), where)
+    placed = place(read.labels, size, margin, threshold, where, fit=fit, names=read.names)
+    palette = read.palette if palette is None else palette
+    target = from_labels(placed.voxels, name, where, palette=palette, names=names or read.names)
+    return replace(target, source_size=placed.source_size, notes=(*read.notes, *placed.notes))
 
 
-def check_array(array: "np.ndarray | torch.Tensor", where: object) -> np.ndarray:
-    """Checks an array and returns it as float32 RGBA (D, H, W, 4), or as integer or bool labels (D, H, W).
-
-    Args:
-        array: A numpy array or torch tensor, or what numpy can turn into one.
-        where: The name that errors give it.
-
-    Raises:
-        InputError: If its rank, channels or dtype can't be a target's, a value is not finite or out of range, or no cell is
-            occupied.
-    """
-    voxels = _as_numpy(array, where)
-    if voxels.ndim not in (3, 4) or (voxels.ndim == 4 and voxels.shape[-1] != 4) or 0 in voxels.shape:
-        # A picture, perhaps: its body is flat.
-        flat = "; a flat body has D = 1, and an image file is one" if voxels.ndim == 2 else ""
-        raise InputError(where, "shape", voxels.shape, LAYOUTS + flat)
-    kind = voxels.dtype.kind
-    if not (kind in "uib" if voxels.ndim == 3 else kind == "f" or voxels.dtype == np.uint8):
-        raise InputError(where, "dtype", f"{voxels.dtype} with shape {voxels.shape}", LAYOUTS)
-    return _check_labels(voxels, where) if voxels.ndim == 3 else _check_rgba(voxels, where)
-
-
-def _as_numpy(array: object, where: object) -> np.ndarray:
-    """Returns the array as numpy; a tensor is taken off its device and out of its graph."""
-    if isinstance(array, np.ndarray):
-        return array
-    import torch
-
-    try:
-        if isinstance(array, torch.Tensor):
-            array = array.detach().cpu()
-            array = array.float() if array.is_floating_point() else array  # NumPy has no bfloat16
-        return np.asarray(array)
-    except (TypeError, ValueError, RuntimeError) as error:  # lists of uneven lengths, sparse tensors
-        raise InputError(where, "array", f"{type(array).__name__} ({error})", LAYOUTS) from error
-
-
-def _check_labels(labels: np.ndarray, where: object) -> np.ndarray:
-    """Returns the labels if none is negative and some are above 0."""
-    if labels.min() < 0:
-        found = f"{int((labels < 0).sum())} negative, the least {labels.min()}"
-        raise InputError(where, "labels", found, "0 (empty) and above")
-    if not labels.any():
-        raise InputError(where, "labels", f"no occupied cell in {labels.shape}", "at least one label above 0")
-    return labels
-
-
-def _check_rgba(voxels: np.ndarray, where: object) -> np.ndarray:
-    """Returns the colours as float32 in 0..1 if they are in range and some cell is occupied."""
-    check_finite(voxels, where, "finite numbers in 0..1")
-    # The dtype alone says the range: floats of 0..255 are refused, not guessed at.
-    most = 255 if voxels.dtype == np.uint8 else 1
-    if voxels.min() < 0 or voxels.max() > most:
-        found = f"{voxels.dtype} from {voxels.min():.4g} to {voxels.max():.4g}"
-        raise InputError(where, "values", found, "0..1 for floats (use uint8 for 0..255)")
-    rgba = voxels.astype(np.float32) / np.float32(most)
-    if not (rgba[..., 3] > OCCUPIED_ALPHA).any():
-        found = f"no occupied cell in {rgba.shape[:3]}, largest alpha {rgba[..., 3].max():.3g}"
-        raise InputError(where, "alpha", found, f"at least one cell above {OCCUPIED_ALPHA}")
-    return rgba
-
-
-def check_finite(array: np.ndarray, where: object, allowed: str = "finite numbers") -> None:
-    """Checks that every number is finite.
-
-    Args:
-        array: Numbers of any shape (...).
-        where: The name that the error gives it.
-        allowed: The error's words for what would be allowed.
-
-    Raises:
-        InputError: If some are not; it says how many, and where the first is.
-    """
-    bad = ~np.isfinite(array)
-    if bad.any():
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        raise InputError(where, "values", f"{int(bad.sum())} not finite, the first at {first}", allowed)
+def _no_labels(voxels: np.ndarray, where: object) -> tuple[str, str]:
+    """Returns what was found in numbers (D, H, W) that are no labels, and what would be allowed."""
+    low, high = voxels.min(), voxels.max()
+    if low < -1 and not np.any(np.abs(voxels - np.rint(voxels)) > HAIR):
+        found = f"{int((voxels < 0).sum())} negative, the least {low:.6g}"
+        return found, f"0 (empty) and above, -1 for background; {mend(where, 'np.maximum(a, 0)')} empties those below"
+    found = f"{voxels.dtype} measurements (D, H, W) from {low:.4g} to {high:.4g}"
+    body = mend(where, f"a > {(float(low) + float(high)) / 2:.4g}")
+    return found, f"{LAYOUTS}; {body} makes a body of what is above a level"
 
 
 def from_rgba(rgba: np.ndarray, name: str, where: object) -> Target:
@@ -191,21 +143,22 @@ def from_labels(
     """
     import torch
 
-    present = labels_present(labels)
-    if not present:
+    there = [int(label) for label in present(labels)]
+    if not there:
         raise InputError(where, "threshold", "no occupied cell after fitting", "a lower threshold or a larger lattice")
-    classes = len(present) + 1
+    classes = len(there) + 1
     if names is None or isinstance(names, Mapping):
         known = names or {}
-        names = ("empty", *(known.get(label, str(label)) for label in present))
+        names = ("empty", *(known.get(label, str(label)) for label in there))
     if len(names) != classes:
         raise InputError(where, "names", f"{len(names)} names", f"{classes}, the first of them for empty cells")
     # Every label occurs in the sorted list, so that its place there is its class.
-    index = np.searchsorted(np.array([0, *present]), labels.astype(np.int64))
+    index = np.searchsorted(np.array([0, *there]), labels.astype(np.int64))
     onehot = (index[None] == np.arange(classes)[:, None, None, None]).astype(np.float32)
     occupied = index > 0
     values = np.concatenate([onehot, occupied[None].astype(np.float32)])
     if isinstance(palette, Mapping):
-        palette = [palette[label] for label in present]
+        spare = parse_palette(None, classes, where)  # for labels that the table leaves out
+        palette = [palette.get(label, spare[i]) for i, label in enumerate(there, 1)]
     colours = parse_palette(palette, classes, where)
     return Target(torch.from_numpy(values), torch.from_numpy(occupied), "classes", tuple(names), colours, name)

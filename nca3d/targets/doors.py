@@ -21,6 +21,8 @@ from nca3d.targets.readers.arrays import read_array
 from nca3d.targets.readers.images import read_image
 from nca3d.targets.readers.meshes import read_mesh
 from nca3d.targets.readers.scans import read_scan
+from nca3d.targets.readers.stacks import read_stack
+from nca3d.targets.readers.tables import read_table
 from nca3d.targets.readers.vtk import read_vtk
 from nca3d.targets.target import Size, Target, Wanted
 
@@ -45,7 +47,18 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".img", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"), read_scan),
     ".vti": read_vtk,
     ".safetensors": read_kept,
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"), read_image),
+    **dict.fromkeys((".tif", ".tiff"), read_stack),
+    **dict.fromkeys((".csv", ".tsv", ".txt"), read_table),
+}
+# What people bring that is not read, and what to do instead.
+INSTEAD = {
+    **dict.fromkeys((".pt", ".pth", ".ckpt", ".pkl", ".pickle"), "nca3d.targets.from_array(tensor): a pickle can run programs"),
+    **dict.fromkeys((".blend", ".fbx", ".dae", ".usdz", ".usd", ".step", ".stp"), "a mesh exported from it as .glb or .ply"),
+    **dict.fromkeys((".dcm", ".dicom", ".ima"), "the series as .nii.gz: dcm2niix makes one of DICOM slices"),
+    **dict.fromkeys((".h5", ".hdf5", ".mat", ".zarr"), "the array in it: numpy.save('body.npy', array)"),
+    **dict.fromkeys((".binvox", ".qb", ".gox", ".kv6"), "the model saved as MagicaVoxel .vox"),
+    ".schematic": "the schematic saved as Sponge .schem, which WorldEdit and Litematica write",
 }
 
 
@@ -87,7 +100,8 @@ def from_array(
         name: The target's name in reports.
         **options: `fit=True` resamples it to fill the room inside `margin` (cells, default 1; aspect kept), each cell
             filled from the share `threshold` (default 0.5) of its volume; `orientation` turns it; `pieces` is that of `load`;
-            `palette` and `names` are those of the classes.
+            `palette` and `names` are those of the classes, `labels` and `merge` choose among them, and `nan` is what NaN is
+            read as.
 
     Raises:
         InputError: If it is no such array, is empty, is larger than the lattice without `fit=True`, or an option isn't one
@@ -173,10 +187,12 @@ def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
         raise InputError("target", "name", repr(path.name), allowed)
     if not path.exists():
         raise InputError(path, "file", "nothing there", "a file that exists, or a name that `nca3d targets` lists")
+    if path.is_dir():
+        return partial(read_stack, path), path, path.name
     if not path.is_file():
-        raise InputError(path, "file", "a directory" if path.is_dir() else "no regular file", f"a file ({suffixes})")
+        raise InputError(path, "file", "no regular file", f"a file ({suffixes}), or a folder of images")
     if suffix not in READERS:
-        raise InputError(path, "suffix", repr(suffix), suffixes)
+        raise InputError(path, "suffix", repr(suffix), INSTEAD.get(suffix, suffixes))
     if path.stat().st_size == 0:
         raise InputError(path, "file", "0 bytes", "a file with something in it")
     return partial(READERS[suffix], path), path, path.stem

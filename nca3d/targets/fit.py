@@ -11,6 +11,10 @@ from nca3d.targets.target import Size
 Spacing = tuple[float, float, float]
 # For each array axis D, H, W of the lattice: (array axis of the source, sign).
 Axes = tuple[tuple[int, int], ...]
+# A range of cells along each of the axes D, H, W.
+Window = Sequence[range]
+# A hair below a share: one of exactly a half must not be lost to rounding.
+HAIR = 1e-6
 
 
 def parse_orientation(text: object, where: object) -> Axes:
@@ -97,9 +101,9 @@ def room_for(size: Size, margin: int, where: object) -> Size:
     return depth, height, width
 
 
-def _overlap(count: int, first: int, low: float, step: float, cells: int) -> np.ndarray:
+def _overlap(count: int, first: int, low: float, step: float, cells: range) -> np.ndarray:
     """Returns the share of each cell (rows) that each of `count` voxels from index `first` on covers (columns)."""
-    start = low + step * np.arange(cells)[:, None]
+    start = low + step * np.array(cells)[:, None]
     voxel = first + np.arange(count)[None]
     shared = np.minimum(start + step, voxel + 1) - np.maximum(start, voxel)
     return (np.clip(shared, 0, None) / step).astype(np.float32)
@@ -107,6 +111,11 @@ def _overlap(count: int, first: int, low: float, step: float, cells: int) -> np.
 
 class Resampler:
     """Averages voxels over each cell's volume, from a box into the room inside the margin (aspect kept, centred).
+
+    Attributes:
+        room: The cells (d, h, w) inside the margin.
+        step: The voxels along a cell's sides, (3,).
+        low: The place of the room's corner among the voxels, (3,).
 
     Args:
         box: The first voxel and one past the last along each axis, (3, 2).
@@ -127,18 +136,70 @@ class Resampler:
         self.step = np.where(flat, 1, side / np.array(spacing))
         self.low = box.mean(1) - np.array(self.room) / 2 * self.step
 
-    def average(self, voxels: np.ndarray, first: Sequence[int] = (0, 0, 0)) -> np.ndarray:
-        """Returns the mean of the voxels in each cell, float32 (D, H, W), with zeros in the margin.
+    def average(self, voxels: np.ndarray, first: Sequence[int] = (0, 0, 0), cells: Window | None = None) -> np.ndarray:
+        """Returns the mean of the voxels in each cell of the room, float32 (d, h, w).
 
         Args:
             voxels: Part of the source, (d, h, w).
             first: The index of its first voxel in the source.
+            cells: The cells of the room along each axis; None = all.
         """
         part = voxels.astype(np.float32)
-        for axis in range(3):  # a box filter is separable: three small matrices in place of a large one
-            weights = _overlap(part.shape[axis], first[axis], self.low[axis], self.step[axis], self.room[axis])
+        for axis, wanted in enumerate(cells or map(range, self.room)):  # a box filter is separable: three small matrices
+            weights = _overlap(part.shape[axis], first[axis], self.low[axis], self.step[axis], wanted)
             part = np.moveaxis(np.tensordot(weights, part, (1, axis)), 0, axis)
-        return np.pad(part, [(free, free) for free in self.margins])
+        return part
+
+    def padded(self, cells: np.ndarray) -> np.ndarray:
+        """Returns cells of the room with the margin around them, (D, H, W) or (D, H, W, 4)."""
+        return np.pad(cells, [(free, free) for free in self.margins] + [(0, 0)] * (cells.ndim - 3))
+
+    def shares(self, labels: np.ndarray, cells: Window | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Returns the most frequent label of each cell of the room, and how much of it is filled, both (d, h, w).
+
+        Args:
+            labels: The labels of the whole source, (d, h, w), 0 is empty.
+            cells: The cells of the room along each axis; None = all.
+        """
+        start = [0, 0, 0]
+        if cells is not None:  # what lies in these cells is enough
+            first, last = (np.array([getattr(c, end) for c in cells]) for end in ("start", "stop"))
+            start = np.maximum(np.floor(self.low + self.step * first), 0).astype(int).tolist()
+            stop = np.maximum(np.ceil(self.low + self.step * last), start).astype(int)
+            labels = labels[tuple(map(slice, start, stop))]
+        shape = [len(c) for c in cells or map(range, self.room)]
+        best, total, winner = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.zeros(shape, np.int64)
+        places = np.nonzero(labels)
+        kinds = labels[places].astype(np.int64)
+        for label in np.unique(kinds):
+            # Only the box of one label at a time: organs are small in a scan of 32 million voxels.
+            mine = kinds == label
+            spans = [(int(at[mine].min()), int(at[mine].max()) + 1) for at in places]
+            part = labels[tuple(slice(*span) for span in spans)] == label
+            share = self.average(part, [at + low for at, (low, _) in zip(start, spans, strict=True)], cells)
+            total += share
+            winner[share > best] = label
+            best = np.maximum(best, share)
+        return winner, total
+
+
+def fill_level(total: np.ndarray, threshold: float | None) -> float:
+    """Returns the share from which cells are filled: the threshold, or where there is none, half.
+
+    A body that is thinner than a cell would lose most of itself at half: where less than half of its volume would stay, it is
+    the share at which as many cells are filled as its volume makes.
+
+    Args:
+        total: The share of each cell that is filled, (d, h, w).
+        threshold: The share that is asked for; None = none is.
+    """
+    if threshold is not None:
+        return threshold
+    volume = float(total.sum(dtype=np.float64))
+    if (total >= 0.5 - HAIR).sum() >= volume / 2:
+        return 0.5
+    ranked = np.sort(total, axis=None)[::-1]
+    return float(ranked[min(max(round(volume), 1), int((ranked > 0).sum())) - 1])
 
 
 def occupied_box(occupied: np.ndarray) -> np.ndarray:
@@ -151,7 +212,7 @@ def fit_labels(
     labels: np.ndarray,
     size: Size,
     margin: int,
-    threshold: float,
+    threshold: float | None,
     where: object,
     spacing: Spacing = (1, 1, 1),
     whole: bool = False,
@@ -162,7 +223,7 @@ def fit_labels(
         labels: Integer labels (d, h, w), 0 is empty.
         size: The lattice (D, H, W).
         margin: The cells left free at each face.
-        threshold: The share of its volume from which a cell is filled, above 0 to 1.
+        threshold: The share of its volume from which a cell is filled, see `fill_level`.
         where: The name that errors give the target.
         spacing: The voxel lengths along the axes (d, h, w).
         whole: Whether to fit the whole block of voxels, not the occupied part of it.
@@ -170,38 +231,27 @@ def fit_labels(
     Returns:
         Labels (D, H, W).
     """
-    places = np.nonzero(labels)
-    kinds = labels[places].astype(np.int64)
-    box = np.array([(0, n) for n in labels.shape] if whole else [(at.min(), at.max() + 1) for at in places])
+    box = np.array([(0, n) for n in labels.shape]) if whole else occupied_box(labels != 0)
     resample = Resampler(box, spacing, size, margin, where)
-    best, total, winner = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.int64)
-    for label in np.unique(kinds):
-        # Only the box of one label at a time: organs are small in a scan of 32 million voxels.
-        mine = kinds == label
-        spans = [(int(at[mine].min()), int(at[mine].max()) + 1) for at in places]
-        share = resample.average(labels[tuple(slice(*span) for span in spans)] == label, [low for low, _ in spans])
-        total += share
-        winner[share > best] = label
-        best = np.maximum(best, share)
-    # A hair below the threshold: a share of exactly one half must not be lost to rounding.
-    return np.where(total >= threshold - 1e-6, winner, 0)
+    winner, total = resample.shares(labels)
+    return resample.padded(np.where(total >= fill_level(total, threshold) - HAIR, winner, 0))
 
 
 def fit_rgba(
-    rgba: np.ndarray, size: Size, margin: int, threshold: float, where: object, spacing: Spacing = (1, 1, 1)
-) -> np.ndarray:
+    rgba: np.ndarray, size: Size, margin: int, threshold: float | None, where: object, spacing: Spacing = (1, 1, 1)
+) -> tuple[np.ndarray, float]:
     """Resamples straight RGBA to the lattice; a body with crisp alpha (0 or 1) stays crisp.
 
     Args:
         rgba: Straight RGBA (d, h, w, 4), 0..1.
         size: The lattice (D, H, W).
         margin: The cells left free at each face.
-        threshold: The share of its volume from which a cell of a crisp body is filled, above 0 to 1.
+        threshold: The share of its volume from which a cell of a crisp body is filled, see `fill_level`.
         where: The name that errors give the target.
         spacing: The voxel lengths along the axes (d, h, w).
 
     Returns:
-        Straight RGBA (D, H, W, 4), 0..1.
+        Straight RGBA (D, H, W, 4), 0..1, and the share from which cells are filled, 0 where alpha is kept as it is.
     """
     alpha = rgba[..., 3]
     resample = Resampler(occupied_box(alpha > 0), spacing, size, margin, where)
@@ -209,10 +259,7 @@ def fit_rgba(
     cover = resample.average(alpha)
     colour = np.stack([resample.average(rgba[..., c] * alpha) for c in range(3)], -1) / np.maximum(cover, 1e-9)[..., None]
     crisp = bool(((alpha == 0) | (alpha == 1)).all())
-    new = (cover >= threshold - 1e-6).astype(np.float32) if crisp else cover
-    return np.concatenate([np.clip(colour, 0, 1) * (new > 0)[..., None], np.clip(new, 0, 1)[..., None]], -1)
-
-
-def labels_present(labels: np.ndarray) -> list[int]:
-    """Returns the labels that occur in an array (D, H, W), without 0, in rising order."""
-    return [int(label) for label in np.unique(labels[labels != 0])]
+    level = fill_level(cover, threshold) if crisp else 0.0
+    new = (cover >= level - HAIR).astype(np.float32) if crisp else cover
+    fitted = np.concatenate([np.clip(colour, 0, 1) * (new > 0)[..., None], np.clip(new, 0, 1)[..., None]], -1)
+    return resample.padded(fitted), level

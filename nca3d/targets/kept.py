@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.files import KEPT_TARGET, file_entry, load_tensors, read_file, read_verified, sha256, write_atomic
+from nca3d.files import KEPT_TARGET, file_entry, load_tensors, names_path, read_file, read_verified, sha256, write_atomic
 from nca3d.targets.target import OCCUPIED_ALPHA, Target, Wanted
 
 # Version of the file's format. A change of what is in it needs a new number and a reader of the old one.
@@ -140,11 +140,14 @@ def read_kept(path: Path, size: Wanted) -> Target:
 
 
 def _digest(name: str) -> str:
-    """Returns the SHA-256 of the file that a target names; "" if it names none, or none that is there."""
-    # A name without a suffix is that of a shipped body, even beside a file that is called so.
-    if not Path(name).suffix or not Path(name).is_file():
+    """Returns the SHA-256 of the file, or of all files of the folder, that a target names; "" if nothing of it is there."""
+    path = Path(name)
+    if not names_path(name) or not path.exists():
         return ""
-    return sha256(read_file(Path(name)))
+    if path.is_dir():
+        entries = sorted(entry for entry in path.iterdir() if entry.is_file())
+        return sha256("".join(f"{entry.name} {sha256(read_file(entry))}\n" for entry in entries).encode())
+    return sha256(read_file(path))
 
 
 def _target(about: Mapping[str, Any], tensors: Mapping[str, Any]) -> Target:

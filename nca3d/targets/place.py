@@ -6,14 +6,17 @@ is taken cell by cell, the second scaled. A reader says which by how it ends: in
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.fit import Spacing, centre_in, fit_labels, fit_rgba, occupied_box
+from nca3d.targets.fit import HAIR, Resampler, Spacing, centre_in, fill_level, fit_rgba, occupied_box
+from nca3d.targets.layouts import short_name
 from nca3d.targets.options import MAX_CELLS
 from nca3d.targets.target import Size, Wanted
+from nca3d.targets.vanished import vanished
 
 # The longest side of the lattice of a body without cells of its own: it is grown in minutes, and its legs are two cells thick.
 LONGEST = 24
@@ -21,16 +24,31 @@ LONGEST = 24
 MAX_SIDE = 512
 
 
+class Placed(NamedTuple):
+    """Voxels on the lattice.
+
+    Attributes:
+        voxels: Labels (D, H, W) or straight RGBA (D, H, W, 4).
+        source_size: The size (d, h, w) of those that came cell by cell; None = they were resampled.
+        notes: What became of them, one line each.
+    """
+
+    voxels: np.ndarray
+    source_size: Size | None = None
+    notes: tuple[str, ...] = ()
+
+
 def place(
     voxels: np.ndarray,
     size: Wanted,
     margin: int,
-    threshold: float,
+    threshold: float | None,
     where: object,
     *,
     fit: bool = False,
     spacing: Spacing = (1, 1, 1),
-) -> tuple[np.ndarray, Size | None]:
+    names: Mapping[int, str] | None = None,
+) -> Placed:
     """Puts voxels into a lattice: cell by cell and centred, or resampled to the room inside the margin.
 
     Args:
@@ -38,14 +56,12 @@ def place(
         size: The lattice (D, H, W). "auto" = the box of what is occupied and the margin; its free border is left out, since
             a canvas is often larger than what is drawn on it, and each of its cells would cost as much as one of the body.
         margin: The cells left free at each face, where the body is resampled or the size is "auto".
-        threshold: The share of its volume from which a cell is filled, where the body is resampled.
+        threshold: The share of its volume from which a cell is filled, above 0 to 1, where the body is resampled; None = half,
+            or less where the body would lose more than half of its volume.
         where: The name that errors give it.
         fit: Whether to resample.
         spacing: The voxel lengths along the axes (d, h, w), where the body is resampled.
-
-    Returns:
-        The voxels on the lattice, (D, H, W) or (D, H, W, 4), and the size (d, h, w) of those that came cell by cell, None if
-        they were resampled.
+        names: The name of each label that has one, for notes.
 
     Raises:
         InputError: If the lattice is too small for them, or would be too large.
@@ -60,9 +76,23 @@ def place(
         size = scaled_size(_thick(extent) * np.array(spacing), margin) if fit else own_size(extent, margin, where)
     if not fit:
         depth, height, width = voxels.shape[:3]
-        return centre_in(voxels, size, where), (depth, height, width)
-    fitted = fit_rgba if voxels.ndim == 4 else fit_labels
-    return fitted(voxels, size, margin, threshold, where, spacing), None
+        return Placed(centre_in(voxels, size, where), (depth, height, width))
+    if voxels.ndim == 4:
+        fitted, level = fit_rgba(voxels, size, margin, threshold, where, spacing)
+        return Placed(fitted, None, _filled(level, threshold, where))
+    resample = Resampler(occupied_box(voxels != 0), spacing, size, margin, where)
+    winner, total = resample.shares(voxels)
+    level = fill_level(total, threshold)
+    labels = resample.padded(np.where(total >= level - HAIR, winner, 0))
+    lost = vanished(voxels, labels, margin, threshold, spacing, names or {}, where)
+    return Placed(labels, None, (*_filled(level, threshold, where), *[f"{short_name(where)}: {lost}"] * bool(lost)))
+
+
+def _filled(level: float, threshold: float | None, where: object) -> tuple[str, ...]:
+    """Returns a line that says from which share cells are filled, where that isn't half and nobody asked for it."""
+    if threshold is not None or level in (0, 0.5):
+        return ()
+    return (f"{short_name(where)}: thinner than a cell: cells are filled from {level:.2g} of their volume, not half",)
 
 
 def own_size(extent: np.ndarray, margin: int, where: object) -> Size:

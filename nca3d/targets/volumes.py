@@ -3,17 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, TypedDict, Unpack
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.arrays import MAX_CLASSES, check_array, check_finite, from_labels, from_rgba
-from nca3d.targets.fit import Spacing, labels_present
+from nca3d.targets.arrays import from_labels, from_rgba
+from nca3d.targets.fit import Spacing
+from nca3d.targets.labels import as_labels, choose, without_nan
+from nca3d.targets.layouts import check_rgba, read_layout, short_name
 from nca3d.targets.options import check_fraction, is_number
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.place import place
 from nca3d.targets.target import Target, Wanted
+
+# A body of fewer cells than this is hardly what its owner meant.
+FEW = 8
 
 
 class Volume(NamedTuple):
@@ -46,21 +51,28 @@ class VolumeOptions(TypedDict, total=False):
         margin: The cells left free at each face, if the volume is fitted or the size is "auto".
         fit: False keeps the volume's own size, True fits it; "auto" keeps the cells of a lattice if there is room for them, and
             fits samples of an object.
-        threshold: Scalars at or above it are the body (default: halfway from lowest to highest), of RGBA the voxels with at
-            least this alpha (default: all, as they are). Whole numbers become labels unless there is a threshold.
-        coverage: The share of its volume from which a cell is filled, above 0 to 1.
+        threshold: Scalars at or above it are the body (default: Otsu's, which parts dark from bright best), of RGBA the voxels
+            with at least this alpha (default: all, as they are). Whole numbers become labels unless there is a threshold.
+        coverage: The share of its volume from which a cell is filled, above 0 to 1; None = half, or less where the body would
+            lose more than half of its volume.
         colormap: The colour map of the scalars, from the threshold up.
         palette: The colours of the labels, instead of the file's.
         names: The names of the classes, instead of the file's.
+        labels: The labels that stay, by number or name; "commonest" = the 63 that fill most voxels.
+        merge: The labels that become one: {new = [old, old]} or {old = new}, by number or name.
+        nan: The number that NaN is read as; None = NaN is refused.
     """
 
     margin: int
     fit: bool | str
     threshold: float | None
-    coverage: float
+    coverage: float | None
     colormap: str
     palette: object
     names: Sequence[str] | None
+    labels: object
+    merge: object
+    nan: float | None
 
 
 def from_volume(volume: Volume, size: Wanted, where: object, name: str, **options: Unpack[VolumeOptions]) -> Target:
@@ -79,40 +91,52 @@ def from_volume(volume: Volume, size: Wanted, where: object, name: str, **option
     Raises:
         InputError: If a value is not finite, nothing is in it or left of it, or an option doesn't fit.
     """
-    margin, fit = options.get("margin", 1), options.get("fit", "auto")
-    threshold, coverage = options.get("threshold"), options.get("coverage", 0.5)
-    colormap, palette, names = options.get("colormap", "magma"), options.get("palette"), options.get("names")
-    coverage = check_fraction(coverage, where, "coverage")
-    voxels = volume.voxels
-    if voxels.size == 0:
-        raise InputError(where, "voxels", voxels.shape, "at least one voxel")
-    if voxels.dtype.kind == "f":
-        check_finite(voxels, where)
+    margin, fit, palette = options.get("margin", 1), options.get("fit", "auto"), options.get("palette")
+    threshold, names = options.get("threshold"), options.get("names")
+    coverage = options.get("coverage")
+    if coverage is not None:
+        coverage = check_fraction(coverage, where, "coverage")
+    if volume.voxels.size == 0:
+        raise InputError(where, "voxels", volume.voxels.shape, "at least one voxel")
+    voxels, filled = without_nan(volume.voxels, options.get("nan"), where)
+    notes = (*volume.notes, *filled)
     if fit == "auto":
         # Cells come back cell by cell; samples of something have no size that a lattice should keep.
         room = voxels.shape[:3] if size == "auto" else size
         fit = not (volume.cells and all(n <= most for n, most in zip(voxels.shape, room, strict=False)))
-    if voxels.ndim == 3 and threshold is None and _are_labels(voxels):
-        labels = voxels if voxels.dtype.kind in "uib" else voxels.astype(np.int64)  # files often hold labels as floats
-        if not labels.any():
-            raise InputError(where, "labels", f"no occupied voxel in {labels.shape}", "at least one label above 0")
-        labels, source_size = place(labels, size, margin, coverage, where, fit=fit is not False, spacing=volume.spacing)
-        palette = volume.palette if palette is None else palette
-        target = from_labels(labels, name, where, palette=palette, names=volume.names if names is None else names)
-        return replace(target, source_size=source_size, notes=(*target.notes, *volume.notes))
-    if voxels.ndim == 4 and voxels.shape[3] == 4:
-        rgba = _cut(check_array(voxels, where), threshold, where)
+        if fit and volume.cells:
+            notes += (f"{short_name(where)}: its {_sides(voxels)} cells have no room here and are resampled",)
+    how: dict[str, Any] = {"fit": fit is not False, "spacing": volume.spacing}
+    read = None
+    if voxels.ndim == 3 and threshold is None:
+        read = as_labels(voxels, where, names=volume.names, palette=volume.palette, sure=volume.labels)
+    if read is not None:
+        read = choose(read, options.get("labels"), options.get("merge"), where, "; threshold = … cuts measurements")
+        placed = place(read.labels, size, margin, coverage, where, names=read.names, **how)
+        palette = read.palette if palette is None else palette
+        target = from_labels(placed.voxels, name, where, palette=palette, names=names or read.names)
+        notes += read.notes
     else:
-        rgba = _painted(voxels, threshold, colormap, where)
-    rgba, source_size = place(rgba, size, margin, coverage, where, fit=fit is not False, spacing=volume.spacing)
-    return replace(from_rgba(rgba, name, where), source_size=source_size, notes=volume.notes)
+        for field in ("labels", "merge"):
+            if options.get(field) is not None:
+                raise InputError(where, field, f"{field} for {voxels.dtype} colours or measurements", "only with labels")
+        if voxels.ndim == 4 and voxels.shape[3] == 4:
+            rgba = _cut(check_rgba(read_layout(voxels, where)[0], where), threshold, where)
+        else:
+            rgba, cut = _painted(voxels, threshold, options.get("colormap", "magma"), where)
+            notes += cut
+        placed = place(rgba, size, margin, coverage, where, **how)
+        target = from_rgba(placed.voxels, name, where)
+    few = int(target.occupied.sum())
+    if how["fit"] and few < FEW:
+        words = f"only {few} cell{'s' * (few > 1)} of it; a lower threshold or a larger size shows more"
+        notes += (f"{short_name(where)}: {words}",)
+    return replace(target, source_size=placed.source_size, notes=(*target.notes, *notes, *placed.notes))
 
 
-def _are_labels(voxels: np.ndarray) -> bool:
-    """Whether all voxels are whole numbers from 0 up, few enough to be classes."""
-    if voxels.dtype.kind == "f" and not (voxels == np.round(voxels)).all():
-        return False
-    return bool(voxels.min() >= 0 and len(labels_present(voxels)) < MAX_CLASSES)
+def _sides(voxels: np.ndarray) -> str:
+    """Returns the sides of voxels (d, h, w, …) as people write them."""
+    return " × ".join(map(str, voxels.shape[:3]))
 
 
 def _cut(rgba: np.ndarray, threshold: float | None, where: object) -> np.ndarray:
@@ -125,16 +149,15 @@ def _cut(rgba: np.ndarray, threshold: float | None, where: object) -> np.ndarray
     return np.where(rgba[..., 3:] >= threshold, rgba, 0)
 
 
-def _painted(voxels: np.ndarray, threshold: float | None, colormap: str, where: object) -> np.ndarray:
+def _painted(voxels: np.ndarray, threshold: float | None, colormap: str, where: object) -> tuple[np.ndarray, tuple[str, ...]]:
     """Cuts scalars (d, h, w), or colours (d, h, w, 3) by their brightness, at the threshold.
 
     Returns:
-        Straight RGBA (d, h, w, 4) with alpha 0 or 1.
+        Straight RGBA (d, h, w, 4) with alpha 0 or 1, and a line that says where they were cut, if nobody asked for that level.
     """
     scalars = voxels.mean(-1) if voxels.ndim == 4 else voxels.astype(np.float64)
     low, high = float(scalars.min()), float(scalars.max())
-    # Halfway between the extremes: for a bright object on a dark ground that is its rim.
-    level = (low + high) / 2 if threshold is None else threshold
+    level = otsu(scalars) if threshold is None else threshold
     if not is_number(level) or not math.isfinite(level):
         raise InputError(where, "threshold", repr(level), f"a number in {low:.4g}..{high:.4g}")
     body = scalars >= level
@@ -148,4 +171,19 @@ def _painted(voxels: np.ndarray, threshold: float | None, colormap: str, where: 
     else:
         # The lowest quarter of the map is left out: it is nearly black, and a dark skin would hide the shape.
         rgba[body, :3] = map_colours(colormap, 0.25 + 0.75 * (scalars[body] - level) / max(high - level, 1e-12))
-    return rgba
+    what = "brightness" if voxels.ndim == 4 else "measurements"
+    words = f"{short_name(where)}: {what} from {low:.4g} to {high:.4g}, cut at {level:.4g}; threshold = … cuts elsewhere"
+    return rgba, (words,) if threshold is None else ()
+
+
+def otsu(scalars: np.ndarray) -> float:
+    """Returns the level that parts numbers (…) best into dark and bright (Otsu 1979, "A threshold selection method")."""
+    counts, edges = np.histogram(scalars, 512)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
+    sums = np.cumsum(counts * middles)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        apart = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    # Of equal levels, as in a gap between two values, the one in the middle.
+    best = np.flatnonzero(np.nan_to_num(apart) >= np.nan_to_num(apart).max() * (1 - 1e-12))
+    return float((edges[best[0] + 1] + edges[best[-1] + 1]) / 2)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from nca3d.config import Config
 from nca3d.errors import InputError
+from nca3d.files import names_path
 
 
 def check_memory(config: Config) -> None:
@@ -28,7 +29,7 @@ def check_memory(config: Config) -> None:
     if needed > free:
         shorter = " ".join(str(max(1, int(n * (free / needed) ** (1 / 3)))) for n in config.lattice)
         # A body of one's own keeps its cells unless it is told not to.
-        fitted = " --target-options fit=true" if Path(config.target).suffix else ""
+        fitted = " --target-options fit=true" if names_path(config.target) else ""
         raise InputError(
             "config",
             "size",

@@ -155,20 +155,23 @@ def test_larger_than_the_lattice_names_both_sizes(tmp_path: Path) -> None:
 FULL = np.ones((3, 3, 3, 4))
 BAD = {
     "rank": (np.ones((3, 3)), ("(3, 3)", "(D, H, W, 4)")),
-    "channels": (np.ones((3, 3, 3, 5)), ("(3, 3, 3, 5)", "(D, H, W, 4)")),
+    "channels": (np.ones((6, 3, 3, 5)), ("(6, 3, 3, 5)", "(D, H, W, 4)", "np.argmax(a, 0)")),
+    "two layouts": (np.ones((3, 3, 3, 3)), ("could be either", "np.moveaxis(a, 0, -1)", "np.insert(")),
+    "no ground": (np.arange(81).reshape(3, 3, 3, 3)[:, :, :, :3] + 1.0, ("could be either",)),
+    "one colour": (np.arange(450, dtype=np.uint8).reshape(5, 5, 6, 3) % 7 + 1, ("nowhere that a cell is empty", "np.insert(")),
+    "a picture": (np.tile(np.array([[9, 9, 8, 255], [0, 0, 0, 0]], np.uint8), (6, 2, 1)), ("picture", "np.expand_dims(a, 0)")),
+    "films": (np.ones((2, 3, 3, 3, 4)), ("(2, 3, 3, 3, 4)", "2 frames")),
     "no cells": (np.ones((0, 3, 3), int), ("(0, 3, 3)",)),
-    "float labels": (np.ones((3, 3, 3)), ("float64", "integer")),
-    "integer colours": (np.ones((3, 3, 3, 4), np.int32), ("int32", "uint8")),
-    "bool colours": (np.ones((3, 3, 3, 4), bool), ("bool",)),
-    "complex": (np.ones((3, 3, 3), complex), ("complex128",)),
+    "densities": (np.linspace(0, 0.8, 27).reshape(3, 3, 3), ("float64 measurements", "0 to 0.8", "a > 0.4")),
+    "complex": (np.ones((3, 3, 3), complex), ("complex128", "number")),
     "nan": (np.where(np.arange(4) == 2, np.nan, FULL), ("27 not finite", "(0, 0, 0, 2)")),
     "inf": (FULL * np.inf, ("108 not finite",)),
-    "above one": (FULL * 255, ("255", "0..1", "uint8")),
-    "below zero": (FULL - 1.5, ("-0.5", "0..1")),
+    "above one": (FULL * 1.7, ("1.7", "0..1", "np.clip(a, 0, 1)")),
+    "below zero": (FULL - 1.5, ("-0.5", "0..1", "np.clip(a, 0, 1)")),
     "empty colours": (FULL * [1, 1, 1, 0.05], ("no occupied cell", "0.05")),
     "empty labels": (np.zeros((3, 3, 3), int), ("no occupied cell",)),
-    "negative": (np.arange(-1, 26).reshape(3, 3, 3), ("1 negative", "-1")),
-    "too many": (np.arange(125).reshape(5, 5, 5), ("124", "63")),
+    "negative": (np.arange(-2, 25).reshape(3, 3, 3), ("2 negative", "-2")),
+    "too many": (np.arange(125).reshape(5, 5, 5), ("124", "63", "labels = 'commonest'", "merge = {")),
     "objects": (np.array([[[{}]]], object), ("object",)),
     "strings": (np.full((2, 2, 2), "a"), ("U1",)),
 }
@@ -246,7 +249,9 @@ def test_an_archive_of_a_version_that_nobody_reads_is_one_line(tmp_path: Path) -
 def test_too_little_left_after_fitting() -> None:
     thin = np.zeros((40, 40, 40), bool)
     thin[0, 0, 0] = thin[-1, -1, -1] = True
-    one_line(lambda: from_array(thin, (6, 6, 6), name="own", fit=True), "threshold", "no occupied cell")
+    one_line(lambda: from_array(thin, (6, 6, 6), name="own", fit=True, threshold=0.5), "threshold", "no occupied cell")
+    kept = from_array(thin, (6, 6, 6), name="own", fit=True)
+    assert int(kept.occupied.sum()) == 2 and "thinner than a cell" in kept.notes[0]
     one_line(lambda: from_labels(np.zeros((3, 3, 3), int), "own", "own"), "no occupied cell")
 
 

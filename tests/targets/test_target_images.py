@@ -78,7 +78,7 @@ def test_what_is_no_picture_of_a_body(tmp_path: Path) -> None:
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     (tmp_path / "text.png").write_text("<html>")
     for name in ("cut.png", "text.png"):
-        one_line(lambda name=name: targets.load(tmp_path / name, "auto"), name, "unreadable image")
+        one_line(lambda name=name: targets.load(tmp_path / name, "auto"), name, "unreadable")
     frames = [Image.fromarray(letter(shade)).convert("P") for shade in (RED, WHITE)]
     frames[0].save(tmp_path / "film.gif", save_all=True, append_images=frames[1:])
     one_line(lambda: targets.load(tmp_path / "film.gif", "auto"), "film.gif", "frames", "2")

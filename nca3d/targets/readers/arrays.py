@@ -1,57 +1,69 @@
 """Voxel files, .npy and .npz: the header is compared with the bytes in the file before any data is read."""
 
 import math
-import struct
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Unpack
 
 import numpy as np
 
 from nca3d.errors import InputError, nearest
-from nca3d.targets.arrays import from_voxels
+from nca3d.targets.arrays import ArrayOptions, from_voxels
+from nca3d.targets.labels import Labels
 from nca3d.targets.options import MAX_BYTES
 from nca3d.targets.target import Target, Wanted
 
 
 def read_array(
-    path: Path,
-    size: Wanted,
-    *,
-    key: str | None = None,
-    margin: int = 1,
-    fit: bool | str = "auto",
-    threshold: float = 0.5,
-    palette: object = None,
-    names: Sequence[str] | None = None,
+    path: Path, size: Wanted, *, key: str | None = None, frame: int | None = None, **options: Unpack[ArrayOptions]
 ) -> Target:
     """Reads a target from a .npy or .npz file.
 
     Args:
         path: The file.
         size: The lattice (D, H, W); "auto" = what is occupied and the margin.
-        key: The array's name in a .npz; None = its only array.
-        margin: The cells left free at each face, with fit=True or size="auto".
-        fit: True resamples the array to the room inside the margin; False and "auto" keep its size.
-        threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True.
-        palette: The colours of the classes.
-        names: The names of the classes, the first of them for empty cells.
+        key: The array's name in a .npz; None = its only array. An archive that `visualize.save` wrote tells names and colours
+            of its `labels`, too.
+        frame: The number of the frame of a film, (T, D, H, W, 4) or (T, D, H, W); −1 is the last.
+        **options: See `ArrayOptions`.
 
     Raises:
         InputError: If the file is unreadable, too large or truncated, has objects inside, or its array can't be a target.
     """
+    known = None
     if path.suffix.lower() == ".npy":
         if key is not None:
             raise InputError(path, "key", repr(key), "only with .npz (a .npy file holds one array)")
         with path.open("rb") as file:
             array = _read_npy(file, path.stat().st_size, path)
     else:
-        array = _read_npz(path, key)
-    return from_voxels(array, path, path.stem, size, margin=margin, fit=fit, threshold=threshold, palette=palette, names=names)
+        array, known = _read_npz(path, key, frame)
+    where: object = path if key is None else f"{path}[{key}]"
+    voxels = _one_frame(array, key, frame, where)
+    return from_voxels(known._replace(labels=voxels) if known else voxels, where, path.stem, size, **options)
 
 
-def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
+def _one_frame(array: np.ndarray, key: str | None, frame: int | None, where: object) -> np.ndarray:
+    """Returns one frame of a film, (D, H, W, 4) or (D, H, W); the array itself where no frame is asked for.
+
+    Raises:
+        InputError: If it is a film and no frame is asked for, or there is no such frame.
+    """
+    # Of four axes, those of a body are colours; labels have three.
+    film = array.ndim == 5 or (array.ndim == 4 and key == "labels")
+    if frame is None:
+        if film and len(array):
+            allowed = f"frame = 0 to {len(array) - 1}, or -1 for the last (--target-options frame=-1)"
+            raise InputError(where, "frame", f"{len(array)} frames, {array.shape}", allowed)
+        return array
+    if not film and array.ndim != 4:
+        raise InputError(where, "frame", frame, f"only with a film (T, D, H, W, 4) or (T, D, H, W), not {array.shape}")
+    if isinstance(frame, bool) or not isinstance(frame, int) or not -len(array) <= frame < len(array):
+        raise InputError(where, "frame", repr(frame), f"a whole number from {-len(array)} to {len(array) - 1}")
+    return array[frame]
+
+
+def _read_npy(file: IO[bytes], held: int, where: object, kinds: str = "biuf") -> np.ndarray:
     """Reads one array from a stream that has `held` bytes.
 
     numpy's own reader would first make room for what the header promises, and would unpickle objects: both are refused here.
@@ -62,7 +74,7 @@ def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
         shape, by_column, dtype = read(file)
     except Exception as error:  # numpy parses the header as Python: whatever that raises, the user needs one line
         raise InputError(where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save") from error
-    if dtype.hasobject or dtype.kind not in "biuf":
+    if dtype.hasobject or dtype.kind not in kinds:
         raise InputError(where, "dtype", dtype, "bool, integer or float numbers")
     need = math.prod(shape, start=dtype.itemsize)  # Python's integers don't overflow: a huge shape stays huge
     if min(shape, default=0) < 0 or need > MAX_BYTES:
@@ -79,27 +91,41 @@ def _read_npy(file: IO[bytes], held: int, where: object) -> np.ndarray:
     return np.frombuffer(data, dtype).reshape(shape, order="F" if by_column else "C")
 
 
-def _read_npz(path: Path, key: str | None) -> np.ndarray:
-    """Reads the array of that name from a .npz, or its only array."""
+def _read_npz(path: Path, key: str | None, frame: int | None) -> tuple[np.ndarray, Labels | None]:
+    """Reads the array of that name from a .npz, or its only array; and what it knows of its labels."""
     try:
         archive = zipfile.ZipFile(path)
-    # RuntimeError is how zipfile refuses a version of the format that it doesn't know.
-    except (zipfile.BadZipFile, RuntimeError, OSError, ValueError, struct.error) as error:
+    except Exception as error:  # whatever a broken archive raises, the user needs one line
         raise InputError(path, "file", f"not a zip archive ({error})", "a file written by numpy.savez") from error
     with archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if key is None and len(entries) != 1:
-            raise InputError(path, "key", f"{len(entries)} arrays", f"key = one of {', '.join(entries) or 'none'}")
+            ways = f"key = one of {', '.join(entries) or 'none'}"
+            if "frames" in entries and frame is None:  # a film of ours, or one like it
+                ways += "; of several frames, frame = -1 is the last (--target-options key=frames frame=-1)"
+            raise InputError(path, "key", f"{len(entries)} arrays", ways)
         name = next(iter(entries)) if key is None else key
         if name not in entries:
             raise InputError(path, "key", repr(name), f"{', '.join(entries)}{nearest(name, entries)}")
-        info = entries[name]
-        where = f"{path}[{name}]"
-        if info.file_size > MAX_BYTES + 65536:  # 64 KiB for the header
-            raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
-        try:
-            file = archive.open(info)
-        except (zipfile.BadZipFile, RuntimeError, OSError, EOFError, struct.error) as error:
-            raise InputError(where, "file", f"unreadable entry ({error})", "a file written by numpy.savez") from error
-        with file:
-            return _read_npy(file, info.file_size, where)
+        array = _read_entry(archive, entries[name], f"{path}[{name}]")
+        if name != "labels" or not {"names", "palette"} & entries.keys():
+            return array, None
+        told = [one for one in ("names", "palette") if one in entries]
+        known = {one: _read_entry(archive, entries[one], f"{path}[{one}]", "biufU") for one in told}
+    names, palette = known.get("names"), known.get("palette")
+    named = dict(enumerate(names.tolist())) if names is not None and names.dtype.kind == "U" and names.ndim == 1 else {}
+    if palette is None or palette.dtype != np.uint8 or palette.ndim != 2 or palette.shape[1] != 3:
+        return array, Labels(array, named)
+    return array, Labels(array, named, dict(enumerate(map(tuple, (palette / 255).tolist()))))
+
+
+def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: object, kinds: str = "biuf") -> np.ndarray:
+    """Reads one array of an archive."""
+    if info.file_size > MAX_BYTES + 65536:  # 64 KiB for the header
+        raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
+    try:
+        file = archive.open(info)
+    except Exception as error:
+        raise InputError(where, "file", f"unreadable entry ({error})", "a file written by numpy.savez") from error
+    with file:
+        return _read_npy(file, info.file_size, where, kinds)

@@ -1,7 +1,10 @@
-"""Images (.png .jpg .webp .gif): a flat body, one cell thick, upright and unmirrored in pictures."""
+"""Images (.png .jpg .webp .gif .bmp): a flat body, one cell thick, upright and unmirrored in pictures."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,12 +14,17 @@ from nca3d.targets.fit import room_for
 from nca3d.targets.options import MAX_CELLS
 from nca3d.targets.palette import parse_color
 from nca3d.targets.place import scaled_size
+from nca3d.targets.readers.guard import parsing
 from nca3d.targets.target import Target, Wanted
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # The longest side up to which a picture is taken for one whose pixels are meant as cells.
 PIXEL_ART = 64
 # The longest side of the lattice of a larger one: that of the lizard in "Growing Neural Cellular Automata" (2020).
 LONGEST = 40
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 # How far a colour may lie from the ground's, of 255, where a format keeps colours only nearly.
 LOSSY = {"JPEG": 40, "WEBP": 16}
 
@@ -29,6 +37,7 @@ def read_image(
     fit: bool | str = "auto",
     threshold: float = 0.5,
     background: object = None,
+    frame: int | None = None,
 ) -> Target:
     """Reads a target from an image: transparent pixels are empty, the others coloured cells.
 
@@ -37,7 +46,7 @@ def read_image(
     in the middle.
 
     Args:
-        path: The .png, .jpg, .jpeg, .webp or .gif file.
+        path: The image.
         size: The lattice (D, H, W); "auto" = (1, H, W): the picture's own pixels and the margin where they are `PIXEL_ART`
             along the longest side at most, else `LONGEST` cells along it.
         margin: The cells left free at each face, where the picture is resampled or the size is "auto".
@@ -45,11 +54,12 @@ def read_image(
             `PIXEL_ART`.
         threshold: The share of its area from which a cell is filled, above 0 to 1, where the picture is resampled.
         background: The colour of empty pixels, for an image without alpha; None = that of its corners, if it is one.
+        frame: The number of one picture of a moving image; −1 is the last.
 
     Raises:
         InputError: If the file is unreadable, too large or moves, or it has neither alpha nor one colour in its corners.
     """
-    pixels, notes = _ground(*_load(path), background, path)
+    pixels, notes = _ground(*_load(path, frame), background, path)
     occupied = np.argwhere(pixels[..., 3] > 0)
     if not len(occupied):
         raise InputError(path, "pixels", "none that is not transparent", "a picture with something on it")
@@ -73,29 +83,42 @@ def read_image(
     return replace(target, notes=(*target.notes, *notes))
 
 
-def _load(path: Path) -> tuple[np.ndarray, bool, int]:
-    """Reads straight RGBA, uint8 (rows, columns, 4), whether alpha says where the picture is, and how exact colours are."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+@contextlib.contextmanager
+def opened(path: Path, *formats: str) -> Iterator["Image.Image"]:
+    """Opens an image of one of these formats, all that are read here if none is named; only its header is read.
 
-    try:
-        with Image.open(path, formats=("PNG", "JPEG", "WEBP", "GIF")) as image:
-            # Asked of the header, before any pixel is unpacked.
-            if image.width * image.height > MAX_CELLS:
-                raise InputError(path, "size", f"{image.width} × {image.height} pixels", f"at most {MAX_CELLS:,}")
-            frames: int = getattr(image, "n_frames", 1)
-            if frames > 1:
-                raise InputError(path, "frames", frames, "one picture, not a moving one")
-            if image.mode[:1] in "IF":
-                raise InputError(path, "mode", image.mode, "8 bits a colour")
-            off = LOSSY.get(image.format or "", 0)
-            pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
-    except InputError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise InputError(path, "size", f"too many pixels ({error})", f"at most {MAX_CELLS:,}") from error
-    # Broken files make decoders raise anything of these.
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError, IndexError, MemoryError) as error:
-        raise InputError(path, "file", f"unreadable image ({error})", "a whole PNG, JPEG, WebP or GIF") from error
+    Raises:
+        InputError: If it is none of them, or too large, or whatever goes wrong with it while it is open.
+    """
+    from PIL import Image
+
+    allowed = f"a whole {', '.join(formats or FORMATS)}"
+    with parsing(path, allowed, "PIL"), Image.open(path, formats=formats or FORMATS) as image:
+        # Asked of the header, before any pixel is unpacked.
+        if image.width * image.height > MAX_CELLS:
+            raise InputError(path, "size", f"{image.width} × {image.height} pixels", f"at most {MAX_CELLS:,}")
+        yield image
+
+
+def _load(path: Path, frame: int | None) -> tuple[np.ndarray, bool, int]:
+    """Reads straight RGBA, uint8 (rows, columns, 4), whether alpha says where the picture is, and how exact colours are."""
+    from PIL import ImageOps
+
+    with opened(path) as image:
+        frames: int = getattr(image, "n_frames", 1)
+        if frame is not None:
+            if isinstance(frame, bool) or not isinstance(frame, int) or not -frames <= frame < frames:
+                raise InputError(path, "frame", repr(frame), f"a whole number from {-frames} to {frames - 1}")
+            image.seek(frame % frames)
+        elif frames > 1:
+            allowed = f"one picture, not a moving one: frame = 0 to {frames - 1}, or -1 for the last"
+            raise InputError(path, "frames", frames, allowed)
+        if image.mode[:1] in "IF":
+            raise InputError(
+                path, "mode", image.mode, "8 bits a colour; several such pictures in a folder are a stack of slices"
+            )
+        off = LOSSY.get(image.format or "", 0)
+        pixels = np.asarray(ImageOps.exif_transpose(image).convert("RGBA"))
     return pixels, bool((pixels[..., 3] < 255).any()), off
 
 
