@@ -7,14 +7,14 @@ package, for one regular expression a line.
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from nca3d.targets.arrays import MAX_CLASSES
-from nca3d.targets.fit import labels_present
+from nca3d.targets.labels import MAX_CLASSES
+from nca3d.targets.labels import present as labels_present
 from nca3d.targets.palette import distinct
 
 # FreeSurfer's largest table has 100 kB.
@@ -23,6 +23,8 @@ MOST_BYTES = 1 << 20
 NEAR = 1e-3
 # The first of a list of names where it stands for 0.
 EMPTY = ("background", "empty", "unknown", "clear label", "bg", "none", "air", "")
+# Fields of a sidecar of BIDS, whose values may all be whole numbers.
+SIDECAR = {"EchoTime", "RepetitionTime", "FlipAngle", "MagneticFieldStrength", "SeriesNumber", "EchoTrainLength"}
 # What a column or key is called, in rising generality: BIDS has index and name, others value or id and label.
 NUMBER, TITLE, COLOUR = (
     ("index", "id", "value", "label", "key"),
@@ -74,7 +76,7 @@ def find_table(path: Path, stem: str, voxels: np.ndarray) -> tuple[LabelTable | 
         try:
             text = file.read_text("utf-8-sig", "replace")
             rows = read(text)
-            meant = meant or (suffix == ".json" and bool(rows))
+            meant = meant or (suffix == ".json" and '"labels"' in text and bool(rows))
         except (ValueError, RecursionError, csv.Error, OSError) as error:
             if suffix == ".json" or meant:
                 return None, (f"{file.name}: no readable table of labels ({' '.join(str(error).split())[:80]})",)
@@ -89,18 +91,18 @@ def find_table(path: Path, stem: str, voxels: np.ndarray) -> tuple[LabelTable | 
     return None, ()
 
 
-def _fitting(rows: Iterable[Row], voxels: np.ndarray) -> tuple[LabelTable | None, list[int]]:
+def _fitting(rows: Sequence[Row], voxels: np.ndarray) -> tuple[LabelTable | None, list[int]]:
     """Returns a table for the labels of a scan, and these; None if it isn't about them."""
-    rows = [row for row in rows if row[0] != 0]
     if not rows:
         return None, []
     if voxels.dtype.kind == "f":
         voxels = voxels[np.isfinite(voxels)]
         whole = np.rint(voxels)
-        if not (np.abs(whole - voxels) <= NEAR).all():
+        if np.abs(whole).max(initial=0) >= 2**31 or not (np.abs(whole - voxels) <= NEAR).all():
             return None, []
         voxels = whole
-    present = labels_present(voxels)
+    # -1 is background, and 0 mostly; where 0 is a label after all, its name is here.
+    present = [label for label in labels_present(voxels).tolist() if label != -1]
     names = {label: name for label, name, _ in rows if name}
     named = sum(label in names for label in present)
     # Densities are whole numbers too: a table for a few of hundreds of them isn't about them.
@@ -110,10 +112,9 @@ def _fitting(rows: Iterable[Row], voxels: np.ndarray) -> tuple[LabelTable | None
     if not known:
         return LabelTable(names, None), present
     scale = 255 if max(max(colour) for colour in known.values()) > 1 else 1
-    gaps = distinct(len(present) + 1)[1:]
     colours = {
-        label: tuple(part / scale for part in known[label]) if label in known else tuple(gap.tolist())
-        for label, gap in zip(present, gaps, strict=True)
+        label: tuple(part / scale for part in known[label]) if label in known else tuple(gap)
+        for label, gap in zip([*present, 0], distinct(len(present) + 2)[1:].tolist(), strict=True)
     }
     return LabelTable(names, colours), present
 
@@ -138,7 +139,9 @@ def _from_json(text: str) -> list[Row]:
             if isinstance(item, str | dict)
         ]
         return [row for row in rows if row is not None]
-    if all(isinstance(label, int) and not isinstance(label, bool) for label in content.values()):
+    if not SIDECAR & content.keys() and all(
+        isinstance(label, int) and not isinstance(label, bool) for label in content.values()
+    ):
         return [(label, name, None) for name, label in content.items()]
     return []
 

@@ -4,16 +4,18 @@ ITK would open whatever file or list of files a header names, and make room for 
 header before any voxel doesn't tell where these lie, so that a few of its lines are read here.
 """
 
+import importlib.util
 import re
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.readers.anatomy import CHUNK, HEADER, LPS_TO_RAS, Scan, check_held, check_room, choose_frame, library
-from nca3d.targets.readers.guard import parsing
+from nca3d.targets.readers.anatomy import CHUNK, HEADER, LPS_TO_RAS, SCANS, Scan, check_held, check_room, choose_frame
+from nca3d.targets.readers.guard import in_child, parsing
 
 WHOLE = "a whole MetaImage file"
 # The bytes of each type that ITK reads.
@@ -37,29 +39,43 @@ def read_metaimage(path: Path, frame: int | None) -> Scan:
     Raises:
         InputError: If the file is unreadable, truncated or too large, or holds several volumes and none is chosen.
     """
-    sitk = library("SimpleITK", path)
+    if importlib.util.find_spec("SimpleITK") is None:
+        raise InputError(path, "SimpleITK", "not installed", SCANS)
     with parsing(path, WHOLE):
         fields, offset = _fields(path)
-        shape, bands = _check(path, fields, offset)
-        sitk.ProcessObject.SetGlobalWarningDisplay(False)
-        reader = sitk.ImageFileReader()
-        reader.SetImageIO("MetaImageIO")
-        reader.SetFileName(str(path))
-        reader.ReadImageInformation()
-        if (*reader.GetSize(), reader.GetNumberOfComponents()) != (*shape, bands):
-            raise InputError(path, "header", f"{reader.GetSize()} to ITK", f"the {tuple(shape)} of DimSize")
-        image = reader.Execute()
-        # ITK's arrays run x last, bands after it, and times before all.
-        voxels = sitk.GetArrayFromImage(image)
-        voxels = (np.moveaxis(voxels, -1, 0) if bands > 1 else voxels).reshape(-1, *voxels.shape[len(shape) - 3 :][:3]).T
-        if bands in (3, 4) and voxels.dtype == np.uint8 and len(shape) == 3:
-            choose_frame(1, frame, path)
-        else:
-            voxels = voxels[..., choose_frame(voxels.shape[-1], frame, path)]
-        spacing = image.GetSpacing()[:3]
-        directions = np.array(image.GetDirection()).reshape(len(shape), len(shape))[:3, :3]
+        shape, bands, need = _check(path, fields, offset)
+    found = in_child(read_in_child, path, WHOLE, path, promised=need)
+    voxels, n = found["voxels"], len(shape)
+    if (found["size"], found["bands"]) != (shape, bands):
+        itk = f"{found['size']} voxels of {found['bands']} numbers"
+        raise InputError(path, "DimSize", f"{itk} by ITK", f"{shape} of {bands}, as in its lines")
+    # ITK's arrays run x last, bands after it, and times before all.
+    voxels = (np.moveaxis(voxels, -1, 0) if bands > 1 else voxels).reshape(-1, *voxels.shape[n - 3 : n]).T
+    if bands in (3, 4) and voxels.dtype == np.uint8 and n == 3:
+        choose_frame(1, frame, path)
+    else:
+        voxels = voxels[..., choose_frame(voxels.shape[-1], frame, path)]
+    spacing = found["spacing"][:3]
+    directions = np.array(found["directions"]).reshape(n, n)[:3, :3]
     affines = (LPS_TO_RAS * directions * np.array(spacing),) if any(field in fields for field in LIES) else ()
     return Scan(voxels, affines, spacing)
+
+
+def read_in_child(path: str) -> dict[str, Any]:
+    """Reads an image in a child of `guard.in_child`: odd numbers in a header make ITK crash, and it prints what it thinks."""
+    import SimpleITK as sitk
+
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("MetaImageIO")
+    reader.SetFileName(path)
+    image = reader.Execute()
+    return {
+        "voxels": sitk.GetArrayFromImage(image),
+        "size": list(image.GetSize()),
+        "bands": image.GetNumberOfComponentsPerPixel(),
+        "spacing": list(image.GetSpacing()),
+        "directions": list(image.GetDirection()),
+    }
 
 
 def _fields(path: Path) -> tuple[dict[str, str], int]:
@@ -79,7 +95,7 @@ def _fields(path: Path) -> tuple[dict[str, str], int]:
     return dict(lines), end.end()
 
 
-def _check(path: Path, fields: Mapping[str, str], offset: int) -> tuple[list[int], int]:
+def _check(path: Path, fields: Mapping[str, str], offset: int) -> tuple[list[int], int, int]:
     """Checks the lines of a header that speak of bytes, and the bytes.
 
     Args:
@@ -88,7 +104,7 @@ def _check(path: Path, fields: Mapping[str, str], offset: int) -> tuple[list[int
         offset: The byte at which its data begins, if they are in the same file.
 
     Returns:
-        The voxels along each axis, and the numbers of each voxel.
+        The voxels along each axis, the numbers of each voxel, and the bytes of all.
 
     Raises:
         InputError: If they are too many or too few, or lie anywhere but in one file in the same folder.
@@ -116,7 +132,7 @@ def _check(path: Path, fields: Mapping[str, str], offset: int) -> tuple[list[int
         check_held(2 * need // BYTES[kind] - 1, held, path)  # a digit and what parts it from the next
     else:
         check_held(need, held, path)
-    return shape, bands
+    return shape, bands, need
 
 
 def _check_packed(path: Path, data: Path, start: int, packed: int, need: int) -> None:
