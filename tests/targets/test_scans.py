@@ -194,6 +194,19 @@ def test_one_of_several_volumes_is_chosen(tmp_path: Path, name: str) -> None:
     check_laws(targets.load(tmp_path / name, (8, 8, 8), frame=-1), (8, 8, 8), 1)
 
 
+def test_itk_writes_one_lattice_in_all_formats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # The body as a camera on its left sees it: i runs to the back, j down, k to the right.
+    image = sitk.GetImageFromArray(np.ascontiguousarray(BODY[:, ::-1, ::-1].transpose(1, 2, 0)).T)
+    image.SetSpacing((2, 3, 1))
+    image.SetDirection((0, 0, -1, 1, 0, 0, 0, -1, 0))  # rows are left, posterior, superior
+    monkeypatch.setattr(metaimages, "in_child", lambda read, where, allowed, path, **how: read(str(path)))
+    for name in ("own.nii.gz", "own.nrrd", "own.mha", "own.mhd", "own.hdr"):
+        sitk.WriteImage(image, str(tmp_path / name))
+        volume = read_volume(tmp_path / name)
+        np.testing.assert_array_equal(volume.voxels, UPRIGHT)
+        assert volume.spacing == pytest.approx(SPACING) and volume.notes == ()
+
+
 def test_an_axis_of_one_volume_is_no_film(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_volume(write(tmp_path / "own.nii", BODY[..., None])).voxels, UPRIGHT)
     nrrd.write(str(tmp_path / "own.nrrd"), BODY[None], FIRST)
@@ -293,6 +306,17 @@ def test_a_table_may_lack_labels_and_colours(tmp_path: Path) -> None:
     assert target.names == ("empty", "1", "vein", "3") and "names of 1 of 3 labels from own.json" in target.notes
     np.testing.assert_allclose(target.palette[2], [1, 128 / 255, 0])
     assert len(np.unique(target.palette, axis=0)) == 4
+
+
+def test_afni_keeps_names_in_the_header(tmp_path: Path) -> None:
+    pairs = "".join(f"&quot;{n}&quot; &quot;{name}&quot;\n" for n, name in enumerate(NAMES))
+    head = "&lt;VALUE_LABEL_DTABLE\n ni_type=&quot;2*String&quot;\n ni_dimen=&quot;4&quot; &gt;\n"
+    text = f'<AFNI_atr atr_name="VALUE_LABEL_DTABLE" >"{head}{pairs}&lt;/VALUE_LABEL_DTABLE&gt;"</AFNI_atr>'
+    image = nibabel.Nifti1Image(BODY, affine(STEPS))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("afni", text.encode()))
+    nibabel.save(image, tmp_path / "own.nii.gz")
+    target = targets.load(tmp_path / "own.nii.gz", (12, 12, 12))
+    assert target.names == NAMES and any("names of 4 labels from its header" in line for line in target.notes)
 
 
 @pytest.mark.parametrize(

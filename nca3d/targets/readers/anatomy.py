@@ -142,9 +142,8 @@ def upright(scan: Scan, where: object, name: str) -> tuple[np.ndarray, Spacing, 
         # One row for each axis of the file: the axis of the lattice that it lies nearest to, and its direction there.
         turns = orientations.io_orientation(np.block([[usable[0] / steps, np.zeros((3, 1))], [np.eye(4)[3]]]))
         angle = np.degrees(np.arccos(np.clip(np.abs((usable[0] / steps)[turns[:, 0].astype(int), range(3)]).min(), 0, 1)))
-        notes = [f"{name}: oblique by {angle:.0f}°; not resampled, its axes became the nearest of right, front, up"] * bool(
-            angle >= OBLIQUE
-        )
+        words = f"{name}: oblique by {angle:.0f}°; not resampled, its axes became the nearest of right, front, up"
+        notes = [words] * bool(angle >= OBLIQUE)
     else:
         given = np.array(scan.spacing, np.float64)
         steps = given if _is_usable(np.diag(given)) else np.ones(3)

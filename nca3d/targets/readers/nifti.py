@@ -5,7 +5,9 @@ compare the checksum of a packed file.
 """
 
 import gzip
+import html
 import math
+import re
 from pathlib import Path
 from typing import IO, Any
 
@@ -34,13 +36,17 @@ def read_nifti(path: Path, frame: int | None) -> Scan:
     head_path, data_path = _pair(path)
     with parsing(path, WHOLE, "nibabel.global"):
         with _open(head_path) as file:
-            header = _header(file.read(HEADER), path)
+            start = file.read(HEADER)
+        header = _header(start, path)
         voxels = _read_voxels(header, data_path, frame, path)
         if voxels.ndim == 3:
             slope, shift = header.get_slope_inter()
             voxels = _scaled(voxels, slope, shift, path)
-        labels = True if _field(header, "intent_code") == LABEL else None
-        return Scan(voxels, _affines(header), [float(step) for step in header.get_zooms()[:3]], labels=labels)
+        names = _names(start if data_path != head_path else start[: int(header.get_data_offset())])
+        labels = True if names or _field(header, "intent_code") == LABEL else None
+        said = (f"{path.name}: names of {len(names)} labels from its header",) * bool(names)
+        steps = [float(step) for step in header.get_zooms()[:3]]
+        return Scan(voxels, _affines(header), steps, names or None, labels=labels, notes=said)
 
 
 def _read_voxels(header: Any, data_path: Path, frame: int | None, where: Path) -> np.ndarray:
@@ -157,6 +163,13 @@ def _affines(header: Any) -> tuple[np.ndarray, ...]:
     elif hasattr(header, "get_affine"):
         found.append(header.get_affine())
     return tuple(np.asarray(affine, np.float64)[:3, :3] for affine in found)
+
+
+def _names(start: bytes) -> dict[int, str]:
+    """Returns the names of labels that AFNI keeps in an extension of a header, as text within text; {} = none."""
+    table = re.search(rb"VALUE_LABEL_DTABLE.*?/VALUE_LABEL_DTABLE", start, re.DOTALL)
+    text = html.unescape(table[0].decode("utf-8", "replace")) if table else ""
+    return {int(label): name for label, name in re.findall(r'"(-?\d{1,9})"\s+"([^"]+)"', text)}
 
 
 def _field(header: Any, name: str) -> int:
