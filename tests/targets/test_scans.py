@@ -464,6 +464,7 @@ BAD = {
     "lines.nrrd": (NRRD + b"encoding: raw\nline skip: 99999999999\n\n", ("skip",)),
     "block.nrrd": (NRRD.replace(b"uchar", b"block") + b"encoding: raw\n\n", ("block",)),
     "claim.nrrd": (NRRD.replace(b"6 5 4", b"9999 9999 9999") + b"encoding: gzip\n\n", ("999,700,029,999 bytes",)),
+    "picture.nrrd": (NRRD + b"encoding: raw\nkinds: RGB-color domain domain\n\n" + bytes(120), ("three axes in space",)),
     "list.nhdr": (NRRD + b"encoding: raw\ndata file: LIST\n", ("data file", "LIST")),
     "up.nhdr": (NRRD + b"encoding: raw\ndata file: ../up.raw\n", ("data file", "same folder")),
     "text.mha": (b"hello", ("header",)),

@@ -145,20 +145,20 @@ def _directions(header: Mapping[str, Any]) -> np.ndarray | None:
 
 def _kinds(header: Mapping[str, Any]) -> list[str]:
     """Returns the kind of each axis in lower case; "" = not known."""
-    kinds = [str(kind).lower() for kind in header.get("kinds", ())]
+    kinds = [str(kind).lower().replace("none", "").replace("???", "") for kind in header.get("kinds", ())]
     return kinds if len(kinds) == len(header["sizes"]) else [""] * len(header["sizes"])
 
 
 def _other_axis(header: Mapping[str, Any], voxels: np.ndarray) -> int | None:
     """Returns the axis of colours, times or layers; None if all axes run through space."""
     rows, kinds = _directions(header), _kinds(header)
-    if voxels.ndim < 4:
-        return None
     if rows is not None and np.isnan(rows).any(1).sum() == 1:
         return int(np.flatnonzero(np.isnan(rows).any(1))[0])
     others = [axis for axis, kind in enumerate(kinds) if kind and kind not in SPATIAL]
     if len(others) == 1:
         return others[0]
+    if voxels.ndim < 4:
+        return None
     # Nothing says which: three or four bytes that run fastest are a colour, and volumes in a row are times.
     return 0 if voxels.dtype == np.uint8 and voxels.shape[0] in (3, 4) else voxels.ndim - 1
 
