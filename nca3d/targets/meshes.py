@@ -16,7 +16,7 @@ from nca3d.targets.palette import parse_color
 from nca3d.targets.place import scaled_size
 from nca3d.targets.solid import Inside, inside
 from nca3d.targets.target import Size, Target, Wanted
-from nca3d.targets.thin import joints, thin_parts
+from nca3d.targets.thin import grown, joints, thin_parts
 from nca3d.targets.voxelise import Mesh, spread, surface
 
 # Scans have a million faces or two; a mesh beyond this is slower to fill than it is to simplify.
@@ -125,9 +125,9 @@ def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size,
 
 
 def _shells(openings: Openings, closed: np.ndarray, share: np.ndarray) -> np.ndarray:
-    """Returns which openings lead into a shell: open, wider than a cell, and not hidden inside of the body, bool (L,)."""
+    """Returns which openings lead into a shell: open, wider than a cell, and away from all that is solid, bool (L,)."""
     at = np.clip(np.floor(openings.middle), 0, np.array(share.shape[::-1]) - 1).astype(np.int64)
-    return ~closed & (openings.width >= 1) & (share[at[:, 2], at[:, 1], at[:, 0]] < 0.5)
+    return ~closed & (openings.width >= 1) & ~grown(share > 0.95)[at[:, 2], at[:, 1], at[:, 0]]
 
 
 def _about_openings(openings: Openings, closed: np.ndarray, wide: np.ndarray, fill: bool) -> Iterator[str]:
@@ -139,7 +139,7 @@ def _about_openings(openings: Openings, closed: np.ndarray, wide: np.ndarray, fi
     ):
         if which.any():
             widest = int(np.where(which, openings.width, -1).argmax())
-            size = f"{openings.edges[widest]} edges, {100 * openings.share[widest]:.2g} % of the length of its part"
+            size = f"{openings.edges[widest]} edges, {100 * openings.share[widest]:.0f} % of the length of its part"
             count = int(which.sum())
             yield f"{one} of {size}: {done}" if count == 1 else f"{count:,} {many}, the widest of {size}: {done}"
 

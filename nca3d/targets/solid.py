@@ -5,6 +5,7 @@ windings of faces nor whole edges between them: doubled faces, overlapping parts
 Winding numbers (Jacobson et al. 2013) and rays (Nooruddin & Turk 2003) believe the windings, and miss what is turned.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from nca3d.targets.target import Size
 NEAR = 0.01
 
 # How far triangles reach beyond their open edges, in cells: cracks of up to twice this width could not be seen in cells.
-CRACK = 0.25
+CRACK = 0.15
 
 # The share of its points that must agree before the winding number of a hollow is believed.
 AGREED = 0.9
@@ -55,9 +56,11 @@ def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, w
         wound: The triangles whose windings count, int (M,), none twice; None = no hollow stays empty.
     """
     depth, height, width = room
-    counts = (depth * fine + 2, height * fine + 2, width * fine + 2)  # one point more at each end: a way around the body
-    points = corners * fine + 1
-    slack = np.where(open_edges, max(CRACK * fine, NEAR), NEAR)
+    # A way around the body at each end, farther out than triangles reach.
+    free = 1 + math.ceil(CRACK * fine)
+    counts = (depth * fine + 2 * free, height * fine + 2 * free, width * fine + 2 * free)
+    points = corners * fine + free
+    slack = np.where(open_edges, CRACK * fine, NEAR)
     root, runs = regions([_walls(points, slack, axis, counts) for axis in range(3)])
     solid = (root != root[0])[runs]
     cavities, hollow, filled = 0, 0.0, 0.0
@@ -73,7 +76,7 @@ def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, w
             solid &= ~np.append(empty, False)[region]
             volume = np.bincount(region[region >= 0], minlength=len(names)) / fine**3
             cavities, hollow, filled = int(empty.sum()), float(volume[empty].sum()), float(volume[doubtful].sum())
-    inner = solid[1:-1, 1:-1, 1:-1].reshape(depth, fine, height, fine, width, fine)
+    inner = solid[free:-free, free:-free, free:-free].reshape(depth, fine, height, fine, width, fine)
     return Inside(inner.mean((1, 3, 5), dtype=np.float32), cavities, hollow, filled)
 
 

@@ -20,11 +20,11 @@ def thin_parts(touched: np.ndarray, solid: np.ndarray, share: np.ndarray) -> np.
         share: The share of each cell that lies inside, 0..1, (D, H, W).
     """
     rest = touched & ~solid
-    thin = rest & ~_grown(share > 0.95)
-    return thin | (rest & _grown(thin))
+    thin = rest & ~grown(share > 0.95)
+    return thin | (rest & grown(thin))
 
 
-def _grown(cells: np.ndarray) -> np.ndarray:
+def grown(cells: np.ndarray) -> np.ndarray:
     """Returns the cells of a bool (D, H, W) array and their 26 neighbours."""
     for axis in range(3):
         padded = np.pad(cells, [(1, 1) if i == axis else (0, 0) for i in range(3)])

