@@ -88,6 +88,8 @@ def outline(corners: np.ndarray) -> Outline:
     alone = times[where.reshape(-1, 3)] == 1
     open_edges = np.zeros(faces.shape, bool)
     open_edges[single] = alone
+    # A triangle alone has no hole: it is one.
+    alone &= (np.bincount(part[single], minlength=len(names)) > 1)[part[single], None]
     place, owner = np.empty((count, 3)), np.empty(count, np.int64)
     place[faces.ravel()], owner[faces.ravel()] = corners.reshape(-1, 3), np.repeat(part, 3)
     openings = _openings(place, owner, _loops(edges[alone]), len(names))

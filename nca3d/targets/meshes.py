@@ -92,7 +92,7 @@ def from_mesh(
         colours = spread(painted, touched > 0, occupied)
     else:
         colours = _along_height(occupied, colormap)
-    rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1)
+    rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1, dtype=np.float32)
     target = from_rgba(np.pad(rgba, [(free, free) for free in margins(size, margin)] + [(0, 0)]), name, where)
     if quiet:
         return target

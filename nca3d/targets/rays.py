@@ -28,7 +28,7 @@ def crossings(
     Returns:
         The lines (i, j), the places along the last coordinate, and the sides that the lines come from (1 or −1), each (n,).
     """
-    reach = np.zeros(len(corners)) if slack is None else slack.max(1)
+    reach = np.zeros(len(corners)) if slack is None else _extremes(slack)[1]
     for tri, i, j in _pairs(corners, shape, reach):
         a, b, c = corners[tri, 0], corners[tri, 1], corners[tri, 2]
         point = np.stack([i + 0.5 + HAIR[0], j + 0.5 + HAIR[1]], -1)
@@ -43,8 +43,15 @@ def crossings(
         weights = np.stack(part, -1)[hit] / np.abs(area[hit])[:, None]
         # Beside a triangle that is seen edge-on the plane runs away: its own height is the limit.
         beyond = reach[tri[hit]]
-        along = np.clip((weights * heights).sum(-1), heights.min(-1) - beyond, heights.max(-1) + beyond)
+        low, high = _extremes(heights)
+        along = np.clip(np.einsum("nk,nk->n", weights, heights), low - beyond, high + beyond)
         yield i[hit], j[hit], along, side[hit]
+
+
+def _extremes(three: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the least and the largest of three values along axis 1; NumPy reduces so short an axis ten times slower."""
+    low = np.minimum(np.minimum(three[:, 0], three[:, 1]), three[:, 2])
+    return low, np.maximum(np.maximum(three[:, 0], three[:, 1]), three[:, 2])
 
 
 def _twice(a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
@@ -62,7 +69,8 @@ def _pairs(
         counts: The number of lines along both.
         reach: How far the boxes reach beyond the triangles, (N,).
     """
-    low, high = corners[..., :2].min(1) - reach[:, None], corners[..., :2].max(1) + reach[:, None]
+    low, high = _extremes(corners[..., :2])
+    low, high = low - reach[:, None], high + reach[:, None]
     at = np.array(HAIR) + 0.5
     first = np.clip(np.ceil(low - at), 0, counts).astype(np.int64)
     last = np.clip(np.floor(high - at) + 1, 0, counts).astype(np.int64)

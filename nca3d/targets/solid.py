@@ -21,6 +21,9 @@ NEAR = 0.01
 # How far triangles reach beyond their open edges, in cells: cracks of up to twice this width could not be seen in cells.
 CRACK = 0.15
 
+# Hollows of fewer grid points are what the grid makes of wedges between faces.
+SMALL = 8
+
 # The share of its points that must agree before the winding number of a hollow is believed.
 AGREED = 0.9
 
@@ -66,9 +69,9 @@ def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, w
     cavities, hollow, filled = 0, 0.0, 0.0
     if wound is not None and solid.any():
         names, size = np.unique(root[runs[solid]], return_counts=True)
-        names = names[size >= fine**3 / 2]
+        names = names[size >= max(SMALL, fine**3 / 2)]
         body = np.linalg.det(points[wound]).sum() / 6  # less than what is enclosed, if it has hollows or flipped faces
-        if len(names) > 1 or body < 0.9 * solid.sum():
+        if len(names) > 1 or abs(body) < 0.9 * solid.sum():
             number = np.full(len(root), -1)
             number[names] = np.arange(len(names))
             region = number[root][runs]
@@ -105,6 +108,18 @@ def regions(walls: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         pairs.append((runs[here][begins], runs[there][begins]))
     one, two = (np.concatenate(side) for side in zip(*pairs, strict=True))
     return components(int(runs[-1, -1, -1]) + 1, one, two), runs
+
+
+def bodies(solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Finds which points of a bool array (D, H, W) hang together, six ways; returns what `regions` does."""
+    walls = []
+    for axis in (2, 1, 0):
+        wall = np.zeros_like(solid)
+        here = tuple(slice(None, -1) if i == axis else slice(None) for i in range(3))
+        there = tuple(slice(1, None) if i == axis else slice(None) for i in range(3))
+        wall[here] = ~(solid[here] & solid[there])
+        walls.append(wall)
+    return regions(walls)
 
 
 def components(count: int, one: np.ndarray, two: np.ndarray) -> np.ndarray:
@@ -178,14 +193,7 @@ def _hollows(points: np.ndarray, region: np.ndarray, solid: np.ndarray) -> tuple
     if not hollow.any():
         return hollow, hollow
     # Points of one body hang together, its inner walls notwithstanding.
-    outside = []
-    for axis in (2, 1, 0):
-        ahead = np.zeros_like(solid)
-        here = tuple(slice(None, -1) if i == axis else slice(None) for i in range(3))
-        there = tuple(slice(1, None) if i == axis else slice(None) for i in range(3))
-        ahead[here] = ~(solid[here] & solid[there])
-        outside.append(ahead)
-    root, runs = regions(outside)
+    root, runs = bodies(solid)
     body = np.zeros(len(known), np.int64)
     body[region[region >= 0]] = root[runs[region >= 0]]
     turned = np.isin(body, body[2 * negative > known])

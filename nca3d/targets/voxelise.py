@@ -77,14 +77,16 @@ def surface(mesh: Mesh, room: Size) -> tuple[np.ndarray, np.ndarray | None]:
     Returns:
         The number of sample points in each cell, (D, H, W), and their mean colours, (D, H, W, 3), or None without colours.
     """
-    cells = int(np.prod(room))
-    count, colour, painted = np.zeros(cells), np.zeros((cells, 3)), mesh.paint is not None or mesh.colours is not None
+    cells, painted = int(np.prod(room)), mesh.paint is not None or mesh.colours is not None
+    count, colour = np.zeros(cells), np.zeros((3, cells if painted else 0))
     for _, index, colours in samples(mesh, room):
-        count += np.bincount(index, minlength=cells)
+        np.add.at(count, index, 1.0)
         if colours is not None:
-            colour += np.stack([np.bincount(index, colours[:, c], cells) for c in range(3)], -1)
-    mean = (colour / np.maximum(count, 1)[:, None]).reshape(*room, 3)
-    return count.reshape(room), mean if painted else None
+            for channel in range(3):
+                np.add.at(colour[channel], index, colours[:, channel])
+    if not painted:
+        return count.reshape(room), None
+    return count.reshape(room), np.moveaxis(colour / np.maximum(count, 1), 0, -1).reshape(*room, 3)
 
 
 def spread(colour: np.ndarray, known: np.ndarray, cells: np.ndarray) -> np.ndarray:
