@@ -19,6 +19,7 @@ from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
 from nca3d.targets.readers.arrays import read_array
 from nca3d.targets.readers.images import read_image
+from nca3d.targets.readers.magicavoxel import read_vox
 from nca3d.targets.readers.meshes import read_mesh
 from nca3d.targets.readers.scans import read_scan
 from nca3d.targets.readers.vtk import read_vtk
@@ -44,6 +45,7 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
     **dict.fromkeys((".nii", ".nii.gz"), read_scan),
     ".vti": read_vtk,
+    ".vox": read_vox,
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
 }
