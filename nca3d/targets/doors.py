@@ -21,6 +21,7 @@ from nca3d.targets.readers.arrays import read_array
 from nca3d.targets.readers.images import read_image
 from nca3d.targets.readers.magicavoxel import read_vox
 from nca3d.targets.readers.meshes import read_mesh
+from nca3d.targets.readers.minecraft import read_minecraft
 from nca3d.targets.readers.scans import read_scan
 from nca3d.targets.readers.vtk import read_vtk
 from nca3d.targets.target import Size, Target, Wanted
@@ -46,6 +47,7 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".nii", ".nii.gz"), read_scan),
     ".vti": read_vtk,
     ".vox": read_vox,
+    **dict.fromkeys((".nbt", ".schem", ".schematic", ".litematic"), read_minecraft),
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif"), read_image),
 }

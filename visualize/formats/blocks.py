@@ -17,7 +17,7 @@ from visualize.frames import FloatArray
 
 
 class Nearest(NamedTuple):
-    """The blocks that are nearest to colours, and how far those are, in Oklab: 0.02 can just be told, black from white is 1."""
+    """The blocks that are nearest to colours, and how far those are, see `_seen`: black from white is 0.5."""
 
     names: list[str]
     distances: FloatArray
@@ -126,10 +126,11 @@ def nearest_blocks(colours: FloatArray, taken: Sequence[str] = ()) -> Nearest:
 
 
 def _seen(colours: FloatArray) -> FloatArray:
-    """Display colours (n,3), 0..1, in Oklab (Ottosson 2020): there a distance is what the eye sees of it, in blues too."""
+    """Display colours (n,3), 0..1, in Oklab (Ottosson 2020): a distance there is what the eye sees of it, in blues too."""
     linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
     to_cones = [[0.4122214708, 0.5363325363, 0.0514459929], [0.2119034982, 0.6806995451, 0.1073969566]]
     to_cones += [[0.0883024619, 0.2817188376, 0.6299787005]]
-    to_lab = [[0.2104542553, 0.7936177850, -0.0040720468], [1.9779984951, -2.4285922050, 0.4505937099]]
+    # Lightness counts half: a red that has no block should become a darker red, and not an orange.
+    to_lab = [[0.1052271277, 0.3968088925, -0.0020360234], [1.9779984951, -2.4285922050, 0.4505937099]]
     to_lab += [[0.0259040371, 0.7827717662, -0.8086757660]]
     return np.asarray(np.cbrt(linear @ np.array(to_cones).T) @ np.array(to_lab).T, np.float32)
