@@ -8,19 +8,11 @@ import colorsys
 import zlib
 from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 import numpy as np
 
 from visualize.formats import block_table as data
 from visualize.frames import FloatArray
-
-
-class Nearest(NamedTuple):
-    """The blocks that are nearest to colours, and how far those are, see `_seen`: black from white is 0.5."""
-
-    names: list[str]
-    distances: FloatArray
 
 
 @cache
@@ -112,17 +104,19 @@ def _known(name: str) -> tuple[float, float, float] | None:
 def _cubes() -> tuple[list[str], FloatArray]:
     """Full blocks for cells of any colour, and their colours in Oklab (n,3)."""
     dyed = [f"{dye}_{thing}" for thing in ("concrete", "wool", "terracotta") for dye in data.DYES]
-    names = [*dyed, *(f"{wood}_planks" for wood in data.WOODS), *data.CUBES.split()]
+    names = [*dyed, *(f"{wood}_planks" for wood in data.WOODS if wood != "pale_oak"), *data.CUBES.split()]
     return names, _seen(np.array([_table()[name] for name in names], np.float32))
 
 
-def nearest_blocks(colours: FloatArray, taken: Sequence[str] = ()) -> Nearest:
+def nearest_blocks(colours: FloatArray, taken: Sequence[str] = ()) -> list[str]:
     """The full block nearest to each colour (n,3), 0..1, among those that aren't taken, if there are others."""
     names, places = _cubes()
     free = [index for index, name in enumerate(names) if name not in taken] or list(range(len(names)))
-    distances = np.linalg.norm(_seen(colours)[:, None] - places[free], axis=-1)
-    best = distances.argmin(1)
-    return Nearest([names[free[index]] for index in best], distances[np.arange(len(best)), best].astype(np.float32))
+    near: list[str] = []
+    for start in range(0, len(colours), 1 << 14):  # a piece at a time: each colour is compared with a hundred blocks
+        part = _seen(colours[start : start + (1 << 14)])
+        near += [names[free[index]] for index in np.linalg.norm(part[:, None] - places[free], axis=-1).argmin(1)]
+    return near
 
 
 def _seen(colours: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Minecraft's files: structures (.nbt), Sponge's schematics (.schem), Litematica's (.litematic); a class for each kind of block.
+"""Minecraft's files: structures (.nbt), schematics of Sponge (.schem) and Litematica (.litematic); a class a kind of block.
 
 nbtlib reads the tree of values; how blocks are packed in it is the format's own and short: Sponge's schematics
 (https://github.com/SpongePowered/Schematic-Specification, versions 1 to 3) hold numbers of variable length, Litematica's hold
