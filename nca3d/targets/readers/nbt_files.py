@@ -38,13 +38,13 @@ class _Bounded(io.BytesIO):
 
     def __init__(self, data: bytes, where: object) -> None:
         super().__init__(data)
-        self.where, self.length, self.reads = where, len(data), 0
+        self.where, self.length, self.reads, self.last = where, len(data), 0, b""
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Returns just so many bytes.
 
         Raises:
-            InputError: If there are fewer, or too many pieces have been read.
+            InputError: If there are fewer, too many pieces have been read, or a list of nothing claims to be long.
         """
         left = self.length - self.tell()
         if size is None or not 0 <= size <= left:
@@ -53,7 +53,12 @@ class _Bounded(io.BytesIO):
         if self.reads > MAX_VALUES:
             allowed = f"at most {MAX_VALUES:,}; a .schem or .litematic holds the same blocks in few"
             raise InputError(self.where, "values", f"more than {MAX_VALUES:,}", allowed)
-        return super().read(size)
+        before, self.last = self.last, super().read(size)
+        # A zero byte and then a number of four bytes begin a list of entries that take no bytes, and nothing else does: nbtlib
+        # would count to two billion.
+        if size == 4 and before == b"\0" and self.last > b"\0\0\0\0" and self.last[0] < 128:
+            raise InputError(self.where, "list", f"{int.from_bytes(self.last):,} entries of no kind", WHOLE)
+        return self.last
 
 
 def _unpacked(path: Path) -> bytes:
