@@ -17,7 +17,7 @@ from visualize.files import atomic_file
 from visualize.formats.block_table import DYES, WOODS
 from visualize.formats.blocks import block_colour, is_block, modern_name, nearest_blocks
 from visualize.formats.content import Content, Numbers
-from visualize.frames import FloatArray, occupied
+from visualize.frames import BoolArray, FloatArray, occupied
 
 if TYPE_CHECKING:
     from nbtlib import Compound
@@ -47,11 +47,12 @@ def write_structure(content: Content, path: Path) -> None:
     """
     from nbtlib import Compound, Int, List, String
 
+    cells = int(_body(content).sum())
+    if cells > MOST_BLOCKS:
+        raise ArgumentError("save", "frames", f"{cells:,} cells", f"at most {MOST_BLOCKS:,} for .nbt; .schem holds more")
     blocks = _blocks(content, ".nbt", path)
     depth, height, width = content.size
     places = np.argwhere(blocks.states)
-    if len(places) > MOST_BLOCKS:
-        raise ArgumentError("save", "frames", f"{len(places):,} cells", f"at most {MOST_BLOCKS:,} for .nbt; .schem holds more")
     states = blocks.states[tuple(places.T)] - 1
     placed = np.stack([places[:, 2], places[:, 0], height - 1 - places[:, 1]], axis=1)
     tree = {
@@ -120,23 +121,29 @@ def _varints(numbers: Numbers) -> Numbers:
     return data
 
 
+def _body(content: Content) -> BoolArray:
+    """The cells of the last frame that are written, (D,H,W): occupied, and of a class if there are any."""
+    body = occupied(content.frames[-1])
+    return body if content.labels is None else body & (content.labels[-1] > 0)
+
+
 def _blocks(content: Content, suffix: str, path: Path) -> Blocks:
     """The blocks of the last frame: those that its classes are named after, or else the nearest in colour, which it says.
 
     Raises:
         ValueError: no cell is occupied.
     """
-    frame = content.frames[-1]
-    body = occupied(frame)
-    if content.labels is not None:
-        body &= content.labels[-1] > 0
+    body = _body(content)
     if not body.any():
         raise ArgumentError("save", "frames", "no cell with alpha above 0.1 in the last frame", f"one or more for {suffix}")
-    colours = frame[body][:, :3]
+    colours = content.frames[-1][body][:, :3]
     if content.labels is None:
-        kinds, index = np.unique(np.rint(255 * colours).astype(np.uint8), axis=0, return_inverse=True)
+        # One number a colour: sorting rows of three takes ten times as long.
+        numbers, index = np.unique(np.rint(255 * colours).astype(np.int64) @ [1 << 16, 1 << 8, 1], return_inverse=True)
+        kinds = np.stack([numbers >> 16, numbers >> 8 & 255, numbers & 255], axis=1)
         chosen = nearest_blocks(kinds.astype(np.float32) / np.float32(255))
-        said = [f"{len(kinds):,} colours are written as the blocks nearest to them: {_listed(dict.fromkeys(chosen))}"]
+        near = _listed(dict.fromkeys(chosen))
+        said = [f"{len(kinds):,} colour{'s' * (len(kinds) > 1)}, written as the blocks nearest in colour: {near}"]
     else:
         labels, index = np.unique(content.labels[-1][body], return_inverse=True)
         chosen, said = _named(content, labels.tolist(), _looks(content, colours, labels, index))
