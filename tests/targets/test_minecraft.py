@@ -3,6 +3,7 @@
 import gzip
 import io
 import random
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -251,3 +252,9 @@ def test_any_broken_byte_is_a_body_or_one_line(tmp_path: Path, suffix: str) -> N
             refused += 1
             assert "\n" not in str(error)
     assert refused > 20
+
+
+def test_without_nbtlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = nbt(tmp_path / "a.nbt", structure((1, 1, 1), ["minecraft:stone"], [(0, 0, 0, 0)]))
+    monkeypatch.setitem(sys.modules, "nbtlib", None)
+    one_line(lambda: targets.load(path, "auto"), "nbtlib", "pip install 'nca3d[games]'")

@@ -94,7 +94,11 @@ class Cursor:
         return struct.unpack(f"<{count}i", self.take(4 * count))
 
     def words(self) -> dict[str, str]:
-        """Returns the next dictionary: a count, then each word after its length."""
+        """Returns the next dictionary: a count, then each word after its length.
+
+        Raises:
+            InputError: If it is longer than what is left.
+        """
         (count,) = self.ints(1)
         # Two words of at least four bytes each: a count that lies ends here and not after a billion turns.
         if not 0 <= 8 * count <= len(self.data) - self.at:
