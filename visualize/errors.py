@@ -16,3 +16,7 @@ class ArgumentError(ValueError):
 
     def __str__(self) -> str:
         return f"{f'{self.where}: ' if self.where else ''}{self.field}: found {self.found}, allowed {self.allowed}"
+
+
+class LossyWarning(UserWarning):
+    """What a file can't hold as it was given, and what it holds instead, in one line."""

@@ -4,6 +4,7 @@ Put RUN and files before flags that take values: they would swallow them.
 """
 
 import argparse
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,13 @@ from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
+    from nca3d.targets import Target
 
 # Suffixes of pages, and of files for other tools.
 PAGE = (".html",)
 # A .vox model has at most so many cells along each side (its format stores coordinates in one byte).
 VOX_SIDE = 256
-FILES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz")
+FILES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz", ".nbt", ".schem")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -70,20 +72,32 @@ def run(args: argparse.Namespace) -> None:
             movie(film.frames, args.movie, steps=film.steps, damage_at=film.marks, title=target.name, legend=legend_of(target))
         )
     if story is not None:
-        from visualize import save
-
         for file in args.files:
-            print(
-                save(
-                    story.frames,
-                    file,
-                    steps=story.times,
-                    names=target.names or None,
-                    palette=target.palette,
-                    labels=story.labels,
-                    progress=True,
-                )
-            )
+            _save(file, story, target)
+
+
+def _save(file: Path, story: "Story", target: "Target") -> None:
+    """Writes the body in time into a file, and prints its path and what the file doesn't hold as it was."""
+    from visualize import save
+    from visualize.errors import LossyWarning
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always", LossyWarning)
+        path = save(
+            story.frames,
+            file,
+            steps=story.times,
+            names=target.names or None,
+            palette=target.palette,
+            labels=story.labels,
+            progress=True,
+        )
+    print(path)
+    for warning in heard:
+        if issubclass(warning.category, LossyWarning):
+            print(warning.message)
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 
 
 def _exporters() -> dict[str, Any]:
@@ -120,7 +134,7 @@ def _check_body(files: list[Path], story: "Story") -> None:
     """
     for file in files:
         suffix = file.suffix.lower()
-        if suffix in (".glb", ".vox") and not (story.frames[-1][..., 3] > 0).any():
+        if suffix in (".glb", ".vox", ".nbt", ".schem") and not (story.frames[-1][..., 3] > 0).any():
             raise InputError(file, "body", f"no cell at step {story.steps[-1]}", f"a body that lives, for {suffix}")
         if suffix == ".vox" and max(story.frames.shape[1:4]) > VOX_SIDE:
             raise InputError(file, "size", max(story.frames.shape[1:4]), f"at most {VOX_SIDE} cells a side for .vox")

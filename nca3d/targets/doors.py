@@ -19,7 +19,9 @@ from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
 from nca3d.targets.readers.arrays import read_array
 from nca3d.targets.readers.images import read_image
+from nca3d.targets.readers.magicavoxel import read_vox
 from nca3d.targets.readers.meshes import read_mesh
+from nca3d.targets.readers.minecraft import read_minecraft
 from nca3d.targets.readers.scans import read_scan
 from nca3d.targets.readers.stacks import read_stack
 from nca3d.targets.readers.tables import read_table
@@ -47,6 +49,8 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"), read_scan),
     **dict.fromkeys((".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"), read_scan),
     **dict.fromkeys((".vti", ".vtk"), read_vtk),
+    ".vox": read_vox,
+    **dict.fromkeys((".nbt", ".schem", ".schematic", ".litematic"), read_minecraft),
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"), read_image),
     **dict.fromkeys((".tif", ".tiff"), read_stack),

@@ -12,6 +12,7 @@ from visualize.errors import ArgumentError
 from visualize.files import room_for, writable
 from visualize.formats.content import Content, check_content
 from visualize.formats.glb import write_glb
+from visualize.formats.minecraft import write_schematic, write_structure
 from visualize.formats.npz import write_npz
 from visualize.formats.ome_zarr import write_zarr
 from visualize.formats.vox import write_vox
@@ -35,6 +36,8 @@ FORMATS = {
     ".ome.zarr": Format(write_zarr, "zarr", "zarr", folder=True),
     ".zarr": Format(write_zarr, "zarr", "zarr", folder=True),
     ".npz": Format(write_npz),
+    ".nbt": Format(write_structure, "nbtlib", "games"),
+    ".schem": Format(write_schematic, "nbtlib", "games"),
 }
 
 
@@ -59,9 +62,13 @@ def save(
     | `.vox`       | MagicaVoxel          | all frames as an animation, 255 colours, at most 256 cells a side        |
     | `.ome.zarr`  | napari, Fiji         | all frames (t,c,z,y,x), colour times alpha; labels                       |
     | `.npz`       | NumPy                | everything, as it was given                                              |
+    | `.nbt`       | Minecraft            | the last frame: a structure, a block for each class or the nearest colour |
+    | `.schem`     | WorldEdit and others | the same as a schematic of Sponge                                        |
 
     x runs along W, y along H, z along D and up. Cells with alpha above 0.1 make the bodies of `.glb` and `.vox`, which
-    keep no labels; non-finite cells are magenta. An earlier file of the same name is replaced.
+    keep no labels, and of `.nbt` and `.schem`; non-finite cells are magenta. Classes that are named after blocks
+    ("oak_planks") become these, others the block of a near colour: a `LossyWarning` says so in one line. An earlier file of the
+    same name is replaced.
 
     Args:
         frames: (T,D,H,W,4) or (D,H,W,4), straight RGBA 0..1 (or uint8).

@@ -13,8 +13,16 @@ from visualize.formats.vox import _palette
 STEPS = (0, 5, 10, 20, 40, 80)
 NAMES = ("empty", "body", "head")
 PALETTE = ((0, 0, 0), (200, 100, 0), (0, 0, 255))
-SUFFIXES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".npz")
-LIBRARIES = {".pvd": "pyvista", ".vti": "pyvista", ".glb": "trimesh", ".ome.zarr": "zarr", ".zarr": "zarr"}
+SUFFIXES = (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".npz", ".nbt", ".schem")
+LIBRARIES = {
+    ".pvd": "pyvista",
+    ".vti": "pyvista",
+    ".glb": "trimesh",
+    ".ome.zarr": "zarr",
+    ".zarr": "zarr",
+    ".nbt": "nbtlib",
+    ".schem": "nbtlib",
+}
 
 
 def need(suffix: str) -> None:
@@ -180,7 +188,7 @@ def test_odd_films_are_files_or_clear_errors(suffix: str, tmp_path: Path) -> Non
     need(suffix)
     path = tmp_path / f"odd{suffix}"
     dead, broken = np.zeros((2, 3, 4, 5, 4)), np.full((1, 1, 1, 4), np.nan)
-    if suffix in (".glb", ".vox"):
+    if suffix in (".glb", ".vox", ".nbt", ".schem"):
         with pytest.raises(ValueError, match=r"found no cell .*, allowed one or more"):
             save(dead, path)
         assert not list(tmp_path.iterdir())
@@ -199,7 +207,7 @@ def test_bad_input_is_one_line_and_writes_nothing(film: np.ndarray, classes: np.
     pytest.importorskip("pyvista")
     long = np.ones((1, 1, 257, 4))
     bad = [
-        ({"path": tmp_path / "a.stl"}, ".pvd, .vti, .glb, .vox, .ome.zarr, .zarr, .npz"),
+        ({"path": tmp_path / "a.stl"}, ".pvd, .vti, .glb, .vox, .ome.zarr, .zarr, .npz, .nbt, .schem"),
         ({"path": tmp_path / ".npz"}, "suffix"),
         ({"path": tmp_path / "no" / "a.npz"}, "missing folder"),
         ({"path": tmp_path / "a.vox", "frames": long}, "256 a side"),
@@ -231,7 +239,7 @@ def test_a_missing_library_names_its_extra(
     film: np.ndarray, suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, LIBRARIES[suffix], None)
-    with pytest.raises(ValueError, match=r"allowed \.vox, \.npz here, or after: pip install 'nca3d\[(viz|zarr)\]'"):
+    with pytest.raises(ValueError, match=r"allowed \.vox, \.npz here, or after: pip install 'nca3d\[(viz|zarr|games)\]'"):
         save(film, tmp_path / f"a{suffix}")
     assert not list(tmp_path.iterdir())
 
