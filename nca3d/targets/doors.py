@@ -45,7 +45,7 @@ READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
     **dict.fromkeys((".nii", ".nii.gz"), read_scan),
-    ".vti": read_vtk,
+    **dict.fromkeys((".vti", ".vtk"), read_vtk),
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"), read_image),
     **dict.fromkeys((".tif", ".tiff"), read_stack),

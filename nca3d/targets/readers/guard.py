@@ -1,11 +1,50 @@
-"""The one door to parsers of other people: whatever they raise, print or ask for, the user gets one line."""
+"""The one door to parsers of other people: whatever they raise, print or ask for, the user gets one line.
+
+`parsing` is for parsers in Python: their errors, warnings and logs. `in_child` is for those in C++ that print on
+their own, crash, or ask for all memory there is: they run in a process of their own, which may do all that.
+"""
 
 import contextlib
+import importlib
+import json
 import logging
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any, NoReturn
+
+import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.targets.options import MAX_BYTES
+
+# Seconds that a child has. Half a second goes to Python, numpy and VTK; a scan of 100 MB takes two more.
+SECONDS = 20.0
+# Bytes of address space for Python, numpy and the libraries: SimpleITK takes 380 MB of it, VTK 260 MB, and each as much again
+# as a safety. What a file's header promises comes on top, twice: the reader's own copy and ours.
+ROOM = 800 << 20
+# Bytes of an answer besides its arrays: the names of 65,536 labels have room.
+HEAD = 1 << 24
+# One thread each: a pool of threads takes address space for every core of a large machine.
+THREADS = ("OMP", "OPENBLAS", "MKL", "VTK_SMP_MAX", "ITK_GLOBAL_DEFAULT_NUMBER_OF")
+# What a child runs, with Python's own modules before all others (-I -S). nca3d is the one that runs here, wherever it lies.
+START = """
+import json, sys
+from importlib import util
+task = json.loads(sys.argv[1])
+sys.path += [path for path in task["paths"] if path not in sys.path]
+spec = util.spec_from_file_location("nca3d", task["nca3d"])
+sys.modules["nca3d"] = package = util.module_from_spec(spec)
+spec.loader.exec_module(package)
+from nca3d.targets.readers import guard
+guard.answer(task)
+"""
 
 
 @contextlib.contextmanager
@@ -36,3 +75,180 @@ def parsing(where: object, allowed: str, *loggers: str) -> Iterator[None]:
     finally:
         for log, level in zip(logs, before, strict=True):
             log.setLevel(level)
+
+
+def in_child(
+    read: Callable[..., Mapping[str, Any]],
+    where: object,
+    allowed: str,
+    *arguments: object,
+    promised: int = 0,
+    seconds: float = SECONDS,
+) -> dict[str, Any]:
+    """Runs a reader in a process of its own, which has little memory and time, prints nowhere and can't write a file.
+
+    The answer comes back through a pipe, as JSON and the bytes of its arrays: nothing is unpickled, nothing is left behind. No
+    signal handler and no fork is needed, so that it works in a notebook, in a thread and beside CUDA.
+
+    Args:
+        read: A function at the top level of a module. It is imported by name in the child and called with the arguments.
+        where: The file, for errors.
+        allowed: What would be readable, as in "a whole .vti file".
+        *arguments: What `read` is called with: paths, which arrive as strings, and whatever JSON can say.
+        promised: The bytes that the file's header speaks of.
+        seconds: The time that it has.
+
+    Returns:
+        What `read` returned: a dict of arrays of numbers, and of values that JSON can say (tuples become lists).
+
+    Raises:
+        InputError: If the reader raises anything, crashes, ends, needs more memory or doesn't end in time. An `InputError`
+            that it raises comes through as it is.
+    """
+    task = {
+        "nca3d": str(Path(__file__).parents[2] / "__init__.py"),
+        "paths": _module_paths(),
+        "read": [read.__module__, read.__qualname__],
+        "arguments": arguments,
+        "where": where,
+        "allowed": allowed,
+        "memory": ROOM + 2 * promised,
+        "seconds": math.ceil(seconds),
+    }
+    command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", START, json.dumps(task, default=os.fspath)]
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", **{f"{name}_THREADS": "1" for name in THREADS}}
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then ends the child
+        )
+    except OSError as error:
+        raise InputError(where, "file", f"no process to read it in ({error.strerror})", "more room for processes") from error
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    try:
+        timer.start()
+        assert process.stdout is not None
+        answer = _received(process.stdout, where, allowed)
+        code = process.wait() if answer is None else 0
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+    if answer is None:
+        how = f"no end after {seconds:g} s" if late.is_set() or code == -getattr(signal, "SIGXCPU", 0) else _ending(code)
+        raise InputError(where, "file", f"unreadable ({how})", allowed)
+    if "error" in answer:
+        raise InputError(*answer["error"])
+    return answer
+
+
+def _module_paths() -> list[str]:
+    """Returns where a child looks for modules: where this process does, but not beside the user's notebook or script.
+
+    What is installed comes first, then what $PYTHONPATH names, or an editable installation.
+    """
+    beside = {Path(), Path.cwd()} - {Path(__file__).parents[3]}
+    paths = [path for path in sys.path if Path(path) not in beside]
+    return sorted(paths, key=lambda path: Path(path).name not in ("site-packages", "dist-packages"))
+
+
+def _ending(code: int) -> str:
+    """Returns how a child ended that didn't answer."""
+    if code >= 0:
+        return f"its reader ended with exit code {code}"
+    try:
+        return f"its reader crashed: {signal.Signals(-code).name}"
+    except ValueError:
+        return f"its reader crashed: signal {-code}"
+
+
+def _received(pipe: IO[bytes], where: object, allowed: str) -> dict[str, Any] | None:
+    """Reads what `_send` writes; returns None if the child ends before all of it has come.
+
+    Raises:
+        InputError: If it is more than has room.
+    """
+    count = int.from_bytes(pipe.read(8), "little")
+    if count > HEAD:
+        raise InputError(where, "file", f"{count:,} bytes of names", f"at most {HEAD:,}; {allowed}")
+    text = pipe.read(count)
+    if not text or len(text) < count:
+        return None
+    head = json.loads(text)
+    answer: dict[str, Any] = head["values"]
+    for name, dtype, shape in head["arrays"]:
+        array = np.empty(math.prod(shape), dtype)
+        room = memoryview(array.view(np.uint8).data)
+        while room and (got := pipe.readinto(room)):  # type: ignore[attr-defined]
+            room = room[got:]
+        if room:
+            return None
+        answer[name] = array.reshape(shape)
+    return answer
+
+
+# In the child ---------------------------------------------------------------------------------------------------------
+
+
+def answer(task: dict[str, Any]) -> NoReturn:
+    """Does the task of `in_child` in the child, sends what comes of it, and ends the process."""
+    out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
+    for number in (1, 2):  # C++ prints there too
+        os.dup2(nowhere, number)
+    where, allowed = task["where"], task["allowed"]
+    _limit(task["memory"], task["seconds"])
+    try:
+        with parsing(where, allowed):
+            module, name = task["read"]
+            values = getattr(importlib.import_module(module), name)(*task["arguments"])
+            # Asked before a copy is made of them.
+            if sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray)) > MAX_BYTES:
+                raise InputError(where, "file", "more numbers than there is room for", f"at most {MAX_BYTES:,} bytes of them")
+    except InputError as error:
+        found = str(error.found)
+        if isinstance(error.__cause__, MemoryError):
+            found = f"unreadable (it asks for more than {task['memory'] >> 20:,} MiB of memory)"
+        values = {"error": [str(error.where), error.field, found, error.allowed]}
+    with open(out, "wb") as pipe:
+        _send(pipe, values)
+    os._exit(0)  # libraries in C++ crash on the way out
+
+
+def _send(pipe: IO[bytes], values: Mapping[str, Any]) -> None:
+    """Writes values: the length of a head, the head (JSON), and the bytes of the arrays one after the other."""
+    arrays = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}
+    assert all(array.dtype.kind in "biuf" for array in arrays.values()), "numbers alone cross the pipe"
+    head = {
+        "values": {name: value for name, value in values.items() if name not in arrays},
+        "arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
+    }
+    text = json.dumps(head).encode()
+    pipe.write(len(text).to_bytes(8, "little") + text)
+    for array in arrays.values():
+        pipe.write(array.reshape(-1).view(np.uint8).data)
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Limits this process, as far as the system can: memory, time, and no file, not even one of a crash, is written."""
+    with contextlib.suppress(ImportError):
+        import resource
+
+        for kind, most in (("AS", memory), ("CPU", seconds), ("CORE", 0), ("FSIZE", 0)):
+            with contextlib.suppress(AttributeError, ValueError, OSError):
+                number = getattr(resource, f"RLIMIT_{kind}")
+                hard = resource.getrlimit(number)[1]
+                soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
+                resource.setrlimit(number, (soft, soft))
