@@ -14,6 +14,7 @@ import numpy as np
 
 from nca3d.errors import InputError, nearest
 from nca3d.targets.fit import Axes, Spacing, turn
+from nca3d.targets.layouts import short_name
 from nca3d.targets.options import VIZ
 from nca3d.targets.readers.guard import in_child
 from nca3d.targets.readers.vtk_headers import RESAMPLE, promised_bytes
@@ -142,7 +143,7 @@ def image_volume(image: "vtkImageData", where: object, key: str | None = None) -
     if name not in arrays:
         raise InputError(where, "key", repr(name), f"{', '.join(arrays)}{nearest(name, arrays)}")
     guessed = key is None and name not in ("labels", "rgba") and len(arrays) > 1
-    notes = [f"key = {name!r}, one of {', '.join(arrays)}"] if guessed else []
+    notes = [f"{short_name(where)}: key = {name!r}, one of {', '.join(arrays)}"] if guessed else []
     # VTK counts points: between n of them lie n - 1 cells. Its arrays run x first, which is our last axis.
     array, of_points = arrays[name], name in points
     width, height, depth = (n if of_points else max(n - 1, 1) for n in image.GetDimensions())
@@ -188,10 +189,10 @@ def _frame(image: "vtkImageData", where: object) -> tuple[Spacing, Axes, tuple[s
     notes = []
     least = float(min(abs(direction[range(3), order])))
     if least < PARALLEL:
-        notes.append(f"oblique, by {math.degrees(math.acos(least)):.0f} degrees: taken along the nearest axes")
+        notes.append(f"{short_name(where)}: oblique, by {math.degrees(math.acos(least)):.0f} degrees: taken along the nearest axes")
     usable = np.isfinite(steps) & (steps != 0)
     if not usable.all():
-        notes.append(f"spacing {' '.join(f'{step:g}' for step in steps)}: 1 where it is no length")
+        notes.append(f"{short_name(where)}: spacing {' '.join(f'{step:g}' for step in steps)}, taken as 1 where it is no length")
     steps = np.where(usable, np.abs(steps), 1.0)
     # An array's axes run z, y, x: the last is the image's first.
     axes = tuple((2 - order[world], 1 if direction[world, order[world]] > 0 else -1) for world in (2, 1, 0))
