@@ -79,16 +79,17 @@ def blocks(path: Path) -> None:
     words = [int(bits[at : at + 64], 2) for at in range(192, -1, -64)]
     signed = np.array(words, np.uint64).view(np.int64)
     vector = {axis: nbt.Int(5) for axis in "xyz"}
-    region = {"Position": nbt.Compound(vector), "Size": nbt.Compound(vector), "BlockStatePalette": nbt.List[nbt.Compound](states)}
+    region = {
+        "Position": nbt.Compound(vector),
+        "Size": nbt.Compound(vector),
+        "BlockStatePalette": nbt.List[nbt.Compound](states),
+    }
     tables = {
         ".nbt": {
             "size": nbt.List[nbt.Int]([nbt.Int(5)] * 3),
             "palette": nbt.List[nbt.Compound](states),
             "blocks": nbt.List[nbt.Compound](
-                [
-                    nbt.Compound({"pos": nbt.List[nbt.Int](map(nbt.Int, place)), "state": nbt.Int(1)})
-                    for place in places
-                ]
+                [nbt.Compound({"pos": nbt.List[nbt.Int](map(nbt.Int, place)), "state": nbt.Int(1)}) for place in places]
             ),
             "entities": nbt.List[nbt.Compound]([]),
             "DataVersion": nbt.Int(3465),
@@ -140,11 +141,12 @@ def box_3mf(path: Path) -> None:
         '<triangle v1="0" v2="1" v3="3"/><triangle v1="0" v2="3" v3="2"/><triangle v1="1" v2="2" v3="3"/></triangles></mesh>'
         '</object></resources><build><item objectid="1"/></build></model>'
     )
-    types = "application/vnd.ms-package.3dmanufacturing-3dmodel+xml"
+    kinds = '<Default Extension="model" ContentType="application/vnd.ms-package.3dmanufacturing-3dmodel+xml"/>'
     start = "http://schemas.microsoft.com/3dmanufacturing/2013/01/3dmodel"
+    link = f'<Relationship Target="/3D/3dmodel.model" Id="r" Type="{start}"/>'
     with zipfile.ZipFile(path, "w") as archive:
-        archive.writestr("[Content_Types].xml", f'<Types xmlns="{space}/content-types"><Default Extension="model" ContentType="{types}"/></Types>')
-        archive.writestr("_rels/.rels", f'<Relationships xmlns="{space}/relationships"><Relationship Target="/3D/3dmodel.model" Id="r" Type="{start}"/></Relationships>')
+        archive.writestr("[Content_Types].xml", f'<Types xmlns="{space}/content-types">{kinds}</Types>')
+        archive.writestr("_rels/.rels", f'<Relationships xmlns="{space}/relationships">{link}</Relationships>')
         archive.writestr("3D/3dmodel.model", model)
 
 
@@ -166,7 +168,9 @@ def ply_text(path: Path) -> None:
         f"property uchar {colour}\n" for colour in ("red", "green", "blue")
     )
     faces = "3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n"
-    head = f"ply\nformat ascii 1.0\nelement vertex 4\n{kinds}element face 4\nproperty list uchar int vertex_indices\nend_header\n"
+    head = (
+        f"ply\nformat ascii 1.0\nelement vertex 4\n{kinds}element face 4\nproperty list uchar int vertex_indices\nend_header\n"
+    )
     path.write_text(head + corners + faces)
 
 
@@ -220,6 +224,8 @@ SAMPLES: dict[str, tuple[Writer, ...]] = {
     ".csv": (table,),
     ".safetensors": (kept,),
 }
+# What has to be asked for.
+OPTIONS: dict[Writer, dict[str, object]] = {npz: {"key": "labels"}}
 # Their readers run in a child, which takes a third of a second.
 SLOW = (".vti", ".vtk")
 

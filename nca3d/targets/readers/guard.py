@@ -216,7 +216,8 @@ def answer(task: dict[str, Any]) -> NoReturn:
             values = getattr(importlib.import_module(module), name)(*task["arguments"])
             # Asked before a copy is made of them.
             if sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray)) > MAX_BYTES:
-                raise InputError(where, "file", "more numbers than there is room for", f"at most {MAX_BYTES:,} bytes of them")
+                most = f"at most {MAX_BYTES:,} bytes of them; {allowed}"
+                raise InputError(where, "file", "more numbers than there is room for", most)
     except InputError as error:
         found = str(error.found)
         if isinstance(error.__cause__, MemoryError):

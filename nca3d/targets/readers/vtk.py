@@ -72,7 +72,7 @@ def read_in_child(path: str, key: str | None) -> dict[str, Any]:
         # "vtkXMLImageDataReader (0x55d0): what happened": the number is another one each time.
         text = errors[0].partition("): ")[2] or errors[0] if errors else "an error of VTK"
         raise InputError(path, "file", f"unreadable ({text})", f"a whole {Path(path).suffix.lower()} file")
-    volume = image_volume(image, path, key)
+    volume = image_volume(image, Path(path), key)
     fields = {name: values and list(values.items()) for name, values in (("names", volume.names), ("palette", volume.palette))}
     return {**volume._asdict(), **fields}
 
@@ -189,10 +189,14 @@ def _frame(image: "vtkImageData", where: object) -> tuple[Spacing, Axes, tuple[s
     notes = []
     least = float(min(abs(direction[range(3), order])))
     if least < PARALLEL:
-        notes.append(f"{short_name(where)}: oblique, by {math.degrees(math.acos(least)):.0f} degrees: taken along the nearest axes")
+        notes.append(
+            f"{short_name(where)}: oblique, by {math.degrees(math.acos(least)):.0f} degrees: taken along the nearest axes"
+        )
     usable = np.isfinite(steps) & (steps != 0)
     if not usable.all():
-        notes.append(f"{short_name(where)}: spacing {' '.join(f'{step:g}' for step in steps)}, taken as 1 where it is no length")
+        notes.append(
+            f"{short_name(where)}: spacing {' '.join(f'{step:g}' for step in steps)}, taken as 1 where it is no length"
+        )
     steps = np.where(usable, np.abs(steps), 1.0)
     # An array's axes run z, y, x: the last is the image's first.
     axes = tuple((2 - order[world], 1 if direction[world, order[world]] > 0 else -1) for world in (2, 1, 0))
