@@ -227,7 +227,7 @@ SAMPLES: dict[str, tuple[Writer, ...]] = {
 # What has to be asked for.
 OPTIONS: dict[Writer, dict[str, object]] = {npz: {"key": "labels"}}
 # Their readers run in a child, which takes a third of a second.
-SLOW = (".vti", ".vtk")
+SLOW = (".vti", ".vtk", ".mha", ".mhd")
 
 
 def _gzip(data: bytes, rng: np.random.Generator) -> bytes:
