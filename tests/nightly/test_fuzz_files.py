@@ -175,7 +175,7 @@ OF_EACH = -(-(FILES - OF_CHILDREN * len(set(READERS) & set(SLOW))) // len(FAST))
 
 @pytest.mark.parametrize("suffix", sorted(READERS))
 def test_broken_targets_are_read_or_refused_in_one_line(suffix, tmp_path, monkeypatch, capfd):
-    """Bytes, bits, numbers and words are exchanged, in packed files behind their checksums too; nothing is printed or written."""
+    """Bytes, bits, numbers and words are exchanged, in packed files behind their checksums; nothing is printed or written."""
     folder, elsewhere = tmp_path / "broken", tmp_path / "elsewhere"
     folder.mkdir()
     elsewhere.mkdir()
