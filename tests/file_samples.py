@@ -192,8 +192,16 @@ def stack(path: Path) -> None:
 
 
 def table(path: Path) -> None:
-    rows = [",".join(map(str, (*place[::-1], LABELS[tuple(place)]))) for place in np.argwhere(LABELS)]
-    path.write_text("\n".join(["x,y,z,label", *rows]) + "\n")
+    """A cell a line: its place and its label."""
+    places = np.argwhere(LABELS)
+    rows = [(*map(str, place[::-1]), str(LABELS[tuple(place)])) for place in places]
+    path.write_text("\n".join(("\t" if path.suffix == ".tsv" else ",").join(row) for row in [("x", "y", "z", "label"), *rows]))
+
+
+def goxel(path: Path) -> None:
+    """The text files of Goxel: place and colour."""
+    rows = [" ".join(map(str, place[::-1])) + " ff8040" for place in np.argwhere(LABELS)]
+    path.write_text("\n".join(["# Goxel 0.12.0", "# One line per voxel", "# X Y Z RRGGBB", *rows]) + "\n")
 
 
 def kept(path: Path) -> None:
@@ -221,7 +229,8 @@ SAMPLES: dict[str, tuple[Writer, ...]] = {
     ".3mf": (box_3mf,),
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"), (picture,)),
     **dict.fromkeys((".tif", ".tiff"), (stack,)),
-    ".csv": (table,),
+    **dict.fromkeys((".csv", ".tsv"), (table,)),
+    ".txt": (goxel,),
     ".safetensors": (kept,),
 }
 # What has to be asked for.
