@@ -44,7 +44,7 @@ NAMED: Size = (10, 18, 14)
 READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
-    **dict.fromkeys((".nii", ".nii.gz"), read_scan),
+    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".img", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"), read_scan),
     **dict.fromkeys((".vti", ".vtk"), read_vtk),
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"), read_image),

@@ -143,6 +143,14 @@ def test_measurements_are_cut_between_dark_and_bright() -> None:
     assert "cut at" in target.notes[0]
 
 
+def test_names_lie_beside_an_array(tmp_path: Path) -> None:
+    np.save(tmp_path / "own.npy", BODY)
+    (tmp_path / "own.json").write_text('{"1": "bark", "2": "moss"}')
+    target = load(tmp_path / "own.npy", "auto")
+    assert target.names == ("empty", "bark", "moss") and any("from own.json" in note for note in target.notes)
+    assert load(tmp_path / "own.npy", "auto", names=["empty", "a", "b"]).names[1] == "a"
+
+
 @pytest.mark.parametrize("options", ["labels=[1]", "labels=commonest", "merge={tree=[1,2]}"])
 def test_options_go_through_the_shell(options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from nca3d.cli import main

@@ -11,6 +11,7 @@ from nca3d.errors import InputError, nearest
 from nca3d.targets.arrays import ArrayOptions, from_voxels
 from nca3d.targets.labels import Labels
 from nca3d.targets.options import MAX_BYTES
+from nca3d.targets.readers.label_tables import find_table
 from nca3d.targets.target import Target, Wanted
 
 
@@ -23,7 +24,7 @@ def read_array(
         path: The file.
         size: The lattice (D, H, W); "auto" = what is occupied and the margin.
         key: The array's name in a .npz; None = its only array. An archive that `visualize.save` wrote tells names and colours
-            of its `labels`, too.
+            of its `labels`, too; else they may lie beside the file, see `label_tables`.
         frame: The number of the frame of a film, (T, D, H, W, 4) or (T, D, H, W); −1 is the last.
         **options: See `ArrayOptions`.
 
@@ -40,6 +41,10 @@ def read_array(
         array, known = _read_npz(path, key, frame)
     where: object = path if key is None else f"{path}[{key}]"
     voxels = _one_frame(array, key, frame, where)
+    if known is None and voxels.ndim == 3 and options.get("names") is None:
+        table, said = find_table(path, path.stem, voxels)
+        if table is not None:
+            known = Labels(voxels, table.names, table.colours, said)
     return from_voxels(known._replace(labels=voxels) if known else voxels, where, path.stem, size, **options)
 
 

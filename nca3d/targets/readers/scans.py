@@ -1,91 +1,68 @@
-"""Scans (.nii .nii.gz): read here for now."""
+"""Scans: NIfTI, FreeSurfer, NRRD and MetaImage, each read by the library of its field, become one lattice however they lie."""
 
-import gzip
-import math
-import zlib
 from pathlib import Path
 from typing import Unpack
 
-import numpy as np
-
-from nca3d.errors import InputError
-from nca3d.targets.options import MAX_BYTES
+from nca3d.targets.readers.anatomy import upright
+from nca3d.targets.readers.label_tables import find_table
+from nca3d.targets.readers.metaimages import read_metaimage
+from nca3d.targets.readers.nifti import read_nifti
+from nca3d.targets.readers.nrrds import read_nrrd
 from nca3d.targets.target import Target, Wanted
 from nca3d.targets.volumes import Volume, VolumeOptions, from_volume
 
-# NumPy's name of each NIfTI-1 data type that is read; 128 and 2304 are three and four bytes a voxel, RGB and RGBA.
-NIFTI_TYPES = {
-    2: "u1",
-    4: "i2",
-    8: "i4",
-    16: "f4",
-    64: "f8",
-    256: "i1",
-    512: "u2",
-    768: "u4",
-    1024: "i8",
-    1280: "u8",
-    128: "u1",
-    2304: "u1",
+# Suffix -> what reads one volume of such a file.
+FORMATS = {
+    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".img", ".hdr.gz", ".img.gz", ".mgz", ".mgh"), read_nifti),
+    **dict.fromkeys((".nrrd", ".nhdr"), read_nrrd),
+    **dict.fromkeys((".mha", ".mhd"), read_metaimage),
 }
 
 
-def read_scan(path: Path, size: Wanted, **options: Unpack[VolumeOptions]) -> Target:
-    """Reads a target from a scan.
+def read_scan(path: Path, size: Wanted, *, frame: int | None = None, **options: Unpack[VolumeOptions]) -> Target:
+    """Reads a target from a scan, upright: x of the lattice is the right of who was scanned, y the front, z up.
 
     Args:
-        path: The file.
+        path: The .nii .nii.gz, .hdr .img, .mgz .mgh, .nrrd .nhdr or .mha .mhd file. Names and colours of its labels come from
+            itself, or from a file beside it, see `find_table`.
         size: The lattice (D, H, W); "auto" = `place.LONGEST` cells along the longest side.
+        frame: The volume, of a file that holds several; -1 = the last.
         **options: See `VolumeOptions`.
 
     Raises:
-        InputError: If the file is unreadable, truncated or too large, a value is not finite, or nothing is in it.
+        InputError: If the file is unreadable, truncated or too large, holds several volumes and none is chosen, a value is not
+            finite, or nothing is in it.
     """
-    return from_volume(_read_nifti(path), size, path, path.name.split(".")[0], **options)
+    return from_volume(read_volume(path, frame), size, path, _stem(path), **options)
 
 
-def _read_nifti(path: Path) -> Volume:
-    """Reads NIfTI-1 in one file, packed or not (Cox et al. 2004, "A (sort of) new image data format standard").
+def read_volume(path: Path, frame: int | None = None) -> Volume:
+    """Reads one volume of a scan: values as they are, axes turned to (superior, anterior, right).
 
-    It is read here because readers in common use crash on files with colours.
+    Args:
+        path: The file.
+        frame: The volume, of a file that holds several; -1 = the last.
+
+    Raises:
+        InputError: If the file is unreadable, truncated or too large, or holds several volumes and none is chosen.
     """
-    packed = path.name.lower().endswith(".gz")
-    try:
-        with gzip.open(path) if packed else path.open("rb") as file:
-            head = file.read(352)
-            # The header begins with its own length, 348: the order of these bytes is that of all numbers.
-            order = "<" if head[:4] == (348).to_bytes(4, "little") else ">"
-            if (
-                len(head) < 352
-                or head[:4] not in ((348).to_bytes(4, "little"), (348).to_bytes(4, "big"))
-                or head[344:347] != b"n+1"
-            ):
-                raise InputError(path, "header", repr(head[:4]), "a NIfTI-1 file (348 ... n+1)")
-            dims = np.frombuffer(head, order + "i2", 8, 40).tolist()
-            code, _ = np.frombuffer(head, order + "i2", 2, 70).tolist()
-            steps = np.abs(np.frombuffer(head, order + "f4", 8, 76)).tolist()
-            offset, slope, shift = np.frombuffer(head, order + "f4", 3, 108).tolist()
-            if not 3 <= dims[0] <= 7 or min(dims[1:4]) < 1 or any(n > 1 for n in dims[4 : dims[0] + 1]):
-                raise InputError(path, "dim", dims, "three axes of 1 or more")
-            if code not in NIFTI_TYPES:
-                raise InputError(path, "datatype", code, ", ".join(str(known) for known in sorted(NIFTI_TYPES)))
-            bands = {128: 3, 2304: 4}.get(code, 1)
-            dtype = np.dtype(order + NIFTI_TYPES[code])
-            need = dims[1] * dims[2] * dims[3] * bands * dtype.itemsize
-            held = MAX_BYTES if packed else path.stat().st_size  # a packed file doesn't say how long it really is
-            if need > MAX_BYTES or need > held or not 352 <= offset <= 1 << 20:
-                raise InputError(path, "header", f"{need:,} bytes of voxels from byte {offset:.0f}", f"at most {held:,} bytes")
-            file.read(int(offset) - 352)
-            data = file.read(need)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(path, "file", f"unreadable ({error})", "a whole NIfTI-1 file") from error
-    if len(data) < need:
-        raise InputError(path, "data", f"{len(data):,} bytes", f"the {need:,} bytes that its header speaks of")
-    # NIfTI runs x first, which is our last axis.
-    shape = (dims[3], dims[2], dims[1]) + ((bands,) if bands > 1 else ())
-    voxels = np.frombuffer(data, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
-    # A slope of 0 means that values are stored as they are; colours are never scaled.
-    if math.isfinite(slope) and slope != 0 and (slope, shift) != (1.0, 0.0) and bands == 1:
-        voxels = voxels * slope + shift
-    dx, dy, dz = (step if math.isfinite(step) and step > 0 else 1.0 for step in steps[1:4])
-    return Volume(voxels, (dz, dy, dx))
+    scan = FORMATS[_suffix(path)](path, frame)
+    voxels, spacing, notes = upright(scan, path, path.name)
+    names, palette, labels, notes = scan.names, scan.palette, scan.labels, (*scan.notes, *notes)
+    if names is None and voxels.ndim == 3:
+        table, said = find_table(path, _stem(path), voxels)
+        notes = (*notes, *said)
+        if table is not None:
+            names, palette, labels = table.names, table.colours, True
+    return Volume(voxels, spacing, names=names, palette=palette, labels=labels, notes=notes)
+
+
+def _suffix(path: Path) -> str:
+    """Returns the suffix of a scan, of two parts if it is packed."""
+    return max((suffix for suffix in FORMATS if path.name.lower().endswith(suffix)), key=len)
+
+
+def _stem(path: Path) -> str:
+    """Returns the name of a scan without its suffix, nor that of Slicer's segmentations."""
+    stem = path.name[: -len(_suffix(path))]
+    return stem[:-4] if stem.lower().endswith(".seg") else stem
