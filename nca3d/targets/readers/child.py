@@ -27,12 +27,7 @@ def answer(task: dict[str, Any]) -> NoReturn:
     _limit(task["memory"], task["seconds"])
     try:
         with parsing(where, allowed):
-            module, name = task["read"]
-            values = getattr(importlib.import_module(module), name)(*task["arguments"])
-            # Asked before a copy is made of them.
-            if sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray)) > MAX_BYTES:
-                most = f"at most {MAX_BYTES:,} bytes of them; {allowed}"
-                raise InputError(where, "file", "more numbers than there is room for", most)
+            values = _values(task)
     except InputError as error:
         found = str(error.found)
         if isinstance(error.__cause__, MemoryError):
@@ -41,6 +36,21 @@ def answer(task: dict[str, Any]) -> NoReturn:
     with open(out, "wb") as pipe:
         _send(pipe, values)
     os._exit(0)  # libraries in C++ crash on the way out
+
+
+def _values(task: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Returns what the reader returns.
+
+    Raises:
+        InputError: If its arrays take too much room.
+    """
+    module, name = task["read"]
+    values: Mapping[str, Any] = getattr(importlib.import_module(module), name)(*task["arguments"])
+    # Asked before a copy is made of them.
+    if sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray)) > MAX_BYTES:
+        most = f"at most {MAX_BYTES:,} bytes of them; {task['allowed']}"
+        raise InputError(task["where"], "file", "more numbers than there is room for", most)
+    return values
 
 
 def _send(pipe: IO[bytes], values: Mapping[str, Any]) -> None:
