@@ -44,7 +44,8 @@ NAMED: Size = (10, 18, 14)
 READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
     **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
-    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".img", ".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"), read_scan),
+    **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"), read_scan),
+    **dict.fromkeys((".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"), read_scan),
     **dict.fromkeys((".vti", ".vtk"), read_vtk),
     ".safetensors": read_kept,
     **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp"), read_image),
@@ -180,8 +181,10 @@ def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
     if not isinstance(name_or_path, str | Path) or not str(name_or_path):
         raise InputError("target", "name", repr(name_or_path), f"{', '.join(sorted(TARGETS))}, or a file ({suffixes})")
     path = Path(name_or_path)
-    # ".nii.gz" is one suffix of two parts; all others are the last part.
-    suffix = ".nii.gz" if path.name.lower().endswith(".nii.gz") else path.suffix.lower()
+    # ".nii.gz" is one suffix of two parts.
+    suffix = next(
+        (known for known in READERS if known.count(".") > 1 and path.name.lower().endswith(known)), path.suffix.lower()
+    )
     if not path.exists() and not suffix and len(path.parts) == 1:  # a bare word is a misspelt name, not a missing file
         allowed = f"{', '.join(sorted(TARGETS))}, or a file ({suffixes}){nearest(path.name, TARGETS)}"
         raise InputError("target", "name", repr(path.name), allowed)

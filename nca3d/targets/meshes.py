@@ -1,21 +1,29 @@
-"""From triangles to a `Target`: the mesh is fitted, filled and coloured, and its thin parts are kept."""
+"""From triangles to a `Target`: the mesh is fitted, filled and coloured, its holes are closed and its thin parts are kept."""
 
-import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.arrays import from_rgba
 from nca3d.targets.fit import margins, room_for
+from nca3d.targets.holes import CLOSED, Openings, Outline, outline
 from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.palette import parse_color
 from nca3d.targets.place import scaled_size
+from nca3d.targets.solid import Inside, inside
 from nca3d.targets.target import Size, Target, Wanted
-from nca3d.targets.voxelise import Mesh, coverage, open_edges, spread, surface, thin_parts
+from nca3d.targets.thin import grown, joints, thin_parts
+from nca3d.targets.voxelise import Mesh, spread, surface
 
 # Scans have a million faces or two; a mesh beyond this is slower to fill than it is to simplify.
 MAX_FACES = 5_000_000
+
+# The grid points in which the inside is looked for: some 300 MB of arrays. Lattices of more cells have one point a cell.
+MAX_POINTS = 1 << 24
 
 
 def from_mesh(
@@ -25,7 +33,8 @@ def from_mesh(
     name: str,
     *,
     margin: int = 1,
-    fill: bool = True,
+    fill: bool | str = "auto",
+    thicken: bool = True,
     threshold: float = 0.3,
     colormap: str = "sunset",
     color: object = None,
@@ -33,20 +42,25 @@ def from_mesh(
 ) -> Target:
     """Makes an "rgb" target of triangles, fitted into the room inside the margin.
 
-    Parts thinner than a cell (wings, legs, open sheets) keep the cells that their surface runs through. A mesh that
-    isn't watertight is filled where rays along most axes agree, with a warning that says how many cells.
+    Whichever way its faces look, and whether they are doubled or parts overlap, all is solid that can't be reached from
+    outside (see `solid`). A hole is closed where a disc of its area is narrower than a quarter of the longest side of its
+    part; what has a wider opening, as a bowl has, is a shell: the cells that its surface runs through. `Target.notes` says
+    which, and what else was decided.
 
     Args:
         mesh: The triangles, z up, in any unit.
         size: The lattice (D, H, W); "auto" = `place.LONGEST` cells along the longest side, else as small as the body allows.
-        where: The name that errors and warnings give it.
+        where: The name that errors and notes give it.
         name: The target's name in reports.
         margin: The cells left free at each face.
-        fill: Whether the body is solid; False = its surface only.
+        fill: "auto" = solid, with small holes closed; True = every opening is closed and every hollow filled; False = the
+            surface only.
+        thicken: Whether parts thinner than a cell (wings, legs, wires) keep the cells that their surface runs through, so that
+            what hangs together in the mesh does in cells, at least by corners; False = what the threshold alone fills.
         threshold: The share of its volume from which a cell is filled, above 0 to 1.
         colormap: The colour map along height, for a mesh without colours of its own.
         color: One colour for all of it; None = its own or the colour map.
-        quiet: Whether to leave the warning out.
+        quiet: Whether to leave the notes out.
 
     Raises:
         InputError: If there are too many faces, a corner is not finite, or the mesh is flat.
@@ -59,31 +73,102 @@ def from_mesh(
     room = room_for(size, margin, where)
     cell = float(((high - low) / np.array(room[::-1])).max())  # the axis that fills the room sets the scale
     origin = (low + high) / 2 - np.array(room[::-1]) * cell / 2
-    placed, skin = _on_cells(Mesh((mesh.corners - origin) / cell, mesh.colours), room)
+    placed, skin = _on_cells(replace(mesh, corners=(mesh.corners - origin) / cell), room)
     touched, painted = surface(skin, room)
-    # Some 128 sample points along the longest side: small lattices can afford more of them in each cell.
-    share = coverage(placed, room, int(np.clip(128 // max(room), 2, 6))) if fill else np.zeros(room, np.float32)
-    solid = share >= threshold - 1e-6
-    gaps = open_edges(mesh.corners) if fill and not quiet else 0
-    occupied = solid | thin_parts(touched > 0, solid, share)
-    if gaps:
-        warnings.warn(
-            f"{where}: mesh: found {gaps} edges with an odd number of faces (not watertight); "
-            f"{int(occupied.sum())} cells filled: {int(solid.sum())} where rays along most axes agree, "
-            f"{int((occupied & ~solid).sum())} more where there is only surface",
-            stacklevel=2,
-        )
+    shape = outline(placed.corners)
+    closed = shape.openings.share <= CLOSED if fill == "auto" else np.full(len(shape.openings.share), bool(fill))
+    found = _inside(placed.corners, shape, closed, room, hollows=fill != "auto") if fill else Inside(np.zeros(room, np.float32))
+    solid = found.share >= threshold - 1e-6
+    wide = _shells(shape.openings, closed, found.share)
+    occupied = solid | thin_parts(touched > 0, solid, found.share)
+    if not thicken:
+        shells = np.isin(shape.part, shape.openings.part[wide]) if fill else np.ones(len(shape.part), bool)
+        occupied = solid | (occupied & (surface(_some(skin, shells), room)[0] > 0))
+    elif fill:
+        occupied |= joints(skin, shape.part, room, occupied)
     if color is not None:
         colours = np.broadcast_to(parse_color(color, where), (*room, 3))
     elif painted is not None:
         colours = spread(painted, touched > 0, occupied)
     else:
-        # The map runs from the lowest to the highest occupied layer, not over the whole room.
-        levels = np.flatnonzero(occupied.any((1, 2)))
-        height = (np.arange(room[0]) - levels[0]) / max(levels[-1] - levels[0], 1)
-        colours = np.broadcast_to(map_colours(colormap, np.clip(height, 0, 1))[:, None, None], (*room, 3))
-    rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1)
-    return from_rgba(np.pad(rgba, [(free, free) for free in margins(size, margin)] + [(0, 0)]), name, where)
+        colours = _along_height(occupied, colormap)
+    rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1, dtype=np.float32)
+    target = from_rgba(np.pad(rgba, [(free, free) for free in margins(size, margin)] + [(0, 0)]), name, where)
+    if quiet:
+        return target
+    notes = [*_about_openings(shape.openings, closed, wide, bool(fill)), *_about_inside(found)]
+    thin = int((occupied & ~solid).sum())
+    if fill and thicken and thin and not wide.any():
+        notes.append(f"{thin:,} cells added where it is thinner than a cell; thicken = false leaves them out")
+    if color is None and painted is None:
+        notes.append(f"no colours in it: the colour map {colormap!r} along height; color = '#rrggbb' sets one")
+    return replace(target, notes=tuple(f"{_called(where)}: {note}" for note in notes))
+
+
+def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size, *, hollows: bool) -> Inside:
+    """Returns the inside of triangles, measured in cells, with lids on the openings that are closed.
+
+    Args:
+        corners: The corners of N triangles, (N, 3, 3).
+        shape: How they hang together.
+        closed: The openings to close, bool (L,).
+        room: The size (D, H, W) of the room that they lie in.
+        hollows: Whether to fill hollows, whatever the windings say.
+    """
+    lids = shape.openings.lids(closed)
+    # Some 128 grid points along the longest side: small lattices can afford more of them in each cell.
+    fine = int(np.clip(128 // max(room), 2, 6))
+    fine = fine if np.prod(room) * fine**3 <= MAX_POINTS else 1
+    open_edges = np.concatenate([shape.open_edges[shape.single], np.zeros(lids.shape[:2], bool)])
+    wound = None if hollows else np.arange(len(shape.single))
+    return inside(np.concatenate([corners[shape.single], lids]), open_edges, room, fine, wound)
+
+
+def _shells(openings: Openings, closed: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Returns which openings lead into a shell: open, wider than a cell, and away from all that is solid, bool (L,)."""
+    at = np.clip(np.floor(openings.middle), 0, np.array(share.shape[::-1]) - 1).astype(np.int64)
+    return ~closed & (openings.width >= 1) & ~grown(share > 0.95)[at[:, 2], at[:, 1], at[:, 0]]
+
+
+def _about_openings(openings: Openings, closed: np.ndarray, wide: np.ndarray, fill: bool) -> Iterator[str]:
+    """Yields what was done about the openings of a mesh."""
+    holes = closed & (openings.share > 1e-3)
+    for which, one, many, done in (
+        (holes, "1 hole", "holes", "closed"),
+        (wide & fill, "1 opening", "openings", "read as a shell; fill = true closes it"),
+    ):
+        if which.any():
+            widest = int(np.where(which, openings.width, -1).argmax())
+            size = f"{openings.edges[widest]} edges, {100 * openings.share[widest]:.0f} % of the length of its part"
+            count = int(which.sum())
+            yield f"{one} of {size}: {done}" if count == 1 else f"{count:,} {many}, the widest of {size}: {done}"
+
+
+def _about_inside(found: Inside) -> Iterator[str]:
+    """Yields what was done about the hollows of a mesh."""
+    if found.cavities:
+        hollows = "1 hollow" if found.cavities == 1 else f"{found.cavities:,} hollows"
+        yield f"{hollows} of {found.hollow:,.0f} cells left empty, as the windings of its faces say; fill = true fills it"
+    if found.filled:
+        yield f"{found.filled:,.0f} cells filled between parts of opposite windings: one of them is inside out"
+
+
+def _called(where: object) -> str:
+    """Returns the name that notes give a source."""
+    return where.name if isinstance(where, Path) else str(where).removeprefix("target ")
+
+
+def _along_height(occupied: np.ndarray, colormap: str) -> np.ndarray:
+    """Returns the colours (D, H, W, 3) of a map that runs from the lowest to the highest occupied layer."""
+    levels = np.flatnonzero(occupied.any((1, 2)))
+    low, high = (levels[0], levels[-1]) if len(levels) else (0, 0)
+    height = (np.arange(len(occupied)) - low) / max(high - low, 1)
+    return np.broadcast_to(map_colours(colormap, np.clip(height, 0, 1))[:, None, None], (*occupied.shape, 3))
+
+
+def _some(mesh: Mesh, which: np.ndarray) -> Mesh:
+    """Returns some triangles of a mesh, without colours."""
+    return Mesh(mesh.corners[which])
 
 
 def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:
@@ -104,7 +189,7 @@ def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:
     normals = np.cross(whole[:, 1] - whole[:, 0], whole[:, 2] - whole[:, 0])
     outward = np.sign(normals) * np.sign((normals * whole[:, 0]).sum())  # the volume is negative inside out
     # Its faces lie between two cells: drawn in by a hair, they paint the one that is filled.
-    return Mesh(whole, mesh.colours), Mesh(whole - 1e-3 * outward[:, None], mesh.colours)
+    return replace(mesh, corners=whole), replace(mesh, corners=whole - 1e-3 * outward[:, None])
 
 
 def _check_mesh(corners: np.ndarray, where: object) -> None:

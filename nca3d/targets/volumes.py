@@ -157,11 +157,15 @@ def _painted(voxels: np.ndarray, threshold: float | None, colormap: str, where: 
     """
     scalars = voxels.mean(-1) if voxels.ndim == 4 else voxels.astype(np.float64)
     low, high = float(scalars.min()), float(scalars.max())
+    if low == high:
+        raise InputError(
+            where, "threshold", f"one value everywhere, {low:.4g}", "numbers that tell a body from what is around it"
+        )
     level = otsu(scalars) if threshold is None else threshold
     if not is_number(level) or not math.isfinite(level):
         raise InputError(where, "threshold", repr(level), f"a number in {low:.4g}..{high:.4g}")
     body = scalars >= level
-    if not body.any() or low == high:
+    if not body.any():
         allowed = f"a number in {low:.4g}..{high:.4g} with some voxels at or above it"
         raise InputError(where, "threshold", f"{level:.4g}", allowed)
     rgba = np.zeros((*body.shape, 4), np.float32)

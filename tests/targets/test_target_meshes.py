@@ -15,7 +15,7 @@ from target_laws import check_laws, one_line
 from nca3d import targets
 from nca3d.targets.meshes import from_mesh
 from nca3d.targets.sculpt import label_pieces
-from nca3d.targets.voxelise import Mesh, coverage, open_edges
+from nca3d.targets.voxelise import Mesh
 
 CORNERS = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)
 FACES = np.array(
@@ -41,44 +41,10 @@ def moved(corners: np.ndarray, scale: tuple[float, float, float], shift: tuple[f
     return corners * np.array(scale) + np.array(shift)
 
 
-def test_a_cube_fills_its_cells_and_shares_are_volumes() -> None:
-    assert open_edges(CUBE) == 0
-    exact = coverage(Mesh(moved(CUBE, (3, 2, 4), (1, 1, 1))), (6, 4, 5), 4)
-    expected = np.zeros((6, 4, 5))
-    expected[1:5, 1:3, 1:4] = 1
-    np.testing.assert_array_equal(exact, expected)
-    half = coverage(Mesh(moved(CUBE, (2.5, 2, 2), (0, 0, 0))), (2, 2, 3), 4)
-    np.testing.assert_allclose(half[..., 2], 0.5)
-
-
-def test_winding_survives_overlap_and_mirrored_faces() -> None:
-    two = np.concatenate([moved(CUBE, (3, 3, 3), (1, 1, 1)), moved(CUBE, (3, 3, 3), (2, 2, 2))])
-    solid = coverage(Mesh(two), (6, 6, 6), 2) > 0.5
-    assert solid.sum() == 27 + 27 - 8
-    inside_out = coverage(Mesh(two[:, ::-1]), (6, 6, 6), 2) > 0.5
-    np.testing.assert_array_equal(solid, inside_out)
-
-
-def test_a_hole_spoils_the_rays_through_it_only() -> None:
-    open_cube = np.delete(CUBE, [2, 3], 0)
-    with pytest.warns(UserWarning, match=r"not watertight\); 216 cells filled: 216") as caught:
-        target = from_mesh(Mesh(open_cube), (8, 8, 8), "open.stl", "open")
-    assert len(caught) == 1 and "open.stl" in str(caught[0].message)
-    assert int(target.occupied.sum()) == 6**3
-
-
-def test_an_open_sheet_keeps_its_surface() -> None:
-    corner = np.array([[[0, 0, 0], [4, 0, 0], [0, 4, 0]], [[0, 0, 0], [0, 4, 0], [0, 0, 4]]], float)
-    with pytest.warns(UserWarning, match="0 where rays"):
-        target = from_mesh(Mesh(corner), (8, 8, 8), "sheet", "sheet")
-    assert 20 < int(target.occupied.sum()) < 80 and label_pieces(target.occupied.numpy()).max() == 1
-
-
 def test_thin_parts_stay_joined_to_the_body() -> None:
     stick = moved(CUBE, (10, 0.02, 0.02), (1, 0.5, 0.5))
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        target = from_mesh(Mesh(np.concatenate([moved(CUBE, (4, 4, 4)), stick])), (8, 8, 16), "pin", "pin")
+    target = from_mesh(Mesh(np.concatenate([moved(CUBE, (4, 4, 4)), stick])), (8, 8, 16), "pin", "pin")
+    assert any("cells added where it is thinner" in note for note in target.notes)
     assert label_pieces(target.occupied.numpy()).max() == 1
     assert np.ptp(np.argwhere(target.occupied.numpy())[:, 2]) + 1 == 14
 
@@ -157,9 +123,8 @@ def test_a_body_saved_as_glb_comes_back_cell_by_cell(tmp_path: Path, cell_size: 
 
     body = little_animal()
     path = visualize.save(body, tmp_path / "body.glb", cell_size=cell_size)
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")  # cells that share an edge alone are no holes
-        target = targets.load(path, SIZE, margin=0)
+    target = targets.load(path, SIZE, margin=0)
+    assert target.notes == (), "cells that share an edge alone are no holes"
     assert is_same(target, body)
     for axis in range(3):
         assert not is_same(target, np.flip(body, axis)), f"mirrored along axis {axis}"

@@ -82,12 +82,13 @@ def read_nrrd(path: Path, frame: int | None) -> Scan:
 def _read_data(path: Path, header: Mapping[str, Any], offset: int) -> np.ndarray:
     """Reads the numbers of all axes, the fastest first, from the file itself or the one beside it."""
     nrrd = library("nrrd", path)
-    encoding = str(header["encoding"])
+    encoding = str(header["encoding"]).lower()
     if encoding not in RAW + TEXT + GZIP + BZIP2:
         raise InputError(path, "encoding", repr(encoding), ", ".join((*RAW, *TEXT, *GZIP, *BZIP2)))
     lines, skipped = (int(header.get(f"{of} skip", header.get(f"{of}skip", 0))) for of in ("line", "byte"))
-    if not 0 <= lines <= MOST_LINES or skipped < -1 or (skipped and encoding not in RAW):
-        allowed = f"0..{MOST_LINES} lines, and bytes only of raw data (-1 = its last ones)"
+    # -1 means the last bytes, which of packed data that hold no more are all.
+    if not 0 <= lines <= MOST_LINES or skipped < -1 or (skipped > 0 and encoding not in RAW):
+        allowed = f"0..{MOST_LINES} lines, and bytes only of raw data (-1 = the last ones)"
         raise InputError(path, "skip", f"{lines} lines, {skipped} bytes of {encoding} data", allowed)
     # What pynrrd needs to say how large a number is; then the same with all of them.
     plain = {key: header[key] for key in ("type", "endian", "dimension", "sizes") if key in header}
@@ -129,8 +130,10 @@ def _data_file(path: Path, header: Mapping[str, Any], offset: int) -> tuple[Path
     if name is None:
         return path, offset
     beside = path.parent / str(name)
-    if str(name) != beside.name or not beside.is_file():
+    if str(name) != beside.name:
         raise InputError(path, "data file", repr(name), "the name of one file in the same folder")
+    if not beside.is_file():
+        raise InputError(path, "data file", f"{name!r}, which isn't there", "this file in the same folder")
     return beside, 0
 
 

@@ -1,0 +1,198 @@
+"""What is inside of a mesh: the same cells whichever way faces look; bowls stay bowls, and wires stay whole."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from target_laws import one_line
+
+from nca3d.targets.meshes import from_mesh
+from nca3d.targets.pieces import Pieces
+from nca3d.targets.solid import inside
+from nca3d.targets.target import Target
+from nca3d.targets.voxelise import Mesh
+
+# The corners of the unit cube, and its faces, all of them looking outwards.
+CUBE = np.array([(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)], float)[
+    [
+        *((0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1)),
+        *((2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4), (1, 5, 7), (1, 7, 3)),
+    ]
+]
+
+
+def box(side: tuple[float, float, float], at: tuple[float, float, float] = (0, 0, 0)) -> np.ndarray:
+    return CUBE * np.array(side, float) + np.array(at, float)
+
+
+def patch(of: Callable[[np.ndarray, np.ndarray], list[np.ndarray]], along: np.ndarray, around: np.ndarray) -> np.ndarray:
+    """The triangles of a surface of two parameters, (n, 3, 3)."""
+    points = np.stack(np.broadcast_arrays(*of(along[:, None], around[None])), -1)
+    a, b, c, d = points[:-1, :-1], points[1:, :-1], points[1:, 1:], points[:-1, 1:]
+    faces = np.concatenate([np.stack([a, b, c], -2), np.stack([a, c, d], -2)]).reshape(-1, 3, 3)
+    return faces[np.linalg.norm(np.cross(faces[:, 1] - faces[:, 0], faces[:, 2] - faces[:, 0]), axis=-1) > 1e-9]
+
+
+def ball(radius: float = 1, at: tuple[float, float, float] = (0, 0, 0), high: float = np.pi, rings: int = 16) -> np.ndarray:
+    """A ball, or from its south pole the part of it up to an angle."""
+    faces = patch(
+        lambda t, p: [np.sin(t) * np.cos(p), np.sin(t) * np.sin(p), -np.cos(t)],
+        np.linspace(0, high, rings + 1),
+        np.linspace(0, 2 * np.pi, 2 * rings + 1),
+    )
+    return faces[:, ::-1] * radius + np.array(at)
+
+
+def tube(radius: float, length: float) -> np.ndarray:
+    around = np.linspace(0, 2 * np.pi, 25)
+    return patch(lambda t, p: [radius * np.cos(p), radius * np.sin(p), t], np.linspace(0, length, 9), around)
+
+
+def body(corners: np.ndarray, size: tuple[int, int, int] = (16, 16, 16), **options: object) -> Target:
+    return from_mesh(Mesh(corners), size, "body.stl", "body", **options)  # type: ignore[arg-type]
+
+
+def cells(corners: np.ndarray, size: tuple[int, int, int] = (16, 16, 16), **options: object) -> np.ndarray:
+    return body(corners, size, **options).occupied.numpy()
+
+
+def told(target: Target) -> str:
+    return "\n".join(target.notes)
+
+
+def turned(corners: np.ndarray, share: float, seed: int = 0) -> np.ndarray:
+    """Some of the faces look the other way."""
+    which = np.random.default_rng(seed).random(len(corners)) < share
+    return np.where(which[:, None, None], corners[:, ::-1], corners)
+
+
+def test_a_cube_fills_its_cells_and_shares_are_volumes() -> None:
+    closed = np.zeros((12, 3), bool)
+    expected = np.zeros((6, 4, 5))
+    expected[1:5, 1:3, 1:4] = 1
+    np.testing.assert_array_equal(inside(box((3, 2, 4), (1, 1, 1)), closed, (6, 4, 5), 4).share, expected)
+    half = inside(box((2.5, 2, 2)), closed, (2, 2, 3), 4).share
+    np.testing.assert_allclose(half[..., 2], 0.5)
+    assert inside(ball(8, (8, 8, 8), rings=40), np.zeros((len(ball(rings=40)), 3), bool), (16,) * 3, 6).share.sum() == pytest.approx(
+        4 / 3 * np.pi * 8**3, rel=0.01
+    )
+
+
+BALL = ball()
+VARIANTS = {
+    "inside out": BALL[:, ::-1],
+    "doubled": np.concatenate([BALL, BALL]),
+    "double sided": np.concatenate([BALL, BALL[:, ::-1]]),
+    "a tenth turned": turned(BALL, 0.1),
+    "half turned": turned(BALL, 0.5),
+    "one half turned": np.where((BALL.mean(1)[:, 2] > 0)[:, None, None], BALL[:, ::-1], BALL),
+    "a small hole": BALL[BALL.mean(1).sum(1) < 1.69],
+    "a tenth missing": BALL[np.random.default_rng(1).random(len(BALL)) > 0.1],
+    "a crack": np.where((BALL.mean(1)[:, 2] > 0)[:, None, None], BALL * [0.996, 1, 1], BALL),
+    "faces apart": BALL + np.random.default_rng(2).normal(0, 5e-4, BALL.shape),
+    "a floor in it": np.concatenate([BALL, patch(lambda t, p: [t * np.cos(p), t * np.sin(p), 0 * t], *[np.linspace(0, 1, 9)] * 2)]),
+    "float32": BALL.astype(np.float32).astype(float),
+}
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_ball_is_solid_however_it_was_written(name: str) -> None:
+    good, other = cells(BALL), body(VARIANTS[name])
+    assert (other.occupied.numpy() ^ good).sum() <= 0.01 * good.sum() and "shell" not in told(other)
+
+
+def test_parts_are_joined_whichever_of_them_is_inside_out() -> None:
+    one, two = ball(), ball(0.8, (0.9, 0.2, 0))
+    for other in (two, ball(0.4, (0.1, 0, 0)), ball(1, (2, 0, 0)), ball(1, (2.3, 0, 0))):
+        size = (16, 16, 30)
+        good = cells(np.concatenate([one, other]), size)
+        for first, second in ((one[:, ::-1], other), (one[:, ::-1], other[:, ::-1])):
+            np.testing.assert_array_equal(cells(np.concatenate([first, second]), size), good)
+    crossed = body(np.concatenate([one, two[:, ::-1]]), (16, 16, 30))
+    np.testing.assert_array_equal(crossed.occupied.numpy(), cells(np.concatenate([one, two]), (16, 16, 30)))
+    assert "filled between parts of opposite windings" in told(crossed)
+
+
+def test_the_hollow_of_a_well_made_file_stays_empty() -> None:
+    hollow = np.concatenate([ball(), ball(0.6)[:, ::-1]])
+    target = body(hollow)
+    assert not target.occupied[8, 8, 8] and target.occupied[8, 8, 2] and "1 hollow of" in told(target)
+    np.testing.assert_array_equal(cells(hollow, fill=True), cells(ball()))
+    np.testing.assert_array_equal(cells(np.concatenate([ball(), ball(0.6)])), cells(ball()))
+    np.testing.assert_array_equal(cells(np.concatenate([hollow, hollow[:, ::-1]])[: 2 * len(hollow)]), cells(hollow))
+
+
+def test_an_open_shell_stays_a_shell_and_says_so() -> None:
+    for corners in (ball(high=np.pi / 2), np.delete(CUBE, [10, 11], 0), tube(1, 2)):
+        target = body(corners)
+        assert not target.occupied[8:12, 8, 8].any() and "read as a shell; fill = true closes it" in told(target)
+        np.testing.assert_array_equal(target.occupied.numpy(), cells(np.concatenate([corners, corners[:, ::-1]])))
+        np.testing.assert_array_equal(target.occupied.numpy(), cells(corners, thicken=False))
+        filled = body(corners, fill=True)
+        assert filled.occupied[8:12, 8, 8].all() and "closed" in told(filled)
+    solid = body(tube(0.1, 2))
+    assert "2 holes, the widest of 24 edges, 10 % of the length" in told(solid)
+    hidden = np.concatenate([ball(high=np.pi / 2), box((4, 4, 1), (-2, -2, -0.2))])
+    assert "shell" not in told(body(hidden)) and cells(hidden)[6, 8, 8], "another part covers its opening"
+
+
+def test_the_surface_alone() -> None:
+    assert int(cells(CUBE, (8, 8, 8), fill=False).sum()) == 6**3 - 4**3
+    assert not cells(ball(), fill=False)[8, 8, 8]
+
+
+def test_a_wire_stays_in_one_piece() -> None:
+    turns = np.linspace(0, 6 * np.pi, 200)
+
+    def wire(t: np.ndarray, p: np.ndarray) -> list[np.ndarray]:
+        ring = 1 + 0.02 * np.cos(p)
+        return [ring * np.cos(t), ring * np.sin(t), 0.12 * t + 0.02 * np.sin(p)]
+
+    spring = np.concatenate([patch(wire, turns, np.linspace(0, 2 * np.pi, 7)), ball(0.3, (1, 0, 0))])
+    thick, thin = body(spring), body(spring, thicken=False)
+    assert Pieces(thick.occupied.numpy()).piece.max() == 0 and "cells added where it is thinner" in told(thick)
+    assert thin.occupied.sum() < 0.5 * thick.occupied.sum()
+    one_line(lambda: body(tube(0.02, 2), fill=True, thicken=False), "threshold")
+
+
+def test_colours_come_from_the_paint_and_its_holes_are_none() -> None:
+    def paint(triangles: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        at = np.einsum("sk,skd->sd", shares, CUBE[triangles])
+        return np.concatenate([at, (at[:, :1] < 0.5) | (at[:, 2:] < 0.01)], 1)
+
+    mesh = Mesh(CUBE, np.zeros((12, 3, 3)), paint)
+    target = from_mesh(mesh, (10, 10, 10), "cube", "cube", fill=False, margin=0)
+    shown = target.rgba()
+    assert shown[5, 0, 2, 0] == pytest.approx(0.25, abs=0.01) and target.occupied[0].all()
+    assert not target.occupied[1:, :, 5:].any() and not target.notes
+    np.testing.assert_array_equal(from_mesh(mesh, (10, 10, 10), "cube", "cube").occupied.numpy(), cells(CUBE, (10, 10, 10)))
+    grey = from_mesh(replace(mesh, paint=None), (10, 10, 10), "cube", "cube").rgba()
+    assert not grey[..., :3].any()
+    assert "the colour map 'sunset' along height" in told(body(CUBE)) and not body(CUBE, color="#808080").notes
+
+
+PRIMITIVES = {
+    "ball": ball(0.9, rings=6),
+    "box": box((1.4, 1.1, 0.9), (-0.6, -0.5, -0.4)),
+    "slab": box((0.2, 1.6, 1.6), (-0.8, -0.8, -0.8)),
+    "tube": tube(0.1, 1.5),
+}
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    parts=st.lists(
+        st.tuples(st.sampled_from(sorted(PRIMITIVES)), st.tuples(*[st.floats(-1, 1)] * 3)), min_size=1, max_size=4
+    ),
+    seed=st.integers(0, 2**31),
+)
+def test_flips_doublings_and_inversions_change_no_cell(parts: list[tuple[str, tuple[float, float, float]]], seed: int) -> None:
+    random = np.random.default_rng(seed)
+    plain = [PRIMITIVES[name] + at for name, at in parts]
+    other = [turned(part, random.choice([0, 0.1, 0.5, 1]), int(random.integers(1 << 30))) for part in plain]
+    other += [part[random.random(len(part)) < random.choice([0, 0.5, 1])][:, ::-1] for part in other]
+    shuffled = random.permutation(np.concatenate(other))
+    np.testing.assert_array_equal(cells(shuffled, (12, 12, 12), fill=True), cells(np.concatenate(plain), (12, 12, 12), fill=True))
