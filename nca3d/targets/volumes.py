@@ -182,7 +182,10 @@ def _painted(voxels: np.ndarray, threshold: float | None, colormap: str, where: 
 
 def otsu(scalars: np.ndarray) -> float:
     """Returns the level that parts numbers (…) best into dark and bright (Otsu 1979, "A threshold selection method")."""
-    counts, edges = np.histogram(scalars, 512)
+    low, high = scalars.min(), scalars.max()
+    # On 0..1, because numpy makes no bins where numbers are huge or all but equal. Halves: their difference doesn't overflow.
+    scalars = (scalars / 2 - low / 2) / (high / 2 - low / 2 or 1)
+    counts, edges = np.histogram(scalars, 512, (0, 1))
     middles = (edges[:-1] + edges[1:]) / 2
     below, above = np.cumsum(counts), counts.sum() - np.cumsum(counts)
     sums = np.cumsum(counts * middles)
@@ -190,4 +193,5 @@ def otsu(scalars: np.ndarray) -> float:
         apart = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
     # Of equal levels, as in a gap between two values, the one in the middle.
     best = np.flatnonzero(np.nan_to_num(apart) >= np.nan_to_num(apart).max() * (1 - 1e-12))
-    return float((edges[best[0] + 1] + edges[best[-1] + 1]) / 2)
+    share = (edges[best[0] + 1] + edges[best[-1] + 1]) / 2
+    return float(low * (1 - share) + high * share)

@@ -79,5 +79,5 @@ def large() -> dict[str, Any]:
     return {"numbers": np.broadcast_to(np.zeros(1), (1 << 28,))[::1]}
 
 
-def text() -> dict[str, Any]:
+def texts() -> dict[str, Any]:
     return {"text": "x" * (1 << 25)}

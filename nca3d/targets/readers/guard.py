@@ -5,7 +5,6 @@ their own, crash, or ask for all memory there is: they run in a process of their
 """
 
 import contextlib
-import importlib
 import json
 import logging
 import math
@@ -17,17 +16,16 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NoReturn
+from typing import IO, Any
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.options import MAX_BYTES
 
 # Seconds that a child has. Half a second goes to Python, numpy and VTK; a scan of 100 MB takes two more.
 SECONDS = 20.0
-# Bytes of address space for Python, numpy and the libraries: SimpleITK takes 380 MB of it, VTK 260 MB, and each as much again
-# as a safety. What a file's header promises comes on top, twice: the reader's own copy and ours.
+# Bytes of address space for Python, numpy and the libraries: SimpleITK reads a small image with 384 MiB and no less, VTK with
+# 296 MiB; twice that, for other builds of them. What a file's header promises comes on top, twice: the reader may copy it.
 ROOM = 800 << 20
 # Bytes of an answer besides its arrays: the names of 65,536 labels have room.
 HEAD = 1 << 24
@@ -42,8 +40,8 @@ sys.path += [path for path in task["paths"] if path not in sys.path]
 spec = util.spec_from_file_location("nca3d", task["nca3d"])
 sys.modules["nca3d"] = package = util.module_from_spec(spec)
 spec.loader.exec_module(package)
-from nca3d.targets.readers import guard
-guard.answer(task)
+from nca3d.targets.readers import child
+child.answer(task)
 """
 
 
@@ -115,37 +113,24 @@ def in_child(
         "memory": ROOM + 2 * promised,
         "seconds": math.ceil(seconds),
     }
-    command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", START, json.dumps(task, default=os.fspath)]
-    environment = {**os.environ, "MALLOC_ARENA_MAX": "1", **{f"{name}_THREADS": "1" for name in THREADS}}
     late = threading.Event()
 
     def end() -> None:
         late.set()
         process.kill()
 
-    try:
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            env=environment,
-            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then ends the child
-        )
-    except OSError as error:
-        raise InputError(where, "file", f"no process to read it in ({error.strerror})", "more room for processes") from error
+    process = _started(task, where)
     timer = threading.Timer(seconds, end)
     timer.daemon = True
+    assert process.stdout is not None
     try:
         timer.start()
-        assert process.stdout is not None
         answer = _received(process.stdout, where, allowed)
         code = process.wait() if answer is None else 0
     finally:
         timer.cancel()
         process.kill()
         process.wait()
-        assert process.stdout is not None
         process.stdout.close()
     if answer is None:
         how = f"no end after {seconds:g} s" if late.is_set() or code == -getattr(signal, "SIGXCPU", 0) else _ending(code)
@@ -153,6 +138,22 @@ def in_child(
     if "error" in answer:
         raise InputError(*answer["error"])
     return answer
+
+
+def _started(task: Mapping[str, Any], where: object) -> subprocess.Popen[bytes]:
+    """Starts a child with its task."""
+    command = [sys.executable, "-I", "-S", "-B", "-X", "utf8", "-c", START, json.dumps(task, default=os.fspath)]
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "MALLOC_ARENA_MAX": "1", **{f"{name}_THREADS": "1" for name in THREADS}},
+            start_new_session=True,  # a Ctrl-C in the terminal is for this process, which then ends the child
+        )
+    except OSError as error:
+        raise InputError(where, "file", f"no process to read it in ({error.strerror})", "more room for processes") from error
 
 
 def _module_paths() -> list[str]:
@@ -176,7 +177,7 @@ def _ending(code: int) -> str:
 
 
 def _received(pipe: IO[bytes], where: object, allowed: str) -> dict[str, Any] | None:
-    """Reads what `_send` writes; returns None if the child ends before all of it has come.
+    """Reads what `child` sends; returns None if the child ends before all of it has come.
 
     Raises:
         InputError: If it is more than has room.
@@ -198,57 +199,3 @@ def _received(pipe: IO[bytes], where: object, allowed: str) -> dict[str, Any] | 
             return None
         answer[name] = array.reshape(shape)
     return answer
-
-
-# In the child ---------------------------------------------------------------------------------------------------------
-
-
-def answer(task: dict[str, Any]) -> NoReturn:
-    """Does the task of `in_child` in the child, sends what comes of it, and ends the process."""
-    out, nowhere = os.dup(1), os.open(os.devnull, os.O_RDWR)
-    for number in (1, 2):  # C++ prints there too
-        os.dup2(nowhere, number)
-    where, allowed = task["where"], task["allowed"]
-    _limit(task["memory"], task["seconds"])
-    try:
-        with parsing(where, allowed):
-            module, name = task["read"]
-            values = getattr(importlib.import_module(module), name)(*task["arguments"])
-            # Asked before a copy is made of them.
-            if sum(value.nbytes for value in values.values() if isinstance(value, np.ndarray)) > MAX_BYTES:
-                raise InputError(where, "file", "more numbers than there is room for", f"at most {MAX_BYTES:,} bytes of them")
-    except InputError as error:
-        found = str(error.found)
-        if isinstance(error.__cause__, MemoryError):
-            found = f"unreadable (it asks for more than {task['memory'] >> 20:,} MiB of memory)"
-        values = {"error": [str(error.where), error.field, found, error.allowed]}
-    with open(out, "wb") as pipe:
-        _send(pipe, values)
-    os._exit(0)  # libraries in C++ crash on the way out
-
-
-def _send(pipe: IO[bytes], values: Mapping[str, Any]) -> None:
-    """Writes values: the length of a head, the head (JSON), and the bytes of the arrays one after the other."""
-    arrays = {name: np.ascontiguousarray(value) for name, value in values.items() if isinstance(value, np.ndarray)}
-    assert all(array.dtype.kind in "biuf" for array in arrays.values()), "numbers alone cross the pipe"
-    head = {
-        "values": {name: value for name, value in values.items() if name not in arrays},
-        "arrays": [(name, array.dtype.str, array.shape) for name, array in arrays.items()],
-    }
-    text = json.dumps(head).encode()
-    pipe.write(len(text).to_bytes(8, "little") + text)
-    for array in arrays.values():
-        pipe.write(array.reshape(-1).view(np.uint8).data)
-
-
-def _limit(memory: int, seconds: int) -> None:
-    """Limits this process, as far as the system can: memory, time, and no file, not even one of a crash, is written."""
-    with contextlib.suppress(ImportError):
-        import resource
-
-        for kind, most in (("AS", memory), ("CPU", seconds), ("CORE", 0), ("FSIZE", 0)):
-            with contextlib.suppress(AttributeError, ValueError, OSError):
-                number = getattr(resource, f"RLIMIT_{kind}")
-                hard = resource.getrlimit(number)[1]
-                soft = most if hard == resource.RLIM_INFINITY else min(most, hard)
-                resource.setrlimit(number, (soft, soft))

@@ -6,6 +6,7 @@ The reader of VTK prints on its own, and believes what a broken header says: 700
 import importlib.util
 import itertools
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
@@ -14,6 +15,7 @@ import numpy as np
 
 from nca3d.errors import InputError, nearest
 from nca3d.targets.fit import Axes, Spacing, turn
+from nca3d.targets.layouts import short_name
 from nca3d.targets.options import VIZ
 from nca3d.targets.readers.guard import in_child
 from nca3d.targets.readers.vtk_headers import RESAMPLE, promised_bytes
@@ -61,29 +63,42 @@ def read_in_child(path: str, key: str | None) -> dict[str, Any]:
     Raises:
         InputError: If VTK tells of an error, or the image has no array that can be a volume.
     """
+    volume = image_volume(_legacy_image(path) if path.lower().endswith(".vtk") else _xml_image(path), Path(path), key)
+    fields = {name: values and list(values.items()) for name, values in (("names", volume.names), ("palette", volume.palette))}
+    return {**volume._asdict(), **fields}
+
+
+def _output(reader: Any, path: str) -> Any:
+    """Returns what a reader of VTK reads.
+
+    Raises:
+        InputError: If it tells of an error.
+    """
     from vtkmodules.vtkCommonCore import vtkOutputWindow, vtkStringOutputWindow
 
     said = vtkStringOutputWindow()
     vtkOutputWindow.SetInstance(said)
-    image = _legacy_image(path) if path.lower().endswith(".vtk") else _xml_image(path)
-    errors = [line for line in said.GetOutput().splitlines() if line.strip() and not line.startswith("ERROR: In ")]
-    if "ERROR: In " in said.GetOutput():
-        # "vtkXMLImageDataReader (0x55d0): what happened": the number is another one each time.
-        text = errors[0].partition("): ")[2] or errors[0] if errors else "an error of VTK"
+    reader.SetFileName(path)
+    reader.Update()
+    # "ERROR: In …, line 1", and below it "vtkXMLReader (0x55d0): what happened": the number is another one each time.
+    error = re.search(r"ERROR: In .*\n(.*)", _text(said.GetOutput()))
+    if error:
+        text = re.sub(r"^\w+ \(0x\w+\): | \(0x\w+\)", "", error[1])
         raise InputError(path, "file", f"unreadable ({text})", f"a whole {Path(path).suffix.lower()} file")
-    volume = image_volume(image, path, key)
-    fields = {name: values and list(values.items()) for name, values in (("names", volume.names), ("palette", volume.palette))}
-    return {**volume._asdict(), **fields}
+    return reader.GetOutput()
+
+
+def _text(said: str | bytes) -> str:
+    """Returns a text of VTK, which gives bytes where it isn't UTF-8."""
+    return said if isinstance(said, str) else said.decode(errors="replace")
 
 
 def _xml_image(path: str) -> "vtkImageData":
     """Reads a .vti."""
     from vtkmodules.vtkIOXML import vtkXMLImageDataReader
 
-    reader = vtkXMLImageDataReader()
-    reader.SetFileName(path)
-    reader.Update()
-    return reader.GetOutput()
+    image: vtkImageData = _output(vtkXMLImageDataReader(), path)
+    return image
 
 
 def _legacy_image(path: str) -> "vtkImageData":
@@ -97,12 +112,10 @@ def _legacy_image(path: str) -> "vtkImageData":
     from vtkmodules.vtkIOLegacy import vtkGenericDataObjectReader
 
     reader = vtkGenericDataObjectReader()
-    reader.SetFileName(path)
     # Else it takes the first array of each kind.
     for kind in ("Scalars", "ColorScalars", "Fields", "Vectors"):
         getattr(reader, f"ReadAll{kind}On")()
-    reader.Update()
-    found = reader.GetOutput()
+    found = _output(reader, path)
     if isinstance(found, vtkImageData):
         return found
     if found is None or not found.IsA("vtkRectilinearGrid"):
@@ -142,7 +155,7 @@ def image_volume(image: "vtkImageData", where: object, key: str | None = None) -
     if name not in arrays:
         raise InputError(where, "key", repr(name), f"{', '.join(arrays)}{nearest(name, arrays)}")
     guessed = key is None and name not in ("labels", "rgba") and len(arrays) > 1
-    notes = [f"key = {name!r}, one of {', '.join(arrays)}"] if guessed else []
+    notes = [f"{short_name(where)}: key = {name!r}, one of {', '.join(arrays)}"] if guessed else []
     # VTK counts points: between n of them lie n - 1 cells. Its arrays run x first, which is our last axis.
     array, of_points = arrays[name], name in points
     width, height, depth = (n if of_points else max(n - 1, 1) for n in image.GetDimensions())
@@ -170,7 +183,7 @@ def _arrays(data: Any) -> dict[str, np.ndarray]:
     from vtkmodules.util.numpy_support import vtk_to_numpy
 
     found = ((index, data.GetArray(index)) for index in range(data.GetNumberOfArrays()))  # None for one of texts
-    return {array.GetName() or f"array {index}": vtk_to_numpy(array) for index, array in found if array is not None}
+    return {_text(array.GetName() or f"array {index}"): vtk_to_numpy(array) for index, array in found if array is not None}
 
 
 def _frame(image: "vtkImageData", where: object) -> tuple[Spacing, Axes, tuple[str, ...]]:
@@ -188,10 +201,14 @@ def _frame(image: "vtkImageData", where: object) -> tuple[Spacing, Axes, tuple[s
     notes = []
     least = float(min(abs(direction[range(3), order])))
     if least < PARALLEL:
-        notes.append(f"oblique, by {math.degrees(math.acos(least)):.0f} degrees: taken along the nearest axes")
+        notes.append(
+            f"{short_name(where)}: oblique, by {math.degrees(math.acos(least)):.0f} degrees: taken along the nearest axes"
+        )
     usable = np.isfinite(steps) & (steps != 0)
     if not usable.all():
-        notes.append(f"spacing {' '.join(f'{step:g}' for step in steps)}: 1 where it is no length")
+        notes.append(
+            f"{short_name(where)}: spacing {' '.join(f'{step:g}' for step in steps)}, taken as 1 where it is no length"
+        )
     steps = np.where(usable, np.abs(steps), 1.0)
     # An array's axes run z, y, x: the last is the image's first.
     axes = tuple((2 - order[world], 1 if direction[world, order[world]] > 0 else -1) for world in (2, 1, 0))
@@ -207,7 +224,7 @@ def _chosen(image: "vtkImageData", arrays: Mapping[str, np.ndarray]) -> str:
     if rgba is not None and _four_bands(rgba):
         return "rgba"
     actives = (data.GetScalars() for data in (image.GetPointData(), image.GetCellData()))
-    names = [active.GetName() for active in actives if active is not None]
+    names = [_text(active.GetName() or "") for active in actives if active is not None]
     return next((name for name in names if name in arrays), next(iter(arrays)))
 
 
@@ -224,7 +241,7 @@ def _label_fields(
     texts, colours = data.GetAbstractArray("label_names"), _arrays(data).get("label_colours")
     names = None
     if texts is not None and texts.IsA("vtkStringArray"):
-        names = {index: str(texts.GetValue(index)) for index in range(texts.GetNumberOfValues())}
+        names = {index: _text(texts.GetValue(index)) for index in range(texts.GetNumberOfValues())}
     if colours is None or colours.dtype != np.uint8 or colours.ndim != 2 or colours.shape[1] != 3:
         return names, None
     if len(colours) <= labels.max(initial=0):  # too few: which label lacks its colour can't be known

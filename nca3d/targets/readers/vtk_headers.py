@@ -154,7 +154,7 @@ def _legacy(path: Path, held: int) -> tuple[int, int]:
     kind = re.search(rb"(?im)^\s*DATASET\s+(\w+)", lines[2])
     name = kind[1].decode().upper() if kind else "none"
     if name not in ("STRUCTURED_POINTS", "RECTILINEAR_GRID"):
-        way = RESAMPLE if name == "STRUCTURED_GRID" else MESH
+        way = MESH if name in ("POLYDATA", "UNSTRUCTURED_GRID") else RESAMPLE
         raise InputError(path, "DATASET", name, f"STRUCTURED_POINTS, or a RECTILINEAR_GRID with even steps; {way}")
     found = re.search(rb"(?im)^\s*DIMENSIONS\s+(\d{1,9})\s+(\d{1,9})\s+(\d{1,9})\b", lines[2])
     sides = [int(side) for side in found.groups()] if found else []
