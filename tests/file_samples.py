@@ -29,7 +29,7 @@ def npz(path: Path) -> None:
 def scan(path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     kind = nibabel.MGHImage if path.suffix in (".mgz", ".mgh") else nibabel.Nifti1Image
-    kind = nibabel.Nifti1Pair if path.suffix in (".hdr", ".img") else kind
+    kind = nibabel.Nifti1Pair if {".hdr", ".img"} & set(path.suffixes) else kind
     nibabel.save(kind(LABELS, np.diag([1, 1, 2, 1])), path)
 
 
@@ -102,12 +102,6 @@ def blocks(path: Path) -> None:
             "Palette": nbt.Compound(ids),
             "BlockData": nbt.ByteArray(order.astype(np.int8)),
         },
-        ".schematic": {
-            **sides,
-            "Materials": nbt.String("Alpha"),
-            "Blocks": nbt.ByteArray(order.astype(np.int8)),
-            "Data": nbt.ByteArray(np.zeros(125, np.int8)),
-        },
         ".litematic": {
             "Version": nbt.Int(6),
             "MinecraftDataVersion": nbt.Int(3465),
@@ -116,7 +110,8 @@ def blocks(path: Path) -> None:
         },
     }
     root = "Schematic" if path.suffix in (".schem", ".schematic") else ""
-    nbt.File(tables[path.suffix], gzipped=True, root_name=root).save(path)
+    kind = path.suffix.replace("schematic", "schem")  # the first of Sponge's were called so
+    nbt.File(tables[kind], gzipped=True, root_name=root).save(path)
 
 
 def box(path: Path) -> None:
@@ -215,7 +210,7 @@ def kept(path: Path) -> None:
 SAMPLES: dict[str, tuple[Writer, ...]] = {
     ".npy": (lambda path: np.save(path, LABELS), lambda path: np.save(path, RGBA)),
     ".npz": (lambda path: np.savez_compressed(path, body=RGBA), npz),
-    **dict.fromkeys((".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img"), (scan,)),
+    **dict.fromkeys((".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".hdr.gz", ".img", ".img.gz"), (scan,)),
     **dict.fromkeys((".nrrd", ".nhdr"), (nrrd,)),
     **dict.fromkeys((".mha", ".mhd"), (meta_image,)),
     ".vti": (ours, vti_text),
@@ -268,7 +263,7 @@ def _png(data: bytes, rng: np.random.Generator) -> bytes:
 
 # Damage of packed bytes is noticed by checksums, before a reader of what is in them sees any of it.
 INSIDE: dict[str, Callable[[bytes, np.random.Generator], bytes]] = {
-    **dict.fromkeys((".nii.gz", ".mgz", ".nbt", ".schem", ".schematic", ".litematic"), _gzip),
+    **dict.fromkeys((".nii.gz", ".hdr.gz", ".img.gz", ".mgz", ".nbt", ".schem", ".schematic", ".litematic"), _gzip),
     **dict.fromkeys((".npz", ".3mf"), _zip),
     ".png": _png,
 }

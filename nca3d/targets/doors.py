@@ -63,7 +63,6 @@ INSTEAD = {
     **dict.fromkeys((".dcm", ".dicom", ".ima"), "the series as .nii.gz: dcm2niix makes one of DICOM slices"),
     **dict.fromkeys((".h5", ".hdf5", ".mat", ".zarr"), "the array in it: numpy.save('body.npy', array)"),
     **dict.fromkeys((".binvox", ".qb", ".gox", ".kv6"), "the model saved as MagicaVoxel .vox"),
-    ".schematic": "the schematic saved as Sponge .schem, which WorldEdit and Litematica write",
 }
 
 
