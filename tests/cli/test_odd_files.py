@@ -58,7 +58,7 @@ WRITING = {
     **{f"render {s}": (f"P{s}", ["render", RUN, "--out", f"P{s}"]) for s in (".mp4", ".gif", ".webp", ".png", ".html")},
     **{
         f"export {s}": (f"P{s}", ["export", RUN, f"P{s}"])
-        for s in (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz")
+        for s in (".pvd", ".vti", ".glb", ".vox", ".ome.zarr", ".zarr", ".npz", ".nbt", ".schem")
     },
 }
 
@@ -160,7 +160,7 @@ def test_compare_replaces_what_is_planted_and_follows_the_folder(tmp_path: Path,
 
 # ---- places to read from ---------------------------------------------------------------------------------------------
 
-TARGETS = [".npy", ".npz", ".ply", ".obj", ".stl", ".glb", ".vti", ".nii", ".nii.gz"]
+TARGETS = [".npy", ".npz", ".ply", ".obj", ".stl", ".glb", ".vti", ".nii", ".nii.gz", ".vox", ".nbt", ".schem", ".litematic"]
 READING = {
     "config": ("P.toml", ["train", "P.toml"]),
     "plug-in": ("P.py", ["train", "--plugins", "P.py"]),

@@ -80,6 +80,9 @@ def test_a_picture_alone_is_a_command_and_its_flat_body_has_all_that_others_have
     life = ["--steps", "8", "--every", "4"]
     assert main(["render", "run", "--out", "life.gif", "--pixels", "64", "--damage", "4:half_space:0.5:+y", *life]) == 0
     assert main(["render", "run", "--out", "life.gif", "--damage", "4:half_space:0.5:-z", *life]) == 2
-    assert main(["export", "run", "b.vti", "b.glb", "b.vox", "b.npz", "--live", "live.html", "--movie", "m.html", *life]) == 0
+    assert (
+        main(["export", "run", "b.vti", "b.glb", "b.vox", "b.npz", "b.nbt", "--live", "live.html", "--movie", "m.html", *life])
+        == 0
+    )
     assert main(["train", "--resume", "run", "--iterations", "4"]) == 0
     assert nca3d.Config.load("run/config.toml").size == (1, 7, 8)

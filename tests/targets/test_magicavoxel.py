@@ -132,7 +132,7 @@ def test_several_models_are_said_and_chosen(scene: Path, tmp_path: Path) -> None
         one_line(lambda wrong=wrong: targets.load(scene, "auto", model=wrong), "scene.vox", "model", "1 to 2", "'scene'")
     one_line(lambda: targets.load(scene, "auto", kind="labels"), "kind", "'classes'")
     film = vox(tmp_path / "film.vox", model((2, 2, 2), ()), model((3, 2, 2), HOOK))
-    assert "2 frames: number 2, the first with a voxel" in " ".join(targets.load(film, "auto").notes)
+    assert "2 models (frames of an animation): number 2, the first with a voxel" in " ".join(targets.load(film, "auto").notes)
 
 
 def test_scenes_that_never_end_or_are_too_large_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

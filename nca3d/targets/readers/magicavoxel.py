@@ -71,7 +71,11 @@ def _model(vox: VoxFile, model: int | str | None, path: Path) -> tuple[np.ndarra
     held = f"{len(np.unique(voxels[:, :3], axis=0)):,} cells of {' × '.join(map(str, size[::-1]))} (D × H × W)"
     others = f"model = {2 if chosen == 0 else chosen + 1}"
     others += " shows another frame" if vox.film else ', or model = "scene" for all as they stand'
-    return voxels, size, [f"{path.name}: {count} {'frames' if vox.film else 'models'}: {which}, {held}; {others}"]
+    return (
+        voxels,
+        size,
+        [f"{path.name}: {count} models{' (frames of an animation)' if vox.film else ''}: {which}, {held}; {others}"],
+    )
 
 
 def _scene(vox: VoxFile, path: Path) -> tuple[np.ndarray, Extent, list[str]]:

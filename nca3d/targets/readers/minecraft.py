@@ -1,8 +1,7 @@
 """Minecraft's files: structures (.nbt), schematics of Sponge (.schem) and Litematica (.litematic); a class a kind of block.
 
-nbtlib reads the tree of values; how blocks are packed in it is the format's own and short: Sponge's schematics
-(https://github.com/SpongePowered/Schematic-Specification, versions 1 to 3) hold numbers of variable length, Litematica's hold
-numbers of as few bits as the palette needs. Which of them a file is, is asked of its content and not of its name.
+nbtlib reads the tree of values, `block_numbers` unpacks the blocks in it. Which of the formats a file is, is asked of its
+content and not of its name. Sponge: https://github.com/SpongePowered/Schematic-Specification, versions 1 to 3.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ import numpy as np
 
 from nca3d.errors import InputError, nearest
 from nca3d.targets.options import MAX_CELLS
+from nca3d.targets.readers.block_numbers import packed_bits, varints
 from nca3d.targets.readers.guard import parsing
 from nca3d.targets.readers.nbt_files import read_nbt
 from nca3d.targets.target import Target, Wanted
@@ -113,7 +113,7 @@ def _sponge(tree: Tree, path: Path) -> Build:
     x, y, z = _sides([int(tree[side]) & 0xFFFF for side in ("Width", "Height", "Length")], path)
     named = {int(number): str(name) for name, number in inside["Palette"].items()}
     known = np.array(sorted(named), np.int64)
-    numbers = _varints(np.asarray(inside["Data" if version == 3 else "BlockData"]).view(np.uint8), x * y * z, path)
+    numbers = varints(np.asarray(inside["Data" if version == 3 else "BlockData"]).view(np.uint8), x * y * z, path)
     states = np.searchsorted(known, numbers).astype(np.int32)
     wrong = known[np.minimum(states, len(known) - 1)] != numbers if len(known) else np.ones(1, bool)
     if wrong.any():
@@ -145,7 +145,9 @@ def _litematica(tree: Tree, region: str | None, path: Path) -> Build:
     states, palette = np.full((y, z, x), -1, np.int32), list[Block]()
     for one, corner, (width, height, length) in zip(chosen.values(), corners, sides, strict=True):
         entries = [_entry(entry) for entry in one["BlockStatePalette"]]
-        own = _checked(_bits(np.asarray(one["BlockStates"]), width * height * length, len(entries), path), len(entries), path)
+        own = _checked(
+            packed_bits(np.asarray(one["BlockStates"]), width * height * length, len(entries), path), len(entries), path
+        )
         own = own.reshape(height, length, width)
         solid = np.array([entry.name not in AIR for entry in entries])[own]
         a, b, c = (corner - low).tolist()
@@ -174,59 +176,6 @@ def _checked(states: np.ndarray | Sequence[int], count: int, path: Path) -> np.n
         wrong = places[(places < 0) | (places >= count)][0]
         raise InputError(path, "palette", f"block {wrong}", f"0 to {count - 1}, the places in the palette")
     return places.astype(np.int32)
-
-
-def _varints(data: np.ndarray, count: int, path: Path) -> np.ndarray:
-    """Returns whole numbers of seven bits a byte, the lowest first, the highest bit set in all bytes but a number's last.
-
-    Args:
-        data: The bytes, uint8 (n,).
-        count: How many numbers there are.
-        path: The name that errors give the file.
-
-    Returns:
-        The numbers, int64 (count,).
-    """
-    ends = np.flatnonzero(data < 128)
-    found = f"{len(ends):,} numbers"
-    if len(ends) != count or (len(data) and data[-1] >= 128):
-        raise InputError(path, "BlockData", found, f"{count:,}, one for each block")
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    numbers = np.zeros(count, np.int64)
-    for place in range(int((ends - starts).max(initial=0)) + 1):
-        if place == 5:
-            raise InputError(path, "BlockData", "a number of more than five bytes", "numbers of 32 bits")
-        there = starts + place <= ends
-        numbers[there] |= (data[starts[there] + place] & 127).astype(np.int64) << 7 * place
-    return numbers
-
-
-def _bits(longs: np.ndarray, count: int, entries: int, path: Path) -> np.ndarray:
-    """Returns whole numbers that lie bit by bit in 64-bit ones, also across their borders, the lowest bits first.
-
-    Args:
-        longs: The 64-bit numbers (n,).
-        count: How many numbers are packed in them.
-        entries: How many entries the palette has, which says how many bits a number takes.
-        path: The name that errors give the file.
-
-    Returns:
-        The numbers, int64 (count,).
-    """
-    width = max(2, (entries - 1).bit_length())
-    need = -(-count * width // 64)
-    if len(longs) < need or longs.dtype.itemsize != 8:
-        raise InputError(path, "BlockStates", f"{len(longs):,} numbers", f"{need:,} for {count:,} blocks of {width} bits")
-    # One more, so that the last number has a neighbour to look at.
-    words = np.append(longs[:need].astype(np.int64).view(np.uint64), np.uint64(0))
-    numbers = np.empty(count, np.int64)
-    for start in range(0, count, 1 << 20):  # a piece at a time: each takes 64 bytes a block
-        first = np.arange(start, min(start + (1 << 20), count), dtype=np.uint64) * np.uint64(width)
-        word, bit = (first >> np.uint64(6)).astype(np.int64), first & np.uint64(63)
-        # A shift by 64 means nothing to a processor: what lies beyond goes in two steps.
-        beyond = words[word + 1] << (np.uint64(63) - bit) << np.uint64(1)
-        numbers[start : start + len(first)] = (words[word] >> bit | beyond) & np.uint64((1 << width) - 1)
-    return numbers
 
 
 def _entry(entry: Tree) -> Block:
