@@ -29,7 +29,7 @@ def npz(path: Path) -> None:
 def scan(path: Path) -> None:
     nibabel = pytest.importorskip("nibabel")
     kind = nibabel.MGHImage if path.suffix in (".mgz", ".mgh") else nibabel.Nifti1Image
-    kind = nibabel.Nifti1Pair if path.suffix in (".hdr", ".img") else kind
+    kind = nibabel.Nifti1Pair if {".hdr", ".img"} & set(path.suffixes) else kind
     nibabel.save(kind(LABELS, np.diag([1, 1, 2, 1])), path)
 
 
@@ -215,7 +215,7 @@ def kept(path: Path) -> None:
 SAMPLES: dict[str, tuple[Writer, ...]] = {
     ".npy": (lambda path: np.save(path, LABELS), lambda path: np.save(path, RGBA)),
     ".npz": (lambda path: np.savez_compressed(path, body=RGBA), npz),
-    **dict.fromkeys((".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img"), (scan,)),
+    **dict.fromkeys((".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img", ".hdr.gz", ".img.gz"), (scan,)),
     **dict.fromkeys((".nrrd", ".nhdr"), (nrrd,)),
     **dict.fromkeys((".mha", ".mhd"), (meta_image,)),
     ".vti": (ours, vti_text),
@@ -268,7 +268,7 @@ def _png(data: bytes, rng: np.random.Generator) -> bytes:
 
 # Damage of packed bytes is noticed by checksums, before a reader of what is in them sees any of it.
 INSIDE: dict[str, Callable[[bytes, np.random.Generator], bytes]] = {
-    **dict.fromkeys((".nii.gz", ".mgz", ".nbt", ".schem", ".schematic", ".litematic"), _gzip),
+    **dict.fromkeys((".nii.gz", ".hdr.gz", ".img.gz", ".mgz", ".nbt", ".schem", ".schematic", ".litematic"), _gzip),
     **dict.fromkeys((".npz", ".3mf"), _zip),
     ".png": _png,
 }
