@@ -67,7 +67,7 @@ def ours(path: Path) -> None:
 
 
 def blocks(path: Path) -> None:
-    """A structure, a schematic of either kind, or a Litematica file of Minecraft."""
+    """A structure, a schematic (Sponge) or a Litematica file of Minecraft."""
     nbt = pytest.importorskip("nbtlib")
     order = LABELS.transpose(0, 2, 1).ravel()  # y up, then z, then x
     states = [nbt.Compound({"Name": nbt.String(name)}) for name in STONES]
@@ -102,12 +102,6 @@ def blocks(path: Path) -> None:
             "Palette": nbt.Compound(ids),
             "BlockData": nbt.ByteArray(order.astype(np.int8)),
         },
-        ".schematic": {
-            **sides,
-            "Materials": nbt.String("Alpha"),
-            "Blocks": nbt.ByteArray(order.astype(np.int8)),
-            "Data": nbt.ByteArray(np.zeros(125, np.int8)),
-        },
         ".litematic": {
             "Version": nbt.Int(6),
             "MinecraftDataVersion": nbt.Int(3465),
@@ -115,6 +109,7 @@ def blocks(path: Path) -> None:
             "Regions": nbt.Compound({"body": nbt.Compound({**region, "BlockStates": nbt.LongArray(signed)})}),
         },
     }
+    tables[".schematic"] = tables[".schem"]  # the older name; what MCEdit wrote under it is refused
     root = "Schematic" if path.suffix in (".schem", ".schematic") else ""
     nbt.File(tables[path.suffix], gzipped=True, root_name=root).save(path)
 
