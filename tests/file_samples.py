@@ -67,7 +67,7 @@ def ours(path: Path) -> None:
 
 
 def blocks(path: Path) -> None:
-    """A structure, a schematic of either kind, or a Litematica file of Minecraft."""
+    """A structure, a schematic (Sponge) or a Litematica file of Minecraft."""
     nbt = pytest.importorskip("nbtlib")
     order = LABELS.transpose(0, 2, 1).ravel()  # y up, then z, then x
     states = [nbt.Compound({"Name": nbt.String(name)}) for name in STONES]
@@ -109,9 +109,9 @@ def blocks(path: Path) -> None:
             "Regions": nbt.Compound({"body": nbt.Compound({**region, "BlockStates": nbt.LongArray(signed)})}),
         },
     }
+    tables[".schematic"] = tables[".schem"]  # the older name; what MCEdit wrote under it is refused
     root = "Schematic" if path.suffix in (".schem", ".schematic") else ""
-    kind = path.suffix.replace("schematic", "schem")  # the first of Sponge's were called so
-    nbt.File(tables[kind], gzipped=True, root_name=root).save(path)
+    nbt.File(tables[path.suffix], gzipped=True, root_name=root).save(path)
 
 
 def box(path: Path) -> None:
@@ -210,7 +210,7 @@ def kept(path: Path) -> None:
 SAMPLES: dict[str, tuple[Writer, ...]] = {
     ".npy": (lambda path: np.save(path, LABELS), lambda path: np.save(path, RGBA)),
     ".npz": (lambda path: np.savez_compressed(path, body=RGBA), npz),
-    **dict.fromkeys((".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".hdr.gz", ".img", ".img.gz"), (scan,)),
+    **dict.fromkeys((".nii", ".nii.gz", ".mgz", ".mgh", ".hdr", ".img", ".hdr.gz", ".img.gz"), (scan,)),
     **dict.fromkeys((".nrrd", ".nhdr"), (nrrd,)),
     **dict.fromkeys((".mha", ".mhd"), (meta_image,)),
     ".vti": (ours, vti_text),
