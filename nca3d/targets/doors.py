@@ -45,7 +45,7 @@ NAMED: Size = (10, 18, 14)
 # File suffix -> reader(path, size, **options); a size of "auto" is handed on to what the reader ends in, see `place`.
 READERS: dict[str, Callable[..., Target]] = {
     **dict.fromkeys((".npy", ".npz"), read_array),
-    **dict.fromkeys((".ply", ".obj", ".stl", ".glb"), read_mesh),
+    **dict.fromkeys((".ply", ".obj", ".stl", ".glb", ".gltf", ".off", ".3mf"), read_mesh),
     **dict.fromkeys((".nii", ".nii.gz", ".hdr", ".hdr.gz", ".img", ".img.gz"), read_scan),
     **dict.fromkeys((".mgz", ".mgh", ".nrrd", ".nhdr", ".mha", ".mhd"), read_scan),
     **dict.fromkeys((".vti", ".vtk"), read_vtk),
