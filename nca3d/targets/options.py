@@ -18,7 +18,7 @@ MAX_CELLS = 1 << 24
 # A target of a gibibyte fills more cells than any lattice here: a larger file is a mistake or a bomb.
 MAX_BYTES = 1 << 30
 
-# What to do where a package is missing that meshes and volumes need.
+# What to do where a package is missing.
 VIZ = "the extra: pip install 'nca3d[viz]'"
 
 

@@ -9,13 +9,13 @@ import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.arrays import from_labels, from_rgba
-from nca3d.targets.fit import Spacing
+from nca3d.targets.fit import Spacing, occupied_box
 from nca3d.targets.labels import as_labels, choose, without_nan
 from nca3d.targets.layouts import check_rgba, read_layout, short_name
 from nca3d.targets.options import check_fraction, is_number
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.place import place
-from nca3d.targets.target import Target, Wanted
+from nca3d.targets.target import Size, Target, Wanted
 
 # A body of fewer cells than this is hardly what its owner meant.
 FEW = 8
@@ -102,8 +102,7 @@ def from_volume(volume: Volume, size: Wanted, where: object, name: str, **option
     notes = (*volume.notes, *filled)
     if fit == "auto":
         # Cells come back cell by cell; samples of something have no size that a lattice should keep.
-        room = voxels.shape[:3] if size == "auto" else size
-        fit = not (volume.cells and all(n <= most for n, most in zip(voxels.shape, room, strict=False)))
+        fit = not (volume.cells and (size == "auto" or _has_room(voxels, size)))
         if fit and volume.cells:
             notes += (f"{short_name(where)}: its {_sides(voxels)} cells have no room here and are resampled",)
     how: dict[str, Any] = {"fit": fit is not False, "spacing": volume.spacing}
@@ -132,6 +131,14 @@ def from_volume(volume: Volume, size: Wanted, where: object, name: str, **option
         words = f"only {few} cell{'s' * (few > 1)} of it; a lower threshold or a larger size shows more"
         notes += (f"{short_name(where)}: {words}",)
     return replace(target, source_size=placed.source_size, notes=(*target.notes, *notes, *placed.notes))
+
+
+def _has_room(voxels: np.ndarray, size: Size) -> bool:
+    """Whether voxels (d, h, w, …) have room in a lattice, or what is drawn on their canvas has."""
+    drawn = voxels[..., 3] > 0 if voxels.ndim == 4 and voxels.shape[3] == 4 else voxels != 0
+    if all(n <= room for n, room in zip(voxels.shape, size, strict=False)) or drawn.ndim == 4 or not drawn.any():
+        return True  # what is empty is refused later
+    return bool((np.ptp(occupied_box(drawn), axis=1) <= size).all())
 
 
 def _sides(voxels: np.ndarray) -> str:
