@@ -204,4 +204,9 @@ def _check_mesh(corners: np.ndarray, where: object) -> None:
     extent = corners.max((0, 1)) - corners.min((0, 1))
     if extent.min() <= 1e-6 * extent.max() or not np.isfinite(extent).all():
         sides = " x ".join(f"{side:.4g}" for side in extent)
-        raise InputError(where, "extent", f"{sides} (flat)", "a body with length, width and height")
+        raise InputError(
+            where,
+            "extent",
+            f"{sides} (flat)",
+            "a body with length, width and height; a flat one is an image, or an array of one layer",
+        )

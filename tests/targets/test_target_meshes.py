@@ -3,7 +3,6 @@
 import json
 import os
 import struct
-import warnings
 from pathlib import Path
 
 import numpy as np
