@@ -117,8 +117,8 @@ def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size,
     fine = int(np.clip(128 // max(room), 2, 6))
     fine = fine if np.prod(room) * fine**3 <= MAX_POINTS else 1
     open_edges = np.concatenate([shape.open_edges[shape.single], np.zeros(lids.shape[:2], bool)])
-    wound = None if hollows else np.arange(len(shape.single))
-    return inside(np.concatenate([corners[shape.single], lids]), open_edges, room, fine, wound)
+    part = None if hollows else shape.part[shape.single]
+    return inside(np.concatenate([corners[shape.single], lids]), open_edges, room, fine, part)
 
 
 def _shells(openings: Openings, closed: np.ndarray, share: np.ndarray) -> np.ndarray:

@@ -126,6 +126,14 @@ def test_the_hollow_of_a_well_made_file_stays_empty() -> None:
     np.testing.assert_array_equal(cells(np.concatenate([hollow, hollow[:, ::-1]])[: 2 * len(hollow)]), cells(hollow))
 
 
+def test_a_gap_between_parts_is_no_hollow() -> None:
+    slabs = [np.roll(box((0.2, 1 - 0.01 * i, 1 - 0.02 * i), (0.8 * (i % 2), 0, 0)), i // 2, axis=-1) for i in range(6)]
+    for corners in (slabs, [slabs[0][:, ::-1], *slabs[1:]]):
+        np.testing.assert_array_equal(cells(np.concatenate(corners)), cells(np.concatenate(slabs), fill=True))
+    case = np.concatenate([CUBE, box((0.6, 0.6, 0.6), (0.2, 0.2, 0.2))[:, ::-1]])
+    assert cells(case).sum() < cells(CUBE).sum()
+
+
 def test_an_open_shell_stays_a_shell_and_says_so() -> None:
     for corners in (ball(high=np.pi / 2), np.delete(CUBE, [10, 11], 0), tube(1, 2)):
         target = body(corners)
