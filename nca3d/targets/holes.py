@@ -136,10 +136,10 @@ def _middle(ends: np.ndarray, loop: np.ndarray, count: int) -> np.ndarray:
 
 
 def _loops(edges: np.ndarray) -> list[list[int]]:
-    """Cuts edges (n, 2) into loops that meet no corner twice, each a list of corners; a path that ends has a gap.
+    """Cuts edges (n, 2) into loops that meet no corner twice, each the list of its corners.
 
-    Where several holes meet in a corner, the walk that comes back to it has gone around one of them (Wilson 1996,
-    "Generating random spanning trees more quickly than the cover time", erases loops in this way).
+    A path that ends is a loop with a gap. Where several holes meet in a corner, the walk that comes back to it has gone
+    around one of them (Wilson 1996, "Generating random spanning trees more quickly than the cover time", erases such loops).
     """
     ways: dict[int, list[tuple[int, int]]] = {}
     for number, (one, two) in enumerate(edges.tolist()):

@@ -14,6 +14,7 @@ from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.palette import parse_color
 from nca3d.targets.place import scaled_size
+from nca3d.targets.sculpt import Colour
 from nca3d.targets.solid import Inside, inside
 from nca3d.targets.target import Size, Target, Wanted
 from nca3d.targets.thin import grown, joints, thin_parts
@@ -83,15 +84,10 @@ def from_mesh(
     occupied = solid | thin_parts(touched > 0, solid, found.share)
     if not thicken:
         shells = np.isin(shape.part, shape.openings.part[wide]) if fill else np.ones(len(shape.part), bool)
-        occupied = solid | (occupied & (surface(_some(skin, shells), room)[0] > 0))
+        occupied = solid | (occupied & (surface(Mesh(skin.corners[shells]), room)[0] > 0))
     elif fill:
         occupied |= joints(skin, shape.part, room, occupied)
-    if color is not None:
-        colours = np.broadcast_to(parse_color(color, where), (*room, 3))
-    elif painted is not None:
-        colours = spread(painted, touched > 0, occupied)
-    else:
-        colours = _along_height(occupied, colormap)
+    colours = _colours(painted, touched > 0, occupied, colormap, None if color is None else parse_color(color, where))
     rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1, dtype=np.float32)
     target = from_rgba(np.pad(rgba, [(free, free) for free in margins(size, margin)] + [(0, 0)]), name, where)
     if quiet:
@@ -102,7 +98,8 @@ def from_mesh(
         notes.append(f"{thin:,} cells added where it is thinner than a cell; thicken = false leaves them out")
     if color is None and painted is None:
         notes.append(f"no colours in it: the colour map {colormap!r} along height; color = '#rrggbb' sets one")
-    return replace(target, notes=tuple(f"{_called(where)}: {note}" for note in notes))
+    called = where.name if isinstance(where, Path) else str(where).removeprefix("target ")
+    return replace(target, notes=tuple(f"{called}: {note}" for note in notes))
 
 
 def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size, *, hollows: bool) -> Inside:
@@ -120,8 +117,8 @@ def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size,
     fine = int(np.clip(128 // max(room), 2, 6))
     fine = fine if np.prod(room) * fine**3 <= MAX_POINTS else 1
     open_edges = np.concatenate([shape.open_edges[shape.single], np.zeros(lids.shape[:2], bool)])
-    wound = None if hollows else np.arange(len(shape.single))
-    return inside(np.concatenate([corners[shape.single], lids]), open_edges, room, fine, wound)
+    part = None if hollows else shape.part[shape.single]
+    return inside(np.concatenate([corners[shape.single], lids]), open_edges, room, fine, part)
 
 
 def _shells(openings: Openings, closed: np.ndarray, share: np.ndarray) -> np.ndarray:
@@ -153,22 +150,26 @@ def _about_inside(found: Inside) -> Iterator[str]:
         yield f"{found.filled:,.0f} cells filled between parts of opposite windings: one of them is inside out"
 
 
-def _called(where: object) -> str:
-    """Returns the name that notes give a source."""
-    return where.name if isinstance(where, Path) else str(where).removeprefix("target ")
+def _colours(
+    painted: np.ndarray | None, known: np.ndarray, occupied: np.ndarray, colormap: str, color: Colour | None
+) -> np.ndarray:
+    """Returns the colours (D, H, W, 3) of the occupied cells.
 
-
-def _along_height(occupied: np.ndarray, colormap: str) -> np.ndarray:
-    """Returns the colours (D, H, W, 3) of a map that runs from the lowest to the highest occupied layer."""
+    Args:
+        painted: The mesh's own colours, (D, H, W, 3), in the cells that are `known`; None = it has none.
+        known: The cells that its surface runs through, bool (D, H, W).
+        occupied: The cells of the body, bool (D, H, W).
+        colormap: The map from the lowest to the highest occupied layer, where there is no colour else.
+        color: The one colour of all cells; None = that of the mesh or the map.
+    """
+    if color is not None:
+        return np.broadcast_to(color, (*occupied.shape, 3))
+    if painted is not None:
+        return spread(painted, known, occupied)
     levels = np.flatnonzero(occupied.any((1, 2)))
     low, high = (levels[0], levels[-1]) if len(levels) else (0, 0)
     height = (np.arange(len(occupied)) - low) / max(high - low, 1)
     return np.broadcast_to(map_colours(colormap, np.clip(height, 0, 1))[:, None, None], (*occupied.shape, 3))
-
-
-def _some(mesh: Mesh, which: np.ndarray) -> Mesh:
-    """Returns some triangles of a mesh, without colours."""
-    return Mesh(mesh.corners[which])
 
 
 def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:
@@ -204,4 +205,9 @@ def _check_mesh(corners: np.ndarray, where: object) -> None:
     extent = corners.max((0, 1)) - corners.min((0, 1))
     if extent.min() <= 1e-6 * extent.max() or not np.isfinite(extent).all():
         sides = " x ".join(f"{side:.4g}" for side in extent)
-        raise InputError(where, "extent", f"{sides} (flat)", "a body with length, width and height")
+        raise InputError(
+            where,
+            "extent",
+            f"{sides} (flat)",
+            "a body with length, width and height; a flat one is an image, or an array of one layer",
+        )

@@ -60,7 +60,11 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
         lambda v: isinstance(v, bool) or v == "auto",
         "'auto', true (resample to fill the room) or false (keep the size)",
     ),
-    "fill": (lambda v: isinstance(v, bool), "true (solid) or false (surface only)"),
+    "fill": (
+        lambda v: isinstance(v, bool) or v == "auto",
+        "'auto' (solid, small holes closed), true (every opening closed) or false (surface only)",
+    ),
+    "thicken": (lambda v: isinstance(v, bool), "true (thin parts stay whole) or false"),
     "key": (lambda v: v is None or isinstance(v, str), "the name of an array in the file"),
     "colormap": (lambda v: isinstance(v, str) and v in COLORMAPS, ", ".join(sorted(COLORMAPS))),
     "pieces": (lambda v: isinstance(v, str) and v in MENDS, ", ".join(MENDS)),

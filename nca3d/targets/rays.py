@@ -16,7 +16,7 @@ HAIR = (1.37e-4, -2.11e-4)
 
 def crossings(
     corners: np.ndarray, shape: tuple[int, int], slack: np.ndarray | None = None
-) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
+) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]]:
     """Yields where lines along the last coordinate cross triangles.
 
     Args:
@@ -26,7 +26,8 @@ def crossings(
             None = not at all: then every line that enters a closed surface crosses it an even number of times.
 
     Returns:
-        The lines (i, j), the places along the last coordinate, and the sides that the lines come from (1 or −1), each (n,).
+        The triangles, the lines (i, j), the places along the last coordinate, and the sides that the lines come from (1 or
+        −1), each (n,).
     """
     reach = np.zeros(len(corners)) if slack is None else _extremes(slack)[1]
     for tri, i, j in _pairs(corners, shape, reach):
@@ -45,7 +46,7 @@ def crossings(
         beyond = reach[tri[hit]]
         low, high = _extremes(heights)
         along = np.clip(np.einsum("nk,nk->n", weights, heights), low - beyond, high + beyond)
-        yield i[hit], j[hit], along, side[hit]
+        yield tri[hit], i[hit], j[hit], along, side[hit]
 
 
 def _extremes(three: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -27,6 +27,9 @@ SMALL = 8
 # The share of its points that must agree before the winding number of a hollow is believed.
 AGREED = 0.9
 
+# The share of a hollow's border that is one part's; parts that enclose a gap together have less.
+ALONE = 0.99
+
 
 @dataclass(frozen=True)
 class Inside:
@@ -45,18 +48,20 @@ class Inside:
     filled: float = 0.0
 
 
-def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, wound: np.ndarray | None = None) -> Inside:
+def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, part: np.ndarray | None = None) -> Inside:
     """Returns what lies inside of triangles.
 
     A hollow in a body (a closed surface within another) stays empty where the file is well made: the winding number is 0 in
-    it, and nowhere negative in the same body. All else that can't be reached from outside is solid.
+    it, and nowhere negative in the same body. A gap that several parts enclose is no such hollow: all else that can't be
+    reached from outside is solid.
 
     Args:
         corners: The corners of N triangles as x, y, z, measured in cells, (N, 3, 3).
         open_edges: The edges that belong to one triangle alone, bool (N, 3); the edge k lies opposite to the corner k.
         room: The size (D, H, W) of the room that they lie in.
         fine: The grid points of a cell along each axis.
-        wound: The triangles whose windings count, int (M,), none twice; None = no hollow stays empty.
+        part: The part of each of the first M triangles, those whose windings count, int (M,); none of them is there twice.
+            None = no hollow stays empty.
     """
     depth, height, width = room
     # A way around the body at each end, farther out than triangles reach.
@@ -67,17 +72,18 @@ def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, w
     root, runs = regions([_walls(points, slack, axis, counts) for axis in range(3)])
     solid = (root != root[0])[runs]
     cavities, hollow, filled = 0, 0.0, 0.0
-    if wound is not None and solid.any():
+    if part is not None and solid.any():
         names, size = np.unique(root[runs[solid]], return_counts=True)
         names = names[size >= max(SMALL, fine**3 / 2)]
-        body = np.linalg.det(points[wound]).sum() / 6  # less than what is enclosed, if it has hollows or flipped faces
+        body = np.linalg.det(points[: len(part)]).sum() / 6  # less than what is enclosed, if it has hollows or flipped faces
         if len(names) > 1 or abs(body) < 0.9 * solid.sum():
             number = np.full(len(root), -1)
             number[names] = np.arange(len(names))
             region = number[root][runs]
-            empty, doubtful = _hollows(points[wound], region, solid)
-            solid &= ~np.append(empty, False)[region]
+            empty, doubtful = _hollows(points[: len(part)], part, region, solid)
             volume = np.bincount(region[region >= 0], minlength=len(names)) / fine**3
+            empty &= volume >= 1  # less couldn't be seen
+            solid &= ~np.append(empty, False)[region]
             cavities, hollow, filled = int(empty.sum()), float(volume[empty].sum()), float(volume[doubtful].sum())
     inner = solid[free:-free, free:-free, free:-free].reshape(depth, fine, height, fine, width, fine)
     return Inside(inner.mean((1, 3, 5), dtype=np.float32), cavities, hollow, filled)
@@ -146,7 +152,7 @@ def _walls(points: np.ndarray, slack: np.ndarray, axis: int, counts: Size) -> np
     """Returns whether a triangle lies between each grid point and the next one along an axis (0 = x), bool (D, H, W)."""
     others, order, shape = _line_up(axis, counts)
     wall = np.zeros(shape, bool)
-    for i, j, along, _ in crossings(points[..., [*others, axis]], shape[:2], slack):
+    for _, i, j, along, _ in crossings(points[..., [*others, axis]], shape[:2], slack):
         for near in (-NEAR, NEAR):  # both sides of a point that lies on the surface
             before = np.floor(along - 0.5 + near).astype(np.int64)
             within = (before >= 0) & (before < shape[2] - 1)
@@ -161,11 +167,12 @@ def _line_up(axis: int, counts: Size) -> tuple[list[int], list[int], tuple[int, 
     return others, order, (counts[2 - others[0]], counts[2 - others[1]], counts[2 - axis])
 
 
-def _hollows(points: np.ndarray, region: np.ndarray, solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _hollows(points: np.ndarray, part: np.ndarray, region: np.ndarray, solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Finds the regions that windings call empty.
 
     Args:
         points: The corners of triangles, in grid points, (N, 3, 3), none twice.
+        part: The part of each triangle, int (N,).
         region: The number of each grid point's region, (D, H, W); −1 = none.
         solid: The grid points that can't be reached from outside, bool (D, H, W).
 
@@ -174,11 +181,17 @@ def _hollows(points: np.ndarray, region: np.ndarray, solid: np.ndarray) -> tuple
     """
     counts = (region.shape[0], region.shape[1], region.shape[2])
     known, zero, negative = (np.zeros(region.max() + 1, np.int64) for _ in range(3))
+    parts = int(part.max()) + 1
+    border: list[np.ndarray] = []
     for axis in range(3):
         others, order, shape = _line_up(axis, counts)
+        lines = region.transpose([order.index(i) for i in range(3)])
         steps = np.zeros((*shape[:2], shape[2] + 1), np.int32)
-        for i, j, along, side in crossings(points[..., [*others, axis]], shape[:2]):
+        for tri, i, j, along, side in crossings(points[..., [*others, axis]], shape[:2]):
             first = np.clip(np.ceil(along - 0.5), 0, shape[2]).astype(np.int64)
+            for point in (first - 1, first):
+                beside = lines[i, j, np.clip(point, 0, shape[2] - 1)]
+                border.append((beside * parts + part[tri])[beside >= 0])
             # Entering counts 1. Seen along z or x, a face that looks at us turns clockwise; along y the axes are mirrored.
             np.add.at(steps, (i, j, first), (side if axis == 1 else -side).astype(np.int32))
         winding = np.cumsum(steps, -1, out=steps)
@@ -190,6 +203,11 @@ def _hollows(points: np.ndarray, region: np.ndarray, solid: np.ndarray) -> tuple
         negative += np.bincount(name[value < 0], minlength=len(known))
     size = np.bincount(region[region >= 0], minlength=len(known))
     hollow = (known > size) & (zero >= AGREED * known)
+    # How much of the border of each region is of the part that has most of it.
+    pairs, times = np.unique(np.concatenate(border), return_counts=True)
+    most, total = np.zeros(len(known), np.int64), np.bincount(pairs // parts, times, len(known))
+    np.maximum.at(most, pairs // parts, times)
+    alone = most >= ALONE * total
     if not hollow.any():
         return hollow, hollow
     # Points of one body hang together, its inner walls notwithstanding.
@@ -197,4 +215,4 @@ def _hollows(points: np.ndarray, region: np.ndarray, solid: np.ndarray) -> tuple
     body = np.zeros(len(known), np.int64)
     body[region[region >= 0]] = root[runs[region >= 0]]
     turned = np.isin(body, body[2 * negative > known])
-    return hollow & ~turned, hollow & turned
+    return hollow & alone & ~turned, hollow & turned

@@ -53,7 +53,7 @@ def samples(mesh: Mesh, room: Size, per_cell: int = 3) -> Iterator[tuple[np.ndar
         share = share * (1 - 1e-6) + 1e-6 / 3  # a hair inside: points on an edge would fall into the next cell
         which = np.flatnonzero(steps == n)
         for part in np.array_split(which, max(1, len(which) * len(share) // CHUNK)):
-            points = np.einsum("sk,nkd->nsd", share, mesh.corners[part])
+            points = share @ mesh.corners[part]
             at = np.clip(np.floor(points), 0, np.array(room[::-1]) - 1).astype(np.int64)
             index = ((at[..., 2] * room[1] + at[..., 1]) * room[2] + at[..., 0]).ravel()
             faces = np.repeat(part, len(share))
@@ -62,7 +62,7 @@ def samples(mesh: Mesh, room: Size, per_cell: int = 3) -> Iterator[tuple[np.ndar
                 seen = rgba[:, 3] >= 0.5
                 yield faces[seen], index[seen], rgba[seen, :3]
             elif mesh.colours is not None:
-                yield faces, index, np.einsum("sk,nkd->nsd", share, mesh.colours[part]).reshape(-1, 3)
+                yield faces, index, (share @ mesh.colours[part]).reshape(-1, 3)
             else:
                 yield faces, index, None
 

@@ -76,12 +76,13 @@ def test_a_cube_fills_its_cells_and_shares_are_volumes() -> None:
     np.testing.assert_array_equal(inside(box((3, 2, 4), (1, 1, 1)), closed, (6, 4, 5), 4).share, expected)
     half = inside(box((2.5, 2, 2)), closed, (2, 2, 3), 4).share
     np.testing.assert_allclose(half[..., 2], 0.5)
-    assert inside(
-        ball(8, (8, 8, 8), rings=40), np.zeros((len(ball(rings=40)), 3), bool), (16,) * 3, 6
-    ).share.sum() == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.01)
+    round_ = ball(8, (8, 8, 8), rings=40)
+    share = inside(round_, np.zeros((len(round_), 3), bool), (16, 16, 16), 6).share
+    assert share.sum() == pytest.approx(4 / 3 * np.pi * 8**3, rel=0.01)
 
 
 BALL = ball()
+FLOOR = patch(lambda t, p: [t * np.cos(p), t * np.sin(p), 0 * t], np.linspace(0, 1, 9), np.linspace(0, 2 * np.pi, 9))
 VARIANTS = {
     "inside out": BALL[:, ::-1],
     "doubled": np.concatenate([BALL, BALL]),
@@ -93,9 +94,7 @@ VARIANTS = {
     "a tenth missing": BALL[np.random.default_rng(1).random(len(BALL)) > 0.1],
     "a crack": np.where((BALL.mean(1)[:, 2] > 0)[:, None, None], BALL * [0.996, 1, 1], BALL),
     "faces apart": BALL + np.random.default_rng(2).normal(0, 5e-4, BALL.shape),
-    "a floor in it": np.concatenate(
-        [BALL, patch(lambda t, p: [t * np.cos(p), t * np.sin(p), 0 * t], *[np.linspace(0, 1, 9)] * 2)]
-    ),
+    "a floor in it": np.concatenate([BALL, FLOOR]),
     "float32": BALL.astype(np.float32).astype(float),
 }
 
@@ -125,6 +124,14 @@ def test_the_hollow_of_a_well_made_file_stays_empty() -> None:
     np.testing.assert_array_equal(cells(hollow, fill=True), cells(ball()))
     np.testing.assert_array_equal(cells(np.concatenate([ball(), ball(0.6)])), cells(ball()))
     np.testing.assert_array_equal(cells(np.concatenate([hollow, hollow[:, ::-1]])[: 2 * len(hollow)]), cells(hollow))
+
+
+def test_a_gap_between_parts_is_no_hollow() -> None:
+    slabs = [np.roll(box((0.2, 1 - 0.01 * i, 1 - 0.02 * i), (0.8 * (i % 2), 0, 0)), i // 2, axis=-1) for i in range(6)]
+    for corners in (slabs, [slabs[0][:, ::-1], *slabs[1:]]):
+        np.testing.assert_array_equal(cells(np.concatenate(corners)), cells(np.concatenate(slabs), fill=True))
+    case = np.concatenate([CUBE, box((0.6, 0.6, 0.6), (0.2, 0.2, 0.2))[:, ::-1]])
+    assert cells(case).sum() < cells(CUBE).sum()
 
 
 def test_an_open_shell_stays_a_shell_and_says_so() -> None:
@@ -195,6 +202,5 @@ def test_flips_doublings_and_inversions_change_no_cell(parts: list[tuple[str, tu
     other = [turned(part, random.choice([0, 0.1, 0.5, 1]), int(random.integers(1 << 30))) for part in plain]
     other += [part[random.random(len(part)) < random.choice([0, 0.5, 1])][:, ::-1] for part in other]
     shuffled = random.permutation(np.concatenate(other))
-    np.testing.assert_array_equal(
-        cells(shuffled, (12, 12, 12), fill=True), cells(np.concatenate(plain), (12, 12, 12), fill=True)
-    )
+    same = [cells(corners, (12, 12, 12), fill=True) for corners in (shuffled, np.concatenate(plain))]
+    np.testing.assert_array_equal(*same)
