@@ -231,9 +231,8 @@ SAMPLES: dict[str, tuple[Writer, ...]] = {
 # What has to be asked for.
 OPTIONS: dict[Writer, dict[str, object]] = {npz: {"key": "labels"}}
 # Their readers run in a child, which takes a third of a second.
-SLOW = (".vti", ".vtk", ".mha", ".mhd")
+SLOW = (".vti", ".vtk", ".mha", ".mhd", ".tif", ".tiff")
 # libtiff, inside Pillow, tells stderr itself what it thinks of a packed page.
-NOISY = (".tif", ".tiff")
 
 
 def _gzip(data: bytes, rng: np.random.Generator) -> bytes:

@@ -63,7 +63,7 @@ def find_table(path: Path, stem: str, voxels: np.ndarray) -> tuple[LabelTable | 
     Args:
         path: The scan.
         stem: Its name without suffixes.
-        voxels: Its values; a table that speaks of other ones isn't about it.
+        voxels: Its values (d, h, w); a table that speaks of other ones isn't about it.
 
     Returns:
         The table and a line that says so; None and perhaps a line where a file was clearly meant but can't be used.

@@ -14,6 +14,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.options import MAX_BYTES, MAX_CELLS
 from nca3d.targets.palette import parse_color
+from nca3d.targets.readers.guard import in_child
 from nca3d.targets.readers.images import FORMATS, PIXEL_ART, opened, read_image
 from nca3d.targets.target import Target, Wanted
 from nca3d.targets.volumes import Volume, VolumeOptions, from_volume
@@ -48,12 +49,14 @@ def read_stack(path: Path, size: Wanted, *, background: object = None, **options
         files = pictures(path)
         pages, spacing = _stacked(path, (_only_page(file) for file in files), len(files)), 1.0
     else:
+        # libtiff writes what it thinks of broken files to the terminal.
         with opened(path, "TIFF") as image:
-            count: int = getattr(image, "n_frames", 1)
-            if count == 1 and image.mode not in GREY:
-                return _picture(path, size, background, options)
+            count, mode = getattr(image, "n_frames", 1), image.mode
+            promised = 4 * count * image.width * image.height
             spacing, notes = _slice_distance(image, path)
-            pages = _stacked(path, (_page(image, path, at) for at in range(count)), count)
+        if count == 1 and mode not in GREY:
+            return _picture(path, size, background, options)
+        pages = in_child(read_pages, path, "a whole TIFF", path, promised=min(promised, MAX_BYTES))["pages"]
     voxels = pages
     if voxels.ndim == 4:
         voxels, told = _on_ground(voxels, background, path)
@@ -62,6 +65,17 @@ def read_stack(path: Path, size: Wanted, *, background: object = None, **options
         raise InputError(path, "background", repr(background), "only with colours")
     volume = Volume(voxels, (spacing, 1.0, 1.0), max(voxels.shape[:3]) <= PIXEL_ART, notes=notes)
     return from_volume(volume, size, path, path.stem, **options)
+
+
+def read_pages(path: str) -> dict[str, np.ndarray]:
+    """Returns all pages of a TIFF as one array "pages", (D, H, W) or (D, H, W, 3 or 4).
+
+    Raises:
+        InputError: If a page is unreadable, they differ in size or kind, or there are too many.
+    """
+    with opened(Path(path), "TIFF") as image:
+        count: int = getattr(image, "n_frames", 1)
+        return {"pages": _stacked(Path(path), (_page(image, Path(path), at) for at in range(count)), count)}
 
 
 def pictures(folder: Path) -> list[Path]:
