@@ -232,7 +232,6 @@ SAMPLES: dict[str, tuple[Writer, ...]] = {
 OPTIONS: dict[Writer, dict[str, object]] = {npz: {"key": "labels"}}
 # Their readers run in a child, which takes a third of a second.
 SLOW = (".vti", ".vtk", ".mha", ".mhd", ".tif", ".tiff")
-# libtiff, inside Pillow, tells stderr itself what it thinks of a packed page.
 
 
 def _gzip(data: bytes, rng: np.random.Generator) -> bytes:

@@ -9,7 +9,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.labels import Labels, as_labels, choose, present, without_nan
 from nca3d.targets.layouts import HAIR, LAYOUTS, check_rgba, mend, read_layout
-from nca3d.targets.options import check_fraction
+from nca3d.targets.options import MAX_BYTES, check_fraction
 from nca3d.targets.palette import parse_palette
 from nca3d.targets.place import place
 from nca3d.targets.target import OCCUPIED_ALPHA, Target, Wanted
@@ -152,6 +152,10 @@ def from_labels(
         names = ("empty", *(known.get(label, str(label)) for label in there))
     if len(names) != classes:
         raise InputError(where, "names", f"{len(names)} names", f"{classes}, the first of them for empty cells")
+    need = 4 * (classes + 1) * labels.size
+    if need > MAX_BYTES:
+        found = f"{classes - 1} classes on {' × '.join(map(str, labels.shape))} cells, {need:,} bytes"
+        raise InputError(where, "size", found, f"at most {MAX_BYTES:,} bytes: a smaller size with fit = true, or fewer labels")
     # Every label occurs in the sorted list, so that its place there is its class.
     index = np.searchsorted(np.array([0, *there]), labels.astype(np.int64))
     onehot = (index[None] == np.arange(classes)[:, None, None, None]).astype(np.float32)

@@ -74,16 +74,18 @@ def catalogue() -> dict[str, str]:
 def load(name_or_path: str | Path, size: Wanted = (11, 20, 15), **options: object) -> Target:
     """Loads a target by its name in `catalogue()` or from a file.
 
-    Files: .npy .npz · .ply .obj .stl .glb · .vti .nii .nii.gz · .png .jpg .webp .gif, and the one that a run keeps.
+    Files: arrays (.npy .npz), voxels (.vox .csv .tsv .txt), games (.nbt .schem .litematic), scans (.nii .hdr .img, packed or
+    not, .mgz .mgh .nrrd .nhdr .mha .mhd .vti .vtk), meshes (.ply .obj .stl .glb .gltf .off .3mf), pictures (.png .jpg .webp .gif
+    .bmp), stacks of them (.tif .tiff, or a folder), and the one that a run keeps. docs/formats.md says what becomes of each.
 
     Args:
         name_or_path: A name, or the path of a file.
         size: The lattice (D, H, W). "auto" = of a voxel file or a small picture its own cells and the margin, of a mesh or a
             scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14). `Target.notes` says it.
         **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
-            `fit`, `threshold`, `colormap`, `color`, `palette`, `fill`, `key`, `text`, ... `pieces` says what becomes of a body
-            whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep", "join"
-            (by the shortest lines of cells) or "largest" (alone).
+            `fit`, `threshold`, `labels`, `merge`, `color`, `palette`, `fill`, `key`, `frame`, ... `pieces` says what becomes of
+            a body whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep",
+            "join" (by the shortest lines of cells) or "largest" (alone).
 
     Raises:
         InputError: If there is no such target, it doesn't take an option, or the file can't be used.

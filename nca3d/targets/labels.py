@@ -157,14 +157,15 @@ def choose(read: Labels, keep: object, merge: object, where: object, cut: str = 
         return _kept(read, keep, kinds, counts, where)
     if len(kinds) >= MAX_CLASSES:
         most = np.argsort(-counts, kind="stable")
-        some = ", ".join(f"{kinds[i]} ({counts[i]:,})" for i in most[:3])
+        called = [read.names.get(int(kinds[i]), int(kinds[i])) for i in most[:3]]
+        some = ", ".join(f"{one} ({counts[i]:,})" for one, i in zip(called, most, strict=False))
         share = counts[most[: MAX_CLASSES - 1]].sum() / counts.sum()
         raise InputError(
             where,
             "labels",
             f"{len(kinds)} different labels, the commonest {some}",
-            f"at most {MAX_CLASSES - 1} besides 0: labels = [{kinds[most[0]]}, {kinds[most[1]]}, …] keeps those alone, "
-            f"merge = {{a = [{kinds[0]}, {kinds[1]}]}} makes one of several, labels = '{COMMONEST}' keeps {MAX_CLASSES - 1}, "
+            f"at most {MAX_CLASSES - 1} besides 0: labels = [{called[0]!r}, {called[1]!r}, …] keeps those alone, "
+            f"merge = {{a = [{called[0]!r}, {called[1]!r}]}} makes one of several, labels = '{COMMONEST}' keeps {MAX_CLASSES - 1}, "
             f"{share:.3%} of the voxels (--target-options){cut}",
         )
     return read
