@@ -75,8 +75,8 @@ def load(name_or_path: str | Path, size: Wanted = (11, 20, 15), **options: objec
     """Loads a target by its name in `catalogue()` or from a file.
 
     Files: arrays (.npy .npz), voxels (.vox .csv .tsv .txt), games (.nbt .schem .litematic), scans (.nii .hdr .img, packed or
-    not, .mgz .mgh .nrrd .nhdr .mha .mhd .vti .vtk), meshes (.ply .obj .stl .glb .gltf .off .3mf), pictures (.png .jpg .webp .gif
-    .bmp), stacks of them (.tif .tiff, or a folder), and the one that a run keeps. docs/formats.md says what becomes of each.
+    not, .mgz .mgh .nrrd .nhdr .mha .mhd .vti .vtk), meshes (.ply .obj .stl .glb .gltf .off .3mf), pictures (.png .jpg .webp
+    .gif .bmp), stacks of them (.tif .tiff, or a folder), and the one that a run keeps: docs/formats.md.
 
     Args:
         name_or_path: A name, or the path of a file.

@@ -160,14 +160,11 @@ def choose(read: Labels, keep: object, merge: object, where: object, cut: str = 
         called = [read.names.get(int(kinds[i]), int(kinds[i])) for i in most[:3]]
         some = ", ".join(f"{one} ({counts[i]:,})" for one, i in zip(called, most, strict=False))
         share = counts[most[: MAX_CLASSES - 1]].sum() / counts.sum()
-        raise InputError(
-            where,
-            "labels",
-            f"{len(kinds)} different labels, the commonest {some}",
-            f"at most {MAX_CLASSES - 1} besides 0: labels = [{called[0]!r}, {called[1]!r}, …] keeps those alone, "
-            f"merge = {{a = [{called[0]!r}, {called[1]!r}]}} makes one of several, labels = '{COMMONEST}' keeps {MAX_CLASSES - 1}, "
-            f"{share:.3%} of the voxels (--target-options){cut}",
-        )
+        keeps = f"labels = [{called[0]!r}, {called[1]!r}, …] keeps those alone"
+        makes = f"merge = {{a = [{called[0]!r}, {called[1]!r}]}} makes one of several"
+        rest = f"labels = '{COMMONEST}' keeps {MAX_CLASSES - 1}, {share:.3%} of the voxels (--target-options)"
+        found = f"{len(kinds)} different labels, the commonest {some}"
+        raise InputError(where, "labels", found, f"at most {MAX_CLASSES - 1} besides 0: {keeps}, {makes}, {rest}{cut}")
     return read
 
 
