@@ -47,6 +47,7 @@ class Gltf:
     def __init__(self, path: Path, beside: Beside) -> None:
         self.path, self.beside = path, beside
         self._buffers: dict[int, bytes] = {}
+        self._recent: dict[object, np.ndarray] = {}
         self.tree, self._chunk = self._open()
         version = str(self.tree.get("asset", {}).get("version", "2.0"))
         if not version.startswith("2"):
@@ -85,7 +86,8 @@ class Gltf:
                 raise InputError(self.path, "header", found, "'glTF' and the length of the file")
             if int.from_bytes(data[4:8], "little") != 2:
                 raise InputError(self.path, "version", int.from_bytes(data[4:8], "little"), "glTF 2.0: export it anew")
-            chunks, at = {}, 12
+            chunks: dict[bytes, bytes] = {}
+            at = 12
             while at + 8 <= claimed:
                 length = int.from_bytes(data[at : at + 4], "little")
                 if at + 8 + length > claimed:
@@ -154,6 +156,16 @@ class Gltf:
         Raises:
             InputError: If its view hasn't as many.
         """
+        if not scaled or index not in self._recent:
+            values = self._accessor(index)
+            if not scaled:
+                return values
+            # Primitives of one mesh often share their points.
+            self._recent = {**dict(list(self._recent.items())[-7:]), index: self.as_shares(values, index)}
+        return self._recent[index]
+
+    def _accessor(self, index: object) -> np.ndarray:
+        """Returns the numbers (count, bands) of an accessor as they are."""
         entry = self.item("accessors", index)
         count, dtype = entry.get("count"), self._dtype(entry, index)
         bands = BANDS.get(str(entry.get("type")), 0)
@@ -166,7 +178,7 @@ class Gltf:
             values = np.zeros((count, bands), dtype)
         if "sparse" in entry:
             values = self._patched(values, entry["sparse"], f"accessor {index}")
-        return self.as_shares(values, index) if scaled else values
+        return values
 
     def as_shares(self, values: np.ndarray, index: object) -> np.ndarray:
         """Returns numbers as floats: shares 0..1 (or -1..1) where their accessor says that they are normalised."""

@@ -13,6 +13,8 @@ from nca3d.targets.readers.mesh_colours import GLASS, Material, Part
 from nca3d.targets.readers.polygons import check_faces, fans, numbers_of
 from nca3d.targets.readers.textures import Beside
 
+# Those of a mesh of `MAX_FACES`, and some: each takes some forty bytes more than it has.
+MAX_LINES = 1 << 23
 ALLOWED = "text that begins with OFF, COFF, NOFF or CNOFF and the numbers of vertices and faces"
 
 
@@ -27,6 +29,8 @@ def read_off(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     if start is None or start[4] or start[5] or start[6]:
         raise InputError(path, "header", repr(data[:16]), ALLOWED)
     body = re.sub(rb"#[^\n]*", b"", data[start.end() :]) if b"#" in data else data[start.end() :]
+    if body.count(b"\n") > MAX_LINES:
+        raise InputError(path, "lines", f"more than {MAX_LINES:,}", "fewer: simplify it first, or save it as binary .ply")
     lines = [line for line in body.splitlines() if line.strip()]
     counts = lines[0].split() if lines else []
     if len(counts) < 2 or not all(count.isdigit() and len(count) < 16 for count in counts[:2]):

@@ -118,7 +118,8 @@ class Beside:
             data = self.read(name)
         if data is None:
             where = "a place that isn't read" if re.match(r"\w{2,}://", name) or ".." in name else "not there"
-            return self._left_out(f"texture {called} is {where}")
+            self._left_out(f"texture {called} is {where}")
+            return None
         from PIL import Image
 
         try:
@@ -127,13 +128,15 @@ class Beside:
                 size = image.width * image.height
                 # Asked of the header, before any pixel is unpacked.
                 if size > MAX_PIXELS or self.pixels + size > ALL_PIXELS:
-                    return self._left_out(f"texture {called} has {image.width} × {image.height} pixels, too many")
+                    self._left_out(f"texture {called} has {image.width} × {image.height} pixels, too many")
+                    return None
                 self.pixels += size
                 return _unpacked(image, alpha)
         except Image.DecompressionBombError:
-            return self._left_out(f"texture {called} has too many pixels")
+            self._left_out(f"texture {called} has too many pixels")
         except Exception as error:  # decoders of broken pictures raise anything
-            return self._left_out(f"texture {called} can't be read ({type(error).__name__})")
+            self._left_out(f"texture {called} can't be read ({type(error).__name__})")
+        return None
 
     def _left_out(self, why: str) -> None:
         """Says once why something is drawn without its picture."""
