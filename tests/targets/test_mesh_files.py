@@ -3,6 +3,7 @@
 import io
 import json
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Callable, Sequence
@@ -599,6 +600,15 @@ def test_a_print_that_unpacks_to_too_much_is_not_unpacked(tmp_path: Path, monkey
     one_line(lambda: load_mesh(path), "bytes, unpacked", "at most 1,000 in all")
     path.write_bytes(b"PK\3\4 no more")
     one_line(lambda: load_mesh(path), "a zip")
+
+
+def test_without_the_extra_the_line_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = packed(tmp_path)
+    monkeypatch.setitem(sys.modules, "trimesh", None)
+    monkeypatch.setitem(sys.modules, "DracoPy", None)
+    one_line(lambda: load_mesh(path), "DracoPy", "not installed", "pip install 'nca3d[meshes]'")
+    (tmp_path / "own.stl").write_text("solid a\nfacet normal 0 0 1\nendsolid a\n")
+    one_line(lambda: load_mesh(tmp_path / "own.stl"), "trimesh", "not installed", "pip install 'nca3d[meshes]'")
 
 
 # --- pictures ---

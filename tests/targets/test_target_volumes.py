@@ -256,10 +256,7 @@ def test_carried_bodies(name: str) -> None:
 
 def test_without_the_extra_the_line_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "pyvista", None)
-    monkeypatch.setitem(sys.modules, "trimesh", None)
     for name in ("frog", "ant", "channels"):
         one_line(lambda name=name: targets.load(name, (9, 9, 9)), name, "not installed", "pip install 'nca3d[viz]'")
-    (tmp_path / "own.obj").write_text("v 0 0 0\n")
-    one_line(lambda: targets.load(tmp_path / "own.obj", (9, 9, 9)), "trimesh", "pip install 'nca3d[viz]'")
     (tmp_path / "own.vti").write_text('<VTKFile type="ImageData"><ImageData WholeExtent="0 4 0 4 0 4">')
     one_line(lambda: targets.load(tmp_path / "own.vti", (9, 9, 9)), "pyvista", "pip install 'nca3d[viz]'")

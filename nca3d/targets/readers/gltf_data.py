@@ -138,6 +138,10 @@ class Gltf:
     def view(self, index: object) -> tuple[bytes, int, int, int]:
         """Returns a buffer, where a view of it begins and ends, and the view's stride (0 = none)."""
         entry = self.item("bufferViews", index)
+        for name in entry.get("extensions", {}):
+            # Packed, and what it was packed from isn't there.
+            if name in INSTEAD and "uri" not in self.item("buffers", entry.get("buffer")):
+                raise InputError(self.path, f"bufferView {index}", f"data packed by {name}", INSTEAD[name])
         data = self.buffer(entry.get("buffer"))
         start, length, stride = (entry.get(key, 0) for key in ("byteOffset", "byteLength", "byteStride"))
         if not all(isinstance(n, int) and n >= 0 for n in (start, length, stride)) or start + length > len(data):
