@@ -138,6 +138,21 @@ def test_polygons_of_any_lengths_keep_their_corners_and_colours(
     np.testing.assert_allclose(areas, [n / 2 * np.sin(2 * np.pi / n) for n in lengths], rtol=1e-5)
 
 
+def test_a_bent_face_covers_what_is_inside_of_it(tmp_path: Path) -> None:
+    star = np.array([(np.cos(i * np.pi / 5), np.sin(i * np.pi / 5), 0) for i in range(10)]) * np.tile([1, 0.3], 5)[:, None]
+    letter = np.array([(0, 0, 0), (3, 0, 0), (3, 1, 0), (1, 1, 0), (1, 3, 0), (0, 3, 0)], float)
+    dart = np.array([(0, 0, 0), (2, -1, 0), (0.5, 0, 0), (2, 1, 0)])
+    for outline in (star, letter, dart):
+        for start in range(len(outline)):
+            points = np.roll(outline, start, 0)[:, [2, 0, 1]]
+            columns = {name: ("float", points[:, i]) for i, name in enumerate("xyz")}
+            corners = load_mesh(ply(tmp_path / "own.ply", columns, [range(len(points))]))[0].corners[..., 1:]
+            (a, b), (c, d) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+            sides = (a * d - b * c) / 2
+            x, y = outline[:, :2].T
+            assert sides.min() > 0 and sides.sum() == pytest.approx((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+
+
 def test_textures_of_a_ply(tmp_path: Path) -> None:
     (tmp_path / "wood 1.png").write_bytes(picture([[(255, 0, 0)], [(0, 0, 255)]]))
     up = {"s": ("float", [0.5] * 4), "t": ("float", [0.9] * 4)}
@@ -493,7 +508,7 @@ def test_an_obj_has_its_materials_and_counts_backwards(tmp_path: Path) -> None:
     assert "texture wood.png is not there: drawn without it" in load_mesh(tmp_path / "own.obj")[1]
     for name in ("a.mtl", "b.mtl"):
         (tmp_path / name).unlink()
-    assert "materials a.mtl are not there: drawn without them" in load_mesh(tmp_path / "own.obj")[1]
+    assert "material file a.mtl is not there: drawn without it" in load_mesh(tmp_path / "own.obj")[1]
 
 
 @pytest.mark.parametrize(

@@ -140,7 +140,7 @@ class Gltf:
         entry = self.item("bufferViews", index)
         for name in entry.get("extensions", {}):
             # Packed, and what it was packed from isn't there.
-            if name in INSTEAD and "uri" not in self.item("buffers", entry.get("buffer")):
+            if name in INSTEAD and entry.get("buffer") != 0 and "uri" not in self.item("buffers", entry.get("buffer")):
                 raise InputError(self.path, f"bufferView {index}", f"data packed by {name}", INSTEAD[name])
         data = self.buffer(entry.get("buffer"))
         start, length, stride = (entry.get(key, 0) for key in ("byteOffset", "byteLength", "byteStride"))

@@ -15,7 +15,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.meshes import MAX_FACES
 from nca3d.targets.readers.mesh_colours import GLASS, Material, Part
-from nca3d.targets.readers.polygons import check_faces, fans
+from nca3d.targets.readers.polygons import cut
 from nca3d.targets.readers.textures import Beside, Texture
 
 # How many words follow an option of a texture, as in `map_Kd -s 1 1 1 wood.png`.
@@ -111,7 +111,7 @@ def read_obj(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     uv = np.array(reader.uv).reshape(-1, 2) * (1, -1) + (0, 1)
     colours = _vertex_colours(reader, len(points))
     parts = [
-        _part(corners, points, uv, colours, materials.get(name), path)
+        _part(corners, points, uv, colours, materials.get(name), path, notes)
         for name, corners in reader.of.items()
         if len(corners.lengths)
     ]
@@ -130,12 +130,18 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _part(
-    faces: Corners, points: np.ndarray, uv: np.ndarray, colours: np.ndarray | None, material: Material | None, path: Path
+    faces: Corners,
+    points: np.ndarray,
+    uv: np.ndarray,
+    colours: np.ndarray | None,
+    material: Material | None,
+    path: Path,
+    notes: list[str],
 ) -> Part:
     """Returns the faces of one material as triangles."""
-    slot, _ = fans(np.array(faces.lengths), path)
-    triangles = np.array(faces.vertices)[slot]
-    check_faces(points, triangles, path)
+    vertices = np.array(faces.vertices)
+    slot, _ = cut(vertices, np.array(faces.lengths), points, path, notes)
+    triangles = vertices[slot]
     places = np.array(faces.places)[slot]
     if material is not None and material.texture is not None:
         known = (places >= 0) & (places < len(uv))
@@ -173,9 +179,11 @@ def _materials(reader: _Reader, beside: Beside, notes: list[str]) -> dict[str, M
         )
         for name, data in each:
             if data is None or len(data) > MAX_LIBRARY:
-                notes.append(f"materials {name} {'are not there' if data is None else 'are too long'}: drawn without them")
+                why = beside.missing(name) if data is None else "is too long"
+                notes.append(f"material file {name} {why}: drawn without it")
             else:
                 entries |= _library(data.decode("latin-1"))
+                beside.folders.append(name.replace("\\", "/").rpartition("/")[0])
     missing = sorted(used - entries.keys())
     if missing and entries:
         notes.append(f"materials without an entry: {', '.join(missing[:5])}{' ...' * (len(missing) > 5)}")

@@ -7,7 +7,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.targets.readers.mesh_colours import GLASS, Material, Part
 from nca3d.targets.readers.ply_elements import Element, read_elements
-from nca3d.targets.readers.polygons import check_faces, fans
+from nca3d.targets.readers.polygons import cut
 from nca3d.targets.readers.textures import Beside, Texture
 
 # Names of red, green, blue and alpha: those of most programs, of VTK and VRML tools, of renderers, and short ones.
@@ -32,14 +32,14 @@ def read_ply(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     corners, lengths = _polygons(elements)
     if not len(lengths) or not len(corners):
         raise InputError(path, "faces", "none", f"triangles; these are {vertex.count:,} points, which must be meshed first")
-    slot, owner = fans(lengths, path)
-    triangles = corners[slot]
     vertices = np.stack([np.asarray(one, np.float64) for one in points], 1)
-    check_faces(vertices, triangles, path)
+    bent: list[str] = []
+    slot, owner = cut(corners, lengths, vertices, path, bent)
+    triangles = corners[slot]
     # Colours of faces belong to the rows of faces, not to strips.
     face = face if face is not None and face.count == len(lengths) else None
     colours, notes = _coloured(vertex, face, triangles, owner, slot, picture, beside)
-    return [Part(vertices[triangles], *colours)], notes
+    return [Part(vertices[triangles], *colours)], notes + bent
 
 
 def _polygons(elements: dict[str, Element]) -> tuple[np.ndarray, np.ndarray]:
