@@ -80,12 +80,12 @@ class Gltf:
         data = self.path.read_bytes()
         text, chunk = data, b""
         if self.path.suffix.lower() == ".glb":
-            claimed = int.from_bytes(data[8:12], "little")
+            version, claimed = (int.from_bytes(data[at : at + 4], "little") for at in (4, 8))
+            if data[:4] == b"glTF" and version != 2:
+                raise InputError(self.path, "version", version, "glTF 2.0: export it anew")
             if data[:4] != b"glTF" or claimed > len(data):
                 found = f"{claimed:,} bytes promised, {len(data):,} there" if data[:4] == b"glTF" else repr(data[:4])
                 raise InputError(self.path, "header", found, "'glTF' and the length of the file")
-            if int.from_bytes(data[4:8], "little") != 2:
-                raise InputError(self.path, "version", int.from_bytes(data[4:8], "little"), "glTF 2.0: export it anew")
             chunks: dict[bytes, bytes] = {}
             at = 12
             while at + 8 <= claimed:

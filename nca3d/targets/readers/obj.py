@@ -121,7 +121,9 @@ def read_obj(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
 def _lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yields the numbered lines of a file, those that end with a backslash together with the next."""
     held = ""
-    with path.open(encoding="latin-1") as file:
+    with path.open("rb") as start:
+        marks = start.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    with path.open(encoding="utf-16" if marks else "latin-1") as file:
         for number, line in enumerate(file, 1):
             line = held + line.rstrip().replace("\t", " ")
             held = line[:-1] + " " if line.endswith("\\") else ""

@@ -107,7 +107,7 @@ def _header(text: str, path: Path) -> tuple[list[Element], str, str | None]:
             if (len(words) == 5 and words[1] != "list") or any(kind not in TYPES for kind in kinds):
                 raise InputError(path, "header", repr(line), f"types {', '.join(TYPES)}")
             elements[-1].properties[words[-1]] = (TYPES[kinds[-1]], TYPES[kinds[0]] if len(words) == 5 else "")
-        elif words and words[0] not in ("comment", "obj_info"):
+        elif words[:1] in (["element"], ["property"], ["format"]):  # other words are comments, broken over lines or not
             raise InputError(path, "header", repr(line), "format, comment, element NAME COUNT, property TYPE NAME")
     return elements, encoding, picture
 
