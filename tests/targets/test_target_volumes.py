@@ -1,7 +1,6 @@
 """The real bodies that pyvista carries."""
 
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -37,10 +36,7 @@ def test_carried_bodies(name: str) -> None:
             assert label_pieces(target.occupied.numpy()).max() == 1
 
 
-def test_without_the_extra_the_line_names_it(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_the_extra_the_line_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyvista", None)
-    monkeypatch.setitem(sys.modules, "trimesh", None)
     for name in ("frog", "ant", "channels"):
         one_line(lambda name=name: targets.load(name, (9, 9, 9)), name, "not installed", "pip install 'nca3d[viz]'")
-    (tmp_path / "own.obj").write_text("v 0 0 0\n")
-    one_line(lambda: targets.load(tmp_path / "own.obj", (9, 9, 9)), "trimesh", "pip install 'nca3d[viz]'")

@@ -1,7 +1,7 @@
 """glTF 2.0 scenes (.glb, .gltf): nodes, skins and primitives become parts in their places."""
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,35 @@ def read_gltf(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     return parts, scene.notes + scene.materials.notes
 
 
+@dataclass(frozen=True, eq=False)
+class Primitive:
+    """Triangles of a mesh, before they are placed.
+
+    Attributes:
+        entry: Its entry in the file.
+        weights: The weights of its mesh's shape keys.
+        part: Its colours, without corners.
+        points: The points that its triangles use, (P, 3).
+        used: Their indices in the accessors, (P,).
+        triangles: The points of the triangles, (N, 3).
+    """
+
+    entry: dict[str, Any]
+    weights: list[float]
+    part: Part
+    points: np.ndarray
+    used: np.ndarray
+    triangles: np.ndarray
+
+
 class _Scene:
     """Walks through the nodes of the scene that is shown."""
 
     def __init__(self, gltf: Gltf) -> None:
         self.gltf, self.materials = gltf, Materials(gltf)
         self.notes: list[str] = []
-        self.others = self.faces = 0
-        self._meshes: dict[int, list[tuple[dict[str, Any], Part, np.ndarray, np.ndarray]]] = {}
+        self.others = self.faces = self.read = 0
+        self._meshes: dict[int, list[Primitive]] = {}
         self.places = self._placed()
 
     def _placed(self) -> dict[int, np.ndarray]:
@@ -89,16 +110,19 @@ class _Scene:
                 instances += 1
                 if instances > MAX_NODES:
                     raise InputError(self.gltf.path, "instances", f"more than {MAX_NODES:,}", f"at most {MAX_NODES:,}")
-                for primitive, part, points, triangles in self._mesh(node["mesh"]):
-                    self.faces += len(triangles)
-                    if self.faces > MAX_FACES:
-                        found = f"more than {MAX_FACES:,}"
-                        raise InputError(self.gltf.path, "faces", found, f"at most {MAX_FACES:,}: simplify it first")
-                    yield self._in_place(part, self._posed(points, primitive, node, matrix), triangles, matrix)
+                for primitive in self._mesh(node["mesh"]):
+                    self.faces = self._counted(self.faces + len(primitive.triangles))
+                    yield self._in_place(primitive, self._posed(primitive, node, matrix), matrix)
 
-    def _in_place(self, part: Part, points: np.ndarray, triangles: np.ndarray, matrix: np.ndarray) -> Part:
+    def _counted(self, faces: int) -> int:
+        """Returns a number of faces, if it isn't too large."""
+        if faces > MAX_FACES:
+            raise InputError(self.gltf.path, "faces", f"more than {MAX_FACES:,}", f"at most {MAX_FACES:,}: simplify it first")
+        return faces
+
+    def _in_place(self, primitive: Primitive, points: np.ndarray, matrix: np.ndarray) -> Part:
         """Returns a part of the points (P, 3); mirrored ones are turned, or they would be inside out next to the others."""
-        corners = points[triangles]
+        part, corners = primitive.part, points[primitive.triangles]
         if np.linalg.det(matrix[:3, :3]) >= 0:
             return replace(part, corners=corners)
         colours, uv = (None if one is None else one[:, ::-1] for one in (part.colours, part.uv))
@@ -116,41 +140,43 @@ class _Scene:
         keys = [key for key in ("translation", "rotation", "scale") if key in numbers]
         return [place @ _matrix({key: numbers[key][i].tolist() for key in keys}) for i in range(count)]
 
-    def _mesh(self, index: int) -> list[tuple[dict[str, Any], Part, np.ndarray, np.ndarray]]:
-        """Returns the primitives of a mesh: their entry, their colours as a part, points (P, 3) and triangles (N, 3)."""
+    def _mesh(self, index: int) -> list[Primitive]:
+        """Returns the primitives of a mesh."""
         mesh = self.gltf.item("meshes", index)
         if index not in self._meshes:
             read = [self._primitive(primitive, mesh) for primitive in mesh.get("primitives", [])]
             self._meshes[index] = [one for one in read if one is not None]
         return self._meshes[index]
 
-    def _primitive(
-        self, primitive: dict[str, Any], mesh: dict[str, Any]
-    ) -> tuple[dict[str, Any], Part, np.ndarray, np.ndarray] | None:
+    def _primitive(self, entry: dict[str, Any], mesh: dict[str, Any]) -> Primitive | None:
         """Reads a primitive, None if it is made of lines or points, or has no positions."""
-        mode, attributes = primitive.get("mode", TRIANGLES), primitive.get("attributes", {})
+        mode, attributes = entry.get("mode", TRIANGLES), entry.get("attributes", {})
         if mode not in (TRIANGLES, STRIP, FAN) or "POSITION" not in attributes:
             self.others += 1
             return None
-        draco = primitive.get("extensions", {}).get(DRACO)
-        plain = "bufferView" in self.gltf.item("accessors", attributes["POSITION"])
-        if draco is not None and not plain:
+        draco, place = entry.get("extensions", {}).get(DRACO), self.gltf.item("accessors", attributes["POSITION"])
+        if "bufferView" not in place and draco is not None:
             triangles, numbers = decode_draco(self.gltf, draco)
             numbers = {name: self.gltf.as_shares(array, attributes.get(name)) for name, array in numbers.items()}
         else:
+            if "bufferView" not in place and "sparse" not in place:
+                raise InputError(self.gltf.path, "POSITION", "no data", "a bufferView, or Draco's data")
             # What no colour and no place needs (normals, tangents) isn't read.
             wanted = [name for name in attributes if name.partition("_")[0] in ("POSITION", "COLOR", "TEXCOORD")]
             numbers = {name: self.gltf.accessor(attributes[name]) for name in wanted}
             count = len(numbers["POSITION"])
-            order = self.gltf.accessor(primitive["indices"], scaled=False)[:, 0] if "indices" in primitive else np.arange(count)
+            order = self.gltf.accessor(entry["indices"], scaled=False)[:, 0] if "indices" in entry else np.arange(count)
             triangles = _triangles(order.astype(np.int64), mode)
-        points = numbers["POSITION"].astype(np.float64)
+        points = numbers["POSITION"]
         self._check(points, triangles)
-        part = self.materials.part(primitive.get("material"), numbers, triangles)
-        return {**primitive, "weights": mesh.get("weights")}, part, points, triangles
+        self.read = self._counted(self.read + len(triangles))
+        part = self.materials.part(entry.get("material"), numbers, triangles)
+        # Many primitives may share one long list of points: each keeps its own.
+        used, index = np.unique(triangles, return_inverse=True)
+        return Primitive(entry, mesh.get("weights") or [], part, points[used].astype(np.float64), used, index.reshape(-1, 3))
 
     def _check(self, points: np.ndarray, triangles: np.ndarray) -> None:
-        """Checks that positions are three finite numbers, and indices those of points."""
+        """Checks that positions are three numbers, and indices those of points."""
         if points.ndim != 2 or points.shape[1] != 3:
             raise InputError(self.gltf.path, "POSITION", f"{points.shape[-1]} numbers a point", "3")
         if len(triangles) and not 0 <= triangles.min() <= triangles.max() < len(points):
@@ -158,26 +184,31 @@ class _Scene:
             found = f"index {int(triangles[face].max())} in face {face}"
             raise InputError(self.gltf.path, "faces", found, f"0..{len(points) - 1} ({len(points)} vertices)")
 
-    def _posed(self, points: np.ndarray, primitive: dict[str, Any], node: dict[str, Any], place: np.ndarray) -> np.ndarray:
+    def _posed(self, primitive: Primitive, node: dict[str, Any], place: np.ndarray) -> np.ndarray:
         """Returns points (P, 3) in their place: by shape keys with the weights of the file, and by its skin, if it has one."""
-        weights = node.get("weights") or primitive["weights"] or []
-        for weight, target in zip(weights, primitive.get("targets", []), strict=False):
+        points, entry = primitive.points, primitive.entry
+        for weight, target in zip(node.get("weights") or primitive.weights, entry.get("targets", []), strict=False):
             if weight and "POSITION" in target:
-                shift = self.gltf.accessor(target["POSITION"])
-                if shift.shape != points.shape:
-                    raise InputError(self.gltf.path, "targets", f"{len(shift)} points", f"{len(points)}, as in the mesh")
-                points = points + float(weight) * shift
+                points = points + float(weight) * self._of(primitive, target["POSITION"], 3)
                 self._note("shape keys: as the file sets them")
         names = ("JOINTS_0", "WEIGHTS_0")
-        if "skin" not in node or any(name not in primitive["attributes"] for name in names):
+        if "skin" not in node or any(name not in entry["attributes"] for name in names):
             return points @ place[:3, :3].T + place[:3, 3]
         self._note("skin: as the file poses it, no animation")
-        if primitive.get("extensions", {}).get(DRACO) is not None:
-            _, numbers = decode_draco(self.gltf, primitive["extensions"][DRACO])
-            joints, shares = (numbers.get(name, np.zeros((0, 4))) for name in names)
-        else:
-            joints, shares = (self.gltf.accessor(primitive["attributes"][name]) for name in names)
+        joints, shares = (self._of(primitive, entry["attributes"][name], 4, name) for name in names)
         return self._skinned(points, joints.astype(np.int64), shares, self.gltf.item("skins", node["skin"]))
+
+    def _of(self, primitive: Primitive, index: object, bands: int, name: str = "") -> np.ndarray:
+        """Returns the numbers (P, bands) that an attribute has for a primitive's points, packed by Draco or not."""
+        draco = primitive.entry.get("extensions", {}).get(DRACO)
+        if "bufferView" not in self.gltf.item("accessors", index) and draco is not None and name in draco["attributes"]:
+            values = self.gltf.as_shares(decode_draco(self.gltf, draco)[1].get(name, np.zeros((0, bands))), index)
+        else:
+            values = self.gltf.accessor(index)
+        if values.shape[1] != bands or (len(primitive.used) and len(values) <= primitive.used[-1]):
+            found = f"{len(values)} of {values.shape[1]} numbers"
+            raise InputError(self.gltf.path, f"accessor {index}", found, f"{bands} for each point")
+        return values[primitive.used]
 
     def _skinned(self, points: np.ndarray, joints: np.ndarray, shares: np.ndarray, skin: dict[str, Any]) -> np.ndarray:
         """Returns points moved by the joints of a skin (section 3.7.3.1); the place of its own node is left out."""

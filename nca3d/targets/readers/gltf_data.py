@@ -47,6 +47,7 @@ class Gltf:
     def __init__(self, path: Path, beside: Beside) -> None:
         self.path, self.beside = path, beside
         self._buffers: dict[int, bytes] = {}
+        self._recent: dict[object, np.ndarray] = {}
         self.tree, self._chunk = self._open()
         version = str(self.tree.get("asset", {}).get("version", "2.0"))
         if not version.startswith("2"):
@@ -79,13 +80,14 @@ class Gltf:
         data = self.path.read_bytes()
         text, chunk = data, b""
         if self.path.suffix.lower() == ".glb":
-            claimed = int.from_bytes(data[8:12], "little")
+            version, claimed = (int.from_bytes(data[at : at + 4], "little") for at in (4, 8))
+            if data[:4] == b"glTF" and version != 2:
+                raise InputError(self.path, "version", version, "glTF 2.0: export it anew")
             if data[:4] != b"glTF" or claimed > len(data):
                 found = f"{claimed:,} bytes promised, {len(data):,} there" if data[:4] == b"glTF" else repr(data[:4])
                 raise InputError(self.path, "header", found, "'glTF' and the length of the file")
-            if int.from_bytes(data[4:8], "little") != 2:
-                raise InputError(self.path, "version", int.from_bytes(data[4:8], "little"), "glTF 2.0: export it anew")
-            chunks, at = {}, 12
+            chunks: dict[bytes, bytes] = {}
+            at = 12
             while at + 8 <= claimed:
                 length = int.from_bytes(data[at : at + 4], "little")
                 if at + 8 + length > claimed:
@@ -136,6 +138,10 @@ class Gltf:
     def view(self, index: object) -> tuple[bytes, int, int, int]:
         """Returns a buffer, where a view of it begins and ends, and the view's stride (0 = none)."""
         entry = self.item("bufferViews", index)
+        for name in entry.get("extensions", {}):
+            # Packed, and what it was packed from isn't there.
+            if name in INSTEAD and entry.get("buffer") != 0 and "uri" not in self.item("buffers", entry.get("buffer")):
+                raise InputError(self.path, f"bufferView {index}", f"data packed by {name}", INSTEAD[name])
         data = self.buffer(entry.get("buffer"))
         start, length, stride = (entry.get(key, 0) for key in ("byteOffset", "byteLength", "byteStride"))
         if not all(isinstance(n, int) and n >= 0 for n in (start, length, stride)) or start + length > len(data):
@@ -154,6 +160,16 @@ class Gltf:
         Raises:
             InputError: If its view hasn't as many.
         """
+        if not scaled or index not in self._recent:
+            values = self._accessor(index)
+            if not scaled:
+                return values
+            # Primitives of one mesh often share their points.
+            self._recent = {**dict(list(self._recent.items())[-7:]), index: self.as_shares(values, index)}
+        return self._recent[index]
+
+    def _accessor(self, index: object) -> np.ndarray:
+        """Returns the numbers (count, bands) of an accessor as they are."""
         entry = self.item("accessors", index)
         count, dtype = entry.get("count"), self._dtype(entry, index)
         bands = BANDS.get(str(entry.get("type")), 0)
@@ -166,7 +182,7 @@ class Gltf:
             values = np.zeros((count, bands), dtype)
         if "sparse" in entry:
             values = self._patched(values, entry["sparse"], f"accessor {index}")
-        return self.as_shares(values, index) if scaled else values
+        return values
 
     def as_shares(self, values: np.ndarray, index: object) -> np.ndarray:
         """Returns numbers as floats: shares 0..1 (or -1..1) where their accessor says that they are normalised."""

@@ -73,11 +73,11 @@ class Materials:
         if factor is not None and picture is not None and self.gltf.from_trimesh and np.allclose(factor, TRIMESH_GREY):
             factor = None
         mode = entry.get("alphaMode", "OPAQUE")
-        cut = {"MASK": float(entry.get("alphaCutoff", 0.5)), "BLEND": GLASS}.get(mode, 0.0)
+        cut = {"MASK": float(entry.get("alphaCutoff", 0.5)), "BLEND": GLASS}.get(str(mode), 0.0)
         name = str(entry.get("name", ""))
         texture = self._texture(picture, cut > 0) if picture is not None else None
         given = [float(band) for band in (factor or ())][:4]
-        whole = tuple(band if math.isfinite(band) else 1.0 for band in [*given, *[1.0] * (4 - len(given))])
+        whole = tuple(min(max(band, 0.0), 1.0) if math.isfinite(band) else 1.0 for band in [*given, *[1.0] * (4 - len(given))])
         named = factor is not None or picture is not None
         return Material(name, whole, texture, True, cut), (picture or {}) if named else None
 
@@ -87,7 +87,7 @@ class Materials:
         sources = [extension for extension in entry.get("extensions", {}).items() if "source" in extension[1]]
         webp = [extension["source"] for name, extension in sources if name == "EXT_texture_webp"]
         source = webp[0] if webp else entry.get("source")
-        if source is None:
+        if not isinstance(source, int):
             name = sources[0][0] if sources else "no extension"
             self._say(f"textures: stored by {name}, which is not read: drawn without them; export them as PNG or JPEG")
             return None
@@ -98,8 +98,8 @@ class Materials:
         if pixels is None:
             return None
         sampler = self.gltf.item("samplers", entry["sampler"]) if "sampler" in entry else {}
-        wraps = (WRAPS.get(sampler.get("wrapS"), "repeat"), WRAPS.get(sampler.get("wrapT"), "repeat"))
-        return Texture(pixels, wraps, sampler.get("magFilter") != NEAREST)
+        along_u, along_v = (WRAPS.get(sampler.get(key, 10497), "repeat") for key in ("wrapS", "wrapT"))
+        return Texture(pixels, (along_u, along_v), sampler.get("magFilter") != NEAREST)
 
     def _picture(self, source: int, alpha: bool) -> np.ndarray | None:
         """Returns the pixels of an image, see `Beside.texture`."""

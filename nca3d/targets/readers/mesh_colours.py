@@ -145,7 +145,10 @@ def _stacked(arrays: Sequence[np.ndarray | None], parts: Sequence[Part], bands: 
     if all(array is None for array in arrays):
         return None
     each = [
-        np.full((len(part.corners), 3, bands), missing, np.float32) if array is None else array.astype(np.float32)
+        np.full((len(part.corners), 3, bands), missing, np.float32)
+        if array is None
+        # Far beyond any picture, a number of 32 bits has no place between two pixels left.
+        else np.nan_to_num(np.clip(array, -1e5, 1e5)).astype(np.float32)
         for array, part in zip(arrays, parts, strict=True)
     ]
     return np.concatenate(each)

@@ -7,7 +7,6 @@ from typing import TypedDict, Unpack
 
 from nca3d.errors import InputError
 from nca3d.targets.meshes import from_mesh
-from nca3d.targets.options import MAX_BYTES
 from nca3d.targets.readers.gltf import read_gltf
 from nca3d.targets.readers.guard import parsing
 from nca3d.targets.readers.mesh_colours import Part, join
@@ -22,15 +21,15 @@ from nca3d.targets.voxelise import Mesh
 
 # Files with y up, by their specification (glTF 2.0, section 3.4).
 GLTF = (".glb", ".gltf")
-# Text takes several times its length in memory while it is read.
-MAX_TEXT = 1 << 28
+# A file is read whole; of text, which takes several times its length in memory, less is.
+MAX_DATA, MAX_TEXT = 1 << 29, 1 << 28
 Read = Callable[[Path, Beside], tuple[list[Part], list[str]]]
 FORMATS: dict[str, tuple[Read, int]] = {
-    ".ply": (read_ply, MAX_BYTES),
-    ".stl": (read_stl, MAX_BYTES),
+    ".ply": (read_ply, MAX_DATA),
+    ".stl": (read_stl, MAX_DATA),
     ".obj": (read_obj, MAX_TEXT),
     ".off": (read_off, MAX_TEXT),
-    ".glb": (read_gltf, MAX_BYTES),
+    ".glb": (read_gltf, MAX_DATA),
     ".gltf": (read_gltf, MAX_TEXT),
     ".3mf": (read_3mf, MAX_TEXT),
 }
@@ -61,7 +60,7 @@ def read_mesh(path: Path, size: Wanted, **options: Unpack[MeshOptions]) -> Targe
 
     x, y and z of a file are those of the lattice, z up; but glTF has y up, so that a .glb stands as in any viewer: its
     (x, y, z) become (x, -z, y) before any `orientation`. An .obj doesn't say which way is up: many programs write y up, and
-    `orientation="xz-y"` sets those upright. A body that `visualize.save` wrote as .glb comes back cell by cell where the fit
+    `orientation="x-zy"` sets those upright. A body that `visualize.save` wrote as .glb comes back cell by cell where the fit
     leaves its size as it was (`margin=0` on its own lattice, if the body reaches two opposite ends).
 
     Args:
@@ -74,7 +73,7 @@ def read_mesh(path: Path, size: Wanted, **options: Unpack[MeshOptions]) -> Targe
             file has.
     """
     mesh, notes = load_mesh(path)
-    target = from_mesh(mesh, size, path, path.stem, **options)
+    target = from_mesh(mesh, size, path, path.stem, **options)  # type: ignore[arg-type, misc]
     if options.get("color") is not None:
         notes = [line for line in notes if not line.startswith("colours")]
     return replace(target, notes=(*target.notes, *(f"{path.name}: {line}" for line in notes)))
@@ -93,7 +92,9 @@ def load_mesh(path: Path) -> tuple[Mesh, list[str]]:
     beside = Beside(path)
     with parsing(path, f"a whole {path.suffix.lower()} file"):
         parts, notes = read(path, beside)
-    mesh, said = join(parts, path)
+        mesh, said = join(parts, path)
     if path.suffix.lower() in GLTF:
         mesh = mesh.upright()
+    elif path.suffix.lower() == ".obj":
+        said.append("z is up, as its numbers are; orientation = 'x-zy' sets upright what was made with y up")
     return mesh, [*said, *notes, *beside.notes]

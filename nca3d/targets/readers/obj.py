@@ -6,14 +6,16 @@ wrong body, of several objects), reads one library of materials, and no opacity.
 """
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.targets.meshes import MAX_FACES
 from nca3d.targets.readers.mesh_colours import GLASS, Material, Part
-from nca3d.targets.readers.polygons import check_faces, fans
+from nca3d.targets.readers.polygons import cut
 from nca3d.targets.readers.textures import Beside, Texture
 
 # How many words follow an option of a texture, as in `map_Kd -s 1 1 1 wood.png`.
@@ -27,9 +29,9 @@ MAX_LIBRARY = 1 << 24
 class Corners:
     """The faces of one material: for each corner its vertex, its place in the texture (-1 = none), and the corners a face."""
 
-    vertices: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]
-    places: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]
-    lengths: array = field(default_factory=lambda: array("q"))  # type: ignore[type-arg]
+    vertices: "array[int]" = field(default_factory=lambda: array("q"))
+    places: "array[int]" = field(default_factory=lambda: array("q"))
+    lengths: "array[int]" = field(default_factory=lambda: array("q"))
 
 
 class _Reader:
@@ -41,7 +43,7 @@ class _Reader:
         self.coloured: list[int] = []
         self.of: dict[str, Corners] = {}
         self.libraries: list[str] = []
-        self.others = 0
+        self.others = self.faces = 0
         self._current = self.of.setdefault("", Corners())
 
     def line(self, line: str) -> None:
@@ -49,6 +51,8 @@ class _Reader:
         kind, _, rest = line.partition(" ")
         if kind == "v":
             words = rest.split()
+            if len(self.points) > 9 * MAX_FACES:
+                raise InputError(self.path, "vertices", f"more than {3 * MAX_FACES:,}", "fewer: simplify it first")
             self.points.extend((float(words[0]), float(words[1]), float(words[2])))
             if len(words) >= 6:  # x y z red green blue; a fourth number alone is a weight
                 self.coloured.append(len(self.points) // 3 - 1)
@@ -57,6 +61,8 @@ class _Reader:
             self._face(rest.split())
         elif kind == "vt":
             words = rest.split()
+            if len(self.uv) > 6 * MAX_FACES:
+                raise InputError(self.path, "vt", f"more than {3 * MAX_FACES:,}", "fewer: simplify it first")
             self.uv.extend((float(words[0]), float(words[1]) if len(words) > 1 else 0.0))
         elif kind == "usemtl":
             self._current = self.of.setdefault(rest.strip(), Corners())
@@ -69,6 +75,9 @@ class _Reader:
         """Reads a face; an index below 0 counts back from the last vertex so far."""
         if len(words) < 3:
             return
+        self.faces += len(words) - 2
+        if self.faces > MAX_FACES:
+            raise InputError(self.path, "faces", f"more than {MAX_FACES:,}", "fewer: simplify it first (Blender: Decimate)")
         points, places, current = len(self.points) // 3, len(self.uv) // 2, self._current
         for word in words:
             first, _, rest = word.partition("/")
@@ -87,10 +96,9 @@ def read_obj(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
         InputError: If a line can't be read, or a face names a vertex that isn't there.
     """
     reader = _Reader(path)
-    text = path.read_text("latin-1").replace("\\\n", " ").replace("\\\r\n", " ").replace("\t", " ")
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in _lines(path):
         try:
-            reader.line(line.strip())
+            reader.line(line)
         except (ValueError, IndexError, OverflowError) as error:
             raise InputError(path, f"line {number}", repr(line[:60]), "numbers, as in 'v 0 0 1' and 'f 1 2 3'") from error
     if not any(len(one.lengths) for one in reader.of.values()):
@@ -103,20 +111,39 @@ def read_obj(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     uv = np.array(reader.uv).reshape(-1, 2) * (1, -1) + (0, 1)
     colours = _vertex_colours(reader, len(points))
     parts = [
-        _part(corners, points, uv, colours, materials.get(name), path)
+        _part(corners, points, uv, colours, materials.get(name), path, notes)
         for name, corners in reader.of.items()
         if len(corners.lengths)
     ]
     return parts, notes
 
 
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yields the numbered lines of a file, those that end with a backslash together with the next."""
+    held = ""
+    with path.open("rb") as start:
+        marks = start.read(2) in (b"\xff\xfe", b"\xfe\xff")
+    with path.open(encoding="utf-16" if marks else "latin-1") as file:
+        for number, line in enumerate(file, 1):
+            line = held + line.rstrip().replace("\t", " ")
+            held = line[:-1] + " " if line.endswith("\\") else ""
+            if not held:
+                yield number, line.lstrip()
+
+
 def _part(
-    faces: Corners, points: np.ndarray, uv: np.ndarray, colours: np.ndarray | None, material: Material | None, path: Path
+    faces: Corners,
+    points: np.ndarray,
+    uv: np.ndarray,
+    colours: np.ndarray | None,
+    material: Material | None,
+    path: Path,
+    notes: list[str],
 ) -> Part:
     """Returns the faces of one material as triangles."""
-    slot, _ = fans(np.array(faces.lengths), path)
-    triangles = np.array(faces.vertices)[slot]
-    check_faces(points, triangles, path)
+    vertices = np.array(faces.vertices)
+    slot, _ = cut(vertices, np.array(faces.lengths), points, path, notes)
+    triangles = vertices[slot]
     places = np.array(faces.places)[slot]
     if material is not None and material.texture is not None:
         known = (places >= 0) & (places < len(uv))
@@ -154,9 +181,11 @@ def _materials(reader: _Reader, beside: Beside, notes: list[str]) -> dict[str, M
         )
         for name, data in each:
             if data is None or len(data) > MAX_LIBRARY:
-                notes.append(f"materials {name} {'are not there' if data is None else 'are too long'}: drawn without them")
+                why = beside.missing(name) if data is None else "is too long"
+                notes.append(f"material file {name} {why}: drawn without it")
             else:
                 entries |= _library(data.decode("latin-1"))
+                beside.folders.append(name.replace("\\", "/").rpartition("/")[0])
     missing = sorted(used - entries.keys())
     if missing and entries:
         notes.append(f"materials without an entry: {', '.join(missing[:5])}{' ...' * (len(missing) > 5)}")

@@ -10,9 +10,11 @@ import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.readers.mesh_colours import GLASS, Material, Part
-from nca3d.targets.readers.polygons import check_faces, fans, numbers_of
+from nca3d.targets.readers.polygons import cut, numbers_of
 from nca3d.targets.readers.textures import Beside
 
+# Those of a mesh of `MAX_FACES`, and some: each takes some forty bytes more than it has.
+MAX_LINES = 1 << 23
 ALLOWED = "text that begins with OFF, COFF, NOFF or CNOFF and the numbers of vertices and faces"
 
 
@@ -27,6 +29,8 @@ def read_off(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     if start is None or start[4] or start[5] or start[6]:
         raise InputError(path, "header", repr(data[:16]), ALLOWED)
     body = re.sub(rb"#[^\n]*", b"", data[start.end() :]) if b"#" in data else data[start.end() :]
+    if body.count(b"\n") > MAX_LINES:
+        raise InputError(path, "lines", f"more than {MAX_LINES:,}", "fewer: simplify it first, or save it as binary .ply")
     lines = [line for line in body.splitlines() if line.strip()]
     counts = lines[0].split() if lines else []
     if len(counts) < 2 or not all(count.isdigit() and len(count) < 16 for count in counts[:2]):
@@ -42,12 +46,11 @@ def read_off(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
         raise InputError(path, "vertices", f"{len(table):,} numbers in {vertices:,} lines", "as many in each, three or more")
     table = table.reshape(vertices, -1)
     corners, lengths, painted = _faces(lines[1 + vertices : 1 + vertices + faces], path)
-    slot, owner = fans(lengths, path)
+    notes: list[str] = []
+    slot, owner = cut(corners, lengths, table[:, :3], path, notes)
     triangles = corners[slot]
-    check_faces(table[:, :3], triangles, path)
     # Normals come before colours, places in a texture behind them; some programs write colours under a plain "OFF".
     rest = table[:, 6 if start[3] else 3 : table.shape[1] - 2 * bool(start[1])]
-    notes: list[str] = []
     if rest.shape[1] in (3, 4) and (start[2] or not start[3]):
         notes += ["colours of faces left out: those of vertices are there too"] * (painted is not None)
         return [_part(table[:, :3][triangles], _rgba(rest)[triangles], "vertices", rest.shape[1] == 4)], notes

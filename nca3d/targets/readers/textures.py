@@ -76,11 +76,13 @@ class Beside:
         path: The mesh file.
         notes: What was left out, one line each.
         pixels: The pixels that were unpacked so far.
+        folders: Where in its folder files are looked for: those that lie elsewhere name others from there.
     """
 
     path: Path
     notes: list[str] = field(default_factory=list)
     pixels: int = 0
+    folders: list[str] = field(default_factory=lambda: [""])
 
     def read(self, name: str) -> bytes | None:
         """Returns what is in a file beside the mesh; None if there is none of that name.
@@ -91,9 +93,10 @@ class Beside:
         folder, name = self.path.parent.resolve(), name.strip()
         plain = unquote(name).replace("\\", "/")
         # An absolute path is that of the exporter's machine: its last part may lie here.
-        for one in dict.fromkeys((name, plain, plain.rsplit("/", 1)[-1])):
+        names = dict.fromkeys((name, plain, plain.rsplit("/", 1)[-1]))
+        for start, one in ((start, one) for one in names for start in self.folders):
             try:
-                place = folder / one
+                place = folder / start / one
                 there = place.exists()
             except (OSError, ValueError):  # a name too long, or with a NUL in it
                 continue
@@ -104,6 +107,11 @@ class Beside:
                     raise InputError(self.path, "file", f"{name!r} of {place.stat().st_size:,} bytes", f"{MAX_BYTES:,} at most")
                 return place.read_bytes()
         return None
+
+    def missing(self, name: str) -> str:
+        """Returns why there is no file of a name, as the end of a sentence."""
+        outside = re.match(r"\w{2,}://", name) or ".." in name
+        return "lies outside its folder, and must lie beside it" if outside else "is not there"
 
     def texture(self, name: str, data: bytes | None = None, alpha: bool = True) -> np.ndarray | None:
         """Returns a picture as straight RGBA, uint8 (rows, columns, 4); None, and a note, if it can't be had.
@@ -117,8 +125,8 @@ class Beside:
         if data is None:
             data = self.read(name)
         if data is None:
-            where = "a place that isn't read" if re.match(r"\w{2,}://", name) or ".." in name else "not there"
-            return self._left_out(f"texture {called} is {where}")
+            self._left_out(f"texture {called} {self.missing(name)}")
+            return None
         from PIL import Image
 
         try:
@@ -127,13 +135,15 @@ class Beside:
                 size = image.width * image.height
                 # Asked of the header, before any pixel is unpacked.
                 if size > MAX_PIXELS or self.pixels + size > ALL_PIXELS:
-                    return self._left_out(f"texture {called} has {image.width} × {image.height} pixels, too many")
+                    self._left_out(f"texture {called} has {image.width} × {image.height} pixels, too many")
+                    return None
                 self.pixels += size
                 return _unpacked(image, alpha)
         except Image.DecompressionBombError:
-            return self._left_out(f"texture {called} has too many pixels")
+            self._left_out(f"texture {called} has too many pixels")
         except Exception as error:  # decoders of broken pictures raise anything
-            return self._left_out(f"texture {called} can't be read ({type(error).__name__})")
+            self._left_out(f"texture {called} can't be read ({type(error).__name__})")
+        return None
 
     def _left_out(self, why: str) -> None:
         """Says once why something is drawn without its picture."""
