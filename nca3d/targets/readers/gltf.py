@@ -101,16 +101,16 @@ class _Scene:
         Raises:
             InputError: If there are more than `MAX_FACES` triangles.
         """
-        instances = 0
+        seen = 0
         for index, place in self.places.items():
             node = self.gltf.item("nodes", index)
             if "mesh" not in node:
                 continue
             for matrix in self._instances(node, place):
-                instances += 1
-                if instances > MAX_NODES:
-                    raise InputError(self.gltf.path, "instances", f"more than {MAX_NODES:,}", f"at most {MAX_NODES:,}")
                 for primitive in self._mesh(node["mesh"]):
+                    seen += 1
+                    if seen > MAX_NODES:
+                        raise InputError(self.gltf.path, "instances", f"more than {MAX_NODES:,}", "fewer: join them first")
                     self.faces = self._counted(self.faces + len(primitive.triangles))
                     yield self._in_place(primitive, self._posed(primitive, node, matrix), matrix)
 

@@ -46,7 +46,7 @@ class Gltf:
 
     def __init__(self, path: Path, beside: Beside) -> None:
         self.path, self.beside = path, beside
-        self._buffers: dict[int, bytes] = {}
+        self._buffers: dict[int, bytes | memoryview] = {}
         self._recent: dict[object, np.ndarray] = {}
         self.tree, self._chunk = self._open()
         version = str(self.tree.get("asset", {}).get("version", "2.0"))
@@ -75,10 +75,11 @@ class Gltf:
             raise InputError(self.path, kind, f"index {index!r}", f"0..{len(items) - 1}, of {len(items)} {kind}")
         return items[index]
 
-    def _open(self) -> tuple[dict[str, Any], bytes]:
+    def _open(self) -> tuple[dict[str, Any], bytes | memoryview]:
         """Returns the tree and the binary chunk ("" in a .gltf), once the header is that of glTF and its lengths are there."""
         data = self.path.read_bytes()
-        text, chunk = data, b""
+        text: bytes = data
+        chunk: bytes | memoryview = b""
         if self.path.suffix.lower() == ".glb":
             version, claimed = (int.from_bytes(data[at : at + 4], "little") for at in (4, 8))
             if data[:4] == b"glTF" and version != 2:
@@ -86,16 +87,16 @@ class Gltf:
             if data[:4] != b"glTF" or claimed > len(data):
                 found = f"{claimed:,} bytes promised, {len(data):,} there" if data[:4] == b"glTF" else repr(data[:4])
                 raise InputError(self.path, "header", found, "'glTF' and the length of the file")
-            chunks: dict[bytes, bytes] = {}
+            chunks: dict[bytes, memoryview] = {}
             at = 12
             while at + 8 <= claimed:
                 length = int.from_bytes(data[at : at + 4], "little")
                 if at + 8 + length > claimed:
                     found = f"{length:,} bytes at byte {at}, {claimed - at - 8:,} there"
                     raise InputError(self.path, "chunk", found, "no more than the file has: it may be cut off, copy it again")
-                chunks.setdefault(data[at + 4 : at + 8], data[at + 8 : at + 8 + length])
+                chunks.setdefault(data[at + 4 : at + 8], memoryview(data)[at + 8 : at + 8 + length])
                 at += 8 + length
-            text, chunk = chunks.get(b"JSON", b""), chunks.get(b"BIN\0", b"")
+            text, chunk = bytes(chunks.get(b"JSON", b"")), chunks.get(b"BIN\0", b"")
         if sum(text.count(mark) for mark in (b",", b"[", b"{")) > MARKS:
             raise InputError(self.path, "tree", f"more than {MARKS:,} values", "a smaller scene: join its objects first")
         try:
@@ -106,7 +107,7 @@ class Gltf:
             raise InputError(self.path, "tree", type(tree).__name__, "an object with 'asset', 'meshes', ...")
         return tree, chunk
 
-    def buffer(self, index: object) -> bytes:
+    def buffer(self, index: object) -> bytes | memoryview:
         """Returns a buffer, which has the length that it promises at least."""
         entry = self.item("buffers", index)
         assert isinstance(index, int)
@@ -135,7 +136,7 @@ class Gltf:
             raise InputError(self.path, what, f"no file {uri[:80]!r} beside it", "the files that it came with, or one .glb")
         return found
 
-    def view(self, index: object) -> tuple[bytes, int, int, int]:
+    def view(self, index: object) -> tuple[bytes | memoryview, int, int, int]:
         """Returns a buffer, where a view of it begins and ends, and the view's stride (0 = none)."""
         entry = self.item("bufferViews", index)
         for name in entry.get("extensions", {}):
@@ -152,7 +153,7 @@ class Gltf:
     def bytes_of(self, index: object) -> bytes:
         """Returns the bytes of a view."""
         data, start, end, _ = self.view(index)
-        return data[start:end]
+        return bytes(data[start:end])
 
     def accessor(self, index: object, scaled: bool = True) -> np.ndarray:
         """Returns the numbers (count, bands) of an accessor, as floats (`as_shares`) or, not `scaled`, as they are.

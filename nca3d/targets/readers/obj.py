@@ -22,7 +22,7 @@ from nca3d.targets.readers.textures import Beside, Texture
 WORDS = {"-blendu": 1, "-blendv": 1, "-bm": 1, "-boost": 1, "-cc": 1, "-clamp": 1, "-imfchan": 1, "-mm": 2, "-texres": 1}
 WORDS |= {"-o": 3, "-s": 3, "-t": 3, "-type": 1, "-colorspace": 1}
 # No file of materials is larger, and no list of them longer.
-MAX_LIBRARY = 1 << 24
+MAX_LIBRARY, MAX_MATERIALS = 1 << 24, 20_000
 
 
 @dataclass
@@ -51,8 +51,8 @@ class _Reader:
         kind, _, rest = line.partition(" ")
         if kind == "v":
             words = rest.split()
-            if len(self.points) > 9 * MAX_FACES:
-                raise InputError(self.path, "vertices", f"more than {3 * MAX_FACES:,}", "fewer: simplify it first")
+            if len(self.points) > 3 * MAX_FACES:
+                raise InputError(self.path, "vertices", f"more than {MAX_FACES:,}", "fewer: simplify it first")
             self.points.extend((float(words[0]), float(words[1]), float(words[2])))
             if len(words) >= 6:  # x y z red green blue; a fourth number alone is a weight
                 self.coloured.append(len(self.points) // 3 - 1)
@@ -66,6 +66,8 @@ class _Reader:
             self.uv.extend((float(words[0]), float(words[1]) if len(words) > 1 else 0.0))
         elif kind == "usemtl":
             self._current = self.of.setdefault(rest.strip(), Corners())
+            if len(self.of) > MAX_MATERIALS:
+                raise InputError(self.path, "materials", f"more than {MAX_MATERIALS:,}", "fewer: join them first")
         elif kind == "mtllib":
             self.libraries.append(rest.strip())
         elif kind in ("l", "p"):
@@ -99,6 +101,8 @@ def read_obj(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     for number, line in _lines(path):
         try:
             reader.line(line)
+        except InputError:
+            raise
         except (ValueError, IndexError, OverflowError) as error:
             raise InputError(path, f"line {number}", repr(line[:60]), "numbers, as in 'v 0 0 1' and 'f 1 2 3'") from error
     if not any(len(one.lengths) for one in reader.of.values()):

@@ -4,6 +4,7 @@ Read here and not by trimesh, which refuses binary files in which triangles and 
 gives the colours of quads to the wrong triangles.
 """
 
+import io
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -74,11 +75,12 @@ class Element:
 
 def read_elements(data: bytes, path: Path) -> tuple[dict[str, Element], str | None]:
     """Returns the elements of a file by name, and the name of its texture."""
-    header, end, rest = data.partition(b"end_header")
-    if not data.startswith(b"ply") or not end or len(header) > 1 << 16:
+    end = data.find(b"end_header", 0, 1 << 16)
+    if not data.startswith(b"ply") or end < 0:
         raise InputError(path, "header", repr(data[:16]), "'ply' ... 'end_header'")
-    elements, encoding, picture = _header(header.decode("latin-1"), path)
-    rest = rest[2:] if rest.startswith(b"\r\n") else rest[1:]
+    elements, encoding, picture = _header(data[:end].decode("latin-1"), path)
+    end += len(b"end_header")
+    rest = memoryview(data)[end + 1 + (data[end : end + 2] == b"\r\n") :]
     if encoding == "ascii":
         return _ascii(elements, rest, path), picture
     order = {"binary_little_endian": "<", "binary_big_endian": ">"}.get(encoding)
@@ -130,10 +132,11 @@ def _room(element: Element, least: int, held: int, path: Path) -> None:
         raise InputError(path, "header", found, f"at most {most:,}: simplify it first (Blender: Decimate)")
 
 
-def _ascii(elements: list[Element], rest: bytes, path: Path) -> dict[str, Element]:
+def _ascii(elements: list[Element], text: memoryview, path: Path) -> dict[str, Element]:
     """Fills elements from numbers in text."""
-    if len(rest) > MAX_TEXT:
-        raise InputError(path, "data", f"{len(rest):,} bytes of text", f"at most {MAX_TEXT:,}: save it as binary .ply")
+    if len(text) > MAX_TEXT:
+        raise InputError(path, "data", f"{len(text):,} bytes of text", f"at most {MAX_TEXT:,}: save it as binary .ply")
+    rest = bytes(text)
     for element in elements:
         _room(element, 2 * len(element.properties) or 1, len(rest) + 1, path)
     numbers = numbers_of(rest, path)
@@ -141,12 +144,14 @@ def _ascii(elements: list[Element], rest: bytes, path: Path) -> dict[str, Elemen
         whole = _fill(elements, numbers, None, path) == len(numbers)
     except InputError:
         whole = False
-    if not whole:
+    total = sum(element.count for element in elements)
+    if not whole and rest.count(b"\n") + 1 >= total:
         # Rows with more numbers than the header speaks of (MeshLab's colours of corners): each is a line of its own.
-        counts = [count for line in rest.splitlines() if (count := len(line.split()))]
+        counts = [count for line in io.BytesIO(rest) if (count := len(np.fromstring(line, np.float64, sep=" ")))]
         rows = np.concatenate([[0], np.cumsum(counts)])
-        lines = len(rows) - 1 >= sum(element.count for element in elements)
-        _fill(elements, numbers, rows if lines else None, path)
+        _fill(elements, numbers, rows if len(counts) >= total else None, path)
+    elif not whole:
+        _fill(elements, numbers, None, path)
     return {element.name: element for element in elements}
 
 
@@ -203,7 +208,7 @@ def _walk(element: Element, numbers: np.ndarray, at: int, rows: np.ndarray | Non
     return at
 
 
-def _binary(element: Element, data: bytes, at: int, order: str, path: Path) -> int:
+def _binary(element: Element, data: memoryview, at: int, order: str, path: Path) -> int:
     """Fills an element from bytes, from byte `at`; returns the byte behind it."""
     kinds = {
         name: (np.dtype(order + kind), np.dtype(order + count) if count else None)

@@ -12,7 +12,7 @@ import numpy as np
 from nca3d.errors import InputError
 
 # What the parts of a file may have together, unpacked: XML of some two million triangles.
-MAX_UNPACKED = 1 << 28
+MAX_UNPACKED = 1 << 27
 # The list of a zip's files, in bytes: some ten thousand names.
 MAX_NAMES = 1 << 20
 Key = tuple[str, str]
