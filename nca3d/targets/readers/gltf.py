@@ -1,4 +1,4 @@
-"""glTF 2.0 scenes (.glb, .gltf): nodes, skins and primitives become parts in their places."""
+"""Scenes of glTF 2.0 (.glb, .gltf): nodes, skins and primitives become parts in their places."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

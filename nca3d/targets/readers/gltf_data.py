@@ -58,7 +58,11 @@ class Gltf:
                 raise InputError(path, "extensionsRequired", f"{name}, which is not read here", allowed)
 
     def items(self, kind: str) -> list[dict[str, Any]]:
-        """Returns all things of a kind, as in "nodes"."""
+        """Returns all things of a kind, as in "nodes".
+
+        Raises:
+            InputError: If they are no list.
+        """
         found = self.tree.get(kind, [])
         if not isinstance(found, list):
             raise InputError(self.path, kind, type(found).__name__, "a list")
@@ -108,7 +112,11 @@ class Gltf:
         return tree, chunk
 
     def buffer(self, index: object) -> bytes | memoryview:
-        """Returns a buffer, which has the length that it promises at least."""
+        """Returns a buffer, which has the length that it promises at least.
+
+        Raises:
+            InputError: If it is shorter, or there are too many bytes in all.
+        """
         entry = self.item("buffers", index)
         assert isinstance(index, int)
         if index not in self._buffers:
@@ -124,7 +132,11 @@ class Gltf:
         return self._buffers[index]
 
     def resource(self, uri: str, what: str) -> bytes:
-        """Returns what a URI names: data in it, or a file beside this one."""
+        """Returns what a URI names: data in it, or a file beside this one.
+
+        Raises:
+            InputError: If there is no such file, or its data can't be decoded.
+        """
         if uri.startswith("data:"):
             kind, _, data = uri.partition(",")
             try:
@@ -137,7 +149,11 @@ class Gltf:
         return found
 
     def view(self, index: object) -> tuple[bytes | memoryview, int, int, int]:
-        """Returns a buffer, where a view of it begins and ends, and the view's stride (0 = none)."""
+        """Returns a buffer, where a view of it begins and ends, and the view's stride (0 = none).
+
+        Raises:
+            InputError: If it lies outside of its buffer, or is packed in a way that isn't read here.
+        """
         entry = self.item("bufferViews", index)
         for name in entry.get("extensions", {}):
             # Packed, and what it was packed from isn't there.
@@ -186,7 +202,7 @@ class Gltf:
         return values
 
     def as_shares(self, values: np.ndarray, index: object) -> np.ndarray:
-        """Returns numbers as floats: shares 0..1 (or -1..1) where their accessor says that they are normalised."""
+        """Returns numbers (N, k) as floats: shares 0..1 (or -1..1) where their accessor says that they are normalised."""
         if values.dtype.kind == "f":
             return values
         if self.item("accessors", index).get("normalized") is True:

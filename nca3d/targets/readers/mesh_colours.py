@@ -208,10 +208,10 @@ def _said(parts: Sequence[Part], looks: Sequence[Material]) -> str:
 
 
 def to_display(linear: np.ndarray) -> np.ndarray:
-    """Returns linear colours 0..1 as a display shows them (sRGB, IEC 61966-2-1)."""
+    """Returns linear colours of any shape, 0..1, as a display shows them (sRGB, IEC 61966-2-1)."""
     return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * np.maximum(linear, 0) ** (1 / 2.4) - 0.055)
 
 
 def to_linear(display: np.ndarray) -> np.ndarray:
-    """Returns the linear colours of display colours 0..1: the inverse of `to_display`."""
+    """Returns the linear colours of display colours of any shape, 0..1: the inverse of `to_display`."""
     return np.where(display <= 0.04045, display / 12.92, ((np.maximum(display, 0) + 0.055) / 1.055) ** 2.4)

@@ -73,7 +73,7 @@ def read_mesh(path: Path, size: Wanted, **options: Unpack[MeshOptions]) -> Targe
             file has.
     """
     mesh, notes = load_mesh(path)
-    target = from_mesh(mesh, size, path, path.stem, **options)  # type: ignore[arg-type, misc]
+    target = from_mesh(mesh, size, path, path.stem, **options)
     if options.get("color") is not None:
         notes = [line for line in notes if not line.startswith("colours")]
     return replace(target, notes=(*target.notes, *(f"{path.name}: {line}" for line in notes)))

@@ -57,7 +57,7 @@ class Element:
 
         Args:
             name: Its name.
-            source: All numbers, or all bytes.
+            source: All numbers, or all bytes, (N,).
             starts: Where it begins in each row.
             lengths: How many numbers each row has; None = one.
             size: How many items of `source` make a number.
@@ -69,12 +69,16 @@ class Element:
             self.lengths[name] = each
 
     def number(self, name: str) -> np.ndarray | None:
-        """Returns a property with one number a row, or None."""
+        """Returns a property with one number a row, of any shape; None if there is none."""
         return self.columns.get(name) if name not in self.lengths else None
 
 
 def read_elements(data: bytes, path: Path) -> tuple[dict[str, Element], str | None]:
-    """Returns the elements of a file by name, and the name of its texture."""
+    """Returns the elements of a file by name, and the name of its texture.
+
+    Raises:
+        InputError: If its header is none, or promises more than the file holds.
+    """
     end = data.find(b"end_header", 0, 1 << 16)
     if not data.startswith(b"ply") or end < 0:
         raise InputError(path, "header", repr(data[:16]), "'ply' ... 'end_header'")

@@ -100,7 +100,7 @@ def check_faces(points: np.ndarray, triangles: np.ndarray, path: Path) -> None:
 
 
 def numbers_of(text: bytes, path: Path) -> np.ndarray:
-    """Returns all numbers of a text, float64.
+    """Returns all numbers of a text, float64 (N,).
 
     Raises:
         InputError: If there is anything else in it.

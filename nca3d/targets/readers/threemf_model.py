@@ -134,7 +134,7 @@ class Model:
             self.colours[self._group] = np.array(self._rows, np.float32).reshape(-1, 4)
 
     def data(self, text: str) -> None:
-        """Skips text."""
+        """Skips the text between elements."""
 
     def _placed(self, attributes: dict[str, str]) -> tuple[Key, np.ndarray]:
         """Returns the key and the place of an item or a component: a 4 × 3 matrix that rows are multiplied by."""
@@ -146,7 +146,7 @@ class Model:
 
 
 class Archive:
-    """The zip.
+    """The zip that a .3mf is.
 
     Attributes:
         root: The path of the model that is built.
@@ -194,7 +194,11 @@ class Archive:
             return file.read(promised)
 
     def model(self, name: str) -> Model:
-        """Returns a model file, read."""
+        """Returns a model file, read.
+
+        Raises:
+            InputError: If there is none of that name, or it is no model.
+        """
         text = self.read(name)
         if text is None:
             raise InputError(self.path, "model", f"no {name} in it", "a whole .3mf file")
