@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.errors import InputError, nearest
+from nca3d.files import names_path
 from nca3d.registry import Registry
 from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, torus
 from nca3d.targets.arrays import from_voxels
@@ -196,6 +197,10 @@ def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
     if not path.exists():
         raise InputError(path, "file", "nothing there", "a file that exists, or a name that `nca3d targets` lists")
     if path.is_dir():
+        if isinstance(name_or_path, str) and not names_path(name_or_path):
+            raise InputError(
+                "target", "name", f"{name_or_path!r}, a folder", f"'{name_or_path}/': a folder of images has a slash"
+            )
         return partial(read_stack, path), path, path.name
     if not path.is_file():
         raise InputError(path, "file", "no regular file", f"a file ({suffixes}), or a folder of images")

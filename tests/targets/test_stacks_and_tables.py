@@ -60,9 +60,11 @@ def test_slices_may_be_far_apart(tmp_path: Path) -> None:
     assert any("2 pixels apart" in note for note in target.notes)
 
 
-def test_what_is_no_stack(tmp_path: Path) -> None:
+def test_what_is_no_stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "none").mkdir()
     one_line(lambda: load(tmp_path / "none", "auto"), "none an image")
+    monkeypatch.chdir(tmp_path)
+    one_line(lambda: load("none", "auto"), "'none', a folder", "'none/'")
     (tmp_path / "none" / "a.dcm").write_bytes(b"x")
     one_line(lambda: load(tmp_path / "none", "auto"), "dcm2niix")
     mixed = slices(tmp_path / "mixed", LABELS)
