@@ -13,7 +13,7 @@ from nca3d.targets.holes import CLOSED, Openings, Outline, outline
 from nca3d.targets.options import check_fraction
 from nca3d.targets.palette import colormap as map_colours
 from nca3d.targets.palette import parse_color
-from nca3d.targets.place import scaled_size
+from nca3d.targets.place import own_size, scaled_size
 from nca3d.targets.sculpt import Colour
 from nca3d.targets.solid import Inside, inside
 from nca3d.targets.target import Size, Target, Wanted
@@ -50,7 +50,8 @@ def from_mesh(
 
     Args:
         mesh: The triangles, z up, in any unit.
-        size: The lattice (D, H, W); "auto" = `place.LONGEST` cells along the longest side, else as small as the body allows.
+        size: The lattice (D, H, W); "auto" = its own cells and the margin, if it is built of cells, else `place.LONGEST` cells
+            along the longest side, and as small as the body allows.
         where: The name that errors and notes give it.
         name: The target's name in reports.
         margin: The cells left free at each face.
@@ -69,8 +70,10 @@ def from_mesh(
     threshold = check_fraction(threshold, where)
     _check_mesh(mesh.corners, where)
     low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
+    own: Size | None = None
     if size == "auto":
-        size = scaled_size((high - low)[::-1], margin)
+        own = _own_cells(mesh)
+        size = scaled_size((high - low)[::-1], margin) if own is None else own_size(np.array(own), margin, where)
     room = room_for(size, margin, where)
     cell = float(((high - low) / np.array(room[::-1])).max())  # the axis that fills the room sets the scale
     origin = (low + high) / 2 - np.array(room[::-1]) * cell / 2
@@ -90,6 +93,7 @@ def from_mesh(
     colours = _colours(painted, touched > 0, occupied, colormap, None if color is None else parse_color(color, where))
     rgba = np.concatenate([colours * occupied[..., None], occupied[..., None]], -1, dtype=np.float32)
     target = from_rgba(np.pad(rgba, [(free, free) for free in margins(size, margin)] + [(0, 0)]), name, where)
+    target = replace(target, source_size=own)
     if quiet:
         return target
     notes = [*_about_openings(shape.openings, closed, wide, bool(fill)), *_about_inside(found)]
@@ -100,6 +104,15 @@ def from_mesh(
         notes.append(f"no colours in it: the colour map {colormap!r} along height; color = '#rrggbb' sets one")
     called = where.name if isinstance(where, Path) else str(where).removeprefix("target ")
     return replace(target, notes=tuple(f"{called}: {note}" for note in notes))
+
+
+def _own_cells(mesh: Mesh) -> Size | None:
+    """Returns the size (d, h, w) of a mesh that is built of cells; None if it isn't."""
+    low = mesh.corners.min((0, 1))
+    if not mesh.cell or not np.isclose((steps := (mesh.corners - low) / mesh.cell), np.rint(steps), atol=1e-3).all():
+        return None
+    width, height, depth = (int(n) for n in np.rint(steps.max((0, 1))))
+    return depth, height, width
 
 
 def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size, *, hollows: bool) -> Inside:

@@ -21,11 +21,13 @@ class Mesh:
         paint: Returns the colours of points on the surface, as a display shows them: called with the indices of their triangles
             (S,) and their barycentric shares (S, 3), it returns RGBA (S, 4) in 0..1, where a point of alpha 0 is a hole. None =
             `colours` between the corners.
+        cell: The length of the cells that it is built of, as `visualize.save` notes it in a .glb; 0 = it is no such mesh.
     """
 
     corners: np.ndarray
     colours: np.ndarray | None = None
     paint: Callable[[np.ndarray, np.ndarray], np.ndarray] | None = None
+    cell: float = 0.0
 
     def upright(self) -> "Mesh":
         """Returns the same mesh with z up, for one with y up: (x, y, z) become (x, -z, y)."""

@@ -128,6 +128,8 @@ def test_a_body_saved_as_glb_comes_back_cell_by_cell(tmp_path: Path, cell_size: 
     for axis in range(3):
         assert not is_same(target, np.flip(body, axis)), f"mirrored along axis {axis}"
     high, wide, long = SIZE
+    own = targets.load(path, "auto")
+    assert own.source_size == tuple(n - 2 for n in own.size) and int(own.occupied.sum()) == int((body[..., 3] > 0.1).sum())
     assert is_same(targets.load(path, (high + 2, wide + 2, long + 2)), np.pad(body, [(1, 1)] * 3 + [(0, 0)]))
     double = np.roll(body.repeat(2, 0).repeat(2, 1).repeat(2, 2), 1, axis=2)  # centred: two cells are free, one at each end
     assert is_same(targets.load(path, double.shape[:3], margin=0), double)

@@ -1,5 +1,6 @@
 """Scenes of glTF 2.0 (.glb, .gltf): nodes, skins and primitives become parts in their places."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -171,6 +172,10 @@ class _Scene:
         self._check(points, triangles)
         self.read = self._counted(self.read + len(triangles))
         part = self.materials.part(entry.get("material"), numbers, triangles)
+        noted = mesh.get("extras")
+        cell = noted.get("cell_size") if isinstance(noted, dict) else None
+        if isinstance(cell, int | float) and math.isfinite(cell) and cell > 0:
+            part = replace(part, cell=float(cell))
         # Many primitives may share one long list of points: each keeps its own.
         used, index = np.unique(triangles, return_inverse=True)
         return Primitive(entry, mesh.get("weights") or [], part, points[used].astype(np.float64), used, index.reshape(-1, 3))

@@ -67,6 +67,7 @@ class Part:
         colours: Straight RGBA of the corners, 0..1, (N, 3, 4), or None.
         uv: The places of the corners in the texture, (N, 3, 2); v runs down the picture, as in glTF.
         source: Where `colours` come from, as in "colours of vertices".
+        cell: The length of the cells that it is built of; 0 = it is built of none.
     """
 
     corners: np.ndarray
@@ -74,6 +75,7 @@ class Part:
     colours: np.ndarray | None = None
     uv: np.ndarray | None = None
     source: str = "vertices"
+    cell: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +134,8 @@ def join(parts: Sequence[Part], path: Path) -> tuple[Mesh, list[str]]:
         at_corners[:, corner] = paint(np.arange(faces), np.broadcast_to(share, (faces, 3)))[:, :3]
     # Between corners that are all there is, colours run evenly: only pictures and holes are worth a question at each point.
     asked = any(one.texture is not None or one.cut > 0 for one in looks)
-    return Mesh(corners, at_corners, paint if asked else None), [_said(parts, looks), *said]
+    cell = parts[0].cell if len(parts) == 1 else 0.0
+    return Mesh(corners, at_corners, paint if asked else None, cell), [_said(parts, looks), *said]
 
 
 def _look(part: Part) -> Material:
