@@ -6,6 +6,7 @@ files that other flags name are looked at here too, before torch takes its secon
 
 import argparse
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -128,14 +129,20 @@ def _value(given: object, spec: Spec) -> object:
 
 
 def _entry(text: str) -> tuple[str, Any]:
-    """Splits `margin=2` into ("margin", 2); the value is read as TOML if it is some, and is text otherwise."""
+    """Splits `margin=2` into ("margin", 2); the value is read as TOML if it is some, and is text otherwise.
+
+    Shells take quotes away: the words of lists and tables, as in `labels=[stone,water]`, may stand without.
+    """
     name, _, value = text.partition("=")
-    try:
-        read = tomllib.loads(f"value = {value}")
-    except (ValueError, RecursionError):
-        return name, value
-    plain = read.keys() == {"value"} and isinstance(read["value"], str | int | float | list | dict)
-    return name, read["value"] if plain else value
+    quoted = re.sub(r"(?<=[\[,=])\s*([A-Za-z_][\w:./ -]*?)\s*(?=[],}])", r'"\1"', value) if value[:1] in ("[", "{") else value
+    for form in dict.fromkeys((value, quoted)):
+        try:
+            read = tomllib.loads(f"value = {form}")
+        except (ValueError, RecursionError):
+            continue
+        plain = read.keys() == {"value"} and isinstance(read["value"], str | int | float | list | dict)
+        return name, read["value"] if plain else value
+    return name, value
 
 
 def flag_of(name: str) -> str:

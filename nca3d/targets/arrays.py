@@ -8,7 +8,7 @@ import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.labels import Labels, as_labels, choose, present, without_nan
-from nca3d.targets.layouts import HAIR, LAYOUTS, check_rgba, mend, read_layout
+from nca3d.targets.layouts import HAIR, LAYOUTS, check_rgba, mend, read_layout, short_name
 from nca3d.targets.options import MAX_BYTES, check_fraction
 from nca3d.targets.palette import parse_palette
 from nca3d.targets.place import place
@@ -69,6 +69,9 @@ def from_voxels(
         for field in ("palette", "labels", "merge"):
             if options.get(field) is not None:
                 raise InputError(where, field, f"{field} for RGBA colours", "only with labels")
+        faint = int(((voxels[..., 3] > 0) & (voxels[..., 3] <= OCCUPIED_ALPHA)).sum())
+        if faint and not fit:
+            notes += (f"{short_name(where)}: {faint:,} of its cells, of alpha {OCCUPIED_ALPHA} or less, count as empty",)
         placed = place(check_rgba(voxels, where), size, margin, threshold, where, fit=fit)
         return replace(from_rgba(placed.voxels, name, where), source_size=placed.source_size, notes=(*notes, *placed.notes))
     voxels, filled = without_nan(voxels, options.get("nan"), where)
@@ -95,6 +98,8 @@ def _no_labels(voxels: np.ndarray, where: object) -> tuple[str, str]:
         found = f"{int((voxels < 0).sum())} negative, the least {low:.6g}"
         return found, f"0 (empty) and above, -1 for background; {mend(where, 'np.maximum(a, 0)')} empties those below"
     found = f"{voxels.dtype} measurements (D, H, W) from {low:.4g} to {high:.4g}"
+    if low < 0 < high:  # distances to a surface, perhaps
+        return found, f"{LAYOUTS}; {mend(where, 'a <= 0')} makes a body of signed distances, {mend(where, 'a > 0')} its outside"
     body = mend(where, f"a > {(float(low) + float(high)) / 2:.4g}")
     return found, f"{LAYOUTS}; {body} makes a body of what is above a level"
 

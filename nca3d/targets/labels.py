@@ -233,7 +233,8 @@ def _kept(read: Labels, keep: object, kinds: np.ndarray, counts: np.ndarray, whe
     """Returns the labels that the user wants, the others empty, and says what was left out."""
     if keep == COMMONEST:
         wanted = np.sort(kinds[np.argsort(-counts, kind="stable")[: MAX_CLASSES - 1]])
-    elif isinstance(keep, Sequence) and not isinstance(keep, str) and len(keep):
+    elif isinstance(keep, Sequence | int) and not isinstance(keep, bool) and keep not in ([], "all"):
+        keep = [keep] if isinstance(keep, str | int) else keep  # one alone
         wanted = np.array(sorted({_number(one, read, where, "labels") for one in keep}))
         lost = np.setdiff1d(wanted, kinds)
         if len(lost) or len(wanted) >= MAX_CLASSES:
@@ -241,7 +242,7 @@ def _kept(read: Labels, keep: object, kinds: np.ndarray, counts: np.ndarray, whe
             there = ", ".join(map(str, kinds[:40])) + (", …" if len(kinds) > 40 else "")
             raise InputError(where, "labels", found, f"1 to {MAX_CLASSES - 1} of {there}")
     else:
-        raise InputError(where, "labels", repr(keep), f"a list of labels to keep, or '{COMMONEST}'")
+        raise InputError(where, "labels", repr(keep), f"a list of labels to keep, by number or name, or '{COMMONEST}'")
     stays = np.isin(read.labels, wanted)
     out, voxels = len(kinds) - len(wanted), int(counts[~np.isin(kinds, wanted)].sum())
     gone = f"{out} with {voxels / counts.sum():.2%} of the voxels are empty"

@@ -107,6 +107,9 @@ def _other_rank(voxels: np.ndarray, where: object) -> str:
 
 def _no_picture(voxels: np.ndarray, where: object) -> None:
     """Refuses a picture, (H, W, 3) or (H, W, 4), which would be read as labels of a body three or four cells wide."""
+    if voxels.shape[2] == 3 and voxels.dtype == np.uint8 and min(voxels.shape[:2]) >= 8 and len(np.unique(voxels)) > 8:
+        allowed = f"{mend(where, 'np.expand_dims(a, 0)')} makes a flat body of it, {mend(where, 'np.pad(a, 1)')} labels"
+        raise InputError(where, "shape", f"{voxels.shape} of uint8, which is a picture (rows, columns, RGB)", allowed)
     if voxels.shape[2] == 4 and voxels.dtype != bool:
         alpha, most = voxels[..., 3], 255 if voxels.max() > 1 else 1
         plainly = np.isin(alpha, (0, most)).all() and (alpha == most).any() and len(np.unique(voxels)) > 2
@@ -119,6 +122,12 @@ def _channels_last(voxels: np.ndarray, where: object) -> tuple[np.ndarray, list[
     """Returns colours (D, H, W, 3 or 4) or, of a single channel, numbers (D, H, W), and what was decided."""
     first, last = voxels.shape[0], voxels.shape[3]
     turned = f"{mend(where, 'np.moveaxis(a, 0, -1)')} if it is (channels, D, H, W)"
+    for axis, is_last in ((3, True), (0, False)):
+        # The parts of a one-hot cell, or its probabilities, make 1; those of colours don't.
+        if voxels.shape[axis] in (3, 4) and (is_last or last != 4) and _sums_to_one(voxels, axis):
+            labels = mend(where, f"np.argmax(a, {-1 if is_last else 0})")
+            found = f"{voxels.shape}, where the {voxels.shape[axis]} numbers of each cell make 1: classes, not colours"
+            raise InputError(where, "shape", found, f"labels (D, H, W): {labels}")
     if last == 4:
         # The layout of the docs, unless alpha says otherwise.
         if first == 4 and not _cut_out(voxels[..., 3], voxels[..., :3]) and _cut_out(voxels[3], np.moveaxis(voxels[:3], 0, -1)):
@@ -135,8 +144,18 @@ def _channels_last(voxels: np.ndarray, where: object) -> tuple[np.ndarray, list[
     if 1 in (first, last):
         flat = voxels[0] if first == 1 else voxels[..., 0]
         return flat, [f"{short_name(where)}: {voxels.shape} is read as {flat.shape}, one number a cell"]
-    onehot = f"; {mend(where, 'np.argmax(a, 0)')} makes labels of one-hot (K, D, H, W)"
+    axis = -1 if _sums_to_one(voxels, 3) or (not _sums_to_one(voxels, 0) and last < first) else 0
+    layout = "(D, H, W, K)" if axis else "(K, D, H, W)"
+    onehot = f"; {mend(where, f'np.argmax(a, {axis})')} makes labels of one-hot {layout}"
     raise InputError(where, "shape", voxels.shape, LAYOUTS + onehot)
+
+
+def _sums_to_one(voxels: np.ndarray, axis: int) -> bool:
+    """Whether the numbers along an axis of an array (…) are parts of 1 in every cell, and not all of one kind."""
+    if voxels.dtype.kind == "f" and not np.isfinite(voxels).all():
+        return False
+    sums = voxels.sum(axis, dtype=np.float64)
+    return bool(sums.size > 1 and voxels.min() >= 0 and np.abs(sums - 1).max() <= HAIR and np.ptp(voxels.argmax(axis)) > 0)
 
 
 def _cut_out(alpha: np.ndarray, colours: np.ndarray) -> bool:

@@ -110,7 +110,8 @@ def from_volume(volume: Volume, size: Wanted, where: object, name: str, **option
     if voxels.ndim == 3 and threshold is None:
         read = as_labels(voxels, where, names=volume.names, palette=volume.palette, sure=volume.labels)
     if read is not None:
-        read = choose(read, options.get("labels"), options.get("merge"), where, "; threshold = … cuts measurements")
+        way_on = "" if volume.labels else "; threshold = … cuts measurements"
+        read = choose(read, options.get("labels"), options.get("merge"), where, way_on)
         placed = place(read.labels, size, margin, coverage, where, names=read.names, **how)
         palette = read.palette if palette is None else palette
         target = from_labels(placed.voxels, name, where, palette=palette, names=names or read.names)

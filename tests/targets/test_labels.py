@@ -87,7 +87,11 @@ def test_many_labels_are_refused_with_what_to_choose() -> None:
 
 def test_labels_are_chosen_and_merged_by_name() -> None:
     names = {1: "oak", 2: "moss"}
-    assert of(BODY, file_names=names, labels=["moss"]).names == ("empty", "moss")
+    assert (
+        of(BODY, file_names=names, labels=["moss"]).names
+        == ("empty", "moss")
+        == of(BODY, file_names=names, labels="moss").names
+    )
     assert of(BODY, file_names=names, merge={"moss": "oak"}).names == ("empty", "oak")
     assert of(BODY, file_names=names, merge={"tree": ["oak", "moss"]}).names == ("empty", "tree")
     one_line(lambda: of(BODY, file_names=names, labels=["mos"]), "'mos'", "did you mean 'moss'")
@@ -151,11 +155,16 @@ def test_names_lie_beside_an_array(tmp_path: Path) -> None:
     assert load(tmp_path / "own.npy", "auto", names=["empty", "a", "b"]).names[1] == "a"
 
 
-@pytest.mark.parametrize("options", ["labels=[1]", "labels=commonest", "merge={tree=[1,2]}"])
+SHELL = ["labels=[1]", "labels=2", "labels=commonest", "merge={tree=[1,2]}"]
+SHELL += ["labels=[bark]", "merge={tree=[bark,moss]}", "labels=bark"]
+
+
+@pytest.mark.parametrize("options", SHELL)
 def test_options_go_through_the_shell(options: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from nca3d.cli import main
 
     np.save(tmp_path / "own.npy", BODY)
+    (tmp_path / "own.csv").write_text("index,name\n1,bark\n2,moss\n")
     main(["targets", str(tmp_path / "own.npy"), "--target-options", options])
     assert "classes" in capsys.readouterr().out
-    assert load(tmp_path / "own.npy", "auto").names == ("empty", "1", "2")
+    assert load(tmp_path / "own.npy", "auto").names == ("empty", "bark", "moss")

@@ -69,6 +69,24 @@ def test_what_could_be_two_things_is_refused_with_a_line_of_numpy_that_mends_it(
     assert int(load(tmp_path / "own.npy", (6, 7, 8)).occupied.sum()) == int((RGBA[:, :, :4, 3] > 0).sum())
 
 
+def test_parts_of_one_are_classes_and_no_colours(tmp_path: Path) -> None:
+    labels = (RGBA[..., 3] > 0) * np.where(np.arange(8) > 4, 2, 1)
+    labels[2, 3, 4] = 3
+    onehot = np.eye(4)[labels]
+    for array, axis in ((onehot, -1), (onehot > 0, -1), (np.moveaxis(onehot, -1, 0) * 0.7 + 0.075, 0)):
+        one_line(lambda array=array: from_array(array, (6, 7, 8)), "classes, not colours", f"np.argmax(a, {axis})")
+    one_line(lambda: from_array(np.eye(5)[labels], (6, 7, 8)), "np.argmax(a, -1)", "(D, H, W, K)")
+    one_line(lambda: from_array(RGBA[..., 3] * -2.5 + 1, (6, 7, 8)), "a <= 0", "signed distances")
+
+
+def test_what_is_faint_is_said_and_pictures_are_refused() -> None:
+    faint = RGBA.copy()
+    faint[0, 0, 0] = (1, 1, 1, 0.05)
+    assert "1 of its cells, of alpha 0.1 or less, count as empty" in from_array(faint, (6, 7, 8)).notes[0]
+    picture = np.random.default_rng(0).integers(0, 256, (12, 10, 3)).astype(np.uint8)
+    one_line(lambda: from_array(picture, (14, 12, 5)), "a picture (rows, columns, RGB)", "np.expand_dims(a, 0)")
+
+
 def test_films_give_one_frame(tmp_path: Path) -> None:
     film = np.repeat(RGBA[None], 5, 0)
     film[0] = 0

@@ -112,6 +112,33 @@ def test_a_table_of_colours_is_its_array(tmp_path: Path) -> None:
     assert load(tmp_path / "bare.csv", "auto").names == ("empty", "body")
 
 
+def test_columns_say_what_they_are(tmp_path: Path) -> None:
+    """The number of a line is no label beside colours; what is left out is said; labels keep the file's colours."""
+    table = tmp_path / "own.csv"
+    table.write_text("id,x,y,z,r,g,b\n1,0,0,0,255,0,0\n2,1,0,0,0,255,0\n")
+    target = load(table, "auto")
+    assert target.kind == "rgb" and any("columns left out: id" in note for note in target.notes)
+    table.write_text("x,y,z,value,label,r,g,b\n0,0,0,7,oak,255,0,0\n1,0,0,8,minecraft:air,0,0,0\n2,0,0,9,moss,0,255,0\n")
+    target = load(table, "auto")
+    assert target.names == ("empty", "moss", "oak") and target.palette[1].tolist() == [0, 1, 0]
+    assert any("columns left out: value" in note for note in target.notes)
+    table.write_text("x,y,z,density\n0,0,0,0.5\n")
+    assert any("columns left out: density" in note for note in load(table, "auto").notes)
+    table.write_text("x,y,z,id\n0,0,0,3\n1,0,0,4\n")
+    assert load(table, "auto").names == ("empty", "3", "4")
+
+
+def test_lossy_slices_are_measurements_and_gaps_are_said(tmp_path: Path) -> None:
+    mask = np.pad(np.full((10, 10), 255, np.uint8), 5)
+    target = load(slices(tmp_path / "own", np.stack([mask] * 4), "jpg"), "auto")
+    assert int(target.occupied.sum()) == 400 and any("JPEG" in note for note in target.notes)
+    gappy = slices(tmp_path / "gappy", LABELS)
+    (gappy / "slice 5.png").unlink()
+    assert any("1 numbers between 0 and 11 have no picture" in note for note in load(gappy, "auto").notes)
+    Image.fromarray(LABELS[0]).save(gappy / "other 5.png")
+    assert any("pictures of 2 names ('other ', 'slice ')" in note for note in load(gappy, "auto").notes)
+
+
 BAD = {
     "a,b,c\n1,2,3": ("columns", "a, b, c"),
     "x,y,z\n1,2,three": ("z", "'three'", "numbers"),

@@ -155,7 +155,7 @@ def test_larger_than_the_lattice_names_both_sizes(tmp_path: Path) -> None:
 FULL = np.ones((3, 3, 3, 4))
 BAD = {
     "rank": (np.ones((3, 3)), ("(3, 3)", "(D, H, W, 4)")),
-    "channels": (np.ones((6, 3, 3, 5)), ("(6, 3, 3, 5)", "(D, H, W, 4)", "np.argmax(a, 0)")),
+    "channels": (np.ones((6, 3, 3, 5)), ("(6, 3, 3, 5)", "(D, H, W, 4)", "np.argmax(a, -1)")),
     "two layouts": (np.ones((3, 3, 3, 3)), ("could be either", "np.moveaxis(a, 0, -1)", "np.insert(")),
     "no ground": (np.arange(81).reshape(3, 3, 3, 3)[:, :, :, :3] + 1.0, ("could be either",)),
     "one colour": (np.arange(450, dtype=np.uint8).reshape(5, 5, 6, 3) % 7 + 1, ("nowhere that a cell is empty", "np.insert(")),

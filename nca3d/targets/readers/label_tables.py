@@ -55,7 +55,7 @@ class LabelTable(NamedTuple):
 
 
 def find_table(path: Path, stem: str, voxels: np.ndarray) -> tuple[LabelTable | None, tuple[str, ...]]:
-    """Finds the table of labels that lies beside a scan: STEM.json, STEM.tsv, STEM.label, STEM.ctbl or STEM.txt.
+    """Finds the table of labels that lies beside a scan: STEM.json, STEM.tsv, STEM.csv, STEM.label, STEM.ctbl or STEM.txt.
 
     JSON: {"1": "liver"}, {"liver": 1}, either of them under "labels" (as in nnU-Net's), a list of {"id": 1, "name": "liver",
     "color": "#aa3322"}, or a list of names. Other files of these names are left alone: a sidecar of BIDS, a file of notes.
@@ -146,9 +146,14 @@ def _from_json(text: str) -> list[Row]:
     return []
 
 
-def _from_tsv(text: str) -> list[Row]:
+def _from_csv(text: str) -> list[Row]:
+    """Reads a table with commas between its columns."""
+    return _from_tsv(text, ",")
+
+
+def _from_tsv(text: str, between: str = "\t") -> list[Row]:
     """Reads a table of columns with a line of their names; [] if it is about something else."""
-    lines = csv.DictReader(text.splitlines(), delimiter="\t")
+    lines = csv.DictReader(text.splitlines(), delimiter=between)
     rows = [
         _row({str(key).strip().lower(): (value or "").strip() for key, value in line.items() if key})
         for line in lines
@@ -163,12 +168,20 @@ def _from_lines(text: str) -> list[Row]:
     for form in (SNAP, LUT, PLAIN):
         found = [form.fullmatch(line) for line in lines]
         if lines and all(found):
-            return [(int(m["number"]), m["name"].strip(), _colour(m["rgb"].split())) for m in found if m]
+            rows = [(int(m["number"]), m["name"].strip(), _colour(m["rgb"].split())) for m in found if m]
+            # The tables of AAL have the number of the atlas behind the name.
+            numbered = form is PLAIN and all(re.search(r"\s\d+$", name) for _, name, _ in rows)
+            return [(label, re.sub(r"\s\d+$", "", name), colour) for label, name, colour in rows] if numbered else rows
     return []
 
 
 # In the order in which they are looked for.
-READERS = {".json": _from_json, ".tsv": _from_tsv, ".label": _from_lines, ".ctbl": _from_lines, ".txt": _from_lines}
+READERS = {
+    ".json": _from_json,
+    ".tsv": _from_tsv,
+    ".csv": _from_csv,
+    **dict.fromkeys((".label", ".ctbl", ".txt"), _from_lines),
+}
 
 
 def _row(item: Mapping[str, object]) -> Row | None:

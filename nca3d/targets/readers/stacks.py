@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # Pillow's modes that hold one number a pixel; all others are colours.
 GREY = ("1", "L", "I", "F", "I;16", "I;16B", "I;16L", "I;16N")
+# Suffixes of formats that keep values only nearly.
+LOSSY = (".jpg", ".jpeg", ".webp")
 # Four times as many voxels as a lattice has cells: scans of that size are common, and are resampled.
 MOST = 16 * MAX_CELLS
 
@@ -47,6 +49,7 @@ def read_stack(path: Path, size: Wanted, *, background: object = None, **options
     notes: tuple[str, ...] = ()
     if path.is_dir():
         files = pictures(path)
+        notes = _about_names(path, files)
         pages, spacing = _stacked(path, (_only_page(file) for file in files), len(files)), 1.0
     else:
         # libtiff writes what it thinks of broken files to the terminal.
@@ -63,7 +66,12 @@ def read_stack(path: Path, size: Wanted, *, background: object = None, **options
         notes += told
     elif background is not None:
         raise InputError(path, "background", repr(background), "only with colours")
-    volume = Volume(voxels, (spacing, 1.0, 1.0), max(voxels.shape[:3]) <= PIXEL_ART, notes=notes)
+    # What JPEG makes of a label is a number near it.
+    lossy = path.is_dir() and voxels.ndim == 3 and pictures(path)[0].suffix.lower() in LOSSY
+    if lossy:
+        notes += (f"{path.name}: JPEG and WebP change values: read as measurements, not as labels",)
+    labels = False if lossy else None
+    volume = Volume(voxels, (spacing, 1.0, 1.0), max(voxels.shape[:3]) <= PIXEL_ART, labels=labels, notes=notes)
     return from_volume(volume, size, path, path.stem, **options)
 
 
@@ -99,6 +107,20 @@ def pictures(folder: Path) -> list[Path]:
     if len(kinds) > 1:
         raise InputError(folder, "folder", f"images of several kinds: {', '.join(kinds)}", "slices of one kind")
     return sorted(found, key=lambda file: [(int(part), "") if part.isdigit() else (-1, part) for part in _parts(file)])
+
+
+def _about_names(folder: Path, files: list[Path]) -> tuple[str, ...]:
+    """Returns what is odd about the names of slices: numbers that are missing, several series."""
+    found = [[part for part in _parts(file) if not part.isdigit()] for file in files]
+    series = sorted({"".join(words) for words in found})
+    if len(series) > 1:
+        named = ", ".join(repr(one) for one in series[:4])
+        return (f"{folder.name}: pictures of {len(series)} names ({named}), one after the other",)
+    numbers = [[int(part) for part in _parts(file) if part.isdigit()] for file in files]
+    last = sorted(one[-1] for one in numbers if one)
+    gaps = last[-1] - last[0] + 1 - len(last) if len(last) == len(files) and len(set(last)) == len(last) else 0
+    even = len(last) > 2 and len(set(np.diff(last).tolist())) == 1  # every tenth slice, say
+    return (f"{folder.name}: {gaps} numbers between {last[0]} and {last[-1]} have no picture",) if gaps and not even else ()
 
 
 def _parts(file: Path) -> list[str]:

@@ -32,8 +32,10 @@ COLUMNS = {
     "blue": ("blue", "b", "diffuse_blue"),
     "alpha": ("alpha", "a", "opacity"),
     "colour": ("colour", "color", "hex", "rgb"),
-    "label": ("label", "class", "id", "type", "kind", "material", "block", "name", "value"),
+    "label": ("label", "class", "type", "kind", "material", "block", "name", "value"),
 }
+# What may be a label, or the number of the line: it counts where nothing else says what a cell is.
+NUMBERS = ("id", "index", "number")
 HEX = re.compile(r"#?[0-9a-fA-F]{6}")
 
 
@@ -43,10 +45,12 @@ class Table(NamedTuple):
     Attributes:
         columns: The columns by their names in `COLUMNS`, each a list of words, one for each cell.
         first: The number of the first line of cells.
+        unread: The names of columns that say nothing here.
     """
 
     columns: Mapping[str, Sequence[str]]
     first: int
+    unread: Sequence[str] = ()
 
 
 def read_table(path: Path, size: Wanted, **options: Unpack[VolumeOptions]) -> Target:
@@ -72,14 +76,20 @@ def read_table(path: Path, size: Wanted, **options: Unpack[VolumeOptions]) -> Ta
         notes.append(f"{path.name}: {twice} cells are there more than once; the last line counts")
     depth, height, width = (int(n) for n in extent[::-1])
     x, y, z = cells.T
+    colours = _colours(table, path)
+    if table.unread:
+        notes.append(f"{path.name}: columns left out: {', '.join(table.unread)}")
     if "label" in table.columns:
         numbers, names = _labels(table.columns["label"])
+        palette = None if colours is None else _palette(numbers, colours[0])
+        if palette is not None:
+            notes.append(f"{path.name}: the colour of each label is the mean of its cells")
         labels = np.zeros((depth, height, width), np.int64)
         labels[z, y, x] = numbers
         if not numbers.all():
             notes.append(f"{path.name}: {int((numbers == 0).sum())} lines of label 0 or air are empty cells")
-        volume = Volume(labels, cells=True, names=names, labels=True, notes=tuple(notes))
-    elif colours := _colours(table, path):
+        volume = Volume(labels, cells=True, names=names, palette=palette, labels=True, notes=tuple(notes))
+    elif colours is not None:
         rgba = np.zeros((depth, height, width, 4), np.float32)
         rgba[z, y, x] = colours[0]
         volume = Volume(rgba, cells=True, notes=(*notes, *colours[1]))
@@ -109,6 +119,7 @@ def _read(path: Path) -> Table:
             rows = [[word.strip() for word in row] for row in csv.reader((line for _, line in lines), delimiter=between)]
     names = _names(rows[0], path)
     start = 0 if names is None else 1
+    unread = [word for at, word in enumerate(rows[0]) if at not in names.values()] if names else []
     names = names or _by_number(rows, path)
     rows, numbers = rows[start:], [number for number, _ in lines][start:]
     if not rows:
@@ -118,7 +129,7 @@ def _read(path: Path) -> Table:
     if short is not None:
         found = f"{len(rows[short])} words in line {numbers[min(short, len(numbers) - 1)]}"
         raise InputError(path, "columns", found, f"{width} or more, as in the first line")
-    return Table({name: [row[at] for row in rows] for name, at in names.items()}, numbers[0])
+    return Table({name: [row[at] for row in rows] for name, at in names.items()}, numbers[0], unread)
 
 
 def _names(row: Sequence[str], path: Path) -> dict[str, int] | None:
@@ -126,11 +137,16 @@ def _names(row: Sequence[str], path: Path) -> dict[str, int] | None:
     words = [word.strip().strip('"').lower() for word in row]
     if all(re.fullmatch(r"[-+0-9.e]+", word) for word in words[:3]):
         return None
-    known = {name: words.index(word) for name, called in reversed(COLUMNS.items()) for word in called if word in words}
+    known = {name: words.index(word) for name, called in COLUMNS.items() for word in reversed(called) if word in words}
+    if not known.keys() & {"label", "colour", "red"}:
+        number = next((word for word in NUMBERS if word in words), None)
+        known |= {} if number is None else {"label": words.index(number)}
     missing = [name for name in "xyz" if name not in known]
     if missing:
         allowed = f"x, y, z and red, green, blue (alpha), colour or label{nearest(words[0], COLUMNS)}"
         raise InputError(path, "columns", ", ".join(words)[:120], allowed)
+    if "alpha" in known and "red" not in known:
+        del known["alpha"]  # how dense a cell without colour is says nothing that a body can show
     return known
 
 
@@ -198,17 +214,27 @@ def _labels(words: Sequence[str]) -> tuple[np.ndarray, dict[int, str]]:
     """Returns labels as numbers (N,), and their names where they are words: 1, 2, … in the order of the alphabet."""
     if all(re.fullmatch(r"-?\d{1,9}(\.0*)?", word) for word in words):
         return np.array([int(float(word)) for word in words]), {}
-    empty = {"", "0", "air", "empty", "none"}
+    words = [word.removeprefix("minecraft:") for word in words]
+    empty = {"", "0", "air", "cave_air", "void_air", "empty", "none"}
     kinds = sorted({word for word in words} - empty)
     number = {word: at for at, word in enumerate(kinds, 1)} | dict.fromkeys(empty, 0)
     return np.array([number[word] for word in words]), {at: word for word, at in number.items() if at}
+
+
+def _palette(numbers: np.ndarray, rgba: np.ndarray) -> dict[int, tuple[float, ...]]:
+    """Returns the mean colour of the cells of each label, from their numbers (N,) and colours (N, 4)."""
+    return {int(label): tuple(rgba[numbers == label, :3].mean(0).tolist()) for label in np.unique(numbers)}
 
 
 def _colours(table: Table, path: Path) -> tuple[np.ndarray, tuple[str, ...]] | None:
     """Returns straight RGBA of the cells (N, 4) and a line about their range; None where the table has no colours."""
     columns = table.columns
     if "colour" in columns:
-        known = {word: parse_color(f"#{word.removeprefix('#')}", path, "colour") for word in set(columns["colour"])}
+        words = set(columns["colour"])
+        bad = next((word for word in sorted(words) if not HEX.fullmatch(word)), None)
+        if bad is not None:
+            raise InputError(path, "colour", repr(bad), "codes such as #ff8040")
+        known = {word: parse_color(f"#{word.removeprefix('#')}", path, "colour") for word in words}
         rgb = np.array([known[word] for word in columns["colour"]])
         return np.concatenate([rgb, np.ones((len(rgb), 1))], -1), ()
     if not {"red", "green", "blue"} <= columns.keys():
