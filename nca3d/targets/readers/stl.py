@@ -24,32 +24,39 @@ def read_stl(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     Raises:
         InputError: If the header promises more than the file has, or more than `MAX_FACES`, or text isn't whole.
     """
-    data = path.read_bytes()
-    faces = int.from_bytes(data[80:84], "little") if len(data) >= 84 else -1
-    # Many binary files begin with "solid" too: only text has a "facet" or its end soon after.
-    soon = data[:2048].lower()
-    if soon.startswith(b"solid") and (b"facet" in soon or b"endsolid" in soon) and len(data) != 84 + 50 * faces:
-        if len(data) > MAX_TEXT:
-            raise InputError(path, "file", f"{len(data):,} bytes of text", f"at most {MAX_TEXT:,}: save it as binary .stl")
-        parts = [Part(solid) for solid, _ in _solids(io.BytesIO(data), path)]
-        # trimesh leaves out what stands behind a word that is no number, and a solid without its end.
-        there, read = data.lower().count(b"vertex"), 3 * sum(len(part.corners) for part in parts)
-        if there != read:
-            found = f"{there:,} vertices, {read:,} of them readable"
-            raise InputError(path, "facets", found, "three of three numbers in each, and 'endsolid': copy it again")
-        return parts, []
-    if faces < 0 or 84 + 50 * faces > len(data):
-        found = f"{faces:,} faces in {len(data):,} bytes" if faces >= 0 else f"{len(data)} bytes"
-        raise InputError(path, "header", found, "84 bytes and 50 for each face, or text that begins with 'solid'")
-    if faces > MAX_FACES:
-        raise InputError(path, "faces", f"{faces:,}", f"at most {MAX_FACES:,}: simplify it first (Blender: Decimate)")
-    # trimesh refuses files with anything behind the faces.
-    for corners, spare in _solids(io.BytesIO(data[: 84 + 50 * faces]), path):
-        colours, source = _colours(data[:80], spare)
-        if colours is not None:
-            return [Part(corners, None, np.repeat(colours[:, None], 3, 1), None, source)], []
-        return [Part(corners)], []
-    return [], []
+    held = path.stat().st_size
+    with path.open("rb") as file:
+        soon = file.read(2048)
+        faces = int.from_bytes(soon[80:84], "little") if len(soon) >= 84 else -1
+        whole = 84 + 50 * faces
+        # Many binary files begin with "solid" too: only text has a "facet" or its end soon after.
+        words = soon.lower()
+        if words.startswith(b"solid") and (b"facet" in words or b"endsolid" in words) and held != whole:
+            return _text(path), []
+        if faces < 0 or whole > held:
+            found = f"{faces:,} faces in {held:,} bytes" if faces >= 0 else f"{held} bytes"
+            raise InputError(path, "header", found, "84 bytes and 50 for each face, or text that begins with 'solid'")
+        if faces > MAX_FACES:
+            raise InputError(path, "faces", f"{faces:,}", f"at most {MAX_FACES:,}: simplify it first (Blender: Decimate)")
+        file.seek(0)
+        # trimesh refuses files with anything behind the faces.
+        solids = _solids(file if held == whole else io.BytesIO(file.read(whole)), path)
+    return [_painted(corners, soon[:80], spare) for corners, spare in solids], []
+
+
+def _text(path: Path) -> list[Part]:
+    """Returns the solids of an .stl in text."""
+    if path.stat().st_size > MAX_TEXT:
+        found = f"{path.stat().st_size:,} bytes of text"
+        raise InputError(path, "file", found, f"at most {MAX_TEXT:,}: save it as binary .stl")
+    with path.open("rb") as file:
+        parts = [Part(corners) for corners, _ in _solids(file, path)]
+    # trimesh leaves out what stands behind a word that is no number, and a solid without its end.
+    there, read = path.read_bytes().lower().count(b"vertex"), 3 * sum(len(part.corners) for part in parts)
+    if there != read:
+        found = f"{there:,} vertices, {read:,} of them readable"
+        raise InputError(path, "facets", found, "three of three numbers in each, and 'endsolid': copy it again")
+    return parts
 
 
 def _solids(file: IO[bytes], path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -65,13 +72,20 @@ def _solids(file: IO[bytes], path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
     with parsing(path, "a whole .stl file", "trimesh"):
         loaded: dict[str, Any] = load_stl(file)
         found = loaded["geometry"].values() if "geometry" in loaded else [loaded]
+        # The vertices of one face after the other.
         solids = [
-            (np.asarray(one["vertices"], np.float64)[one["faces"]], one.get("face_attributes", {}).get("stl", np.zeros(0)))
+            (one["vertices"].astype(np.float64).reshape(-1, 3, 3), one.get("face_attributes", {}).get("stl", np.zeros(0)))
             for one in found
         ]
     for corners, _ in solids:
         check_faces(corners.reshape(-1, 3), np.zeros((0, 3), np.int64), path)
     return solids
+
+
+def _painted(corners: np.ndarray, header: bytes, spare: np.ndarray) -> Part:
+    """Returns the faces of a binary file with their colours, if they have any."""
+    colours, source = _colours(header, spare)
+    return Part(corners) if colours is None else Part(corners, None, np.repeat(colours[:, None], 3, 1), None, source)
 
 
 def _colours(header: bytes, spare: np.ndarray) -> tuple[np.ndarray | None, str]:
