@@ -226,6 +226,19 @@ def test_spare_bits_of_an_stl_are_colours_for_those_who_say_so(
         np.testing.assert_allclose(shades(mesh)[:, :3], np.array(expected), atol=1e-6)
 
 
+@pytest.mark.parametrize(("found", "put"), [("vertex 0 0 2", "vertex x 0 2"), ("endsolid b", "")])
+def test_text_of_an_stl_is_read_to_its_end(tmp_path: Path, found: str, put: str) -> None:
+    loops = ["".join("vertex {:g} {:g} {:g}\n".format(*corner) for corner in corners) for corners in POINTS[FACES] * 2]
+    facets = [f"facet normal 0 0 0\nouter loop\n{loop}endloop\nendfacet\n" for loop in loops]
+    text = "".join(f"solid {name}\n{''.join(facets)}endsolid {name}\n" for name in "ab")
+    path = tmp_path / "own.stl"
+    path.write_text(text)
+    np.testing.assert_array_equal(load_mesh(path)[0].corners, np.tile(POINTS[FACES] * 2, (2, 1, 1)))
+    assert text.count(found)
+    path.write_text(put.join(text.rsplit(found, 1)))
+    one_line(lambda: load_mesh(path), "own.stl", "readable")
+
+
 MODEL = """<?xml version="1.0"?><model xmlns="http://schemas.microsoft.com/3dmanufacturing/core/2015/02" xmlns:m="m"><resources>
 <basematerials id="1"><base name="a" displaycolor="#FF0000"/><base name="b" displaycolor="#0000FFFF"/></basematerials>
 <m:texture2d id="4" path="/3D/wood.png" contenttype="image/png"/>

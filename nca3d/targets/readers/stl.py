@@ -1,15 +1,14 @@
-"""STL, text or binary, and the colours that two programs keep in its spare bits.
+"""STL, text or binary, by trimesh, and the colours that two programs keep in its spare bits."""
 
-Text is read by trimesh. Binary files are one array behind 84 bytes; trimesh refuses those with anything behind it.
-"""
-
+import io
 import re
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from nca3d.errors import InputError
+from nca3d.targets.meshes import MAX_FACES
 from nca3d.targets.readers.guard import parsing
 from nca3d.targets.readers.mesh_colours import Part
 from nca3d.targets.readers.polygons import check_faces
@@ -17,51 +16,76 @@ from nca3d.targets.readers.textures import Beside
 
 # Text takes five times its length in memory.
 MAX_TEXT = 1 << 27
-FACET = np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("spare", "<u2")])
 
 
 def read_stl(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
     """Reads the triangles of an .stl.
 
     Raises:
-        InputError: If the header promises more than the file has.
+        InputError: If the header promises more than the file has, or more than `MAX_FACES`, or text isn't whole.
     """
-    data = path.read_bytes()
-    faces = int.from_bytes(data[80:84], "little") if len(data) >= 84 else -1
-    # Many binary files begin with "solid" too: only text has a "facet" or its end soon after.
-    soon = data[:2048].lower()
-    if soon.startswith(b"solid") and (b"facet" in soon or b"endsolid" in soon) and len(data) != 84 + 50 * faces:
-        return [Part(_text(path))], []
-    if faces < 0 or 84 + 50 * faces > len(data):
-        found = f"{faces:,} faces in {len(data):,} bytes" if faces >= 0 else f"{len(data)} bytes"
-        raise InputError(path, "header", found, "84 bytes and 50 for each face, or text that begins with 'solid'")
-    table = np.frombuffer(data, FACET, faces, 84)
-    corners = table["corners"].astype(np.float64)
-    check_faces(corners.reshape(-1, 3), np.zeros((0, 3), np.int64), path)
-    colours, source = _colours(data[:80], table["spare"])
-    if colours is None:
-        return [Part(corners)], []
-    return [Part(corners, None, np.repeat(colours[:, None], 3, 1), None, source)], []
+    held = path.stat().st_size
+    with path.open("rb") as file:
+        soon = file.read(2048)
+        faces = int.from_bytes(soon[80:84], "little") if len(soon) >= 84 else -1
+        whole = 84 + 50 * faces
+        # Many binary files begin with "solid" too: only text has a "facet" or its end soon after.
+        words = soon.lower()
+        if words.startswith(b"solid") and (b"facet" in words or b"endsolid" in words) and held != whole:
+            return _text(path), []
+        if faces < 0 or whole > held:
+            found = f"{faces:,} faces in {held:,} bytes" if faces >= 0 else f"{held} bytes"
+            raise InputError(path, "header", found, "84 bytes and 50 for each face, or text that begins with 'solid'")
+        if faces > MAX_FACES:
+            raise InputError(path, "faces", f"{faces:,}", f"at most {MAX_FACES:,}: simplify it first (Blender: Decimate)")
+        file.seek(0)
+        # trimesh refuses files with anything behind the faces.
+        solids = _solids(file if held == whole else io.BytesIO(file.read(whole)), path)
+    return [_painted(corners, soon[:80], spare) for corners, spare in solids], []
 
 
-def _text(path: Path) -> np.ndarray:
-    """Returns the corners (N, 3, 3) of an .stl in text."""
+def _text(path: Path) -> list[Part]:
+    """Returns the solids of an .stl in text."""
     if path.stat().st_size > MAX_TEXT:
-        raise InputError(
-            path, "file", f"{path.stat().st_size:,} bytes of text", f"at most {MAX_TEXT:,}: save it as binary .stl"
-        )
+        found = f"{path.stat().st_size:,} bytes of text"
+        raise InputError(path, "file", found, f"at most {MAX_TEXT:,}: save it as binary .stl")
+    with path.open("rb") as file:
+        parts = [Part(corners) for corners, _ in _solids(file, path)]
+    # trimesh leaves out what stands behind a word that is no number, and a solid without its end.
+    there, read = path.read_bytes().lower().count(b"vertex"), 3 * sum(len(part.corners) for part in parts)
+    if there != read:
+        found = f"{there:,} vertices, {read:,} of them readable"
+        raise InputError(path, "facets", found, "three of three numbers in each, and 'endsolid': copy it again")
+    return parts
+
+
+def _solids(file: IO[bytes], path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Returns the corners (N, 3, 3) of each solid in a file and the spare bits of its faces, (N,) or none.
+
+    Raises:
+        InputError: If trimesh can't read it or isn't installed, or a corner is not finite.
+    """
     try:
-        import trimesh
+        from trimesh.exchange.stl import load_stl  # a Trimesh of it would merge corners, which changes them
     except ImportError as error:
         raise InputError(path, "trimesh", "not installed", "the extra: pip install 'nca3d[meshes]'") from error
     with parsing(path, "a whole .stl file", "trimesh"):
-        # Merging corners would change them.
-        loaded: Any = trimesh.load_scene(path, file_type="stl", process=False)
-        solids = [one for one in loaded.geometry.values() if hasattr(one, "faces")]
-        triangles = [np.asarray(one.vertices, np.float64)[one.faces] for one in solids]
-    corners = np.concatenate([*triangles, np.zeros((0, 3, 3))])
-    check_faces(corners.reshape(-1, 3), np.zeros((0, 3), np.int64), path)
-    return corners
+        loaded: dict[str, Any] = load_stl(file)
+        found = loaded["geometry"].values() if "geometry" in loaded else [loaded]
+        # The vertices of one face after the other.
+        solids = [
+            (one["vertices"].astype(np.float64).reshape(-1, 3, 3), one.get("face_attributes", {}).get("stl", np.zeros(0)))
+            for one in found
+        ]
+    for corners, _ in solids:
+        check_faces(corners.reshape(-1, 3), np.zeros((0, 3), np.int64), path)
+    return solids
+
+
+def _painted(corners: np.ndarray, header: bytes, spare: np.ndarray) -> Part:
+    """Returns the faces of a binary file with their colours, if they have any."""
+    colours, source = _colours(header, spare)
+    return Part(corners) if colours is None else Part(corners, None, np.repeat(colours[:, None], 3, 1), None, source)
 
 
 def _colours(header: bytes, spare: np.ndarray) -> tuple[np.ndarray | None, str]:

@@ -1,8 +1,15 @@
 """3MF: the objects of a print, in a zip of XML, in their places, with the colours of materials.
 
-Read here and not by trimesh, which leaves colours out and needs lxml. lib3mf, of the format's own consortium, is a compiled
-library much larger than the few kinds of elements that a body needs. The format: 3MF Consortium, "Core specification" 1.3 and
-"Materials and properties extension" 1.2.
+zipfile and xml.etree take a file apart; what its elements mean is read here, since neither library gives that in full:
+
+- trimesh 5.2 leaves colours out, and needs lxml and networkx.
+- lib3mf 2.5.0, of the format's own consortium, drops `p1` of triangles that name no `pid` without a warning, where the
+  specification has them take that of the object (4.1.4.1): all such triangles would have the object's default colour
+  (`test_a_print_has_its_parts_and_colours`). It refuses a whole file for one triangle of two equal corners, for a component
+  above the object that it names, and for a package without [Content_Types].xml or _rels; and takes a model whose end is cut
+  off for a whole one (`test_broken_prints_are_refused`). It has no wheel for Linux on ARM.
+
+The format: 3MF Consortium, "Core specification" 1.3 and "Materials and properties extension" 1.2.
 """
 
 from collections import Counter

@@ -6,6 +6,7 @@ import zipfile
 from array import array
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -158,11 +159,10 @@ class Archive:
         self.zip = zipfile.ZipFile(path)
         self.left = MAX_UNPACKED
         self.names = {name.lstrip("/").lower(): name for name in self.zip.namelist()}
-        relations = (self.read("_rels/.rels") or b"").decode("utf-8", "replace")
-        named = [one for one in re.findall(r"<Relationship\b[^>]*>", relations) if "3dmodel" in one.rpartition("Type")[2]]
-        target = re.search(r'Target="/?([^"]*)"', named[0]) if named else None
+        links = self._parsed("_rels/.rels", ET.TreeBuilder()) if "_rels/.rels" in self.names else ()
+        named = [link.get("Target", "").lstrip("/") for link in links if link.get("Type", "").endswith("/3dmodel")]
         models = [name for name in self.names if name.endswith("3dmodel.model")]
-        self.root = target[1] if target and target[1].lower() in self.names else (models or ["3D/3dmodel.model"])[0]
+        self.root = next((name for name in named if name.lower() in self.names), (models or ["3D/3dmodel.model"])[0])
 
     def _check_list(self) -> None:
         """Checks that the list of files at the zip's end is of a size that one can read."""
@@ -199,16 +199,24 @@ class Archive:
         Raises:
             InputError: If there is none of that name, or it is no model.
         """
+        model = Model(name)
+        self._parsed(name, model)
+        return model
+
+    def _parsed(self, name: str, target: object) -> Any:
+        """Lets a target see the elements of a file, and returns what it makes of them.
+
+        Raises:
+            InputError: If there is none of that name, or it is no XML.
+        """
         text = self.read(name)
         if text is None:
             raise InputError(self.path, "model", f"no {name} in it", "a whole .3mf file")
         if b"<!DOCTYPE" in text or b"<!ENTITY" in text:
             raise InputError(self.path, "model", "definitions of entities", "XML without them")
-        model = Model(name)
-        parser = ET.XMLParser(target=model)
+        parser = ET.XMLParser(target=target)
         parser.feed(text)
-        parser.close()
-        return model
+        return parser.close()
 
 
 def _colour(text: str) -> tuple[float, ...]:
