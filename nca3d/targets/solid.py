@@ -15,8 +15,10 @@ from nca3d.targets.rays import crossings
 from nca3d.targets.target import Size
 
 # A point this near to a triangle counts as inside, in grid points. A rounding error mustn't put it on one side along x and on
-# the other along y: the flood would step through it.
+# the other along y: the flood would step through it. So a point on a face has walls on both sides; `BOTH` is a little less,
+# for what lies that near along one axis must be hit by the lines along the others, which run off the points by a hair.
 NEAR = 0.01
+BOTH = 0.009
 
 # How far triangles reach beyond their open edges, in cells: cracks of up to twice this width could not be seen in cells.
 CRACK = 0.15
@@ -38,13 +40,13 @@ class Inside:
     Attributes:
         share: The share of each cell that lies inside, 0..1, float32 (D, H, W).
         cavities: The number of hollows that stay empty, because the windings of a well-made file say so.
-        hollow: The volume of those, in cells.
+        hollow: The share of each cell that lies in those, float32 (D, H, W).
         filled: The volume of the hollows that would be empty, if no part of the file were inside out, in cells.
     """
 
     share: np.ndarray
-    cavities: int = 0
-    hollow: float = 0.0
+    cavities: int
+    hollow: np.ndarray
     filled: float = 0.0
 
 
@@ -69,12 +71,14 @@ def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, p
     counts = (depth * fine + 2 * free, height * fine + 2 * free, width * fine + 2 * free)
     points = corners * fine + free
     slack = np.where(open_edges, CRACK * fine, NEAR)
-    root, runs = regions([_walls(points, slack, axis, counts) for axis in range(3)])
+    on_face = np.zeros(counts, bool)
+    root, runs = regions([_walls(points, slack, axis, on_face) for axis in range(3)])
     solid = (root != root[0])[runs]
-    cavities, hollow, filled = 0, 0.0, 0.0
+    cavities, filled, hollow = 0, 0.0, np.zeros_like(solid)
     if part is not None and solid.any():
         names, size = np.unique(root[runs[solid]], return_counts=True)
-        names = names[size >= max(SMALL, fine**3 / 2)]
+        sheet = np.bincount(root[runs[on_face]], minlength=len(root))[names]
+        names = names[(size >= max(SMALL, fine**3 / 2)) & (2 * sheet < size)]  # what lies in a face is no room beside it
         body = np.linalg.det(points[: len(part)]).sum() / 6  # less than what is enclosed, if it has hollows or flipped faces
         if len(names) > 1 or abs(body) < 0.9 * solid.sum():
             number = np.full(len(root), -1)
@@ -82,11 +86,15 @@ def inside(corners: np.ndarray, open_edges: np.ndarray, room: Size, fine: int, p
             region = number[root][runs]
             empty, doubtful = _hollows(points[: len(part)], part, region, solid)
             volume = np.bincount(region[region >= 0], minlength=len(names)) / fine**3
-            empty &= volume >= 1  # less couldn't be seen
-            solid &= ~np.append(empty, False)[region]
-            cavities, hollow, filled = int(empty.sum()), float(volume[empty].sum()), float(volume[doubtful].sum())
-    inner = solid[free:-free, free:-free, free:-free].reshape(depth, fine, height, fine, width, fine)
-    return Inside(inner.mean((1, 3, 5), dtype=np.float32), cavities, hollow, filled)
+            empty, doubtful = empty & (volume >= 1), doubtful & (volume >= 1)  # less couldn't be seen
+            hollow = np.append(empty, False)[region]
+            cavities, filled = int(empty.sum()), float(volume[doubtful].sum())
+
+    def share(where: np.ndarray) -> np.ndarray:
+        inner = where[free:-free, free:-free, free:-free].reshape(depth, fine, height, fine, width, fine)
+        return inner.mean((1, 3, 5), dtype=np.float32)
+
+    return Inside(share(solid & ~hollow), cavities, share(hollow), filled)
 
 
 def regions(walls: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
@@ -148,15 +156,26 @@ def components(count: int, one: np.ndarray, two: np.ndarray) -> np.ndarray:
             root = above
 
 
-def _walls(points: np.ndarray, slack: np.ndarray, axis: int, counts: Size) -> np.ndarray:
-    """Returns whether a triangle lies between each grid point and the next one along an axis (0 = x), bool (D, H, W)."""
-    others, order, shape = _line_up(axis, counts)
+def _walls(points: np.ndarray, slack: np.ndarray, axis: int, on_face: np.ndarray) -> np.ndarray:
+    """Returns whether a triangle lies between each grid point and the next one along an axis (0 = x), bool (D, H, W).
+
+    Args:
+        points: The corners of triangles, in grid points, (N, 3, 3).
+        slack: How far each reaches beyond its edges, (N, 3).
+        axis: The axis.
+        on_face: Where points that lie on a triangle are noted, bool (D, H, W).
+    """
+    depth, height, width = on_face.shape
+    others, order, shape = _line_up(axis, (depth, height, width))
+    on = on_face.transpose([order.index(i) for i in range(3)])
     wall = np.zeros(shape, bool)
     for _, i, j, along, _ in crossings(points[..., [*others, axis]], shape[:2], slack):
-        for near in (-NEAR, NEAR):  # both sides of a point that lies on the surface
-            before = np.floor(along - 0.5 + near).astype(np.int64)
+        ends = [np.floor(along - 0.5 + near).astype(np.int64) for near in (-BOTH, BOTH)]
+        for before in ends:
             within = (before >= 0) & (before < shape[2] - 1)
             wall[i[within], j[within], before[within]] = True
+        both = (ends[0] < ends[1]) & (ends[1] >= 0) & (ends[1] < shape[2])
+        on[i[both], j[both], ends[1][both]] = True
     return wall.transpose(order)
 
 

@@ -46,27 +46,55 @@ def samples(mesh: Mesh, room: Size, per_cell: int = 3) -> Iterator[tuple[np.ndar
         The triangles of the points, int (n,), the numbers of their cells in the room, int (n,), and their colours (n, 3), or
         None without colours.
     """
-    edges = np.linalg.norm(mesh.corners - np.roll(mesh.corners, 1, 1), axis=-1).max(1)
-    steps = np.clip(np.ceil(edges * per_cell), 1, 4 * max(room) * per_cell).astype(np.int64)
-    for n in np.unique(steps):  # triangles of about one size share their grid of sample points
-        u, v = np.meshgrid(np.arange(n + 1), np.arange(n + 1), indexing="ij")
-        keep = u + v <= n
-        share = np.stack([(n - u - v)[keep], u[keep], v[keep]], -1) / n
-        share = share * (1 - 1e-6) + 1e-6 / 3  # a hair inside: points on an edge would fall into the next cell
-        which = np.flatnonzero(steps == n)
+    long, narrow, apex = _sides(mesh.corners)
+    steps = np.clip(np.ceil(long * per_cell), 1, 4 * max(room) * per_cell).astype(np.int64)
+    # Rows of a sliver have few points: as many as its height asks for, with some to spare, in powers of two.
+    halved = np.floor(np.log2(np.maximum(long / np.maximum(narrow, 1e-9 * long + 1e-300) / 2, 1))).astype(np.int64)
+    across = -(-steps // (1 << np.minimum(halved, 20)))
+    key = (steps << 34) | (across << 2) | apex
+    order = np.argsort(key, kind="stable")
+    for which in np.split(order, np.flatnonzero(np.diff(key[order])) + 1):  # of one shape, they share their grid of points
+        if not len(which):
+            continue
+        share = np.roll(_grid(int(steps[which[0]]), int(across[which[0]])), int(apex[which[0]]), 1)
         for part in np.array_split(which, max(1, len(which) * len(share) // CHUNK)):
-            points = share @ mesh.corners[part]
-            at = np.clip(np.floor(points), 0, np.array(room[::-1]) - 1).astype(np.int64)
-            index = ((at[..., 2] * room[1] + at[..., 1]) * room[2] + at[..., 0]).ravel()
-            faces = np.repeat(part, len(share))
+            index = np.zeros((len(part), len(share)), np.int64)
+            for axis in (2, 1, 0):
+                sides = room[2 - axis]
+                at = mesh.corners[part, :, axis] @ share.T
+                index = index * sides + np.clip(at, 0, sides - 1, out=at).astype(np.int64)
+            faces, cells = np.repeat(part, len(share)), index.ravel()
             if mesh.paint is not None:
                 rgba = mesh.paint(faces, np.tile(share, (len(part), 1)))
                 seen = rgba[:, 3] >= 0.5
-                yield faces[seen], index[seen], rgba[seen, :3]
+                yield faces[seen], cells[seen], rgba[seen, :3]
             elif mesh.colours is not None:
-                yield faces, index, (share @ mesh.colours[part]).reshape(-1, 3)
+                yield faces, cells, (share @ mesh.colours[part]).reshape(-1, 3)
             else:
-                yield faces, index, None
+                yield faces, cells, None
+
+
+def _sides(corners: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Returns the longest side of triangles (N, 3, 3), the height above it, and the corner opposite to the shortest side."""
+    edges = np.stack([np.linalg.norm(corners[:, k - 2] - corners[:, k - 1], axis=-1) for k in range(3)], -1)
+    long = edges.max(1)
+    return long, 2 * areas(corners) / np.maximum(long, 1e-300), edges.argmin(1)
+
+
+def areas(corners: np.ndarray) -> np.ndarray:
+    """Returns the areas of triangles (N, 3, 3)."""
+    return np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=-1) / 2
+
+
+def _grid(rows: int, across: int) -> np.ndarray:
+    """Returns barycentric shares (S, 3): points in rows from the first corner to the side opposite, where they have `across`."""
+    row = np.arange(rows + 1)
+    many = -(-row * across // rows)
+    at = np.repeat(row, many + 1)
+    inner = np.arange(len(at)) - np.repeat(np.cumsum(many + 1) - many - 1, many + 1)
+    third = at / rows * inner / np.maximum(many[at], 1)
+    share = np.stack([1 - at / rows, at / rows - third, third], -1)
+    return share * (1 - 1e-6) + 1e-6 / 3  # a hair inside: points on an edge would fall into the next cell
 
 
 def surface(mesh: Mesh, room: Size) -> tuple[np.ndarray, np.ndarray | None]:
@@ -82,13 +110,21 @@ def surface(mesh: Mesh, room: Size) -> tuple[np.ndarray, np.ndarray | None]:
     cells, painted = int(np.prod(room)), mesh.paint is not None or mesh.colours is not None
     count, colour = np.zeros(cells), np.zeros((3, cells if painted else 0))
     for _, index, colours in samples(mesh, room):
-        np.add.at(count, index, 1.0)
+        _add(count, index, None)
         if colours is not None:
             for channel in range(3):
-                np.add.at(colour[channel], index, colours[:, channel])
+                _add(colour[channel], index, colours[:, channel])
     if not painted:
         return count.reshape(room), None
     return count.reshape(room), np.moveaxis(colour / np.maximum(count, 1), 0, -1).reshape(*room, 3)
+
+
+def _add(total: np.ndarray, index: np.ndarray, values: np.ndarray | None) -> None:
+    """Adds values, or ones, to the elements `index` of an array, which may be named many times."""
+    if len(index) > len(total) // 8:
+        total += np.bincount(index, values, len(total))
+    else:
+        np.add.at(total, index, 1.0 if values is None else values)
 
 
 def spread(colour: np.ndarray, known: np.ndarray, cells: np.ndarray) -> np.ndarray:
