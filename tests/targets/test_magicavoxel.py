@@ -12,7 +12,7 @@ from target_laws import check_laws, one_line
 import visualize
 from nca3d import targets
 from nca3d.errors import InputError
-from nca3d.targets.readers import magicavoxel
+from nca3d.targets.readers import vox_scene
 
 # A body that is its own in no mirror and no turn: (x, y, z, colour), along x, one step along y, one up.
 HOOK = ((0, 0, 0, 1), (1, 0, 0, 2), (2, 0, 0, 2), (2, 1, 0, 37), (2, 1, 1, 255))
@@ -125,14 +125,76 @@ def test_a_scene_stands_as_it_was_placed(scene: Path) -> None:
 
 def test_several_models_are_said_and_chosen(scene: Path, tmp_path: Path) -> None:
     first = targets.load(scene, "auto")
-    line = 'scene.vox: 2 models: the first, 5 cells of 2 × 2 × 3 (D × H × W); model = 2, or model = "scene" for all'
-    assert line in " ".join(first.notes) and len(cells(first)) == 5
-    assert len(cells(targets.load(scene, "auto", model=2))) == 1
-    for wrong in (0, 3, True, "secne", 1.0):
+    line = (
+        "scene.vox: 2 models: the first, 5 cells of 2 × 3 × 2 (D × H × W); turned as in its scene; "
+        'model = 2, or model = "scene" for all as they stand'
+    )
+    assert first.notes[-1] == line and cells(first) == {(2 - y, x + 1, z + 1) for x, y, z, _ in HOOK}
+    for last in (2, -1):
+        assert len(cells(targets.load(scene, "auto", model=last))) == 1
+    for wrong in (0, 3, -3, True, "secne", 1.0):
         one_line(lambda wrong=wrong: targets.load(scene, "auto", model=wrong), "scene.vox", "model", "1 to 2", "'scene'")
     one_line(lambda: targets.load(scene, "auto", kind="labels"), "kind", "'classes'")
-    film = vox(tmp_path / "film.vox", model((2, 2, 2), ()), model((3, 2, 2), HOOK))
-    assert "2 models (frames of an animation): number 2, the first with a voxel" in " ".join(targets.load(film, "auto").notes)
+
+
+def test_what_is_said_of_other_frames_is_true(tmp_path: Path) -> None:
+    empty, hook, dot = model((2, 2, 2), ()), model((3, 2, 2), HOOK), model((1, 1, 1), [(0, 0, 0, 5)])
+    animation = "models (frames of an animation): "
+    said = {
+        (
+            empty,
+            hook,
+        ): f"2 {animation}number 2, the first with a voxel, 5 cells of 2 × 2 × 3 (D × H × W); the other frames are empty",
+        (dot, hook): f"2 {animation}the first, 1 cell of 1 × 1 × 1 (D × H × W); model = 2 shows another frame",
+        (empty, dot, hook): "; model = 3 shows another frame",
+        (dot, empty, dot, hook): "; model = 3 shows another frame, model = -1 the last",
+    }
+    for number, (models, line) in enumerate(said.items()):
+        assert targets.load(vox(tmp_path / f"{number}.vox", *models), "auto").notes[-1].endswith(line)
+
+
+TURNS = [a | b << 2 | signs << 4 for a in range(3) for b in range(3) if a != b for signs in range(8)]
+
+
+@pytest.mark.parametrize("turn", TURNS)
+def test_one_model_is_the_body_that_its_scene_shows(tmp_path: Path, turn: int) -> None:
+    path = vox(
+        tmp_path / "a.vox", model((4, 3, 5), HOOK), transform(0, 1), group(1, 2), transform(2, 3, _r=str(turn)), shape(3, 0)
+    )
+    shown, whole = targets.load(path, "auto"), targets.load(path, "auto", model="scene")
+    assert classes(targets.load(path, "auto", kind="classes")) == classes(
+        targets.load(path, "auto", model="scene", kind="classes")
+    )
+    assert cells(shown) == cells(whole) and cells(targets.load(path, "auto", model=1)) == cells(shown)
+    assert ("turned as in its scene" in shown.notes[-1]) == (turn != 4)
+
+
+def test_models_that_stand_often_or_are_hidden_are_said(tmp_path: Path) -> None:
+    hook, dot, turn = model((3, 2, 2), HOOK), model((1, 1, 1), [(0, 0, 0, 5)]), str(1 | 0 << 2 | 1 << 4)
+    top = (transform(0, 1), group(1, 2, 4))
+    files = {
+        "twice": (hook, *top, transform(2, 3, _r=turn), shape(3, 0), transform(4, 5, _r=turn, _t="9 0 0"), shape(5, 0)),
+        "ways": (hook, *top, transform(2, 3, _r=turn), shape(3, 0), transform(4, 5), shape(5, 0)),
+        "copy": (hook, *top, transform(2, 3, hidden=True), shape(3, 0), transform(4, 5, _r=turn), shape(5, 0)),
+        "gone": (hook, transform(0, 1, hidden=True), shape(1, 0)),
+        "second": (dot, hook, *top, transform(2, 3, hidden=True), shape(3, 0), transform(4, 5, _r=turn), shape(5, 1)),
+        "loose": (dot, hook, transform(0, 1), shape(1, 1)),
+        "broken": (hook, transform(0, 9)),
+    }
+    said, quarter = {}, {(2 - y, x + 1, z + 1) for x, y, z, _ in HOOK}
+    for name, chunks in files.items():
+        target = targets.load(vox(tmp_path / f"{name}.vox", *chunks), "auto")
+        said[name] = target.notes[-1]
+        as_drawn = {(x + 1, y + 1, z + 1) for x, y, z, _ in HOOK}
+        assert cells(target) == (quarter if name in ("twice", "copy", "second") else as_drawn), name
+    assert 'turned as in its scene; it is placed 2 times; model = "scene" shows all as they stand' in said["twice"]
+    assert "placed 2 times, turned in different ways: here as it was drawn; model" in said["ways"]
+    assert said["gone"] == "gone.vox: model 1 of 1, 5 cells of 2 × 2 × 3 (D × H × W); it is hidden in the file"
+    assert "2 models: number 2, the first that is shown (model 1 is hidden in the file), 5 cells" in said["second"]
+    assert "number 2, the first that is shown (model 1 is hidden or nowhere in the file's scene), 5 cells" in said["loose"]
+    assert "its scene can't be read (node 9 missing), so that it stands as it was drawn" in said["broken"]
+    hidden = targets.load(tmp_path / "second.vox", "auto", model=1)
+    assert "model 1 of 2, 1 cell of 1 × 1 × 1 (D × H × W); it is hidden in the file" in hidden.notes[-1]
 
 
 def test_scenes_that_never_end_or_are_too_large_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,7 +214,7 @@ def test_scenes_that_never_end_or_are_too_large_are_one_line(tmp_path: Path, mon
         "shift": ((transform(0, 1, _t="1 2"), shape(1, 0)), "_t"),
         "hidden": ((transform(0, 1, hidden=True), shape(1, 0)), "1 hidden"),
     }
-    monkeypatch.setattr(magicavoxel, "MAX_NODES", 1 << 10)
+    monkeypatch.setattr(vox_scene, "MAX_NODES", 1 << 10)
     for name, (chunks, word) in bad.items():
         path = vox(tmp_path / f"{name}.vox", dot, *chunks)
         one_line(lambda path=path: targets.load(path, "auto", model="scene"), name, word)
@@ -185,6 +247,19 @@ def test_a_film_saved_as_vox_comes_back(tmp_path: Path, frames: int) -> None:
         np.testing.assert_array_equal(np.rint(255 * read.rgba()), film[frame])
     whole = targets.load(path, (4, 5, 6), model="scene" if frames > 1 else 1)
     np.testing.assert_array_equal(np.rint(255 * whole.rgba()), film[0])
+    grown = targets.load(path, "auto", margin=0)
+    np.testing.assert_array_equal(np.rint(255 * grown.rgba()), film[-1])
+    said = "3 models (frames of a film by nca3d): the last, "
+    assert frames == 1 or (said in grown.notes[-1] and grown.notes[-1].endswith("; model = 1 shows another frame"))
+
+
+def test_a_film_that_died_is_the_last_body_in_it(tmp_path: Path) -> None:
+    film = np.zeros((3, 2, 2, 2, 4), np.uint8)
+    film[1, 0, 0] = 255
+    target = targets.load(visualize.save(film, tmp_path / "film.vox"), "auto")
+    assert target.notes[-1].endswith(
+        "number 2, the last with a voxel, 2 cells of 2 × 2 × 2 (D × H × W); the other frames are empty"
+    )
 
 
 def test_any_broken_byte_is_a_body_or_one_line(tmp_path: Path, scene: Path) -> None:

@@ -108,7 +108,7 @@ def test_a_structure_stands_and_is_not_mirrored(tmp_path: Path) -> None:
     assert classes(target) == expected and target.names == ("empty", "mod:thing", "oak_stairs", "stone")
     assert len({tuple(colour) for colour in target.palette.tolist()}) == 4
     said = " ".join(target.notes)
-    assert "1 blocks' contents" in said and "1 blocks that only builders see" in said
+    assert "1 block's contents" in said and "1 block that only builders see" in said
     for packed in (False, True):
         same = targets.load(nbt(tmp_path / "again.nbt", tree, packed=packed), (2, 2, 3))
         assert classes(same) == expected

@@ -17,6 +17,8 @@ from visualize.frames import Picture, occupied
 
 LARGEST = 256  # cells a side: a place is a byte
 COLOURS = 255  # index 0 is empty
+# The name of a film's topmost node, by which nca3d knows the grown body in it, the last frame; others pass names over.
+FILM = "nca3d film"
 
 
 def write_vox(content: Content, path: Path) -> None:
@@ -74,15 +76,15 @@ def _scene(models: int, depth: int) -> list[bytes]:
     """The nodes that make models the frames of one shape, standing on the floor: transform, group, transform, shape."""
     frames = b"".join(struct.pack("<i", model) + _words({"_f": str(model)}) for model in range(models))
     return [
-        _chunk(b"nTRN", _transform(0, 1, {})),
+        _chunk(b"nTRN", _transform(0, 1, {}, {"_name": FILM})),
         _chunk(b"nGRP", struct.pack("<i", 1) + _words({}) + struct.pack("<2i", 1, 2)),
         _chunk(b"nTRN", _transform(2, 3, {"_t": f"0 0 {depth // 2}"})),
         _chunk(b"nSHP", struct.pack("<i", 3) + _words({"_loop": "1"}) + struct.pack("<i", models) + frames),
     ]
 
 
-def _transform(node: int, child: int, place: dict[str, str]) -> bytes:
-    return struct.pack("<i", node) + _words({}) + struct.pack("<4i", child, -1, -1, 1) + _words(place)
+def _transform(node: int, child: int, place: dict[str, str], attributes: dict[str, str] | None = None) -> bytes:
+    return struct.pack("<i", node) + _words(attributes or {}) + struct.pack("<4i", child, -1, -1, 1) + _words(place)
 
 
 def _words(pairs: dict[str, str]) -> bytes:

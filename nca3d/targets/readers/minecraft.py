@@ -192,7 +192,9 @@ def _block(name: str, hint: str = "") -> Block:
 
 def _left_out(beings: int, inner: int) -> tuple[str, ...]:
     """Returns the line about what is in a file besides blocks, if there is anything."""
-    kinds = [f"{inner:,} blocks' contents (chests, signs, ...)"] * bool(inner) + [f"{beings:,} entities"] * bool(beings)
+    whose = "blocks'" if inner > 1 else "block's"
+    kinds = [f"{inner:,} {whose} contents (chests, signs, ...)"] * bool(inner)
+    kinds += [f"{beings:,} {'entities' if beings > 1 else 'entity'}"] * bool(beings)
     return (f"{' and '.join(kinds)} left out",) if kinds else ()
 
 
@@ -212,7 +214,8 @@ def _volume(build: Build, path: Path) -> Volume:
     notes = build.notes
     marks = sum(count for entry, count in used if entry.name in MARKERS)
     if marks:
-        notes += (f"{marks:,} blocks that only builders see ({', '.join(MARKERS)}) are empty",)
+        what, are = ("blocks", "are") if marks > 1 else ("block", "is")
+        notes += (f"{marks:,} {what} that only builders see ({', '.join(MARKERS)}) {are} empty",)
     return Volume(
         # South is our low y.
         lookup[build.states][:, ::-1],

@@ -31,11 +31,18 @@ class Model(NamedTuple):
 class Transform(NamedTuple):
     """A node that places its child: rows of a rotation (3, 3) and a translation (3,), those of the first frame."""
 
+    name: str
     child: int
     layer: int
     hidden: bool
     rotation: np.ndarray
     shift: np.ndarray
+
+
+class Shape(NamedTuple):
+    """A node that shows a model, or several in turn: its frames in their order."""
+
+    models: tuple[int, ...]
 
 
 @dataclass
@@ -45,8 +52,7 @@ class VoxFile:
     Attributes:
         models: The models, in the order of the file.
         palette: The colour of each index, uint8 (256, 4); index 0 is empty.
-        nodes: The nodes of the scene by their numbers: a transform, the children of a group, or the model of a shape in its
-            first frame.
+        nodes: The nodes of the scene by their numbers: a transform, the children of a group, or a shape.
         hidden_layers: The layers that are hidden.
         glass: The indices whose material lets light through.
         film: Whether there are several models, and they are frames of an animation: those of one shape, or all of a file
@@ -55,7 +61,7 @@ class VoxFile:
 
     models: list[Model] = field(default_factory=list)
     palette: np.ndarray = field(default_factory=lambda: default_palette())
-    nodes: dict[int, Transform | list[int] | int] = field(default_factory=dict)
+    nodes: dict[int, Transform | list[int] | Shape] = field(default_factory=dict)
     hidden_layers: set[int] = field(default_factory=set)
     glass: set[int] = field(default_factory=set)
     film: bool = False
@@ -176,15 +182,15 @@ def _read_node(vox: VoxFile, name: bytes, chunk: Cursor) -> None:
     words = chunk.words()
     if name == b"nTRN":
         child, _, layer, frames = chunk.ints(4)
-        place = _first_frame([chunk.words() for _ in range(_count(chunk, frames))])
+        place = min([chunk.words() for _ in range(_count(chunk, frames))], key=_frame, default={})
         rotation, shift = _rotation(place.get("_r", "4"), chunk), _shift(place.get("_t", "0 0 0"), chunk)
-        vox.nodes[number] = Transform(child, layer, words.get("_hidden") == "1", rotation, shift)
+        vox.nodes[number] = Transform(words.get("_name", ""), child, layer, words.get("_hidden") == "1", rotation, shift)
     elif name == b"nGRP":
         vox.nodes[number] = list(chunk.ints(_count(chunk, chunk.ints(1)[0])))
     elif name == b"nSHP":
         frames = _count(chunk, chunk.ints(1)[0])
-        models = [{"model": str(chunk.ints(1)[0])} | chunk.words() for _ in range(frames)]
-        vox.nodes[number] = int(_first_frame(models).get("model", "-1"))
+        models = [(chunk.ints(1)[0], _frame(chunk.words())) for _ in range(frames)]
+        vox.nodes[number] = Shape(tuple(model for model, _ in sorted(models, key=lambda pair: pair[1])))
         vox.film |= frames > 1
     elif name == b"LAYR" and words.get("_hidden") == "1":
         vox.hidden_layers.add(number)
@@ -199,10 +205,10 @@ def _count(chunk: Cursor, count: int) -> int:
     return count
 
 
-def _first_frame(frames: list[dict[str, str]]) -> dict[str, str]:
-    """Returns the frame with the least number; frames without one stand in their order."""
-    numbered = [(int(frame["_f"]) if frame.get("_f", "").isdecimal() else 0, frame) for frame in frames]
-    return min(numbered, key=lambda pair: pair[0])[1] if frames else {}
+def _frame(words: dict[str, str]) -> int:
+    """Returns the number of a frame; those without one come first."""
+    text = words.get("_f", "")
+    return int(text) if text.isdecimal() and len(text) <= 9 else 0
 
 
 def _rotation(text: str, chunk: Cursor) -> np.ndarray:
