@@ -331,6 +331,7 @@ WRITERS = {
     "bench/memory.py": "a switch of the kernel",
     "executors/shared_object.py": "in memory, or in a temporary folder of its own",
     "process/streams.py": "to /dev/null",
+    "targets/readers/child.py": "into the pipe to its parent",
 }
 
 

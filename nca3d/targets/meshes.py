@@ -81,7 +81,11 @@ def from_mesh(
     touched, painted = surface(skin, room)
     shape = outline(placed.corners)
     closed = shape.openings.share <= CLOSED if fill == "auto" else np.full(len(shape.openings.share), bool(fill))
-    found = _inside(placed.corners, shape, closed, room, hollows=fill != "auto") if fill else Inside(np.zeros(room, np.float32), 0, np.zeros(room, np.float32))
+    found = (
+        _inside(placed.corners, shape, closed, room, hollows=fill != "auto")
+        if fill
+        else Inside(np.zeros(room, np.float32), 0, np.zeros(room, np.float32))
+    )
     solid = found.share >= threshold - 1e-6
     wide = _shells(shape.openings, closed, found.share)
     occupied = solid | thin_parts(touched > 0, solid, found.share)
@@ -96,7 +100,10 @@ def from_mesh(
     target = replace(target, source_size=own)
     if quiet:
         return target
-    notes = [*_about_openings(shape.openings, closed, wide, bool(fill)), *_about_inside(found, (found.share + found.hollow >= threshold - 1e-6) & ~occupied)]
+    notes = [
+        *_about_openings(shape.openings, closed, wide, bool(fill)),
+        *_about_inside(found, (found.share + found.hollow >= threshold - 1e-6) & ~occupied),
+    ]
     thin = int((occupied & ~solid).sum())
     if fill and thicken and thin and not wide.any():
         notes.append(f"{thin:,} cells added where it is thinner than a cell; thicken = false leaves them out")
@@ -159,7 +166,8 @@ def _about_inside(found: Inside, emptied: np.ndarray) -> Iterator[str]:
     if emptied.any():
         hollows = "1 hollow" if found.cavities == 1 else f"{found.cavities:,} hollows"
         count = int(emptied.sum())
-        yield f"{hollows} of {count:,} cell{'s' * (count > 1)} left empty, as the windings of its faces say; fill = true fills it"
+        cells = f"{count:,} cell{'s' * (count > 1)}"
+        yield f"{hollows} of {cells} left empty, as the windings of its faces say; fill = true fills it"
     if found.filled:
         yield f"{found.filled:,.0f} cells filled between parts of opposite windings: one of them is inside out"
 

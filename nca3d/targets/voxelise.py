@@ -87,7 +87,7 @@ def areas(corners: np.ndarray) -> np.ndarray:
 
 
 def _grid(rows: int, across: int) -> np.ndarray:
-    """Returns barycentric shares (S, 3): points in rows from the first corner to the side opposite, where they have `across`."""
+    """Returns barycentric shares (S, 3): points in rows from the first corner to the other side, where they have `across`."""
     row = np.arange(rows + 1)
     many = -(-row * across // rows)
     at = np.repeat(row, many + 1)

@@ -79,5 +79,11 @@ def test_no_other_python_is_started_in_the_house():
             for line in path.read_text().splitlines():
                 if found := re.search(r'\[.*sys\.executable(, "-[PI]"|, str\(worker\))?', line):
                     starts[path.name] = found[1]
-    allowed = {"child.py": ', "-P"', "shared_object.py": ', "-I"', "probe.py": ', "-P"', "peers.py": ", str(worker)"}
+    allowed = {
+        "child.py": ', "-P"',
+        "guard.py": ', "-I"',
+        "shared_object.py": ', "-I"',
+        "probe.py": ', "-P"',
+        "peers.py": ", str(worker)",
+    }
     assert starts == allowed
