@@ -179,6 +179,7 @@ def test_models_that_stand_often_or_are_hidden_are_said(tmp_path: Path) -> None:
         "gone": (hook, transform(0, 1, hidden=True), shape(1, 0)),
         "second": (dot, hook, *top, transform(2, 3, hidden=True), shape(3, 0), transform(4, 5, _r=turn), shape(5, 1)),
         "loose": (dot, hook, transform(0, 1), shape(1, 1)),
+        "beside": (hook, dot, dot, *top, transform(2, 3), shape(3, 0), transform(4, 5), shape(5, 1, 2)),
         "broken": (hook, transform(0, 9)),
     }
     said, quarter = {}, {(2 - y, x + 1, z + 1) for x, y, z, _ in HOOK}
@@ -192,6 +193,7 @@ def test_models_that_stand_often_or_are_hidden_are_said(tmp_path: Path) -> None:
     assert said["gone"] == "gone.vox: model 1 of 1, 5 cells of 2 × 2 × 3 (D × H × W); it is hidden in the file"
     assert "2 models: number 2, the first that is shown (model 1 is hidden in the file), 5 cells" in said["second"]
     assert "number 2, the first that is shown (model 1 is hidden or nowhere in the file's scene), 5 cells" in said["loose"]
+    assert said["beside"].startswith("beside.vox: 3 models: the first, 5") and 'or model = "scene" for all' in said["beside"]
     assert "its scene can't be read (node 9 missing), so that it stands as it was drawn" in said["broken"]
     hidden = targets.load(tmp_path / "second.vox", "auto", model=1)
     assert "model 1 of 2, 1 cell of 1 × 1 × 1 (D × H × W); it is hidden in the file" in hidden.notes[-1]

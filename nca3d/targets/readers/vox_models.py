@@ -13,10 +13,18 @@ ALL = 'model = "scene"'
 
 
 class Scene(NamedTuple):
-    """What chooses among models: the shapes of the scene, none where it can't be read, and whether the film is ours."""
+    """What chooses among models.
+
+    Attributes:
+        standing: The shapes of the scene; none where it can't be read.
+        broken: What is said where it can't be read.
+        film: Whether the models are the frames of one shape.
+        ours: Whether that film is one that `visualize.save` wrote.
+    """
 
     standing: list[Instance]
     broken: str
+    film: bool
     ours: bool
 
 
@@ -59,11 +67,12 @@ def _scene(vox: VoxFile, path: Path) -> Scene:
     from visualize.formats.vox import FILM
 
     root = vox.nodes.get(0)
-    ours = vox.film and isinstance(root, Transform) and root.name == FILM
     try:
-        return Scene(instances(vox, path), "", ours)
+        standing = instances(vox, path)
     except InputError as error:
-        return Scene([], f"its scene can't be read ({error.found}), so that it stands as it was drawn", False)
+        return Scene([], f"its scene can't be read ({error.found}), so that it stands as it was drawn", vox.film, False)
+    film = vox.film and len(standing) == 1
+    return Scene(standing, "", film, film and isinstance(root, Transform) and root.name == FILM)
 
 
 def _asked(model: int | str, count: int, path: Path) -> int:
@@ -85,7 +94,7 @@ def _default(vox: VoxFile, scene: Scene) -> int:
 def _choice(vox: VoxFile, scene: Scene, chosen: int, body: Model) -> str:
     """Returns how many models there are, which of them was chosen, and why."""
     count = len(vox.models)
-    kind = " (frames of a film by nca3d)" if scene.ours else " (frames of an animation)" if vox.film else ""
+    kind = " (frames of a film by nca3d)" if scene.ours else " (frames of an animation)" if scene.film else ""
     passed = [number for number in range(chosen) if len(vox.models[number].voxels)]
     seen = {number for one in scene.standing if one.shown for number in one.models}
     if scene.ours:
@@ -111,7 +120,7 @@ def _others(vox: VoxFile, scene: Scene, chosen: int, *, said: bool) -> str:
     other = next((number + 1 for number in places if len(vox.models[number].voxels)), 0)
     if scene.ours:
         return f"model = {other} shows another frame" if other else "the other frames are empty"
-    if vox.film:
+    if scene.film:
         last = ", model = -1 the last" if count not in (other, chosen + 1) and len(vox.models[-1].voxels) else ""
         return f"model = {other} shows another frame{last}" if other else "the other frames are empty"
     one = f"model = {other} shows another" if other else "the others are empty"
