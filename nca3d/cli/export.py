@@ -4,6 +4,7 @@ Put RUN and files before flags that take values: they would swallow them.
 """
 
 import argparse
+import sys
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def _save(file: Path, story: "Story", target: "Target") -> None:
     print(path)
     for warning in heard:
         if issubclass(warning.category, LossyWarning):
-            print(warning.message)
+            print(warning.message, file=sys.stderr)
         else:
             warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
 

@@ -69,7 +69,7 @@ def instances(vox: VoxFile, path: Path) -> list[Instance]:
 
 
 def turned(model: Model, rotation: np.ndarray) -> Model:
-    """Returns a model turned inside its own box, from 0 up again."""
+    """Returns a model turned by a rotation (3, 3) inside its own box, from 0 up again."""
     size = np.array(model.size)
     width, height, depth = (np.abs(rotation) @ size).tolist()
     # Twice the way from the middle of the box to that of a voxel: whole numbers, however the model is turned.
