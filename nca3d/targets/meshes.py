@@ -16,15 +16,21 @@ from nca3d.targets.palette import parse_color
 from nca3d.targets.place import own_size, scaled_size
 from nca3d.targets.sculpt import Colour
 from nca3d.targets.solid import Inside, inside
+from nca3d.targets.strays import CUT, cut_out, far_off
 from nca3d.targets.target import Size, Target, Wanted
 from nca3d.targets.thin import grown, joints, thin_parts
-from nca3d.targets.voxelise import Mesh, spread, surface
+from nca3d.targets.voxelise import Mesh, areas, spread, surface
 
 # Scans have a million faces or two; a mesh beyond this is slower to fill than it is to simplify.
 MAX_FACES = 5_000_000
 
 # The grid points in which the inside is looked for: some 300 MB of arrays. Lattices of more cells have one point a cell.
 MAX_POINTS = 1 << 24
+
+# Surface, in squares of grid points, that is looked at in some seconds, and in squares of cells, that is sampled in as many. A
+# body of 256 cells has 0.4 million squares of cells; heaps of large faces, which no program writes, have hundreds of millions.
+MAX_CROSSED = 8_000_000
+MAX_SURFACE = 5_000_000
 
 
 def from_mesh(
@@ -45,8 +51,8 @@ def from_mesh(
 
     Whichever way its faces look, and whether they are doubled or parts overlap, all is solid that can't be reached from
     outside (see `solid`). A hole is closed where a disc of its area is narrower than a quarter of the longest side of its
-    part; what has a wider opening, as a bowl has, is a shell: the cells that its surface runs through. `Target.notes` says
-    which, and what else was decided.
+    part; what has a wider opening, as a bowl has, is a shell: the cells that its surface runs through. So is a closed
+    part of which alpha cuts out more than a quarter. `Target.notes` says which, and what else was decided.
 
     Args:
         mesh: The triangles, z up, in any unit.
@@ -68,7 +74,7 @@ def from_mesh(
         InputError: If there are too many faces, a corner is not finite, or the mesh is flat.
     """
     threshold = check_fraction(threshold, where)
-    _check_mesh(mesh.corners, where)
+    mesh, dropped = _checked(mesh, where)
     low, high = mesh.corners.min((0, 1)), mesh.corners.max((0, 1))
     own: Size | None = None
     if size == "auto":
@@ -78,11 +84,18 @@ def from_mesh(
     cell = float(((high - low) / np.array(room[::-1])).max())  # the axis that fills the room sets the scale
     origin = (low + high) / 2 - np.array(room[::-1]) * cell / 2
     placed, skin = _on_cells(replace(mesh, corners=(mesh.corners - origin) / cell), room)
+    fine = _fineness(placed.corners, room, where)
     touched, painted = surface(skin, room)
     shape = outline(placed.corners)
+    # Where alpha cuts holes, points of the surface are missing.
+    uncut = touched if mesh.paint is None else surface(replace(skin, paint=None, colours=None), room)[0]
+    holed = np.zeros(shape.parts, bool)
+    if fill == "auto" and uncut.sum() > touched.sum():
+        holed = cut_out(skin, shape, room)
     closed = shape.openings.share <= CLOSED if fill == "auto" else np.full(len(shape.openings.share), bool(fill))
+    closed &= ~holed[shape.openings.part]
     found = (
-        _inside(placed.corners, shape, closed, room, hollows=fill != "auto")
+        _inside(placed.corners, shape, closed, holed, room, fine, hollows=fill != "auto")
         if fill
         else Inside(np.zeros(room, np.float32), 0, np.zeros(room, np.float32))
     )
@@ -90,7 +103,7 @@ def from_mesh(
     wide = _shells(shape.openings, closed, found.share)
     occupied = solid | thin_parts(touched > 0, solid, found.share)
     if not thicken:
-        shells = np.isin(shape.part, shape.openings.part[wide]) if fill else np.ones(len(shape.part), bool)
+        shells = np.isin(shape.part, shape.openings.part[wide]) | holed[shape.part] if fill else np.ones(len(shape.part), bool)
         occupied = solid | (occupied & (surface(Mesh(skin.corners[shells]), room)[0] > 0))
     elif fill:
         occupied |= joints(skin, shape.part, room, occupied)
@@ -100,13 +113,18 @@ def from_mesh(
     target = replace(target, source_size=own)
     if quiet:
         return target
-    notes = [
+    stray = far_off(placed.corners, shape)
+    notes = [line for line in (dropped, stray) if line]
+    if fill:
+        alone = holed & ~np.isin(np.arange(shape.parts), shape.openings.part)  # of one with an opening that is said anyway
+        notes += _about_alpha(int(alone.sum()), int(((uncut > 0) & (touched == 0) & solid).sum()))
+    notes += [
         *_about_openings(shape.openings, closed, wide, bool(fill)),
         *_about_inside(found, (found.share + found.hollow >= threshold - 1e-6) & ~occupied),
     ]
     thin = int((occupied & ~solid).sum())
-    if fill and thicken and thin and not wide.any():
-        notes.append(f"{thin:,} cells added where it is thinner than a cell; thicken = false leaves them out")
+    if fill and thicken and thin and not wide.any() and not holed.any():
+        notes.append(f"{thin:,} cell{'s' * (thin > 1)} added where it is thinner than a cell; thicken = false leaves them out")
     if color is None and painted is None:
         notes.append(f"no colours in it: the colour map {colormap!r} along height; color = '#rrggbb' sets one")
     called = where.name if isinstance(where, Path) else str(where).removeprefix("target ")
@@ -122,29 +140,57 @@ def _own_cells(mesh: Mesh) -> Size | None:
     return depth, height, width
 
 
-def _inside(corners: np.ndarray, shape: Outline, closed: np.ndarray, room: Size, *, hollows: bool) -> Inside:
+def _fineness(corners: np.ndarray, room: Size, where: object) -> int:
+    """Returns the grid points along each cell in which the inside of triangles, measured in cells, is looked for.
+
+    Raises:
+        InputError: If there is more surface than could be looked at in some seconds.
+    """
+    area = float(areas(corners).sum())
+    if area > MAX_SURFACE:
+        found = f"{area:,.0f} cells of area in {len(corners):,} faces"
+        raise InputError(where, "surface", found, f"at most {MAX_SURFACE:,}: fewer or smaller faces, or a smaller size")
+    # Some 128 grid points along the longest side: small lattices can afford more of them in each cell.
+    fine = int(np.clip(128 // max(room), 2, 6))
+    while fine > 2 and area * fine**2 > MAX_CROSSED:
+        fine -= 1
+    return fine if np.prod(room) * fine**3 <= MAX_POINTS and area * fine**2 <= MAX_CROSSED else 1
+
+
+def _inside(
+    corners: np.ndarray, shape: Outline, closed: np.ndarray, holed: np.ndarray, room: Size, fine: int, *, hollows: bool
+) -> Inside:
     """Returns the inside of triangles, measured in cells, with lids on the openings that are closed.
 
     Args:
         corners: The corners of N triangles, (N, 3, 3).
         shape: How they hang together.
         closed: The openings to close, bool (L,).
+        holed: The parts that enclose nothing, bool (P,).
         room: The size (D, H, W) of the room that they lie in.
+        fine: The grid points of a cell along each axis.
         hollows: Whether to fill hollows, whatever the windings say.
     """
     lids = shape.openings.lids(closed)
-    # Some 128 grid points along the longest side: small lattices can afford more of them in each cell.
-    fine = int(np.clip(128 // max(room), 2, 6))
-    fine = fine if np.prod(room) * fine**3 <= MAX_POINTS else 1
-    open_edges = np.concatenate([shape.open_edges[shape.single], np.zeros(lids.shape[:2], bool)])
-    part = None if hollows else shape.part[shape.single]
-    return inside(np.concatenate([corners[shape.single], lids]), open_edges, room, fine, part)
+    single = shape.single[~holed[shape.part[shape.single]]]
+    open_edges = np.concatenate([shape.open_edges[single], np.zeros(lids.shape[:2], bool)])
+    part = None if hollows else shape.part[single]
+    return inside(np.concatenate([corners[single], lids]), open_edges, room, fine, part)
 
 
 def _shells(openings: Openings, closed: np.ndarray, share: np.ndarray) -> np.ndarray:
     """Returns which openings lead into a shell: open, wider than a cell, and away from all that is solid, bool (L,)."""
     at = np.clip(np.floor(openings.middle), 0, np.array(share.shape[::-1]) - 1).astype(np.int64)
     return ~closed & (openings.width >= 1) & ~grown(share > 0.95)[at[:, 2], at[:, 1], at[:, 0]]
+
+
+def _about_alpha(shells: int, cells: int) -> Iterator[str]:
+    """Yields what was done about the holes of alpha: closed parts read as shells, and cells that the rest of a body fills."""
+    if shells:
+        parts = "1 part" if shells == 1 else f"{shells:,} parts"
+        yield f"alpha cuts out more than {CUT:.0%} of {parts}: read as a shell; fill = true fills it"
+    if cells:
+        yield f"holes of its alpha closed where they lie on a solid part, in {cells:,} cells; fill = false leaves them open"
 
 
 def _about_openings(openings: Openings, closed: np.ndarray, wide: np.ndarray, fill: bool) -> Iterator[str]:
@@ -166,8 +212,7 @@ def _about_inside(found: Inside, emptied: np.ndarray) -> Iterator[str]:
     if emptied.any():
         hollows = "1 hollow" if found.cavities == 1 else f"{found.cavities:,} hollows"
         count = int(emptied.sum())
-        cells = f"{count:,} cell{'s' * (count > 1)}"
-        yield f"{hollows} of {cells} left empty, as the windings of its faces say; fill = true fills it"
+        yield f"{hollows} of {count:,} cell{'s' * (count > 1)} left empty, as its windings say; fill = true fills it"
     if found.filled:
         yield f"{found.filled:,.0f} cells filled between parts of opposite windings: one of them is inside out"
 
@@ -215,8 +260,13 @@ def _on_cells(mesh: Mesh, room: Size) -> tuple[Mesh, Mesh]:
     return replace(mesh, corners=whole), replace(mesh, corners=whole - 1e-3 * outward[:, None])
 
 
-def _check_mesh(corners: np.ndarray, where: object) -> None:
-    """Checks the corners (N, 3, 3) of a mesh: not too many, finite, and not flat."""
+def _checked(mesh: Mesh, where: object) -> tuple[Mesh, str]:
+    """Checks a mesh: not too many faces, finite, and not flat.
+
+    Returns:
+        The mesh without faces of no area, which would only stretch its extent, and the line about those, or "".
+    """
+    corners = mesh.corners
     if len(corners) > MAX_FACES:
         raise InputError(where, "faces", f"{len(corners):,}", f"at most {MAX_FACES:,}")
     bad = ~np.isfinite(corners).all(-1)
@@ -225,6 +275,16 @@ def _check_mesh(corners: np.ndarray, where: object) -> None:
         found = f"{int(bad.sum())} corners not finite, the first in face {face}, corner {corner}"
         raise InputError(where, "vertices", found, "finite coordinates")
     extent = corners.max((0, 1)) - corners.min((0, 1))
+    line = ""
+    if 0 < extent.max() < np.inf:
+        # In shares of its longest side: squares of very small or large numbers would be 0 or infinite.
+        scaled = (corners - corners[:, :1]) / np.maximum(np.abs(corners - corners[:, :1]).max((1, 2)), 1e-300)[:, None, None]
+        keep = np.flatnonzero(areas(scaled) > 1e-12)
+        if 0 < len(keep) < len(corners):
+            count = len(corners) - len(keep)
+            line = "1 face without area left out" if count == 1 else f"{count:,} faces without area left out"
+            mesh = mesh.only(keep)
+            extent = mesh.corners.max((0, 1)) - mesh.corners.min((0, 1))
     if extent.min() <= 1e-6 * extent.max() or not np.isfinite(extent).all():
         sides = " x ".join(f"{side:.4g}" for side in extent)
         raise InputError(
@@ -233,3 +293,4 @@ def _check_mesh(corners: np.ndarray, where: object) -> None:
             f"{sides} (flat)",
             "a body with length, width and height; a flat one is an image, or an array of one layer",
         )
+    return mesh, line

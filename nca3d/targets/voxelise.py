@@ -33,6 +33,16 @@ class Mesh:
         """Returns the same mesh with z up, for one with y up: (x, y, z) become (x, -z, y)."""
         return replace(self, corners=self.corners[..., [0, 2, 1]] * (1, -1, 1))
 
+    def only(self, which: np.ndarray) -> "Mesh":
+        """Returns the mesh of some of its triangles, by number (n,)."""
+        colours, paint = self.colours, self.paint
+        return replace(
+            self,
+            corners=self.corners[which],
+            colours=None if colours is None else colours[which],
+            paint=None if paint is None else lambda faces, shares: paint(which[faces], shares),
+        )
+
 
 def samples(mesh: Mesh, room: Size, per_cell: int = 3) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
     """Yields points on the surface of a mesh, without those in its holes: about `CHUNK` at a time.
@@ -87,7 +97,7 @@ def areas(corners: np.ndarray) -> np.ndarray:
 
 
 def _grid(rows: int, across: int) -> np.ndarray:
-    """Returns barycentric shares (S, 3): points in rows from the first corner to the other side, where they have `across`."""
+    """Returns barycentric shares (S, 3): points in rows from the first corner on, the last of `across`."""
     row = np.arange(rows + 1)
     many = -(-row * across // rows)
     at = np.repeat(row, many + 1)

@@ -177,7 +177,14 @@ def test_colours_come_from_the_paint_and_its_holes_are_none() -> None:
     shown = target.rgba()
     assert shown[5, 0, 2, 0] == pytest.approx(0.25, abs=0.01) and target.occupied[0].all()
     assert not target.occupied[1:, :, 5:].any() and not target.notes
-    np.testing.assert_array_equal(from_mesh(mesh, (10, 10, 10), "cube", "cube").occupied.numpy(), cells(CUBE, (10, 10, 10)))
+    solid = from_mesh(mesh, (10, 10, 10), "cube", "cube", fill=True)
+    np.testing.assert_array_equal(solid.occupied.numpy(), cells(CUBE, (10, 10, 10)))
+    assert "holes of its alpha closed where they lie on a solid part, in " in told(solid)
+    shell = from_mesh(mesh, (10, 10, 10), "cube", "cube")
+    np.testing.assert_array_equal(
+        shell.occupied.numpy(), from_mesh(mesh, (10, 10, 10), "cube", "cube", fill=False).occupied.numpy()
+    )
+    assert "alpha cuts out more than 25% of 1 part: read as a shell; fill = true" in told(shell)
     grey = from_mesh(replace(mesh, paint=None), (10, 10, 10), "cube", "cube").rgba()
     assert not grey[..., :3].any()
     assert "the colour map 'sunset' along height" in told(body(CUBE)) and not body(CUBE, color="#808080").notes
@@ -204,3 +211,54 @@ def test_flips_doublings_and_inversions_change_no_cell(parts: list[tuple[str, tu
     shuffled = random.permutation(np.concatenate(other))
     same = [cells(corners, (12, 12, 12), fill=True) for corners in (shuffled, np.concatenate(plain))]
     np.testing.assert_array_equal(*same)
+
+
+def test_points_that_lie_in_a_face_are_no_hollow() -> None:
+    for sides, size, count in (((11, 22, 19.3329), (10, 9, 17), 210), ((7, 16, 9.48488368), (18, 10, 19), 208)):
+        target = body((CUBE - 0.5) * sides, size)
+        assert int(target.occupied.sum()) == count and "hollow" not in told(target)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    sides=st.tuples(*[st.floats(2, 30).map(lambda side: round(side, 4))] * 3),
+    size=st.tuples(*[st.integers(6, 20)] * 3),
+    around=st.sampled_from([0, 3, 8, 25]),
+    unit=st.sampled_from([1e-6, 1, 25.4]),
+)
+def test_a_plain_body_is_solid_without_a_word(
+    sides: tuple[float, float, float], size: tuple[int, int, int], around: int, unit: float
+) -> None:
+    plain = (CUBE - 0.5) * sides
+    if around:
+        ring = np.linspace(0, 2 * np.pi, around + 1)
+        edge = np.stack([sides[0] * np.cos(ring), sides[0] * np.sin(ring), 0 * ring], -1)
+        one, two, up = edge[:-1], edge[1:], np.array([0, 0, sides[2]])
+        fans = [np.stack([two, one, 0 * one], 1), np.stack([one + up, two + up, 0 * one + up], 1)]
+        plain = np.concatenate([*fans, np.stack([one, two, two + up], 1), np.stack([one, two + up, one + up], 1)])
+    plain = (plain * unit).astype(np.float32).astype(float)
+    target = body(plain, size)
+    found = target.occupied.numpy()
+    np.testing.assert_array_equal(found, cells(plain, size, fill=True))
+    assert "hollow" not in told(target) and "opposite" not in told(target)
+    whole = np.ptp(plain, axis=(0, 1)) / np.ptp(plain, axis=(0, 1)).max() * max(size)
+    if not around and np.abs(whole - np.rint(whole)).max() > 0.01:  # one of whole cells is set onto the cells
+        for axis in range(3):
+            np.testing.assert_array_equal(found, np.flip(found, axis))
+
+
+def test_faces_without_area_are_left_out_and_far_ones_named() -> None:
+    brick = box((10, 20, 20))
+    far = np.full((1, 3, 3), (0.0, 0, 500))
+    target = body(np.concatenate([brick, far, far]))
+    np.testing.assert_array_equal(target.occupied.numpy(), cells(brick))
+    assert "2 faces without area left out" in told(target)
+    one_line(lambda: body(far), "flat")
+    small = body(np.concatenate([brick, far + np.diag([0.1, 0.1, 0])]))
+    assert "1 face lies far from the rest, which is only 1 × 1 × 1 cells" in told(small)
+    assert "far" not in told(body(np.concatenate([ball(), ball(at=(20, 0, 0))])))
+
+
+def test_more_surface_than_can_be_looked_at_is_refused() -> None:
+    heap = np.random.default_rng(0).random((300_000, 3, 3))
+    one_line(lambda: body(heap, (64, 64, 64)), "surface", "fewer or smaller faces")

@@ -105,7 +105,9 @@ def _coloured(
 
 def _rgba(element: Element) -> tuple[np.ndarray, tuple[str, ...], bool] | None:
     """Returns straight RGBA 0..1 of each row, the names that it was read from, and whether alpha is among them."""
-    for names in BANDS:
+    called = {name.lower(): name for name in element.properties}
+    for words in BANDS:
+        names = tuple(called.get(word, word) for word in words)
         bands = [element.number(name) for name in names]
         if any(band is None for band in bands[:3]):
             continue
@@ -114,6 +116,8 @@ def _rgba(element: Element) -> tuple[np.ndarray, tuple[str, ...], bool] | None:
         kind = element.properties[names[0]][0]
         # Whole numbers run to the most that their type can hold; floats to 1, or to 255 where one is above 1.
         most = float(np.iinfo(kind).max) if kind in ("u1", "u2") else 255.0
+        if kind == "u2" and len(table) and table[:, :3].max() <= 255:  # 0..255 in a wide type
+            most = 255.0
         if kind[0] == "f":
             most = 255.0 if len(table) and np.nanmax(table[:, :3], initial=0) > 1.001 else 1.0
         rgba = np.ones((len(table), 4), np.float32)

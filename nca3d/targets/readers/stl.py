@@ -66,6 +66,7 @@ def _solids(file: IO[bytes], path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         InputError: If trimesh can't read it or isn't installed, or a corner is not finite.
     """
     try:
+        import trimesh  # noqa: F401  # what is loaded already of a package that is gone would be found
         from trimesh.exchange.stl import load_stl  # a Trimesh of it would merge corners, which changes them
     except ImportError as error:
         raise InputError(path, "trimesh", "not installed", "the extra: pip install 'nca3d[meshes]'") from error
