@@ -57,6 +57,8 @@ def ply(
     [
         (("red", "green", "blue"), "uchar", 255),
         (("red", "green", "blue", "alpha"), "ushort", 65535),
+        (("red", "green", "blue"), "ushort", 255),
+        (("Red", "Green", "Blue"), "uchar", 255),
         (("r", "g", "b"), "uchar", 255),
         (("diffuse_red", "diffuse_green", "diffuse_blue"), "float", 1),
         (("ambient_red", "ambient_green", "ambient_blue"), "float", 255),
