@@ -118,11 +118,15 @@ def test_a_bent_face_covers_what_is_inside_of_it(tmp_path: Path) -> None:
         for start in range(len(outline)):
             points = np.roll(outline, start, 0)[:, [2, 0, 1]]
             columns = {name: ("float", points[:, i]) for i, name in enumerate("xyz")}
-            corners = load_mesh(ply(tmp_path / "own.ply", columns, [range(len(points))]))[0].corners[..., 1:]
-            (a, b), (c, d) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
-            sides = (a * d - b * c) / 2
+            rows = "".join("v {:.9g} {:.9g} {:.9g}\n".format(*point) for point in points)
+            (tmp_path / "own.obj").write_text(f"{rows}f {' '.join(str(1 + i) for i in range(len(points)))}\n")
             x, y = outline[:, :2].T
-            assert sides.min() > 0 and sides.sum() == pytest.approx((x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2)
+            for path in (ply(tmp_path / "own.ply", columns, [range(len(points))]), tmp_path / "own.obj"):
+                corners = load_mesh(path)[0].corners[..., 1:]
+                (a, b), (c, d) = (corners[:, 1] - corners[:, 0]).T, (corners[:, 2] - corners[:, 0]).T
+                sides = (a * d - b * c) / 2
+                expected = (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2
+                assert sides.min() > 0 and sides.sum() == pytest.approx(expected)
 
 
 def test_textures_of_a_ply(tmp_path: Path) -> None:
@@ -202,6 +206,9 @@ def test_colours_of_faces_in_an_off(tmp_path: Path) -> None:
     mesh, notes = load_mesh(path)
     np.testing.assert_array_equal(shades(mesh)[:, :3], [RED, RED, BLUE])
     assert notes == ["colours of faces"]
+    whole = mesh.corners
+    path.write_text(path.read_text().replace("OFF # a comment\n", " OFF"))
+    np.testing.assert_array_equal(load_mesh(path)[0].corners, whole)
     path.write_text(path.read_text().replace("4 2 0", "4 3 0"))
     one_line(lambda: load_mesh(path), "4 vertices and 3 faces in 6 lines")
 

@@ -1,7 +1,9 @@
 """What is in a glTF 2.0 file (.glb, .gltf): its tree, buffers and accessors, each compared with what is really there.
 
-Read here and not by trimesh, which makes room for an accessor before it looks at the buffer, and loses samplers, sets of
-texture coordinates, their transforms, and skins; Draco's data are decoded by DracoPy.
+Read here and not by trimesh 5.2. It leaves out skins and sparse accessors, takes normalized integers of places as they are
+(32767 for 1), the first set of texture coordinates whichever a material names, and no transforms of them; it forgets how
+textures are wrapped and sampled; all that without a word. It makes room for an accessor without a buffer view, whatever its
+count. Draco's data are decoded by DracoPy.
 """
 
 import base64

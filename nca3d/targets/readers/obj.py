@@ -1,8 +1,16 @@
 """Wavefront .obj with its materials (.mtl): faces, places in textures, and colours of vertices where a file has them.
 
-Read here and not by trimesh, which takes indices that count backwards from the end of the file and not from where they stand (a
-wrong body, of several objects), reads one library of materials, and no opacity. The format: Wavefront 1995, "Object files
-(.obj)", as far as it speaks of polygons.
+Read here and not by trimesh 5.2, which gives wrong bodies and colours without a word, even of a file whose indices were made
+to count forwards (otherwise it counts them back from the end of the file, and not from where they stand):
+
+- Bent polygons are cut from their first corner and fold over (`test_a_bent_face_covers_what_is_inside_of_it`).
+- An index of 0 is taken for the first vertex (`test_a_broken_obj_names_its_line`; no other case of it names its line either).
+- `mtllib a.mtl b.mtl` is one name to it, it takes the options of `map_Kd` for the name of the picture, and passes `d` and `Tr`
+  over when it draws (`test_an_obj_has_its_materials_and_counts_backwards`). Where some vertices have colours, none has.
+- Tabs behind `v` and `f` leave nothing, and comments behind a face are refused. What goes wrong with a file of materials, as
+  that it is a device, is passed over (`test_what_a_mesh_names_is_a_file_too`).
+
+The format: Wavefront 1995, "Object files (.obj)", as far as it speaks of polygons.
 """
 
 from array import array

@@ -1,6 +1,8 @@
 """OFF (Geomview's object file format): text with faces of any number of corners, and colours of vertices or faces.
 
-Read here and not by trimesh, which leaves colours out. The format: Phillips et al. 2007, "Geomview manual", section OFF.
+Read here and not by trimesh 5.2, which leaves all colours out (`test_one_mesh_looks_alike_from_every_format`), and takes a file
+that ends before its last face for a whole one, and one of four dimensions for one of three, without a word
+(`test_colours_of_faces_in_an_off`). The format: Phillips et al. 2007, "Geomview manual", section OFF.
 """
 
 import re
@@ -25,7 +27,7 @@ def read_off(path: Path, beside: Beside) -> tuple[list[Part], list[str]]:
         InputError: If the header promises more than the file has, or it is binary or has four dimensions.
     """
     data = path.read_bytes()
-    start = re.match(rb"\s*(?:#[^\n]*\n\s*)*(ST)?(C)?(N)?(4)?(n)?OFF\b([ \t]*BINARY)?", data)
+    start = re.match(rb"\s*(?:#[^\n]*\n\s*)*(ST)?(C)?(N)?(4)?(n)?OFF(?![A-Za-z_])([ \t]*BINARY)?", data)
     if start is None or start[4] or start[5] or start[6]:
         raise InputError(path, "header", repr(data[:16]), ALLOWED)
     body = re.sub(rb"#[^\n]*", b"", data[start.end() :]) if b"#" in data else data[start.end() :]

@@ -1,7 +1,10 @@
 """The tables of a .ply: its header, and the numbers of its elements, in text or binary (Turk 1994, "The PLY polygon format").
 
-Read here and not by trimesh, which refuses binary files in which triangles and quads are mixed, as Blender writes them, and
-gives the colours of quads to the wrong triangles.
+Read here and not by trimesh 5.2. It refuses binary files in which triangles and quads are mixed, as Blender writes them, so
+that not even its raw elements can be had of those; it gives the colours of quads to the wrong triangles
+(`test_polygons_of_any_lengths_keep_their_corners_and_colours`), cuts bent polygons so that they fold over
+(`test_a_bent_face_covers_what_is_inside_of_it`), and takes text that ends before its last face for a whole file
+(`test_broken_meshes_are_refused`).
 """
 
 import io

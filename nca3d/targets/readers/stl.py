@@ -66,12 +66,12 @@ def _solids(file: IO[bytes], path: Path) -> list[tuple[np.ndarray, np.ndarray]]:
         InputError: If trimesh can't read it or isn't installed, or a corner is not finite.
     """
     try:
-        import trimesh  # noqa: F401  # what is loaded already of a package that is gone would be found
-        from trimesh.exchange.stl import load_stl  # a Trimesh of it would merge corners, which changes them
+        import trimesh.exchange.stl
     except ImportError as error:
         raise InputError(path, "trimesh", "not installed", "the extra: pip install 'nca3d[meshes]'") from error
     with parsing(path, "a whole .stl file", "trimesh"):
-        loaded: dict[str, Any] = load_stl(file)
+        # A Trimesh made of it would merge corners, which changes them.
+        loaded: dict[str, Any] = trimesh.exchange.stl.load_stl(file)
         found = loaded["geometry"].values() if "geometry" in loaded else [loaded]
         # The vertices of one face after the other.
         solids = [
