@@ -59,7 +59,7 @@ def samples(mesh: Mesh, room: Size, per_cell: int = 3) -> Iterator[tuple[np.ndar
     long, narrow, apex = _sides(mesh.corners)
     steps = np.clip(np.ceil(long * per_cell), 1, 4 * max(room) * per_cell).astype(np.int64)
     # Rows of a sliver have few points: as many as its height asks for, with some to spare, in powers of two.
-    halved = np.floor(np.log2(np.maximum(long / np.maximum(narrow, 1e-9 * long + 1e-300) / 2, 1))).astype(np.int64)
+    halved = np.floor(np.log2(np.maximum(long / np.maximum(narrow, 1e-9 * long + 1e-300) / 4, 1))).astype(np.int64)
     across = -(-steps // (1 << np.minimum(halved, 20)))
     key = (steps << 34) | (across << 2) | apex
     order = np.argsort(key, kind="stable")
