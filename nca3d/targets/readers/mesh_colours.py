@@ -170,7 +170,7 @@ def _see_through(parts: Sequence[Part]) -> tuple[list[Part], list[str]]:
     if nothing:
         return parts, ["alpha: transparent everywhere, left out of account"]
     limits = " or ".join(f"{limit:g}" for limit in sorted({look.cut for look in holed}))
-    return parts, [f"alpha: holes where it is below {limits}"] * bool(holed)
+    return parts, [f"alpha: cut out where it is below {limits}"] * bool(holed)
 
 
 def _alpha(part: Part) -> tuple[float, float]:
