@@ -207,6 +207,9 @@ def _with_alpha(rgb: np.ndarray, notes: list[str], where: object) -> np.ndarray:
             raise InputError(where, "shape", f"{rgb.shape}, colours that say nowhere that a cell is empty", allowed)
         empty = (rgb == corners[0]).all(-1)
         words = f"cells of its corners' colour {np.round(corners[0], 3).tolist()} are empty"
+    if empty.all():
+        allowed = f"colours that stand out from a ground, or an alpha channel: {mend(where, 'np.insert(a, 3, 1, -1)')}"
+        raise InputError(where, "shape", f"{rgb.shape}, colours without alpha, and one colour alone", allowed)
     notes.append(f"{short_name(where)}: colours without alpha; {words}")
     return np.concatenate([rgb, ~empty[..., None]], -1).astype(np.float32)
 

@@ -159,6 +159,7 @@ BAD = {
     "two layouts": (np.ones((3, 3, 3, 3)), ("could be either", "np.moveaxis(a, 0, -1)", "np.insert(")),
     "no ground": (np.arange(81).reshape(3, 3, 3, 3)[:, :, :, :3] + 1.0, ("could be either",)),
     "one colour": (np.arange(450, dtype=np.uint8).reshape(5, 5, 6, 3) % 7 + 1, ("nowhere that a cell is empty", "np.insert(")),
+    "all white": (np.ones((5, 5, 6, 3)), ("one colour alone", "np.insert(a, 3, 1, -1)")),
     "a picture": (np.tile(np.array([[9, 9, 8, 255], [0, 0, 0, 0]], np.uint8), (6, 2, 1)), ("picture", "np.expand_dims(a, 0)")),
     "films": (np.ones((2, 3, 3, 3, 4)), ("(2, 3, 3, 3, 4)", "2 frames")),
     "no cells": (np.ones((0, 3, 3), int), ("(0, 3, 3)",)),
