@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 
 from nca3d.errors import InputError
-from nca3d.targets.labels import Labels, as_labels, choose, present, without_nan
+from nca3d.targets.labels import LabelOptions, Labels, as_labels, choose, present, without_nan
 from nca3d.targets.layouts import HAIR, LAYOUTS, check_rgba, mend, read_layout, short_name
 from nca3d.targets.options import MAX_BYTES, check_fraction
 from nca3d.targets.palette import parse_palette
@@ -18,29 +18,15 @@ if TYPE_CHECKING:
     import torch
 
 
-class ArrayOptions(TypedDict, total=False):
-    """The options of every array.
+class ArrayOptions(LabelOptions, total=False):
+    """The options of every array; fit="auto" keeps its size.
 
     Attributes:
-        margin: The cells left free at each face, with fit=True or size="auto".
-        fit: True resamples the array to the room inside the margin; False and "auto" keep its size.
         threshold: The share of its volume from which a cell is filled, above 0 to 1, with fit=True; None = half, or less where
             the body would lose more than half of its volume.
-        palette: The colours of the classes, see `parse_palette`.
-        names: The names of the classes, the first of them for empty cells.
-        labels: The labels that stay, by number or name; "commonest" = the 63 that fill most cells.
-        merge: The labels that become one: {new = [old, old]} or {old = new}, by number or name.
-        nan: The number that NaN is read as; None = NaN is refused.
     """
 
-    margin: int
-    fit: bool | str
     threshold: float | None
-    palette: object
-    names: Sequence[str] | None
-    labels: object
-    merge: object
-    nan: float | None
 
 
 def from_voxels(

@@ -6,7 +6,7 @@ has channels for *and* they run on smoothly from voxel to voxel, as grey values 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
 
 import numpy as np
 
@@ -21,6 +21,28 @@ GREYS = 128
 # Voxels that are looked at to tell measurements from labels.
 SAMPLE = 500_000
 COMMONEST = "commonest"
+
+
+class LabelOptions(TypedDict, total=False):
+    """The options of everything that holds labels.
+
+    Attributes:
+        margin: The cells left free at each face, where it is fitted or the size is "auto".
+        fit: True resamples it to the room inside the margin, False keeps its size; "auto" is the reader's choice.
+        palette: The colours of the labels, instead of the file's, see `parse_palette`.
+        names: The names of the classes, the first of them for empty cells, instead of the file's.
+        labels: The labels that stay, by number or name; "commonest" = the 63 that fill most voxels.
+        merge: The labels that become one: {new = [old, old]} or {old = new}, by number or name.
+        nan: The number that NaN is read as; None = NaN is refused.
+    """
+
+    margin: int
+    fit: bool | str
+    palette: object
+    names: Sequence[str] | None
+    labels: object
+    merge: object
+    nan: float | None
 
 
 class Labels(NamedTuple):

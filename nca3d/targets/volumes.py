@@ -1,16 +1,16 @@
 """From a volume to a `Target`: labels become classes, RGBA and scalars become a coloured body."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import Any, NamedTuple, Unpack
 
 import numpy as np
 
 from nca3d.errors import InputError
 from nca3d.targets.arrays import from_labels, from_rgba
 from nca3d.targets.fit import Spacing, occupied_box
-from nca3d.targets.labels import as_labels, choose, without_nan
+from nca3d.targets.labels import LabelOptions, as_labels, choose, without_nan
 from nca3d.targets.layouts import check_rgba, read_layout, short_name
 from nca3d.targets.options import check_fraction, is_number
 from nca3d.targets.palette import colormap as map_colours
@@ -44,35 +44,20 @@ class Volume(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-class VolumeOptions(TypedDict, total=False):
-    """The options of every file that holds voxels.
+class VolumeOptions(LabelOptions, total=False):
+    """The options of every file that holds voxels; fit="auto" keeps cells if there is room, and fits samples of an object.
 
     Attributes:
-        margin: The cells left free at each face, if the volume is fitted or the size is "auto".
-        fit: False keeps the volume's own size, True fits it; "auto" keeps the cells of a lattice if there is room for them, and
-            fits samples of an object.
         threshold: Scalars at or above it are the body (default: Otsu's, which parts dark from bright best), of RGBA the voxels
             with at least this alpha (default: all, as they are). Whole numbers become labels unless there is a threshold.
         coverage: The share of its volume from which a cell is filled, above 0 to 1; None = half, or less where the body would
             lose more than half of its volume.
         colormap: The colour map of the scalars, from the threshold up.
-        palette: The colours of the labels, instead of the file's.
-        names: The names of the classes, instead of the file's.
-        labels: The labels that stay, by number or name; "commonest" = the 63 that fill most voxels.
-        merge: The labels that become one: {new = [old, old]} or {old = new}, by number or name.
-        nan: The number that NaN is read as; None = NaN is refused.
     """
 
-    margin: int
-    fit: bool | str
     threshold: float | None
     coverage: float | None
     colormap: str
-    palette: object
-    names: Sequence[str] | None
-    labels: object
-    merge: object
-    nan: float | None
 
 
 def from_volume(volume: Volume, size: Wanted, where: object, name: str, **options: Unpack[VolumeOptions]) -> Target:
