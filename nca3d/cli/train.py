@@ -29,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
         print(config.to_toml(), end="")
         return
     from nca3d.training.memory import check_memory
-    from nca3d.training.run_folder import check_run_folder
+    from nca3d.training.open_run import check_run_folder
 
     plugins.check(config.plugins, config.plugins_from)
     resume = Path(args.resume) if args.resume is not None else None

@@ -25,8 +25,9 @@ from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
 from nca3d.training.log import Log
+from nca3d.training.open_run import open_run_folder
 from nca3d.training.recovery import NOTICED, Recovery
-from nca3d.training.run_folder import RunFolder, open_run_folder
+from nca3d.training.run_folder import RunFolder
 from nca3d.training.saving import Saver
 from nca3d.training.step import note_executor
 from nca3d.training.threads import threads

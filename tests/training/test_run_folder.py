@@ -14,7 +14,8 @@ from odd_files import ODD, plant
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
 from nca3d.training import run_folder
-from nca3d.training.run_folder import RunFolder, check_run_folder, open_run_folder, read_metrics
+from nca3d.training.open_run import check_run_folder, open_run_folder
+from nca3d.training.run_folder import RunFolder, read_metrics
 
 ROOT = Path(run_folder.__file__).parents[2]
 
@@ -168,7 +169,7 @@ def test_an_empty_folder_with_another_lock_is_refused_early(tmp_path: Path, kind
 HOLD = """
 import sys, time
 from nca3d.config import Config
-from nca3d.training.run_folder import open_run_folder
+from nca3d.training.open_run import open_run_folder
 with open_run_folder(Config(out=sys.argv[1])) as folder:
     print("held", flush=True)
     time.sleep(60)
