@@ -13,14 +13,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from nca3d.targets.labels import MAX_CLASSES
+from nca3d.targets.labels import MAX_CLASSES, whole_numbers
 from nca3d.targets.labels import present as labels_present
 from nca3d.targets.palette import distinct
 
 # FreeSurfer's largest table has 100 kB.
 MOST_BYTES = 1 << 20
-# How far a number may lie from a whole one and still be a label, as in `volumes`.
-NEAR = 1e-3
 # The first of a list of names where it stands for 0.
 EMPTY = ("background", "empty", "unknown", "clear label", "bg", "none", "air", "")
 # Fields of a sidecar of BIDS, whose values may all be whole numbers.
@@ -97,10 +95,10 @@ def _fitting(rows: Sequence[Row], voxels: np.ndarray) -> tuple[LabelTable | None
         return None, []
     if voxels.dtype.kind == "f":
         voxels = voxels[np.isfinite(voxels)]
-        whole = np.rint(voxels)
-        if np.abs(whole).max(initial=0) >= 2**31 or not (np.abs(whole - voxels) <= NEAR).all():
+        whole = whole_numbers(voxels, "")
+        if whole is None:
             return None, []
-        voxels = whole
+        voxels = whole[0]
     # -1 is background, and 0 mostly; where 0 is a label after all, its name is here.
     present = [label for label in labels_present(voxels).tolist() if label != -1]
     names = {label: name for label, name, _ in rows if name}
