@@ -76,7 +76,14 @@ class Shared:
         choices=("fixed", "learned", "softadapt"),
     )
     optimizer: str = field(
-        "adam", "the optimizer; adamw8bit needs the gpu extra", choices=("adam", "adamw", "adamw8bit"), group="how"
+        "adam",
+        "the optimizer; adamw8bit and paged_adamw8bit (its state in host memory when the device is full) need the gpu extra",
+        choices=("adam", "adamw", "adamw8bit", "paged_adamw8bit"),
+        group="how",
+    )
+    # Gradients of a rule with weights for each cell are as large as the rule: here they are never all there at once.
+    optimizer_in_backward: bool = field(
+        False, "move each cell's own weights as soon as their gradient is known (rules with weights per cell)"
     )
     learning_rate: float = field(6e-3, "the highest learning rate of the schedule", above=0, high=1)
     betas: tuple[float, float] = field((0.9, 0.95), "decay of the optimizer's running mean and square", low=0, below=1)
@@ -99,7 +106,11 @@ class Shared:
         20, "go back to the last good state after this many faulty iterations in a row; 5 is the most", low=1, high=10_000
     )
     retries: int = field(3, "how often to go back and on with half the learning rate; then the run fails", low=0, high=100)
-    precision: str = field("fp32", "precision of the arithmetic; the state stays float32", choices=("fp32", "bf16"))
+    precision: str = field(
+        "fp32",
+        "precision of the update network's arithmetic; the state stays float32; fp16 scales the loss (GradScaler)",
+        choices=("fp32", "bf16", "fp16"),
+    )
     accumulate: int = field(1, "split the batch into this many parts, run one after the other", low=1, high=1024)
     # An average over about the last 100 iterations is steadier than the newest weights, which the last batch has pulled at.
     average: float = field(
@@ -119,6 +130,30 @@ class Shared:
     memory_budget: int = field(
         2048, "MiB that memory = auto keeps before it recomputes", low=1, high=1 << 30, changes_run=False
     )
+    # What a rollout keeps lies on the device until then; it comes back before the backward pass asks for it.
+    offload: str = field(
+        "none",
+        "where what a rollout keeps waits for its backward pass: on the device, or in host memory",
+        choices=("none", "host"),
+        changes_run=False,
+    )
+    block_cells: int | str = field(
+        "auto",
+        "cells that are computed again at once in the backward pass of a rule with weights per cell; sqrt = the root of all; "
+        "auto = as fit the processor's cache",
+        low=1,
+        high=1 << 24,
+        words=("auto", "sqrt"),
+        changes_run=False,
+    )
+    pool_device: str = field(
+        "auto",
+        "where the pool lies: on the device, or in host memory; auto = on the device up to a quarter of its free memory",
+        choices=("auto", "device", "host"),
+        changes_run=False,
+    )
+    # Its first iterations take seconds longer.
+    compile: bool = field(False, "torch.compile a rule of your own (executor dense)")
     executor: str = field(
         "auto",
         "how steps are run; event = living cells only, graph needs the graph extra, "
@@ -146,6 +181,15 @@ class Shared:
         changes_run=False,
     )
     tensorboard: bool = field(False, "write TensorBoard events too (needs the tensorboard extra)", changes_run=False)
+    tracker: str = field(
+        "none",
+        "send metrics to trackio or wandb too (needs the package of that name)",
+        choices=("none", "trackio", "wandb"),
+        changes_run=False,
+    )
+    profile: bool = field(
+        False, "profile a few iterations: profile/trace.json (torch.profiler) and profile.html", changes_run=False
+    )
     report: bool = field(True, "end with pictures, films and report.html", changes_run=False)
     plugins: tuple[str, ...] = field(
         (), "Python files to run first: they register rules, targets, losses, damages", path="file"

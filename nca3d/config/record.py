@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from nca3d.config import shipped
+from nca3d.config.clashes import clashing
 from nca3d.config.fields import NAMED_SIZE, Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, as_text, converted, toml
@@ -350,5 +351,10 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...]
         yield ("accumulate", "batch"), f"a divisor of batch = {batch}"
     for name in REGIMES:
         yield from REGIMES[name].contradictions(values)
+    for name in ("optimizer_in_backward", "block_cells"):
+        if values[name] != FIELDS[name].default and not regime.per_cell:
+            only = ", ".join(other for other in REGIMES if REGIMES[other].per_cell) or "none that is here"
+            yield (name, "regime"), f"{toml(FIELDS[name].default)}, but where rules may have weights per cell: regime {only}"
+    yield from clashing(values)
     if values["schedule"] == "step" and not values["milestones"]:
         yield ("milestones", "schedule"), "at least one share for schedule = step"

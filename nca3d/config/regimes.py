@@ -30,6 +30,7 @@ class Regime:
         damaging: whether some of those states are damaged, so that it learns to regenerate.
         table: the table of fields that it reads besides the shared ones.
         task: the class of the task ("module:class", see `training/task.py`).
+        per_cell: whether its rules may have weights of each cell's own.
         finish: the function that measures the trained rule and writes the report ("module:function").
     """
 
@@ -39,6 +40,7 @@ class Regime:
     table: str = "body"
     task: LazyImport = GROWTH
     finish: LazyImport = FINISH
+    per_cell: bool = False
 
     def steps(self, config: "Config") -> tuple[int, int]:
         """Returns the range of steps of a training rollout where the config says "auto"."""

@@ -83,6 +83,14 @@ class Answering(Regime):
                 ("executor", "regime"),
                 "auto, dense, compiled or graph, where regime = answering: the cells of a cube are never dead",
             )
+        weights = values["rule_options"].get("weights", "per_cell")
+        if answering and values["optimizer_in_backward"] and weights != "per_cell":
+            yield (
+                ("optimizer_in_backward", "rule_options"),
+                f"false, where weights = {weights}: the gradient of weights that cells share is known at the end alone",
+            )
+        if answering and values["compile"] and values["rule"] == "gmlp":
+            yield ("compile", "rule"), "false, where rule = gmlp: its step has a backward pass of its own: nothing is left"
         # A gMLP cell has no body to grow: it would train for hours towards nothing.
         if values["rule"] == "gmlp" and not answering:
             yield ("regime", "rule"), "answering, where rule = gmlp"
@@ -112,4 +120,5 @@ ANSWERING = Answering(
     table="cube",
     task=LazyImport("nca3d.cube.task:Answering"),
     finish=LazyImport("nca3d.cube.finish:finish_cube"),
+    per_cell=True,
 )

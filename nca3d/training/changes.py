@@ -20,6 +20,8 @@ NOTES = {
     "milestones": FROM_NOW_ON,
     "random_seed": "other draws from now on",
     "executor": ROUNDING,
+    "compile": ROUNDING,
+    "optimizer_in_backward": ROUNDING,
     "device": ROUNDING,
     "threads": ROUNDING,
     "accumulate": ROUNDING,

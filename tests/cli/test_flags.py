@@ -116,7 +116,7 @@ def test_every_field_can_be_given_as_text(tmp_path: Path) -> None:
             else [str(value)]
         )
         flag = flags.flag_of(name)
-        argv = ([flag] if value else [f"--no-{name}"]) if isinstance(value, bool) else [flag, *texts]
+        argv = ([flag] if value else [flag.replace("--", "--no-", 1)]) if isinstance(value, bool) else [flag, *texts]
         assert getattr(config_of(str(empty), *argv), name) == getattr(Config(), name), toml(value)
 
 

@@ -1,5 +1,6 @@
 """A config is strict, tells every error at once, and comes back from TOML as it was."""
 
+import itertools
 import os
 import tomllib
 from pathlib import Path
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from nca3d.config import FIELDS, Config
 from nca3d.config import shipped as configs
+from nca3d.config.clashes import CLASHES, Clash, clashing
 from nca3d.config.schema import Spec
 from nca3d.errors import InputError, InputErrors
 from nca3d.targets import load
@@ -196,6 +198,22 @@ def test_fields_that_contradict_each_other(values: dict[str, Any], name: str, wo
     assert words in line
 
 
+@pytest.mark.parametrize("row", CLASHES, ids=lambda row: f"{row.field}, {row.other}")
+def test_settings_of_the_table_that_can_not_go_together(row: Clash) -> None:
+    """Each row is refused for all its values, in one line that says what is allowed and why; and for no others."""
+    plain = {name: spec.default for name, spec in FIELDS.items()} | {"rule": "mine", "gradient": "none"}
+    assert not list(clashing(plain))
+
+    def each(values: Any) -> list[Any]:
+        return [number for one in values for number in (one[:2] if isinstance(one, range) else [one])]
+
+    for one, other in itertools.product(each(row.values), each(row.others)):
+        ((names, allowed),) = clashing(plain | {row.field: one, row.other: other})
+        assert names == (row.field, row.other)
+        assert allowed.startswith(row.way) and row.why in allowed and f"{row.other} = " in allowed
+    assert plain[row.field] not in row.values, "what needs no asking for clashes with nothing"
+
+
 def test_contradictions_end_where_they_do_not_matter() -> None:
     Config(batch=200, regime="growing")
     Config(batch=2, regime="persistent")
@@ -331,7 +349,8 @@ def one(spec: Spec) -> st.SearchStrategy[Any]:
 
 def valid(name: str) -> st.SearchStrategy[Any]:
     spec = FIELDS[name]
-    if name in ("batch", "pool_size", "accumulate", "damage_count", "damages", "milestones", "schedule", "executor"):
+    bound = {"batch", "pool_size", "accumulate", "damage_count", "damages", "milestones", "schedule", "executor"}
+    if name in bound | {name for row in CLASHES for name in (row.field, row.other)} - {"rule"}:
         return st.just(spec.default)  # bound to each other
     if spec.is_table:
         return st.dictionaries(texts.filter(bool), one(spec) if spec.item is float else plain, max_size=3)
