@@ -45,7 +45,7 @@ check: .venv/.installed-test
 
 .venv/.installed-test: setup.cfg requirements.lock | .venv/bin/python
 	@$(PIP) -e '.[test]' || { $(PIP) -e . pytest pytest-xdist hypothesis mmh3 playwright ruff mypy import-linter && \
-	  for extra in viz zarr gpu tensorboard graph teacher export serve notebooks; do \
+	  for extra in viz zarr gpu tensorboard graph teacher export serve sweep notebooks; do \
 	    $(PIP) -e ".[$$extra]" || echo "not installed: extra $$extra; its tests are skipped." >&2; done; }
 	@touch $@
 

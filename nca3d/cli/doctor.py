@@ -19,6 +19,7 @@ EXTRAS = {
     "teacher": ("transformers", "tokenizers", "sklearn"),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "serve": ("fastapi", "uvicorn"),
+    "sweep": ("optuna",),
 }
 
 
