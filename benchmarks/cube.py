@@ -21,11 +21,11 @@ import torch
 from torch import Tensor, nn
 
 import nca3d
-from nca3d.bench.memory import status_bytes
 from nca3d.config import Config
 from nca3d.cube.rows import neighbour_table
 from nca3d.cube.weights import MODES
 from nca3d.files import odd, write_atomic
+from nca3d.process.status import status_bytes
 from nca3d.training.optim import build_optimizer
 
 SIZE = (11, 15, 15)

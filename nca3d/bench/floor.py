@@ -1,13 +1,8 @@
-"""The floor: how fast this machine can multiply and move numbers, and how much of a training step is multiplication.
+"""The floor of a setting: how fast this machine can multiply and move numbers, and how many cells of a rollout live and fire.
 
-Per living cell that fires, a step's network takes 2 · Σ(width in · width out) operations forward (for 64 → 128 → 16:
-2 · (64·128 + 128·16) = 20,480) and twice that backward, once for the inputs' gradients and once for the weights'. All else,
-hidden layers computed a second time included, is overhead: the *share of the floor* is this useful work, over the time it
-took, over the machine's measured matrix rate.
+What the share of the floor is stands in `nca3d/executors/floor.py`.
 """
 
-import timeit
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -18,12 +13,10 @@ from nca3d.bench.inputs import DRIFT, living_share
 from nca3d.bench.settings import Setting
 from nca3d.errors import RunError
 from nca3d.executors.cores import torch_threads
+from nca3d.executors.floor import best_seconds, matrix_rate, useful_operations
 from nca3d.fire import fire_mask
 from nca3d.rollout import rollout
 from nca3d.rules import Rule
-
-# Rows and columns of the matrices: large enough that setting up counts for nothing, three of them within a shared cache.
-SIDE = 1024
 
 # Living cells of a sample that more or less one cell of its body may make.
 STEP = 10
@@ -61,32 +54,17 @@ class Work:
 def measure_floor(device: torch.device, threads: int | None = None, repeats: int = 12) -> Floor:
     """Measures the machine, the best of several, with `threads` threads (None = as many as there are now)."""
     with torch_threads(threads):
-        float32, bf16 = (_matrix_rate(device, dtype, repeats) for dtype in (torch.float32, torch.bfloat16))
+        float32, bf16 = (matrix_rate(device, dtype, repeats) for dtype in (torch.float32, torch.bfloat16))
         source = torch.zeros(COPIED, dtype=torch.uint8, device=device)
         target = torch.ones_like(source)
-        copied = 2 * COPIED / _best(lambda: target.copy_(source), device, repeats)
+        copied = 2 * COPIED / best_seconds(lambda: target.copy_(source), device, repeats)
         return Floor(torch.get_num_threads(), float32, bf16, copied)
-
-
-def _matrix_rate(device: torch.device, dtype: torch.dtype, repeats: int) -> float:
-    a, b = (torch.randn(SIDE, SIDE, device=device).to(dtype) for _ in range(2))
-    out = torch.empty_like(a)
-    return 2 * SIDE**3 / _best(lambda: torch.mm(a, b, out=out), device, repeats)
-
-
-def _best(call: Callable[[], object], device: torch.device, repeats: int) -> float:
-    def run() -> None:
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-
-    return min(timeit.repeat(run, number=1, repeat=repeats + 1)[1:])
 
 
 def operations(setting: Setting, fired: int) -> float:
     """Useful operations of one training iteration in which `fired` living cells fired, all steps counted."""
     widths = [4 * setting.channels, *setting.hidden, setting.channels]
-    return 3.0 * fired * 2 * sum(a * b for a, b in pairwise(widths))
+    return useful_operations(sum(a * b for a, b in pairwise(widths)), fired)
 
 
 @torch.no_grad()

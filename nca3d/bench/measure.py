@@ -16,6 +16,7 @@ from nca3d.bench.peers import Peer
 from nca3d.bench.progress import Progress
 from nca3d.bench.results import Row, with_ratios
 from nca3d.bench.settings import TEXTBOOK, Setting
+from nca3d.executors.floor import reachable
 from nca3d.training.memory import free_memory
 
 # Seconds of a forward cell update before anything is measured, for the bar's time left; the rest take `GUESS` or, if
@@ -160,7 +161,7 @@ def _peak(setting: Setting, entry: _Entry, means: Means) -> Peak:
 
 def _row(setting: Setting, entry: _Entry, work: Work, floor: Floor | None) -> Row:
     forward, training = (statistics.median(seconds) if seconds else None for seconds in entry.times)
-    rate = (floor.bf16 if entry.contender.bf16 else floor.float32) if floor else None
+    rate = reachable(floor.float32, floor.bf16 if entry.contender.bf16 else None) if floor else None
     return Row(
         setting.name,
         entry.contender.name,

@@ -27,6 +27,7 @@ import torch
 from nca3d.bench.contenders import Contender, TorchRunner
 from nca3d.bench.settings import Setting
 from nca3d.executors.child import python_with_nca3d
+from nca3d.process.status import status_bytes
 
 MODULE = "nca3d.bench.memory"
 
@@ -126,12 +127,6 @@ def resident_bytes(run: Callable[[], object]) -> int | None:
     before = status_bytes("VmRSS")
     run()
     return status_bytes("VmHWM") - before
-
-
-def status_bytes(field: str) -> int:
-    """What /proc/self/status says of this process's memory, such as VmRSS or VmHWM."""
-    (line,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(field + ":")]
-    return int(line.split()[1]) * 1024
 
 
 if __name__ == "__main__":

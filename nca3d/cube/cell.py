@@ -346,6 +346,14 @@ class GMLPRule(GMLPCell):
         """Returns how many weights one cell computes with, whether or not others share them."""
         return sum(math.prod(slot.shape) for slot in self.cells.slots.values())
 
+    def multiply_adds(self) -> int | None:
+        """Returns the multiply-adds of a cell's matrices, 28,352 by default; None for a subclass with a step of its own."""
+        if type(self).forward is not GMLPRule.forward or type(self).cell is not GMLPCell.cell:
+            return None
+        # The gate's projection over positions that all hold the same is one scale and one shift (see `GMLPCell.cell`).
+        matrices = [slot.shape for name, slot in self.cells.slots.items() if len(slot.shape) == 2 and name != "positions"]
+        return sum(inputs * outputs for inputs, outputs in matrices)
+
 
 def split_inputs(rule: Rule) -> tuple[GMLPRule, Inputs]:
     """Returns a cube's rule and its inputs, which are empty if the rule came alone.

@@ -128,6 +128,13 @@ class Rule(nn.Module, ABC):
 
     # What every rule does ---------------------------------------------------------------------------------------
 
+    def multiply_adds(self) -> int | None:
+        """Returns how many multiply-adds of matrices one update of one cell takes; None = the rule does not say.
+
+        It is what no implementation can do without: training compares its speed with that of the machine by it.
+        """
+        return None
+
     @property
     def alpha(self) -> int:
         """The index of the channel that says how much of a cell is there."""

@@ -85,6 +85,12 @@ class ConvRule(Rule):
         """Returns the change (…, C) that the network proposes for cells that perceive (…, K·C)."""
         return self.network(perception)
 
+    def multiply_adds(self) -> int | None:
+        """Returns the multiply-adds of the network's layers for one cell; None for a subclass with an update of its own."""
+        if type(self).update is not ConvRule.update:
+            return None
+        return sum(layer.weight.numel() for layer in self.network if isinstance(layer, nn.Linear))
+
     def spec(self) -> dict[str, object]:
         """Returns the keyword arguments that build this rule anew, without its weights."""
         # `generator` is left out: the weights that it drew are saved themselves.

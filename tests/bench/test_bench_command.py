@@ -11,6 +11,7 @@ from nca3d.bench.floor import Floor
 from nca3d.bench.machine import describe, file_stem, header
 from nca3d.bench.results import Row
 from nca3d.cli import main
+from nca3d.executors import floor as executors_floor
 
 PLAN = ["--plan", "8", "8", "8"]
 BAD = {
@@ -51,7 +52,7 @@ def test_all_that_is_wrong_at_once(capsys):
 
 @pytest.fixture
 def quick_floor(monkeypatch):
-    monkeypatch.setattr(floor, "SIDE", 64)
+    monkeypatch.setattr(executors_floor, "SIDE", 64)
     monkeypatch.setattr(floor, "COPIED", 1 << 16)
 
 
