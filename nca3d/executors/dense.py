@@ -24,6 +24,7 @@ from torch.nn.grad import conv3d_weight
 from nca3d.executors import every_cell
 from nca3d.executors.every_cell import AT_FIRST, Clock, stepper_of
 from nca3d.executors.network import add_kernel_gradients, gradients, network_dtype, pad_rows, propose, trainable_parameters
+from nca3d.executors.torch_compile import step_of
 from nca3d.lattice import dilate
 from nca3d.rules.cell import Rule
 
@@ -42,11 +43,11 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock = AT_FIRST) -> Ten
     """
     if own := stepper_of(rule):
         return own.runs["dense"](rule, state, fire, clock)
-    # A step that the rule wrote itself is run as it is written, with autograd's own backward pass.
+    # A step that the rule wrote itself is run as it is written or compiled, with autograd's own backward pass.
     if rule.has_own_step():
-        state = state.movedim(-1, 1)
+        state, step = state.movedim(-1, 1), step_of(rule)
         for fire_now in fire:
-            state = rule(state, fire_now[:, None])
+            state = step(state, fire_now[:, None])
         return state.movedim(1, -1).contiguous()
     # A mask has no gradient. Each step returns the mask of the next one, so that it is computed once.
     pre = alive_mask(rule, state.detach())
