@@ -20,7 +20,9 @@ from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.balance import Balance
+from nca3d.training.monitor import Work, living, work_of
 from nca3d.training.optim import gradients_finite, treat_gradients
+from nca3d.training.phases import phase
 from nca3d.training.recovery import BAD_GRADIENT, BAD_LOSS, EXTINCT
 from nca3d.training.task import Task
 
@@ -39,11 +41,13 @@ class Outcome:
         metrics: numbers for the log, by name.
         fault: why the weights were not moved; "" if all went well.
         states: (B, C, D, H, W), with which the rollout ended.
+        work: what it took.
     """
 
     metrics: dict[str, float]
     fault: str = ""
     states: Tensor | None = None
+    work: Work | None = None
 
 
 def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
@@ -76,6 +80,7 @@ def draw_batch(
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).
     kinds = list(config.damages) if damaging else []
     damage = pools.damage.mixture(kinds, severity=config.damage_severity) if kinds else None
+    phase("damage")
     return batch, pools.prepare(
         batch.states,
         losses,
@@ -218,8 +223,12 @@ def train_step(
         change: is called before anything changes but the generator of the pool: up to there an iteration can be undone.
     """
     # 1. Where to start: states of the pool, and what they should become.
+    phase("draw")
     batch, prepared = draw_batch(config, iteration, pool, rule, task)
+    phase("ageing")
     states, ages = age_states(config, iteration, task, rule, prepared)
+    phase("draw")
+    living_cells = living(rule, states)
     steps = draw_steps(config, iteration, task.curriculum)
     goal = task.draw(iteration)
     device = next(rule.parameters()).device
@@ -229,15 +238,19 @@ def train_step(
     count = LOSSES.moments(task.weights)
     final_states, losses, term_means = [], [], dict.fromkeys(task.weights, 0.0)
     for ids in torch.arange(config.batch).chunk(config.accumulate):
+        phase("forward")
         subset = task.subset(goal, ids)
         # bf16 is for the update network alone: the state stays float32 (the executor sees to that).
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
             inputs = task.inputs(rule, subset)
             moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, count, inputs)
+        phase("losses")
         terms = evaluate_terms(task.weights, moments, subset, rule)
         loss = balance.total(terms)
+        phase("backward")
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
         (loss.sum() / config.batch).backward()
+        phase("losses")
         final_states.append(moments[-1].detach())
         losses.append(loss.detach())
         for name, term in terms.items():
@@ -245,21 +258,24 @@ def train_step(
     states, loss = torch.cat(final_states), torch.cat(losses)
 
     # 3. Learn, unless something went wrong: one NaN in a step of the optimizer spoils all weights for good.
+    phase("checks")
     fault = _fault(rule, states, loss)
     change()
     if not fault:
         treat_gradients(config, rule.parameters())
+        phase("optimizer")
         optimizer.step()
         balance.note(term_means)
 
     # 4. Write back, faulty or not: the pool itself starts dead and non-finite states again from the seed.
+    phase("write")
     reseeded = {}
     if batch is not None:
         reseeded = pool.replace(batch.index, states.cpu(), steps=ages + steps, fresh=prepared.fresh)
     metrics = {"loss": float(loss.mean()), **task.metrics(rule, states, goal), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
     metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
-    return Outcome(metrics, fault, states)
+    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages))
 
 
 def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:

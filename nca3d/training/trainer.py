@@ -21,6 +21,7 @@ from nca3d.training.build import check_same_shapes, choose_device, rule_record
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
+from nca3d.training.phases import phase
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
@@ -137,6 +138,7 @@ class Trainer:
         outcome = train_step(settings, self.iteration, *state, change=self._change)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
+        phase("average")
         if self.average and not outcome.fault:
             # A young average leans on the newest weights, else the first random ones would linger in it.
             decay = min(self.config.average, self.iteration / (self.iteration + 10))
