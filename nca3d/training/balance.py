@@ -66,7 +66,7 @@ class Balance(nn.Module):
         """
         if self.how != "softadapt":
             return
-        current = torch.tensor([means[name] for name in self.names])
+        current = torch.tensor([means[name] for name in self.names], device=self.recent.device)
         for name, memory in (("recent", MEMORY), ("before", 1 - (1 - MEMORY) / 20)):
             mean = getattr(self, name)
             # A negative mean is one without a value yet (terms are never negative): the first one is taken whole.

@@ -67,14 +67,18 @@ def draw_batch(
     replaced by the seed, and the best ones are damaged if the regime damages (Mordvintsev et al. 2020).
 
     Returns:
-        The sample of the pool (None without a pool), whose slots the new states go back to, and the states to run.
+        The sample of the pool (None without a pool), whose slots the new states go back to, and the states to run, which are on
+        the rule's device wherever the pool lies.
     """
+    device = next(rule.parameters()).device
     if not task.pooled:
-        states = pool.seed.expand(config.batch, *pool.seed.shape).clone()
-        return None, pools.Prepared(states, *(torch.zeros(config.batch, dtype=torch.bool) for _ in range(2)))
+        states = pool.seed.to(device).expand(config.batch, *pool.seed.shape).clone()
+        return None, pools.Prepared(states, *torch.zeros(2, config.batch, dtype=torch.bool, device=device))
     batch = pool.sample(config.batch)
+    states = batch.states.to(device)
+    # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
     with torch.no_grad():
-        losses = task.pool_loss(rule, batch.states)
+        losses = task.pool_loss(rule, states)
     # A body has to grow before there is anything worth damaging.
     damaging = task.damaging and iteration > config.damage_from * config.iterations
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).
@@ -82,7 +86,7 @@ def draw_batch(
     damage = pools.damage.mixture(kinds, severity=config.damage_severity) if kinds else None
     phase("damage")
     return batch, pools.prepare(
-        batch.states,
+        states,
         losses,
         seed=pool.seed,
         damage=damage,
@@ -112,10 +116,9 @@ def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prep
         steps = int(torch.randint(0, task.ageing + 1, (1,), generator=generator))
     states = prepared.states.clone()
     if steps:
-        device = next(rule.parameters()).device
         states[ageable] = rollout(
             rule,
-            states[ageable].to(device),
+            states[ageable],
             steps,
             random_seed=training_seed(config.random_seed, iteration),
             first_step=AGEING_STEP,
@@ -123,7 +126,7 @@ def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prep
             sample_ids=ageable.nonzero().squeeze(1),
             executor=config.executor,
             activity_threshold=config.activity_threshold,
-        ).to(states)
+        )
     return states, steps * ageable
 
 
@@ -204,8 +207,9 @@ def train_step(
     task: Task[Any],
     rule: Rule,
     balance: Balance,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     pool: pools.StatePool,
+    kept: Kept | None = None,
     change: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Runs one iteration and moves the weights once.
@@ -218,8 +222,9 @@ def train_step(
         task: what is trained for.
         rule: its weights are changed in place.
         balance: how much each loss term counts.
-        optimizer: moves the weights of the rule and of the balance.
+        learner: moves the weights of the rule and of the balance.
         pool: evolved states; the sampled slots are overwritten.
+        kept: keeps what the backward pass needs, or counts it; None = autograd does, and nobody counts.
         change: is called before anything changes but the generator of the pool: up to there an iteration can be undone.
     """
     # 1. Where to start: states of the pool, and what they should become.
@@ -234,16 +239,16 @@ def train_step(
     device = next(rule.parameters()).device
 
     # 2. Run the rule and collect gradients, `config.accumulate` parts of the batch one after the other.
-    optimizer.zero_grad(set_to_none=True)
+    learner.begin()
     count = LOSSES.moments(task.weights)
-    final_states, losses, term_means = [], [], dict.fromkeys(task.weights, 0.0)
-    for ids in torch.arange(config.batch).chunk(config.accumulate):
+    final_states, losses, term_sums = [], [], dict.fromkeys(task.weights, torch.zeros((), device=device, dtype=torch.float64))
+    for ids in torch.arange(config.batch, device=device).chunk(config.accumulate):
         phase("forward")
         subset = task.subset(goal, ids)
         # bf16 is for the update network alone: the state stays float32 (the executor sees to that).
         with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
             inputs = task.inputs(rule, subset)
-            moments = run_moments(config, iteration, rule, states[ids].to(device), ids, steps, count, inputs)
+            moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs)
         phase("losses")
         terms = evaluate_terms(task.weights, moments, subset, rule)
         loss = balance.total(terms)
@@ -254,8 +259,11 @@ def train_step(
         final_states.append(moments[-1].detach())
         losses.append(loss.detach())
         for name, term in terms.items():
-            term_means[name] += float(term.detach().sum()) / config.batch
+            term_sums[name] = term_sums[name] + term.detach().sum().double()
     states, loss = torch.cat(final_states), torch.cat(losses)
+    # Read once for all terms and parts: a device must come to rest for each number that is read from it.
+    means = (torch.stack(list(term_sums.values())) / config.batch).tolist()
+    term_means = dict(zip(term_sums, means, strict=True))
 
     # 3. Learn, unless something went wrong: one NaN in a step of the optimizer spoils all weights for good.
     phase("checks")
@@ -271,7 +279,7 @@ def train_step(
     phase("write")
     reseeded = {}
     if batch is not None:
-        reseeded = pool.replace(batch.index, states.cpu(), steps=ages + steps, fresh=prepared.fresh)
+        reseeded = pool.replace(batch.index, states, steps=ages + steps, fresh=prepared.fresh)
     metrics = {"loss": float(loss.mean()), **task.metrics(rule, states, goal), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
     metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
