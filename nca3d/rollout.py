@@ -1,5 +1,6 @@
 """Many steps of one rule: `rollout(rule, state, steps)` from a `seed_state`, and the `Trajectory` that it can record."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
@@ -11,6 +12,7 @@ from torch import Tensor
 from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
 from nca3d.executors.cores import backward_on_few, torch_on_few
+from nca3d.executors.offload import Kept
 from nca3d.fire import Draw
 from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
@@ -130,6 +132,7 @@ class Options(TypedDict, total=False):
     executor: str
     memory: str | int
     memory_budget: int | None
+    offload: str
     activity_threshold: float
 
 
@@ -164,6 +167,7 @@ def rollout(
     executor: str = "auto",
     memory: str | int = "auto",
     memory_budget: int | None = None,
+    offload: str = "none",
     activity_threshold: float = THRESHOLD,
     record_every: int | None = None,
 ) -> Tensor | Compact | Trajectory[Tensor] | Trajectory[list[Compact]]:
@@ -186,6 +190,8 @@ def rollout(
             its start; a number = segments of so many steps are; "auto" = keep all while it fits into the budget, else segments
             of about √steps.
         memory_budget: The budget of "auto" in bytes; None = `nca3d.executors.BUDGET`.
+        offload: Where what is kept waits: "none" = on the device, "host" = in host memory, from where it comes back before the
+            backward pass asks for it. On a CPU it is there already, and stays.
         activity_threshold: For "event-approx": a cell whose input changed by no more than this since it was last computed keeps
             its last change; 0 = exact.
         record_every: k = return a `Trajectory` with the first state, every k-th and the last; None = return the last state.
@@ -215,13 +221,15 @@ def rollout(
     if hasattr(run, "opened"):
         run = run.opened(activity_threshold)
     plan = Memory.of(memory, memory_budget)
+    if offload not in ("none", "host"):
+        raise ArgumentError("offload", repr(offload), "'none' or 'host'")
 
     # One run from each recorded state to the next: executors know nothing of recording.
     recorded: list[Any] = [state]
     # The last step is recorded too, also where k does not divide the number of steps.
     stops = sorted({*range(0, steps, record_every or max(1, steps)), steps})
     # Threads as in training, inside this call and its backward pass alone: see `executors/cores.py`.
-    with torch_on_few(state):
+    with torch_on_few(state), Kept(rule, host=True).keeping() if offload == "host" else nullcontext():
         for start, stop in pairwise(stops):
             state = run(rule, state, draw, start, stop, plan)
             recorded.append(state)

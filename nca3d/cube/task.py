@@ -11,6 +11,8 @@ from nca3d.config import Config
 from nca3d.cube.adapters.adapter import ALIKE
 from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
+from nca3d.cube.executor.learning import CellsInBackward, check
+from nca3d.cube.executor.native import unsupported
 from nca3d.cube.lesson import EmbeddedQuestions, Lesson, save_teacher
 from nca3d.cube.questions import Questions, read_questions
 from nca3d.cube.regime import CubeFields
@@ -24,6 +26,7 @@ from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.build import build_rule
 from nca3d.training.recovery import BAD_AT_END
+from nca3d.training.task import InBackward
 
 # How many wrong answers the right one is compared with, at most, besides the answers of the batch.
 DISTRACTORS = 1024
@@ -78,6 +81,7 @@ class Answering:
                 raise InputError("config", "questions", found, "a set of different ones, or another teacher")
         if config.batch > len(self.train):
             raise InputError("config", "batch", config.batch, f"at most the {len(self.train)} questions of split train")
+        self.epoch = len(self.train) / config.batch
 
     def _training_embeddings(self) -> tuple[Tensor, Tensor]:
         """Returns the embeddings of the training questions and of their answers, (n, E) each."""
@@ -133,6 +137,24 @@ class Answering:
         what generalises to questions that were never asked.
         """
         return dict.fromkeys(rule.surface.mixers(), self.fields.surface_learning_rate)
+
+    def in_full(self, rule: GMLPRule) -> list[nn.Parameter]:
+        """Returns the vectors of each cell and its smallest matrices.
+
+        8 bits share one scale among 256 numbers that follow one another: here they would be those of several cells, and a cell
+        with small gradients beside one with large ones would lose its own.
+        """
+        return rule.cells.small()
+
+    def in_backward(self, rule: GMLPRule, optimizer: torch.optim.Optimizer) -> InBackward:
+        """Returns what moves each cell's weights as soon as their gradient is known.
+
+        Raises:
+            InputError: Compiled code can't run the rule on this machine, or its weights are shared or frozen.
+        """
+        if why := unsupported(rule, rule.rest(1)) or check(rule):
+            raise InputError("config", "optimizer_in_backward", f"true for a rule that {why}", "false")
+        return CellsInBackward(rule, optimizer)
 
     def card(self) -> dict[str, Any]:
         """Returns what it takes to ask the trained cube and to judge it."""

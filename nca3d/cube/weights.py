@@ -6,6 +6,7 @@ types, low-rank sums) never takes the memory of a whole lattice.
 """
 
 import hashlib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
@@ -16,6 +17,10 @@ from nca3d.errors import ArgumentError
 
 Mode = Literal["per_cell", "shared", "types", "low_rank"]
 MODES = ("per_cell", "shared", "types", "low_rank")
+
+
+# Matrices of fewer numbers are small, see `CellWeights.small`.
+SMALL = 64
 
 
 class Slot(NamedTuple):
@@ -146,6 +151,14 @@ class CellWeights(nn.Module):
             else:
                 reached |= nonzero.any()
         return float(reached.float().mean())
+
+    def small(self) -> list[nn.Parameter]:
+        """Returns the parameters of which a cell has a vector, or a matrix of fewer than `SMALL` numbers."""
+        return [
+            weight
+            for name, weight in self.own.items()
+            if name in self.slots and (len(self.slots[name].shape) == 1 or math.prod(self.slots[name].shape) < SMALL)
+        ]
 
     def count(self) -> int:
         """Returns how many numbers are trained, those of all cells together."""

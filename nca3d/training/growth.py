@@ -84,6 +84,8 @@ class Growth:
         # Without a pool there are no old states, and nothing to age.
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging
         self.curriculum, self.ageing = config.curriculum, config.ageing if self.pooled else 0
+        # As many states as the pool has; which of them come is drawn anew each time.
+        self.epoch = config.pool_size / config.batch if self.pooled else 0.0
 
     def check_rule(self, rule: Rule) -> None:
         """Checks that the rule shows what the target has.
@@ -113,6 +115,13 @@ class Growth:
     def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
         """Returns nothing: all weights of a body learn at one rate."""
         return {}
+
+    def in_full(self, rule: Rule) -> list[nn.Parameter]:
+        """Returns no parameters: all cells share the weights of a body's rule, which are few."""
+        return []
+
+    def in_backward(self, rule: Rule, optimizer: torch.optim.Optimizer) -> None:
+        """Returns None: no cell has weights of its own."""
 
     def card(self) -> dict[str, Any]:
         """Returns the card: all that it takes to grow and judge the body."""

@@ -1,14 +1,14 @@
 """How the weights move: optimizers, the learning rate over a run, and the treatment of gradients before a step."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from nca3d.config import Config
-from nca3d.errors import InputError
+from nca3d.training.eight_bit import eight_bit
 
 # From this many weights on, Adam runs in one fused pass: several times faster, without temporaries, rounded differently
 # (so that small runs keep their numbers).
@@ -17,12 +17,12 @@ MANY_WEIGHTS = 1_000_000
 # Key of a parameter group: its learning rate in multiples of the run's. Checkpoints hold it under this name, so it stays.
 LR_MULTIPLIER = "pace"
 
-# How many numbers an 8-bit optimizer works on at once: whole blocks of 256, few enough for little work space.
-SLICE = 1 << 18
-
 
 def build_optimizer(
-    config: Config, parameters: Sequence[nn.Parameter], lr_multipliers: Mapping[nn.Parameter, float] | None = None
+    config: Config,
+    parameters: Sequence[nn.Parameter],
+    lr_multipliers: Mapping[nn.Parameter, float] | None = None,
+    in_full: Collection[nn.Parameter] = (),
 ) -> torch.optim.Optimizer:
     """Returns the optimizer that the config names.
 
@@ -30,12 +30,13 @@ def build_optimizer(
         config: says which optimizer, and its options.
         parameters: what it moves.
         lr_multipliers: learning rates of single parameters, as multiples of the config's; 1 for those not in it.
+        in_full: those whose state has 32 bits, whatever the config says of 8.
 
     Raises:
-        InputError: the config asks for "adamw8bit", and bitsandbytes is not installed (there is no silent substitute).
+        InputError: the config asks for 8 bits, and bitsandbytes is not installed, or for pages without a CUDA device.
     """
     options: dict[str, Any] = {"lr": config.learning_rate, "betas": config.betas, "weight_decay": config.weight_decay}
-    if config.optimizer != "adamw8bit" and sum(p.numel() for p in parameters) >= MANY_WEIGHTS:
+    if config.optimizer in ("adam", "adamw") and sum(p.numel() for p in parameters) >= MANY_WEIGHTS:
         options["fused"] = all(p.device.type == "cpu" for p in parameters) or None
     groups: dict[float, list[nn.Parameter]] = {}
     for parameter in parameters:
@@ -48,43 +49,7 @@ def build_optimizer(
         return torch.optim.Adam(param_groups, **options)
     if config.optimizer == "adamw":
         return torch.optim.AdamW(param_groups, **options)
-    try:
-        import bitsandbytes
-    except ImportError as error:
-        raise InputError(
-            "config", "optimizer", "'adamw8bit' without bitsandbytes", "adam, adamw; or pip install 'nca3d[gpu]'"
-        ) from error
-    return _in_slices(bitsandbytes.optim.AdamW8bit)(param_groups, **options)
-
-
-def _in_slices(optimizer: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """Returns an 8-bit optimizer that works slice by slice on the CPU; the numbers are the same.
-
-    Its work space is that of a slice instead of the largest weight. Its state is quantised in blocks of 256 numbers, so slices
-    of whole blocks are independent of each other.
-    """
-
-    def update_step(self: torch.optim.Optimizer, group: dict[str, Any], p: Tensor, gindex: int, pindex: int) -> None:
-        state = self.state[p]
-        if p.device.type != "cpu" or state["state1"].dtype != torch.uint8 or not (p.is_contiguous() and p.grad is not None):
-            return optimizer.update_step(self, group, p, gindex, pindex)  # type: ignore[attr-defined]
-        before, flat = state["step"], p.detach().view(-1)
-        for start in range(0, p.numel(), SLICE):
-            cells, blocks = slice(start, start + SLICE), slice(start // 256, (start + SLICE) // 256)
-            # A view: the optimizer moves the weight itself through it.
-            part = nn.Parameter(flat[cells])
-            part.grad = p.grad.reshape(-1)[cells]
-            self.state[part] = {
-                **state,
-                "step": before,  # each slice counts the same step
-                **{name: state[name].view(-1)[cells] for name in ("state1", "state2")},
-                **{name: state[name][blocks] for name in ("absmax1", "absmax2")},
-            }
-            optimizer.update_step(self, group, part, gindex, pindex)  # type: ignore[attr-defined]
-            state["step"] = self.state.pop(part)["step"]
-
-    # Under the optimizer's own name: a checkpoint records it, and with or without slices it is the same optimizer.
-    return type(optimizer.__name__, (optimizer,), {"update_step": update_step, "__module__": optimizer.__module__})
+    return eight_bit(param_groups, options, in_full, paged=config.optimizer == "paged_adamw8bit")
 
 
 def learning_rate(config: Config, iteration: int) -> float:

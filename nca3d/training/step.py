@@ -3,6 +3,7 @@
 Read `train_step` first; the functions above it are its parts, in the order in which it calls them.
 """
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,16 +15,18 @@ import pools
 from nca3d.config import Config
 from nca3d.config.fields import AGEING_EVERY
 from nca3d.errors import ArgumentError, InputError
+from nca3d.executors.offload import Kept
 from nca3d.fire import training_seed
 from nca3d.losses import LOSSES, evaluate_terms
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.balance import Balance
+from nca3d.training.learner import OVERFLOW, Learner
 from nca3d.training.monitor import Work, living, work_of
-from nca3d.training.optim import gradients_finite, treat_gradients
 from nca3d.training.phases import phase
-from nca3d.training.recovery import BAD_GRADIENT, BAD_LOSS, EXTINCT
+from nca3d.training.precision import autocast
+from nca3d.training.recovery import BAD_LOSS, EXTINCT
 from nca3d.training.task import Task
 
 # Steps between two recorded states of a loss that compares several, such as `rest`.
@@ -245,16 +248,16 @@ def train_step(
     for ids in torch.arange(config.batch, device=device).chunk(config.accumulate):
         phase("forward")
         subset = task.subset(goal, ids)
-        # bf16 is for the update network alone: the state stays float32 (the executor sees to that).
-        with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16"):
-            inputs = task.inputs(rule, subset)
-            moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs)
-        phase("losses")
-        terms = evaluate_terms(task.weights, moments, subset, rule)
-        loss = balance.total(terms)
+        with kept.keeping() if kept else contextlib.nullcontext():
+            with autocast(config, device):
+                inputs = task.inputs(rule, subset)
+                moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs)
+            phase("losses")
+            terms = evaluate_terms(task.weights, moments, subset, rule)
+            loss = balance.total(terms)
         phase("backward")
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
-        (loss.sum() / config.batch).backward()
+        learner.backward(loss.sum() / config.batch)
         phase("losses")
         final_states.append(moments[-1].detach())
         losses.append(loss.detach())
@@ -267,13 +270,13 @@ def train_step(
 
     # 3. Learn, unless something went wrong: one NaN in a step of the optimizer spoils all weights for good.
     phase("checks")
-    fault = _fault(rule, states, loss)
+    fault = _fault(rule, states, loss, learner)
     change()
     if not fault:
-        treat_gradients(config, rule.parameters())
         phase("optimizer")
-        optimizer.step()
+        learner.step(config, rule.parameters())
         balance.note(term_means)
+    learner.end(overflowed=fault == OVERFLOW)
 
     # 4. Write back, faulty or not: the pool itself starts dead and non-finite states again from the seed.
     phase("write")
@@ -283,6 +286,10 @@ def train_step(
     metrics = {"loss": float(loss.mean()), **task.metrics(rule, states, goal), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
     metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
+    if config.precision == "fp16":
+        metrics |= {"loss_scale": learner.scale.value, "overflowed": float(fault == OVERFLOW)}
+    # A scale that was too large is no fault of the rule: the weights stayed, and the next scale is half of it.
+    fault = "" if fault == OVERFLOW else fault
     return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages))
 
 
@@ -304,12 +311,12 @@ def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:
     return f"executor {config.executor} has no gradient: {with_gradient}"
 
 
-def _fault(rule: Rule, states: Tensor, loss: Tensor) -> str:
+def _fault(rule: Rule, states: Tensor, loss: Tensor, learner: Learner) -> str:
     """Returns why this iteration must not move the weights, or ""; gradients are not normalised yet."""
     if not torch.isfinite(loss).all():
         return BAD_LOSS
-    if not gradients_finite(rule.parameters()):
-        return BAD_GRADIENT
+    if wrong := learner.look(rule.parameters()):
+        return wrong
     # Without a living cell no gradient says how to come back to life.
     if not rule.alive_mask(states).any():
         return EXTINCT

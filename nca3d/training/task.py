@@ -1,9 +1,11 @@
 """What a run trains for, as the loop sees it: where states begin, what they should become, and how well they did."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from nca3d.config import Config
@@ -12,6 +14,29 @@ from nca3d.rules.inputs import Inputs
 
 # What the states of one iteration should become: a `Target`, or a batch of questions.
 Goal = TypeVar("Goal")
+
+
+class InBackward(Protocol):
+    """Moves weights as soon as their gradient is known, and never has all gradients at once.
+
+    Within `noting` the backward pass notes what the gradients follow from. Then either `step` moves the weights, or `forget`
+    leaves them.
+    """
+
+    def noting(self) -> AbstractContextManager[None]:
+        """A context in which a backward pass leaves these weights without gradient, and notes what it takes."""
+
+    def surely_finite(self) -> bool:
+        """Whether no gradient to come can be other than finite, by what is known of weights, states and what flows back."""
+
+    def write_gradients(self) -> None:
+        """Writes the gradients into the parameters after all, so that they can be looked at."""
+
+    def step(self) -> None:
+        """Moves the weights, as the optimizer would."""
+
+    def forget(self) -> None:
+        """Leaves the weights as they are."""
 
 
 class Task(Protocol[Goal]):
@@ -29,6 +54,7 @@ class Task(Protocol[Goal]):
         damaging: whether some pooled states are damaged.
         curriculum: share of the iterations, 0..1, over which the range of steps grows to its full length.
         ageing: pooled states run on without gradient for at most this many steps, now and then; 0 = never.
+        epoch: iterations of one pass over what is learnt from; 0 = there is no such thing.
         fixed: entries of the card that a resumed run must find unchanged, each with what it decides (for the error).
     """
 
@@ -40,6 +66,7 @@ class Task(Protocol[Goal]):
     damaging: bool
     curriculum: float
     ageing: int
+    epoch: float
     fixed: Mapping[str, str]
 
     def check_rule(self, rule: Rule) -> None:
@@ -54,6 +81,16 @@ class Task(Protocol[Goal]):
 
     def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
         """Returns the parameters with a learning rate of their own, as multiples of the config's learning rate."""
+
+    def in_full(self, rule: Rule) -> list[nn.Parameter]:
+        """Returns the parameters whose optimizer state has 32 bits, also where the config asks for 8."""
+
+    def in_backward(self, rule: Rule, optimizer: torch.optim.Optimizer) -> InBackward | None:
+        """Returns what moves each cell's own weights as soon as their gradient is known; None where cells have none.
+
+        Raises:
+            InputError: It can't be had for this rule on this machine.
+        """
 
     def card(self) -> dict[str, Any]:
         """Returns what a loaded rule should know of its training: its `card`."""

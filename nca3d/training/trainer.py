@@ -12,12 +12,14 @@ import pools
 from nca3d import checkpoint
 from nca3d.config import Config
 from nca3d.errors import ErrorCollector, InputError
+from nca3d.executors.offload import Kept
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training.balance import Balance
 from nca3d.training.build import check_same_shapes, choose_device, rule_record
+from nca3d.training.learner import Learner
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
@@ -36,7 +38,7 @@ class Trainer:
         task: what is trained for.
         rule: the rule whose weights learn.
         balance: how much each loss term counts.
-        optimizer: moves the weights.
+        learner: moves the weights.
         pool: evolved states; one seed where the task keeps none.
         average: running average of the rule's weights, by name; empty where the config asks for none.
         iteration: how many iterations are done.
@@ -46,13 +48,15 @@ class Trainer:
         recovery: what went wrong so far, and what the run does about it.
         phase: what `step` is about: "" = between two iterations; "run" = nothing has changed yet; "change" = weights and pool
             are being changed, and belong to no iteration.
+        kept_bytes: the most that an iteration which was counted kept on the device for its backward pass.
+        moved_bytes: the most that it kept in host memory instead.
     """
 
     config: Config
     task: Task[Any]
     rule: Rule
     balance: Balance
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     pool: pools.StatePool
     average: dict[str, Tensor] = field(default_factory=dict)
     iteration: int = 0
@@ -61,6 +65,13 @@ class Trainer:
     skipped: int = 0
     recovery: Recovery = field(default_factory=Recovery)
     phase: str = ""
+    kept_bytes: int = 0
+    moved_bytes: int = 0
+
+    @property
+    def optimizer(self) -> torch.optim.Optimizer:
+        """The optimizer of the weights."""
+        return self.learner.optimizer
 
     @property
     def target(self) -> Target | None:
@@ -103,7 +114,9 @@ class Trainer:
         generator = torch.Generator().manual_seed(config.random_seed)
         pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
         parameters = [*rule.parameters(), *balance.parameters()]
-        trainer = cls(config, task, rule, balance, build_optimizer(config, parameters, task.lr_multipliers(rule)), pool)
+        optimizer = build_optimizer(config, parameters, task.lr_multipliers(rule), task.in_full(rule))
+        in_backward = task.in_backward(rule, optimizer) if config.optimizer_in_backward else None
+        trainer = cls(config, task, rule, balance, Learner(config, optimizer, device, in_backward), pool)
         if config.average:
             # Begins as the first weights; `step` lets them fade quickly.
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
@@ -134,17 +147,25 @@ class Trainer:
         for group in self.optimizer.param_groups:
             # Set anew in each iteration, instead of a scheduler whose state would have to be saved.
             group["lr"] = learning_rate(settings, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
-        state = (self.task, self.rule, self.balance, self.optimizer, self.pool)
+        kept = Kept(self.rule, host=self.config.offload == "host") if self._counts() else None
+        state = (self.task, self.rule, self.balance, self.learner, self.pool, kept)
         outcome = train_step(settings, self.iteration, *state, change=self._change)
+        if kept:
+            self.kept_bytes, self.moved_bytes = max(self.kept_bytes, kept.kept), max(self.moved_bytes, kept.moved)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
         self.skipped += bool(outcome.fault)
         phase("average")
-        if self.average and not outcome.fault:
+        if self.average and not (outcome.fault or outcome.metrics.get("overflowed")):
             # A young average leans on the newest weights, else the first random ones would linger in it.
             decay = min(self.config.average, self.iteration / (self.iteration + 10))
             for name, tensor in self.rule.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
         return outcome
+
+    def _counts(self) -> bool:
+        """Whether this iteration counts what it keeps: each one that moves it, else the first of a process and a few more."""
+        often = self.config.pattern_every or self.config.save_every
+        return self.config.offload == "host" or not self.kept_bytes or self.iteration % often == 0
 
     def _change(self) -> None:
         self.phase = "change"
@@ -186,6 +207,8 @@ class Trainer:
             "card": self.rule.card,
             "config": self.config.plain(),
         }
+        if scale := self.learner.scale.plain():
+            scalars |= {"scale": scale, "overflows": self.learner.overflows}
         return checkpoint.save(
             folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints, every=self.config.save_every
         )
@@ -235,6 +258,8 @@ class Trainer:
             raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
+        self.learner.scale.restore(saved.scalars.get("scale", {}))
+        self.learner.overflows = saved.scalars.get("overflows", 0)
         self.recovery = Recovery.of(saved.scalars.get("recovery", []))
         # A run of version 0.1.0 that bad steps have ended gets another chance, perhaps at a lower rate.
         if self.bad_steps >= self.config.max_bad_steps:

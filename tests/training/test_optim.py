@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from nca3d.config import Config
-from nca3d.training import optim
+from nca3d.training import eight_bit, optim
 
 
 def trained(make, steps=6):
@@ -34,7 +34,7 @@ def test_many_weights_are_moved_in_one_pass(name, monkeypatch):
 @pytest.mark.slow
 def test_slices_change_no_bit(monkeypatch):
     kind = pytest.importorskip("bitsandbytes").optim.AdamW8bit
-    monkeypatch.setattr(optim, "SLICE", 1 << 10)
+    monkeypatch.setattr(eight_bit, "SLICE", 1 << 10)
     sliced, ours = trained(lambda weights: optim.build_optimizer(Config(optimizer="adamw8bit"), weights))
     options = {name: ours.defaults[name] for name in ("lr", "betas", "eps", "weight_decay")}
     plain, theirs = trained(lambda weights: kind(weights, **options))

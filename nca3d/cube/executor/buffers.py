@@ -13,11 +13,13 @@ from torch import Tensor
 
 # Bytes from which memory is pooled: of smaller tensors the C library keeps the memory itself when they are freed.
 LARGE = 1 << 20
-# Bytes of free memory that the pool holds at most; beyond it the oldest goes back to the system.
+# Bytes that the pool holds at least, free and in use, before the oldest free memory goes back to the system.
 KEPT = 1 << 30
 
 _free: list[Tensor] = []
 _lock = threading.Lock()
+# Bytes of all memory of the pool, free or in use; and the most that was in use at once.
+_held, _peak = 0, 0
 
 
 def allocate(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) -> Tensor:
@@ -44,17 +46,27 @@ def allocate(count: int, dtype: torch.dtype, prepare: Callable[[Tensor], None]) 
 
 def give_back() -> None:
     """Returns all free memory of the pool to the system."""
+    global _held, _peak
     with _lock:
-        _free.clear()
+        while _free:
+            _held -= _free.pop().nbytes
+        _peak = _held
 
 
 def _take(count: int, dtype: torch.dtype) -> Tensor | None:
-    """Takes a free piece of exactly this size out of the pool; None where there is none."""
+    """Takes a free piece of exactly this size out of the pool; None where there is none, and a new one must be made.
+
+    What was in use at once may stay: training takes as much in each step, and to clear it anew every time costs up to half of
+    the step. Only what is more than that goes back.
+    """
+    global _held, _peak
     # The newest first: its pages are the likeliest to be in the cache. Finalizers may append meanwhile, at the end, which
     # moves no place that was counted before.
     places = reversed(range(len(_free)))
     place = next((n for n in places if _free[n].numel() == count and _free[n].dtype == dtype), None)
     piece = None if place is None else _free.pop(place)
-    while sum(free.nbytes for free in _free[:]) > KEPT:
-        del _free[0]
+    _held += count * dtype.itemsize if piece is None else 0
+    _peak = max(_peak, _held - sum(free.nbytes for free in _free[:]))
+    while _held > max(KEPT, _peak) and _free:
+        _held -= _free.pop(0).nbytes
     return piece

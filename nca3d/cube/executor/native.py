@@ -23,7 +23,7 @@ from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact
 
 FOLDER = Path(__file__).parents[1] / "native"
-SOURCES = ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c", "gmlp.h", "smooth.h")
+SOURCES = ("gmlp.c", "gmlp_cell.c", "gmlp_layers.c", "gmlp_work.c", "gmlp_learn.c", "gmlp.h", "smooth.h")
 CODE = Code(
     "gmlp",
     (*(FOLDER / name for name in SOURCES), *(SHARED / name for name in ("rows.h", "fields.h", "product.h", "half.h"))),
@@ -103,9 +103,29 @@ class Cube(ctypes.Structure):
     )
 
 
+class AdamStep(ctypes.Structure):
+    """What Adam needs to move the weights of a block of cells, as `Adam` of gmlp.h."""
+
+    _fields_ = (
+        ("weights", _P * len(SLOTS)),
+        ("first", _P * len(SLOTS)),
+        ("second", _P * len(SLOTS)),
+        ("largest", _P),
+        ("rate", _D),
+        ("beta1", _D),
+        ("beta2", _D),
+        ("eps", _D),
+        ("decay", _D),
+        ("correction1", _D),
+        ("correction2", _D),
+        ("decoupled", _I),
+    )
+
+
 SIGNATURES: Signatures = {
     "gmlp_forward": (_I, (_P, _I)),
     "gmlp_backward": (_I, (_P, _I)),
+    "gmlp_learn": (_I, (_P, _N, _P, _I)),
     "gmlp_turn": (None, (_P, _N, _N, _P)),
     "gmlp_huge_pages": (None, (_P, _N)),
     "gmlp_chunk": (_N, ()),
@@ -143,7 +163,7 @@ def library(dtype: torch.dtype, narrow: bool = False) -> Library | None:
         dtype: The type of states and weights.
         narrow: Whether vectors have half the size of the largest registers (see `nca3d.executors.library.load`).
     """
-    return load(CODE, SIGNATURES, {"cube_fields": Cube}, dtype, narrow)
+    return load(CODE, SIGNATURES, {"cube_fields": Cube, "adam_fields": AdamStep}, dtype, narrow)
 
 
 class Step:
@@ -231,6 +251,21 @@ class Step:
             raise MemoryError("no memory for the work space of a step")
 
 
+def learn(steps: Sequence[Step], adam: AdamStep | None = None) -> None:
+    """Forms the gradient of a block's weights over some steps, and moves the weights or writes the gradient.
+
+    Args:
+        steps: The steps in the order of time, all of one block, with their weights and what flows into the states after them.
+        adam: How to move the weights; None = write the gradients where the steps say.
+
+    Raises:
+        MemoryError: There is no memory for the work space.
+    """
+    blocks = (Cube * len(steps))(*(step.c for step in steps))
+    if steps[0].code.gmlp_learn(blocks, len(steps), None if adam is None else ctypes.addressof(adam), cores()):  # type: ignore[union-attr]
+        raise MemoryError("no memory for the work space of a step")
+
+
 def fresh(count: int, dtype: torch.dtype) -> Tensor:
     """Returns (count,) uninitialised numbers, in huge pages where the system has them."""
     code = library(dtype)
@@ -240,7 +275,8 @@ def fresh(count: int, dtype: torch.dtype) -> Tensor:
 
 def columns(rows: Tensor) -> Tensor:
     """Returns rows (cells, B, N) as columns, flat (chunks, cells, N, samples)."""
-    return _transposed(rows.transpose(0, 1).reshape(-1), rows.shape[1])
+    # One number that stands for all, as in the gradient of a sum, stays one number through `reshape`: hence `contiguous`.
+    return _transposed(rows.transpose(0, 1).reshape(-1).contiguous(), rows.shape[1])
 
 
 def rows_of(flat: Tensor, shape: Sequence[int]) -> Tensor:

@@ -16,6 +16,7 @@ from torch.autograd.function import once_differentiable
 
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.cells import needs_gradient, run_by
+from nca3d.cube.executor.learning import Past, noting
 from nca3d.cube.executor.native import Step, address, columns, fresh, rows_of
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
@@ -95,8 +96,8 @@ class _Steps(torch.autograd.Function):
         fires, front, outside, *others = ctx.saved_tensors
         states, own = others[: ctx.number], others[ctx.number :]
         # The first seven arguments of `forward` are no weights.
-        needs_grad = ctx.needs_input_grad[7:]
-        grad_own = _Gradients(rule, own) if any(needs_grad) else None
+        needs_grad, learner = ctx.needs_input_grad[7:], noting(rule)
+        grad_own = _Gradients(rule, own) if any(needs_grad) and learner is None else None
         grad_front, grad_outside = (None if part is None else torch.zeros_like(part) for part in (front, outside))
         grad = columns(grad_after)
         # Each cell of a block writes its six neighbours' gradients here, and each neighbour then adds up its own: threads never
@@ -104,8 +105,12 @@ class _Steps(torch.autograd.Function):
         largest = max(cells.stop - cells.start for cells in blocks(rule, grad_after))
         near = fresh(largest * 6 * rule.features * ctx.shape[1], grad.dtype)
         for number in reversed(range(ctx.number)):
+            if learner is not None:
+                learner.pasts.append(Past(ctx.half, grad_after, fires, number, states[number], grad, front, outside))
             grad_x = fresh(len(grad), grad.dtype).zero_()
             for cells in blocks(rule, grad_after):
+                if learner is not None and number == 0 and not ctx.needs_input_grad[4] and not _is_told(rule, cells, outside):
+                    continue
                 step = Step(rule, ctx.half, grad_after, cells, fires, number, states[number], front, outside)
                 c = step.c
                 c.grad_after, c.grad_x, c.near = grad.data_ptr(), grad_x.data_ptr(), near.data_ptr()
@@ -121,6 +126,12 @@ class _Steps(torch.autograd.Function):
         totals = [None] * len(own) if grad_own is None else grad_own.totals
         grad_weights = [total if needed else None for total, needed in zip(totals, needs_grad, strict=True)]
         return None, None, None, None, rows_of(grad, ctx.shape), *grad_inputs, *grad_weights
+
+
+def _is_told(rule: GMLPRule, cells: slice, outside: Tensor | None) -> bool:
+    """Whether some cells of a block see what is fed in: at the front face, one layer behind it, or everywhere."""
+    _, height, width = rule.size
+    return outside is not None or cells.start < 2 * height * width
 
 
 class _Gradients:

@@ -18,7 +18,7 @@ typedef struct {
     void (*work)(const Cube *, Work *, int64_t, int64_t, REAL *const *);
 } Queue;
 
-static void chunk_at(Work *k, int64_t start) {
+void chunk_at(Work *k, int64_t start) {
     const int64_t left = k->cube->batch - start;
     k->start = start, k->samples = left < CHUNK ? left : CHUNK, k->wide = ROUND(k->samples);
 }
@@ -29,7 +29,7 @@ static void forward_cell(const Cube *c, Work *k, int64_t cell, int64_t next, REA
 }
 
 /* Whether nothing flows back into a cell: the answer is read at one face, so in the last steps that is most of a cube. */
-static int is_still(const Cube *c, int64_t cell) {
+int is_still(const Cube *c, int64_t cell) {
     const int64_t channels = c->features + c->memory;
     for (int64_t start = 0; start < c->batch; start += CHUNK) {
         const int64_t n = c->batch - start < CHUNK ? c->batch - start : CHUNK;

@@ -36,9 +36,17 @@ typedef struct {
     const REAL *x, *face, *outside; /* states; what is added to the front, and fed to each cell, or NULL */
     REAL *after;                    /* forward */
     const REAL *grad_after;         /* backward */
-    REAL *grad_x, *grad_face, *grad_outside;
+    REAL *grad_x, *grad_face, *grad_outside; /* grad_x NULL: the weights alone are asked for */
     REAL *near;                     /* (block, chunks: 6 · features, samples): what flows back to the neighbours */
 } Cube;
+
+/* Adam's step for the weights of a block of cells. */
+typedef struct {
+    REAL *weights[SLOTS], *first[SLOTS], *second[SLOTS]; /* of the block's first cell; the others' follow */
+    REAL *largest;                                       /* (SLOTS): the largest weight of each after the step, by its size */
+    double rate, beta1, beta2, eps, decay, correction1, correction2; /* corrections: 1 - beta^t */
+    int32_t decoupled;
+} Adam;
 
 typedef struct {
     int64_t in, out;
@@ -93,6 +101,10 @@ void take(const Work *k, const REAL *from, int64_t numbers, REAL *to);
 void put(const Work *k, const REAL *from, int64_t numbers, REAL *to, int add);
 const REAL *at(const Work *k, const REAL *all, int64_t numbers, int64_t cell);
 void look(Work *k);
+
+/* gmlp.c */
+int is_still(const Cube *c, int64_t cell);
+void chunk_at(Work *k, int64_t start);
 
 /* gmlp_cell.c */
 void cell_forward(Work *k, int backward);

@@ -175,7 +175,7 @@ static void unremember(Work *k) {
 /* From grad_x to grad_perception, added. */
 static void unmix(Work *k) {
     const int64_t size = k->cube->features * k->wide, wide = k->wide;
-    REAL *across = k->grad_around, *share = k->grad_share, *seen = k->grad_perception;
+    REAL *across = k->grad_around, *share = k->grad_share, *seen = k->cube->grad_x ? k->grad_perception : NULL;
     APART
     for (int64_t i = 0; i < size; i++) across[i] = (REAL)ACROSS_BY * k->grad_x[i];
     linear_backward(k, ACROSS, k->seen, across, seen, 1);
@@ -186,7 +186,7 @@ static void unmix(Work *k) {
             for (int64_t s = 0; s < wide; s++) {
                 const REAL into = (REAL)WEIGHTED_BY * k->grad_x[i + s];
                 share[side * wide + s] += into * k->seen[side * size + i + s];
-                seen[side * size + i + s] += into * k->share[side * wide + s];
+                if (seen) seen[side * size + i + s] += into * k->share[side * wide + s];
             }
     APART
     for (int64_t s = 0; s < wide; s++) {
@@ -198,7 +198,8 @@ static void unmix(Work *k) {
     linear_backward(k, WEIGH, k->looked, share, k->grad_looked, 0);
     APART
     for (int64_t i = 0; i < LOOK_WIDE * wide; i++) k->grad_looked[i] = k->looked[i] > 0 ? k->grad_looked[i] : 0;
-    linear_backward(k, LOOK, k->pair, k->grad_looked, k->grad_pair, 0);
+    linear_backward(k, LOOK, k->pair, k->grad_looked, seen ? k->grad_pair : NULL, 0);
+    if (!seen) return;
     for (int side = 0; side < SIDES; side++)
         APART
         for (int64_t i = 0; i < size; i++) seen[side * size + i] += k->grad_pair[size + i] * ((REAL)1 / SIDES);
@@ -229,7 +230,8 @@ static void ungate(Work *k) {
 /* From grad_after to grad_own, grad_perception and the weights. */
 void cell_backward(Work *k) {
     unmove(k);
-    linear_backward(k, AROUND, k->seen, k->grad_around, k->grad_perception, 0);
+    REAL *seen = k->cube->grad_x ? k->grad_perception : NULL;
+    linear_backward(k, AROUND, k->seen, k->grad_around, seen, 0);
     linear_backward(k, CLOSE, k->levelled, k->grad_out, k->grad_levelled, 0);
     norm_backward(k, ENDING, k->grad_levelled, k->level, k->grad_x, 0);
     linear_backward(k, RECALL, k->remembered, k->grad_x, k->grad_memory, 1);
@@ -238,5 +240,5 @@ void cell_backward(Work *k) {
     ungate(k);
     linear_backward(k, SPLIT, k->entered, k->grad_split, k->grad_entered, 0);
     linear_backward(k, ENTER, k->scaled, k->grad_entered, k->grad_scaled, 0);
-    norm_backward(k, SEEN, k->grad_scaled, k->even, k->grad_perception, 1);
+    norm_backward(k, SEEN, k->grad_scaled, k->even, seen, 1);
 }

@@ -170,7 +170,7 @@ void norm_forward(Work *k, int which, const REAL *x, REAL *even, REAL *scaled) {
     }
 }
 
-/* From `scaled` into x, written or added, and into scale and shift, lane by lane. */
+/* From `scaled` into x, written or added (NULL: not asked for), and into scale and shift, lane by lane. */
 void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL *grad_x, int add) {
     const Norm *m = &k->norms[which];
     const int64_t n = m->wide, wide = k->wide;
@@ -183,6 +183,7 @@ void norm_backward(Work *k, int which, const REAL *into, const REAL *even, REAL 
             *(vec *)(m->shifts + i * LANES) += one;
             *(vec *)(m->scales + i * LANES) += times;
         }
+        if (!grad_x) continue;
         const vec rate = load(m->rate + s);
         sum *= share, along *= share;
         for (int64_t i = 0; i < n; i++) {

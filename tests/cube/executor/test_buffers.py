@@ -48,15 +48,33 @@ def test_a_view_or_a_graph_holds_it_too():
 
 @pytest.mark.slow
 def test_no_more_is_kept_than_allowed(monkeypatch):
-    """Of six pieces that were freed, two are within the limit: they come again, and four are made anew."""
-    monkeypatch.setattr(buffers, "KEPT", 4 * 100)
+    """What was in use at once is kept: six pieces. Where another is wanted beside them, the oldest make room for it."""
+    monkeypatch.setattr(buffers, "KEPT", 0)
     held = [allocate(50) for _ in range(6)]
     del held
     gc.collect()
-    _other = allocate(7)
     made: list[torch.Tensor] = []
+    again = [allocate(50, prepare=made.append) for _ in range(6)]
+    assert not made
+    del again
+    gc.collect()
+    _other = allocate(75)
     _again = [allocate(50, prepare=made.append) for _ in range(6)]
-    assert len(made) == 4
+    assert len(made) == 2
+
+
+@pytest.mark.slow
+def test_less_than_the_least_is_kept_whatever_was_in_use(monkeypatch):
+    monkeypatch.setattr(buffers, "KEPT", 4 * 200)
+    made: list[torch.Tensor] = []
+    for count in (50, 60, 70, 50, 60, 70):
+        piece = allocate(count, prepare=made.append)
+        del piece
+        gc.collect()
+    assert len(made) == 3
+    buffers.give_back()
+    allocate(50, prepare=made.append)
+    assert len(made) == 4, "and nothing is left once it was given back"
 
 
 @given(st.lists(st.tuples(st.sampled_from([3, 5, 9]), st.booleans()), max_size=40))
