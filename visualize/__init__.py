@@ -1,8 +1,8 @@
 """Pictures of 3D bodies: numpy arrays in, pictures, films and figures out.
 
 Holds stills (`volume`), films (`animate`, `side_by_side`), film strips, flat views (`slices`, `cuts`), the layers of a cube
-(`layers`, `layers_film`), `kymograph`, plots (`curves`, `timeline`, `costs`), the figures of a study (`heat_map`, `recovery`,
-`envelope`, `dot_plot`, `grouped_dot_plot`, `compare`, `dose_response`, `spectrum`),
+(`layers`, `layers_film`), `kymograph`, plots (`curves`, `timeline`, `costs`, `batch_curves`), the figures of a study
+(`heat_map`, `recovery`, `envelope`, `dot_plot`, `grouped_dot_plot`, `strip_plot`, `compare`, `dose_response`, `spectrum`),
 pages that play in a browser (`viewer`) and files for other tools (`save`).
 Imports nothing of nca3d; pyvista, matplotlib, Pillow, ffmpeg, trimesh and zarr load when something that needs them is made.
 Arrays are (D,H,W,4) or (T,D,H,W,4), straight RGBA 0..1; x runs along W, y along H, z along D and up on screen.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from visualize import formats as formats
     from visualize import render as render
     from visualize import viewer
+    from visualize.charts.batch_curves import batch_curves
     from visualize.charts.costs import Panel, costs
     from visualize.charts.curves import curves, logged, timeline
     from visualize.charts.cuts import cuts
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from visualize.charts.recovery import recovery
     from visualize.charts.slices import slices
     from visualize.charts.spectrum import spectrum
+    from visualize.charts.strip_plot import strip_plot
     from visualize.film.animate import animate
     from visualize.film.film_strip import film_strip
     from visualize.film.layers_film import layers_film
@@ -57,6 +59,7 @@ else:
 _HOMES = {
     "Panel": "charts.costs",
     "animate": "film.animate",
+    "batch_curves": "charts.batch_curves",
     "compare": "charts.dot_plot",
     "costs": "charts.costs",
     "curves": "charts.curves",
@@ -76,6 +79,7 @@ _HOMES = {
     "side_by_side": "film.side_by_side",
     "slices": "charts.slices",
     "spectrum": "charts.spectrum",
+    "strip_plot": "charts.strip_plot",
     "timeline": "charts.curves",
     "volume": "render.volume",
 }
@@ -86,6 +90,7 @@ _ROOMS = ("charts", "film", "formats", "render", "viewer")
 __all__ = [
     "Panel",
     "animate",
+    "batch_curves",
     "compare",
     "costs",
     "curves",
@@ -105,6 +110,7 @@ __all__ = [
     "side_by_side",
     "slices",
     "spectrum",
+    "strip_plot",
     "timeline",
     "viewer",
     "volume",

@@ -24,13 +24,13 @@ from nca3d.process.supervise import tried_first
 from nca3d.registry import LazyImport, wing_entries
 
 VERBS: dict[str, LazyImport] = {
-    **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "evaluate", "compare", "render", "export")},
+    **{name: LazyImport(f"nca3d.cli.{name}") for name in ("train", "sweep", "tune", "evaluate", "compare", "render", "export")},
     **wing_entries("verb"),
     **{name: LazyImport(f"nca3d.cli.{name}") for name in ("bench", "targets", "trust", "doctor")},
 }
 
 # Verbs whose results lie in files, or that go on for ever: what they print waits for no reader.
-UNREAD = [["train"], ["evaluate"], ["render"], ["export"], ["embed"], ["serve"]]
+UNREAD = [["train"], ["sweep"], ["evaluate"], ["render"], ["export"], ["embed"], ["serve"]]
 # What training prints is a courtesy, and losing it is no failure; but for these.
 PRINTING = {"--print-config", "--help", "-h"}
 

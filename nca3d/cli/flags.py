@@ -6,14 +6,13 @@ files that other flags name are looked at here too, before torch takes its secon
 
 import argparse
 import os
-import re
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.config.schema import Spec, toml
+from nca3d.config.words import plain_value
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import odd
 from nca3d.load import CONFIG, RuleRef, run_folder
@@ -129,20 +128,9 @@ def _value(given: object, spec: Spec) -> object:
 
 
 def _entry(text: str) -> tuple[str, Any]:
-    """Splits `margin=2` into ("margin", 2); the value is read as TOML if it is some, and is text otherwise.
-
-    Shells take quotes away: the words of lists and tables, as in `labels=[stone,water]`, may stand without.
-    """
+    """Splits `margin=2` into ("margin", 2); the value is read as TOML if it is some, and is text otherwise."""
     name, _, value = text.partition("=")
-    quoted = re.sub(r"(?<=[\[,=])\s*([A-Za-z_][\w:./ -]*?)\s*(?=[],}])", r'"\1"', value) if value[:1] in ("[", "{") else value
-    for form in dict.fromkeys((value, quoted)):
-        try:
-            read = tomllib.loads(f"value = {form}")
-        except (ValueError, RecursionError):
-            continue
-        plain = read.keys() == {"value"} and isinstance(read["value"], str | int | float | list | dict)
-        return name, read["value"] if plain else value
-    return name, value
+    return name, plain_value(value)
 
 
 def flag_of(name: str) -> str:
