@@ -137,6 +137,9 @@ FIGURES: dict[str, Callable[[np.ndarray], Figure]] = {
     "envelope": lambda _: visualize.envelope([0, 1], [0.1, 0.2], [0.3, 0.4], title=PRICE, label=PRICE, marks={1: PRICE}),
     "dot_plot": lambda _: visualize.dot_plot({PRICE: 1.0}, label=PRICE, title=PRICE, groups={PRICE: PRICE}),
     "compare": lambda _: visualize.compare({PRICE: {PRICE: 1.0}}, title=PRICE, goals={PRICE: 0.5}),
+    "batch_curves": lambda _: visualize.batch_curves(
+        {PRICE: ([1, 2], [1, 2], [3, 4])}, chosen=(PRICE, 1), limit=9, failed={4: PRICE}, unit=PRICE, title=PRICE
+    ),
     "costs": lambda _: visualize.costs(
         [[visualize.Panel(PRICE, PRICE, PRICE, {PRICE: ([1, 2], [1, 20])}, {1: PRICE})]], title=PRICE
     ),

@@ -1,0 +1,222 @@
+"""What one iteration of training takes: real iterations, chosen so that those of different batches compare.
+
+An iteration draws the number of its steps, and every fifth one ages pooled states for a number of steps that is drawn too. Both
+follow from the config's random seed and the iteration's number: so the numbers of iterations with the mean of both are looked
+up, past curriculum and beginning of damage, and the same ones are run at each batch.
+
+A fresh rule has one living cell, and where dead cells cost nothing its iterations say little of those to come. So bodies are
+grown before the first one: each cell of the target is alive. With a learning rate of nearly nothing they stay so.
+"""
+
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from nca3d.bench.memory import allocated_on_cuda_bytes, resident_bytes
+from nca3d.config import Config, plugins
+from nca3d.config.fields import AGEING_EVERY
+from nca3d.executors.memory import Memory
+from nca3d.rollout import rollout
+from nca3d.training.build import choose_device
+from nca3d.training.memory import free_memory
+from nca3d.training.step import Outcome, counted_generator, draw_steps
+from nca3d.training.task import Task
+from nca3d.training.threads import threads
+from nca3d.training.trainer import Trainer
+
+# Weights that don't move: what is measured at the end is what was measured at the beginning.
+STILL = 1e-12
+# Iterations among which those with mean draws are looked for.
+CANDIDATES = 2000
+# The measurement of a point is over after so many seconds of iterations, but for the fewest.
+ENOUGH, FEWEST, MOST = 1.5, 6, 60
+
+
+@dataclass(frozen=True)
+class Picked:
+    """The numbers of iterations that are run.
+
+    Attributes:
+        longest: One with the most steps that can be drawn.
+        plain: Those with the mean number of steps, without ageing.
+        aged: Those with the mean number of steps, with ageing for its mean number of steps; () where nothing is aged.
+        steps: Their number of steps.
+        most: The number of steps of `longest`.
+        aged_steps: The number of steps without gradient of the first of `aged`.
+    """
+
+    longest: int
+    plain: tuple[int, ...]
+    aged: tuple[int, ...]
+    steps: int
+    most: int
+    aged_steps: int
+
+
+def ageing_steps(config: Config, iteration: int, ageing: int) -> int:
+    """Returns for how many steps an iteration ages pooled states, as `training.step.age_states` draws it, 0..ageing."""
+    generator = counted_generator(config, iteration, purpose=3)
+    return int(torch.randint(0, ageing + 1, (1,), generator=generator))
+
+
+def pick(config: Config, task: Task[Any]) -> Picked:
+    """Returns the iterations to run: those of a run in its middle, with draws near their means.
+
+    Args:
+        config: The experiment, its size in numbers.
+        task: What it trains for.
+    """
+    # Where damage begins at the end, there is none in the run itself.
+    begun = config.damage_from if task.damaging and config.damage_from < 1 else 0.0
+    first = int(max(task.curriculum, begun) * config.iterations) + 1
+    drawn = {n: draw_steps(config, n, task.curriculum) for n in range(first, first + CANDIDATES)}
+    low, high = config.steps_range
+    # Rounded upwards: of two middle numbers always the same one.
+    mean = -(-(low + high) // 2)
+    near = {n: abs(steps - mean) / (high - low or 1) for n, steps in drawn.items()}
+    aged: dict[int, int] = {}
+    if task.ageing:
+        aged = {n: ageing_steps(config, n, task.ageing) for n in drawn if n % AGEING_EVERY == 0}
+        near |= {n: near[n] + abs(steps - task.ageing / 2) / task.ageing for n, steps in aged.items()}
+    order = sorted(near, key=lambda n: (near[n], n))
+    chosen = [n for n in order if n in aged][:MOST]
+    longest = max((n for n in drawn if n not in aged), key=lambda n: (drawn[n], -n))
+    plain = tuple(n for n in order if n not in aged)[:MOST]
+    return Picked(longest, plain, tuple(chosen), drawn[plain[0]], drawn[longest], aged[chosen[0]] if chosen else 0)
+
+
+def measure(config: Config, seconds: float) -> dict[str, Any]:
+    """Trains for some iterations and returns the fields of a `Point` that were measured.
+
+    Args:
+        config: The experiment; nothing is written for it.
+        seconds: How long the iterations may take; each kind is run once in any case.
+
+    Raises:
+        InputError: The config can't be trained.
+        RuntimeError: Every iteration is faulty, or memory is used up.
+    """
+    config = config.anchored().replace(learning_rate=STILL)
+    plugins.run(config.plugins, config.plugins_from)
+    device = choose_device(config)
+    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
+    found: dict[str, Any] = {}
+
+    def train() -> None:
+        found.update(_train(config, device, seconds))
+
+    if device.type == "cuda":
+        peak: int | None = allocated_on_cuda_bytes(train, device)
+    else:
+        peak = resident_bytes(train)
+        if not found:  # the system doesn't say what a process takes
+            train()
+    return {**found, "peak": peak, "free": None if free == 1 << 62 else free}
+
+
+def _train(config: Config, device: torch.device, seconds: float) -> dict[str, Any]:
+    """Begins a run and times its iterations; the peak of memory is that of this call."""
+    began = time.perf_counter()
+    config, given = config.kind.sized(config)
+    with threads(config), _segments() as segments:
+        trainer = Trainer.begin(config, given)
+        # What a run reads of its target is not wanted twice in memory.
+        del given
+        picked, body = pick(config, trainer.task), _grown(trainer, device)
+        if body is not None:
+            trainer.pool.seed.copy_(body)
+        # First: its memory is the most that an iteration takes, and the libraries are loaded by it.
+        outcome, longest = _timed(trainer, picked.longest, body, device)
+        states = body if body is not None or outcome.states is None else outcome.states.cpu()
+        run = lambda n: _timed(trainer, n, states, device)[1]  # noqa: E731
+        if longest < 1:
+            run(picked.plain[0])
+        gc.collect()
+        plain, aged = _in_turn(picked, run, lambda: time.perf_counter() - began > seconds)
+    every = AGEING_EVERY if aged else 1
+    a_while = statistics.median(plain) * (every - 1) + statistics.median(aged) if aged else statistics.median(plain)
+    alive = None if outcome.states is None else float(trainer.rule.alive_mask(outcome.states).float().mean())
+    return {
+        "seconds": a_while / every,
+        "segment": min(segments, default=None),
+        "steps": picked.steps,
+        "longest": picked.most,
+        "aged_steps": picked.aged_steps,
+        "living": alive,
+        "plain_all": plain,
+        "aged_all": aged,
+    }
+
+
+def _in_turn(picked: Picked, run: Callable[[int], float], over: Callable[[], bool]) -> tuple[list[float], list[float]]:
+    """Returns the seconds of iterations without and with ageing, in turn until there are enough or the time is over."""
+    plain: list[float] = []
+    aged: list[float] = []
+    while len(plain) < len(picked.plain):
+        plain.append(run(picked.plain[len(plain)]))
+        if picked.aged and len(aged) < len(picked.aged) and len(aged) <= len(plain):
+            aged.append(run(picked.aged[len(aged)]))
+        if over() or (sum(plain) + sum(aged) > ENOUGH and len(plain) + len(aged) >= FEWEST):
+            break
+    return plain, aged
+
+
+def _timed(trainer: Trainer, number: int, states: Tensor | None, device: torch.device) -> tuple[Outcome, float]:
+    """Runs one iteration of a run, with its pool as at the beginning; returns its outcome and its seconds.
+
+    Raises:
+        RuntimeError: It was faulty: its weights would not have moved.
+    """
+    pool = trainer.pool
+    if states is not None:
+        # Damage stays where a rule heals nothing: each iteration finds whole bodies again.
+        pool.states.copy_(states if states.ndim == 4 else states[torch.arange(len(pool)) % len(states)])
+    trainer.iteration = number - 1
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    outcome = trainer.step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = time.perf_counter() - start
+    if outcome.fault:
+        raise RuntimeError(f"iterations are faulty: {outcome.fault}")
+    return outcome, seconds
+
+
+@torch.no_grad()
+def _grown(trainer: Trainer, device: torch.device) -> Tensor | None:
+    """Returns a grown body, (C, D, H, W); None for a task without bodies, whose cells are all alive from the beginning."""
+    target, rule, seed, config = trainer.target, trainer.rule, trainer.pool.seed, trainer.config
+    if target is None:
+        return None
+    if config.init:
+        return rollout(rule, seed[None].to(device), config.horizon, executor=config.executor)[0].to(seed)
+    # A fresh rule leaves each cell as it is: a body of first cells.
+    cell = seed.flatten(1)[:, int(seed[rule.alpha].argmax())]
+    return torch.where(target.occupied.to(seed.device), cell[:, None, None, None], torch.as_tensor(rule.dead_value).to(seed))
+
+
+@contextmanager
+def _segments() -> Iterator[list[int]]:
+    """A context that notes how many steps each rollout with a gradient keeps at once; 0 = all of them."""
+    noted: list[int] = []
+    decide = Memory.segment
+
+    def noting(self: Memory, *numbers: int) -> int | None:
+        found = decide(self, *numbers)
+        noted.append(found or 0)
+        return found
+
+    Memory.segment = noting  # type: ignore[method-assign, assignment]
+    try:
+        yield noted
+    finally:
+        Memory.segment = decide  # type: ignore[method-assign]
