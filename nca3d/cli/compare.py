@@ -1,6 +1,7 @@
 """Lay the figures of several runs side by side, as a Markdown table and a picture.
 
-A run stands for the report of its training; one run alone for that and all its evaluations.
+A run stands for the report of its training; one run alone for that and all its evaluations. With --group-by, runs whose configs
+have the same values there share a row: mean ± standard deviation, and the bootstrap interval of the mean.
 """
 
 import argparse
@@ -9,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import wrong_folder
-from nca3d.errors import ErrorCollector, InputError
-from nca3d.load import ZOO, load, run_folder, zoo
+from nca3d.config import FIELDS, Config
+from nca3d.config.schema import toml
+from nca3d.errors import ErrorCollector, InputError, nearest
+from nca3d.load import CONFIG, ZOO, load, run_folder, zoo
 
 if TYPE_CHECKING:
     from nca3d.reports.report import Report
@@ -21,7 +24,11 @@ REPORT = "report.json"
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `nca3d compare`."""
     parser.add_argument("reports", nargs="+", metavar="RUN", help="a run or evaluation folder, a report.json, or zoo:NAME")
-    parser.add_argument("--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there")
+    parser.add_argument("--group-by", metavar="FIELD,FIELD", help="a row for each group of runs with the same values of these")
+    parser.add_argument("--figures", nargs="+", metavar="NAME", help="figures of the groups, or patterns as heal_iou.*")
+    parser.add_argument(
+        "--out", metavar="FOLDER", type=Path, help="write compare.md and compare.png there; groups as .csv, .tex"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -31,6 +38,12 @@ def run(args: argparse.Namespace) -> None:
         for name in args.reports:
             missing = not name.startswith(ZOO) and not Path(name).exists()
             errors.add(missing, name, "report", "nothing there", f"a folder or file of a report, or zoo:{'|'.join(zoo())}")
+        fields = _fields(args.group_by, errors)
+        alone = args.figures is not None and args.group_by is None
+        errors.add(alone, "--figures", "figures", "no --group-by", "--group-by FIELD: without, all figures are shown")
+    if fields:
+        _in_groups(args, fields)
+        return
     from nca3d.reports.compare import compare
 
     names, notes = _measured(args.reports)
@@ -45,6 +58,55 @@ def run(args: argparse.Namespace) -> None:
         write_atomic(vacate(args.out / "compare.md"), (table + "\n").encode())
         write_atomic(vacate(args.out / "compare.png"), png_of(figure))
         print(args.out / "compare.png")
+
+
+def _fields(text: str | None, errors: ErrorCollector) -> list[str]:
+    """Returns the fields to group by; those that are none are added to `errors`."""
+    fields = [] if text is None else [name.strip() for name in text.split(",")]
+    for name in fields:
+        field, dot, _ = name.partition(".")
+        known = field in FIELDS and (not dot or FIELDS[field].is_table)
+        allowed = f"a field of nca3d train --help, or TABLE.NAME{nearest(field, FIELDS)}"
+        errors.add(not known, "--group-by", "field", repr(name), allowed)
+    return fields
+
+
+def _in_groups(args: argparse.Namespace, fields: list[str]) -> None:
+    """Prints the table of groups, and writes it with its chart into --out if that is given."""
+    settings: dict[str, tuple[str, ...]] = {}
+    reports: dict[str, Report] = {}
+    with ErrorCollector() as errors:
+        for name in args.reports:
+            found = errors.of(_measured, [name])
+            setting = errors.of(_setting, name, fields)
+            if found and setting is not None:
+                settings[name], reports[name] = setting, _report(found[0][0])
+    from nca3d.reports.compare import in_groups
+    from nca3d.reports.groups import write_tables
+
+    table = in_groups(reports, settings, fields, args.figures or ())
+    print(table.to_markdown(), end="")
+    if args.out is not None:
+        print("", *write_tables(args.out, table, "compare", "compare"), sep="\n")
+
+
+def _setting(name: str, fields: list[str]) -> tuple[str, ...]:
+    """Returns the values of these fields in the config of a run, as texts.
+
+    Raises:
+        InputError: it is no run: of a card and of a report alone the config is not known.
+    """
+    path = Path(name)
+    # Of an evaluation, the run that it lies in.
+    places = [place for place in (path, *path.absolute().parents[:2]) if (place / CONFIG).is_file()]
+    config = Config.load((places[0] if places else run_folder(name)) / CONFIG)
+    values = []
+    for field in fields:
+        table, dot, entry = field.partition(".")
+        value = getattr(config, table)
+        value = value.get(entry) if dot else value
+        values.append("—" if value is None else value if isinstance(value, str) else toml(value))
+    return tuple(values)
 
 
 def _measured(names: list[str]) -> tuple[list[str], list[str]]:

@@ -1,12 +1,14 @@
-"""Reports side by side: a Markdown table of all figures and a chart of the headlines; and the kinds of reports there are."""
+"""Reports side by side or in groups: tables of figures and charts of the headlines; and the kinds of reports there are."""
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from nca3d.errors import ErrorCollector
 from nca3d.registry import Registry
 from nca3d.reports.body import BODIES
+from nca3d.reports.groups import Group, GroupTable
 from nca3d.reports.page import Kind
 from nca3d.reports.values import MEANINGS, WORST, as_text, display_name, flat, is_number
 
@@ -43,6 +45,37 @@ def kind_of(report: "Report") -> Kind:
 def headlines(kind: Kind, names: Sequence[str]) -> list[str]:
     """Returns the names of figures that are headlines of a kind, in the kind's order."""
     return [name for pattern in kind.headlines for name in names if fnmatchcase(name, pattern)]
+
+
+def in_groups(
+    reports: "Mapping[str, Report]",
+    settings: Mapping[str, tuple[str, ...]],
+    fields: Sequence[str],
+    patterns: Sequence[str] = (),
+) -> GroupTable:
+    """Puts reports that share a setting into one group, such as runs with several random seeds.
+
+    Args:
+        reports: The reports by name.
+        settings: For each report the values of the fields, as texts.
+        fields: The names of the fields.
+        patterns: Names of the figures, or patterns of them; () = the headlines.
+
+    Raises:
+        InputErrors: A pattern names no figure of any report.
+    """
+    rows = {name: {key: float(value) for key, value in flat(report) if is_number(value)} for name, report in reports.items()}
+    known = list(dict.fromkeys(key for row in rows.values() for key in row))
+    with ErrorCollector() as errors:
+        for pattern in patterns:
+            missing = not any(fnmatchcase(name, pattern) for name in known)
+            errors.add(missing, "--figures", "figure", repr(pattern), f"one of {', '.join(known)}")
+    heads = patterns or [name for kind in KINDS.values() for name in headlines(kind, known)]
+    chosen = list(dict.fromkeys(name for pattern in heads for name in known if fnmatchcase(name, pattern)))
+    groups: dict[tuple[str, ...], list[dict[str, float]]] = {}
+    for name, row in rows.items():
+        groups.setdefault(settings[name], []).append(row)
+    return GroupTable(fields, chosen, [Group(setting, members) for setting, members in groups.items()])
 
 
 def compare(reports: "Mapping[str, Report]") -> "tuple[str, Figure]":
