@@ -1,14 +1,14 @@
-"""What a run writes about itself while it trains: one JSON line per logged iteration, and TensorBoard events on request."""
+"""What a run writes about itself while it trains: one JSON line per logged iteration, for trackers too on request."""
 
 import math
 from types import TracebackType
 from typing import Any
 
 import pools
-from nca3d.config import Config
-from nca3d.errors import InputError
+from nca3d.training.monitor import Monitor
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.step import Outcome
+from nca3d.training.trackers import Trackers
 from nca3d.training.trainer import Trainer
 
 # How many states of the pool have their distances measured: the distances cost the square of it.
@@ -26,33 +26,34 @@ class Log:
 
     Args:
         folder: the run folder, whose `metrics.jsonl` is written.
-        config: says how often (`log_every`, `pattern_every`) and whether to write TensorBoard events too.
+        trainer: whose iterations are logged; its config says how often (`log_every`, `pattern_every`) and where to besides.
 
     Raises:
-        InputError: the config asks for TensorBoard, which is not installed.
+        InputError: the config asks for a tracker that is not installed, or can't begin.
     """
 
-    def __init__(self, folder: RunFolder, config: Config) -> None:
-        self.folder, self.config = folder, config
+    def __init__(self, folder: RunFolder, trainer: Trainer) -> None:
+        self.folder, self.config = folder, trainer.config
+        self.monitor = Monitor(trainer.config, trainer.rule, trainer.task.epoch)
         # Metrics of the iterations since the last line.
         self.pending: list[dict[str, float]] = []
-        self.events: Any = None
-        if config.tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise InputError("config", "tensorboard", "no tensorboard", "pip install 'nca3d[tensorboard]'") from error
-            self.events = SummaryWriter(str(folder.path / "tensorboard"))
+        self.trackers = Trackers(folder.path, trainer.config)
 
     def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self.events is not None:
-            self.events.close()
+        self.trackers.close()
 
-    def write(self, trainer: Trainer, outcome: Outcome) -> None:
-        """Records one iteration; a line is due every `log_every` iterations, and at once for a faulty one."""
+    def write(self, trainer: Trainer, outcome: Outcome, seconds: float) -> None:
+        """Records one iteration; a line is due every `log_every` iterations, and at once for a faulty one.
+
+        Args:
+            trainer: what has done it.
+            outcome: what came of it.
+            seconds: how long it took.
+        """
+        self.monitor.note(outcome.work, seconds)
         if outcome.fault:
             self._line(trainer, {"fault": outcome.fault})
         else:
@@ -64,6 +65,7 @@ class Log:
             means["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
             means["pool_age"] = float(trainer.pool.age.float().mean())
             # The first line at or after each multiple of `pattern_every`.
+            means |= self.monitor.figures()
             if self.config.pattern_every and trainer.iteration % self.config.pattern_every < self.config.log_every:
                 means |= pattern_metrics(trainer, outcome)
             self._line(trainer, means)
@@ -71,6 +73,7 @@ class Log:
     def went_back(self, trainer: Trainer) -> None:
         """Records that a run has gone back to the iteration that it is at now, and drops the lines after it."""
         self.pending = []
+        self.monitor.figures()
         self.folder.cut_metrics(trainer.iteration)
         last, retry = trainer.recovery.setbacks[-1], len(trainer.recovery.setbacks)
         self._line(trainer, {"fault": last.cause, "failed_at": last.iteration, "retry": retry})
@@ -78,10 +81,7 @@ class Log:
     def _line(self, trainer: Trainer, values: dict[str, Any]) -> None:
         where = {"iteration": trainer.iteration, "seconds": round(trainer.seconds, 3)}
         self.folder.append_metrics({**where, **values, "skipped": trainer.skipped})
-        if self.events is not None:
-            for name, value in values.items():
-                if isinstance(value, float):
-                    self.events.add_scalar(name, value, trainer.iteration)
+        self.trackers.write(values, trainer.iteration)
 
 
 def pattern_metrics(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:

@@ -26,11 +26,13 @@ from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
 from nca3d.training.log import Log
 from nca3d.training.open_run import open_run_folder
+from nca3d.training.phases import phase
 from nca3d.training.recovery import NOTICED, Recovery
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.saving import Saver
 from nca3d.training.step import note_executor
 from nca3d.training.threads import threads
+from nca3d.training.trackers import check_trackers
 from nca3d.training.trainer import Trainer
 
 
@@ -86,6 +88,7 @@ def train(
     config = config.anchored()
     # Plug-ins first: they register the rules, losses and damages that the config may name.
     plugins.run(config.plugins, config.plugins_from)
+    check_trackers(config)
     config, given = config.kind.sized(config, given, resume)
     trainer = Trainer.begin(config, given, rule)
     decided = trainer.target.notes if trainer.target else ()
@@ -131,7 +134,7 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
     # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
     start_time = time.monotonic() - trainer.seconds
-    with saver.whatever_happens(), no_way_out(), Log(folder, config) as log, bar:
+    with saver.whatever_happens(), no_way_out(), Log(folder, trainer) as log, bar:
         saver.first()
         while cause := _train_on(trainer, stop, saver, log, bar, start_time):
             _go_back(trainer, folder, cause)
@@ -157,6 +160,7 @@ def _train_on(trainer: Trainer, stop: StopSignal, saver: Saver, log: Log, bar: A
     config, fault = trainer.config, ""
     # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
     while trainer.iteration < config.iterations and stop.requested is None:
+        begun = time.perf_counter()
         try:
             outcome = trainer.step()
         # It took too long after a signal: the trainer is back at the iteration before.
@@ -166,13 +170,16 @@ def _train_on(trainer: Trainer, stop: StopSignal, saver: Saver, log: Log, bar: A
             break
         trainer.seconds, fault = time.monotonic() - start_time, outcome.fault
 
-        log.write(trainer, outcome)
+        took = time.perf_counter() - begun
+        phase("log")
+        log.write(trainer, outcome, took)
         postfix = {"loss": f"{outcome.metrics['loss']:.4f}"}
         postfix[trainer.task.headline] = f"{outcome.metrics[trainer.task.headline]:.3f}"
         bar.set_postfix(postfix, refresh=False)
         bar.update()
         if trainer.bad_steps >= min(config.max_bad_steps, NOTICED):
             return f"{fault}, {trainer.bad_steps} iterations in a row"
+        phase("save")
         # The last one is saved when it is known to be good.
         if trainer.iteration < config.iterations:
             saver.in_between()

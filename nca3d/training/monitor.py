@@ -38,8 +38,10 @@ class Work:
         volume: The number of cells of a lattice.
         steps: The number of steps of the rollout, summed over the samples.
         aged: That of ageing, which has no backward pass, int ().
-        learnt: The number of updates of living cells that fired, with a backward pass, float (): an estimate from the living
-            cells at both ends of the rollout. None = the rule doesn't say what an update takes.
+        learnt: The number of updates of living cells that fired, with a backward pass, float (): an estimate by the mean of the
+            living cells at both ends of the rollout. Where states come from a pool it is within 15 % of a count (measured on
+            the default body, untrained and trained); where each grows from the seed, within 50 %: an untrained body grows late
+            in a rollout, a trained one early. None = the rule doesn't say what an update takes.
         run: The same of ageing, float (), by the living cells that ageing ended with.
     """
 
@@ -71,17 +73,8 @@ def work_of(rule: Rule, first: Tensor | None, end: Tensor, steps: int, ages: Ten
     work = Work(volume, len(end) * steps, ages.sum())
     if first is None or last is None:
         return work
-    learnt = (mean_living(first.to(last.device), last) * steps * rule.fire_rate).sum()
+    learnt = ((first.to(last.device) + last) / 2 * steps * rule.fire_rate).sum()
     return replace(work, learnt=learnt, run=(first * ages.to(first)).sum() * rule.fire_rate)
-
-
-def mean_living(first: Tensor, last: Tensor) -> Tensor:
-    """Returns the mean number of living cells along rollouts that begin and end with so many, float (B,) each.
-
-    A body grows by its surface, so the side of a cube of as many cells is what grows evenly.
-    """
-    a, b = first.pow(1 / 3), last.pow(1 / 3)
-    return (first + a * a * b + a * b * b + last) / 4
 
 
 class Monitor:
@@ -96,6 +89,8 @@ class Monitor:
     def __init__(self, config: Config, rule: Rule, epoch: float = 0.0) -> None:
         self.config, self.rule, self.epoch = config, rule, epoch
         self.device = next(rule.parameters()).device
+        # Some kernels let it sink again.
+        self._peak = 0
         self._begin()
         self._utilisation = self.device.type == "cuda"
         if self._utilisation and importlib.util.find_spec("pynvml") is None:
@@ -105,15 +100,16 @@ class Monitor:
     def _begin(self) -> None:
         self.seconds, self.work = 0.0, list[Work]()
 
-    def note(self, work: Work, seconds: float) -> None:
+    def note(self, work: Work | None, seconds: float) -> None:
         """Adds an iteration.
 
         Args:
-            work: What it had to compute.
+            work: What it had to compute; None = that is not known, and the iteration is left out.
             seconds: How long it took, without logging and saving.
         """
-        self.seconds += seconds
-        self.work.append(work)
+        if work is not None:
+            self.seconds += seconds
+            self.work.append(work)
 
     def figures(self) -> dict[str, float]:
         """Returns what the iterations since the last call cost, by names of `OF_THE_MOMENT`, and begins anew.
@@ -161,7 +157,8 @@ class Monitor:
         figures: dict[str, float] = {}
         # Elsewhere than on Linux nobody says it, and it is left out.
         with contextlib.suppress(OSError, ValueError):
-            figures["peak_memory_mib"] = status_bytes("VmHWM") / 2**20
+            self._peak = max(self._peak, status_bytes("VmHWM"))
+            figures["peak_memory_mib"] = self._peak / 2**20
         if self.device.type == "cuda":
             figures["peak_device_memory_mib"] = torch.cuda.max_memory_allocated(self.device) / 2**20
             if self._utilisation:

@@ -23,7 +23,7 @@ from nca3d.registry import wing_entries
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
 # The folders that a run writes into while it trains.
-FOLDERS = ("checkpoints", "first", "tensorboard")
+FOLDERS = ("checkpoints", "first", "profile", "tensorboard", "wandb")
 
 
 class RunFolder:

@@ -72,6 +72,8 @@ class PublishedCell(nn.Module):
 def test_a_cell_has_the_published_number_of_weights():
     assert rule().weights_a_cell() == 29_462
     assert rule(mixing=False).weights_a_cell() == 26_128
+    assert rule().multiply_adds() == 28_352, "its matrices, entry by entry"
+    assert rule(mixing=False).multiply_adds() == 28_352 - 64 * 32 - 32 * 6 - 32 * 32
     assert rule(size=(11, 15, 15), mode="shared").cells.count() == 29_462
     assert rule("per_cell").cells.count() == 29_462 * 60
     assert rule("types", types=3).cells.count() == 3 * 29_462
