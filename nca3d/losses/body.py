@@ -188,4 +188,4 @@ def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
 
 def _cells(target: Target) -> int:
     """Returns the number of the body's cells, as a divisor: 1 where it has none."""
-    return max(1, int(target.occupied.sum()))
+    return max(1, target.cells)

@@ -1,6 +1,6 @@
 """The target: the body to grow, in the visible channels of a rule, with its occupied cells, names and colours."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -69,6 +69,20 @@ class Target:
         """The cell (z, y, x) of the body where a new run puts its first cell: few steps from all others, see `Pieces.start`."""
         return self.pieces.start()
 
+    @cached_property
+    def cells(self) -> int:
+        """The number of the body's cells."""
+        return int(self.occupied.sum())
+
+    def to(self, device: "torch.device") -> Self:
+        """Returns the target with its tensors on a device; itself where they are there."""
+        if self.values.device == device and self.occupied.device == device:
+            return self
+        moved = replace(self, values=self.values.to(device), occupied=self.occupied.to(device))
+        # Counted where it can be counted without waiting for a device.
+        vars(moved)["cells"] = self.cells
+        return moved
+
     def for_rule(self, kind: str, visible: int, where: object) -> Self:
         """Returns the target itself, once it is sure that a rule can show it.
 
@@ -98,5 +112,5 @@ class Target:
         return np.concatenate([np.clip(colour, 0, 1), alpha[..., None]], -1).astype(np.float32)
 
     def __repr__(self) -> str:
-        cells = int(self.occupied.sum())
-        return f"Target({self.name!r}, size={self.size}, kind={self.kind!r}, visible={self.visible}, cells={cells})"
+        shape = f"size={self.size}, kind={self.kind!r}, visible={self.visible}, cells={self.cells}"
+        return f"Target({self.name!r}, {shape})"

@@ -1,4 +1,4 @@
-"""Makes the rule that a config describes, and chooses its device."""
+"""Makes the rule that a config describes, and chooses where it and its pool lie, and whether its step is compiled."""
 
 import inspect
 from typing import Any
@@ -9,15 +9,21 @@ from torch import Tensor
 from nca3d.config import Config
 from nca3d.config.schema import toml
 from nca3d.errors import ArgumentError, InputError, nearest
+from nca3d.executors.torch_compile import compile_step
 from nca3d.registry import accepted_arguments, constructor_arguments, searched
+from nca3d.rollout import rollout
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
+from nca3d.training.precision import autocast
+from nca3d.training.task import Task
 
 # Arguments of rules that follow from other fields of a config, so `rule_options` may not set them.
 FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
 # Arguments of rules that say nothing of the shapes of their weights, and those that have flags of their own.
 SHAPELESS = {"fire_rate", "step_size", "alive_threshold", "padding", "dropout"}
 FLAGS = {"channels", "hidden", "perception"}
+# The share of a device's free memory that a pool may take before it goes to the host's.
+POOL_SHARE = 0.25
 
 
 def build_rule(config: Config, **options: object) -> Rule:
@@ -154,3 +160,45 @@ def choose_device(config: Config) -> torch.device:
     if config.device == "cuda" and not torch.cuda.is_available():
         raise InputError("config", "device", "'cuda', and torch sees no CUDA device", "cpu, auto")
     return torch.device(config.device)
+
+
+def choose_pool_device(config: Config, device: torch.device, needed: int) -> torch.device:
+    """Returns where the pool lies. Numbers are the same wherever that is: states are ranked and damaged where the rule runs.
+
+    Args:
+        config: `pool_device`; "auto" = on the device, unless the pool would take too much of what is free there.
+        device: where the rule runs.
+        needed: the bytes of the pool.
+    """
+    if device.type == "cpu" or config.pool_device == "host":
+        return torch.device("cpu")
+    if config.pool_device == "device" or needed <= POOL_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return device
+    return torch.device("cpu")
+
+
+def compile_rule(config: Config, task: Task[Any], rule: Rule) -> None:
+    """Compiles the step of a rule where the config asks for it, and runs it once, so that failures show before training.
+
+    Args:
+        config: `compile`, and the shapes of a batch.
+        task: what the rule is trained for.
+        rule: the rule; nothing of it is changed.
+
+    Raises:
+        InputError: the rule has no step of its own, so that nothing of it would be compiled.
+    """
+    if not config.compile:
+        return
+    compile_step(rule)
+    device = next(rule.parameters()).device
+    ids = torch.arange(config.batch // config.accumulate, device=device)
+    states = task.seed(rule).to(device).expand(len(ids), -1, -1, -1, -1)
+    for with_grad in (False, True):
+        with torch.set_grad_enabled(with_grad), autocast(config, device):
+            inputs = task.inputs(rule, task.subset(task.draw(1), ids))
+            # Two steps: the second one has a gradient to pass on to the first, which is another graph.
+            last = rollout(rule, states, 2, inputs=inputs, executor="dense", memory="keep")
+    if last.requires_grad:
+        last.sum().backward()
+    rule.zero_grad(set_to_none=True)

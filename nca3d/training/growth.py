@@ -1,6 +1,7 @@
 """The task of a body: to grow into a target from one cell, to stay, to heal."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class Growth:
 
     headline = "iou"
     fixed: Mapping[str, str] = {}
+    device = torch.device("cpu")
 
     def __init__(self, config: Config, given: Target | KeptTarget | None = None) -> None:
         self.config = config
@@ -145,15 +147,20 @@ class Growth:
     def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
         """Returns the loss of each pooled body as it is, (B,)."""
         # As one recorded moment (T = 1): terms of change have nothing to compare and are 0.
-        return total(evaluate_terms(self.weights, states[None], self.target, rule))
+        return total(evaluate_terms(self.weights, states[None], self.goal, rule))
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
         """Returns the cells of each body, bool (B, D, H, W)."""
         return occupied(states, rule.visible, rule.visible_kind)
 
     def draw(self, iteration: int) -> Target:
-        """Returns the target: the goal is the same in every iteration."""
-        return self.target
+        """Returns the target, the same in every iteration, on the device where the rule runs."""
+        return self.goal
+
+    @cached_property
+    def goal(self) -> Target:
+        """The target on the device where the rule runs: losses look at it in each iteration, and must not copy it each time."""
+        return self.target.to(self.device)
 
     def subset(self, goal: Target, ids: Tensor) -> Target:
         """Returns the goal as it is: all samples `ids` (n,) grow into one target."""

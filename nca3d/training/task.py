@@ -55,6 +55,7 @@ class Task(Protocol[Goal]):
         curriculum: share of the iterations, 0..1, over which the range of steps grows to its full length.
         ageing: pooled states run on without gradient for at most this many steps, now and then; 0 = never.
         epoch: iterations of one pass over what is learnt from; 0 = there is no such thing.
+        device: where the rule runs; the trainer sets it.
         fixed: entries of the card that a resumed run must find unchanged, each with what it decides (for the error).
     """
 
@@ -67,6 +68,7 @@ class Task(Protocol[Goal]):
     curriculum: float
     ageing: int
     epoch: float
+    device: torch.device
     fixed: Mapping[str, str]
 
     def check_rule(self, rule: Rule) -> None:

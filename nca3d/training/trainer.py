@@ -18,7 +18,7 @@ from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training.balance import Balance
-from nca3d.training.build import check_same_shapes, choose_device, rule_record
+from nca3d.training.build import check_same_shapes, choose_device, choose_pool_device, compile_rule, rule_record
 from nca3d.training.learner import Learner
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
@@ -104,12 +104,13 @@ class Trainer:
             task.check_rule(rule)
             # A copy, because the caller's rule must not change under his hands; loaded rules come without gradients.
             rule = copy.deepcopy(rule).requires_grad_(True).train()
-        rule = rule.to(device)
+        rule, task.device = rule.to(device), device
         # Before the seed is made: a card may say where growth begins.
         rule.card = task.card()
         balance = Balance(config.balance, list(task.weights)).to(device)
         # The pool starts as copies of the seed. Without a pool one slot remains, which holds the seed.
-        seeds = task.seed(rule).expand(config.pool_size if task.pooled else 1, -1, -1, -1, -1)
+        slots, seed = config.pool_size if task.pooled else 1, task.seed(rule)
+        seeds = seed.to(choose_pool_device(config, device, slots * seed.nbytes)).expand(slots, -1, -1, -1, -1)
         # The pool's generator is the only one with a state; all others follow from seed and iteration.
         generator = torch.Generator().manual_seed(config.random_seed)
         pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
@@ -120,6 +121,8 @@ class Trainer:
         if config.average:
             # Begins as the first weights; `step` lets them fade quickly.
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
+        # Last, because it takes seconds: whatever can be refused has been refused by now.
+        compile_rule(config, task, rule)
         return trainer
 
     def step(self) -> Outcome:
