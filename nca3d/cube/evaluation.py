@@ -355,7 +355,7 @@ def cells_with_gradient(rule: GMLPRule, questions: Tensor, answers: Tensor, answ
         states = rollout(rule, rule.rest(len(questions), questions.device), steps, inputs=rule.ask(questions))
         lesson = Lesson(questions, answers[answer_index], answer_index, answers)
         dialogue(states[None], lesson, rule).sum().backward()
-    return rule.cells.share_with_gradient()
+    return rule.cells.share_with_gradient() or 0.0
 
 
 @torch.no_grad()

@@ -107,6 +107,9 @@ class Answering:
         rule = build_rule(self.config, size=self.config.lattice, embedding=self.embedded.teacher.width)
         self.check_rule(rule)
         assert isinstance(rule, GMLPRule)
+        if self.config.block_cells != "auto":
+            root = math.ceil(math.prod(rule.size) ** 0.5)
+            rule.cells.at_once = root if self.config.block_cells == "sqrt" else int(self.config.block_cells)
         if not self.config.init:
             self._fit(rule)
         for adapter in (rule.surface.asked, rule.surface.wanted):
@@ -241,7 +244,8 @@ class Answering:
             rule: The cube's rule.
             states: The iteration's final states, (B, C, D, H, W), which are not used.
         """
-        metrics = {"cells_with_gradient": [rule.cells.share_with_gradient()]}
+        reached = rule.cells.share_with_gradient()
+        metrics = {} if reached is None else {"cells_with_gradient": [reached]}
         pairs = self.embedded.some("validation", VALIDATION_QUESTIONS)
         if len(pairs):
             seed = evaluation_seed(self.config.random_seed, 0)

@@ -72,6 +72,8 @@ class CellWeights(nn.Module):
         if types < 1 or rank < 1:
             raise ArgumentError("types, rank", f"{types}, {rank}", "1 or more")
         self.slots, self.cells, self.mode = dict(slots), cells, mode
+        # How many cells torch computes again at once in the backward pass; None = as fit the processor's cache.
+        self.at_once: int | None = None
         # The parameters: by the names of the slots, besides "left_…" and "right_…" (low_rank) and "mixture" (types).
         self.own = nn.ParameterDict()
         self.kind_of: Tensor | None
@@ -134,11 +136,13 @@ class CellWeights(nn.Module):
         share = part["mixture"].softmax(dim=-1)
         return {name: torch.tensordot(share, part[name], dims=1) for name in self.slots}
 
-    def share_with_gradient(self) -> float:
-        """Returns the share of cells, 0 to 1, that have a weight with a gradient other than zero.
+    def share_with_gradient(self) -> float | None:
+        """Returns the share of cells, 0 to 1, that have a weight with a gradient other than zero; None without gradients.
 
-        A weight that cells share counts for all of them.
+        A weight that cells share counts for all of them. Where weights move inside the backward pass, no gradient is left.
         """
+        if all(weight.grad is None for weight in self.own.values()):
+            return None
         reached = torch.zeros(self.cells, dtype=torch.bool)
         for name, weight in self.own.items():
             if weight.grad is None:

@@ -1,7 +1,8 @@
 """In how many bits the update network computes, and how a loss in fp16 is scaled; the state is float32 in all of them.
 
 fp16 has five bits for the exponent: small gradients become zero, so the loss is scaled up before the backward pass and
-gradients down after it (Micikevicius et al. 2018, "Mixed Precision Training"; torch's GradScaler). bf16 has the exponent of float32.
+gradients down after it (Micikevicius et al. 2018, "Mixed Precision Training"; torch's GradScaler). bf16 has the exponent of
+float32, and needs none.
 """
 
 from typing import Any

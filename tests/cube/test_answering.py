@@ -14,10 +14,14 @@ from nca3d.cube.answers import judge, say
 from nca3d.cube.lesson import Lesson
 from nca3d.cube.ridge import fit_ridge
 from nca3d.errors import InputError
+from nca3d.executors import library
 from nca3d.losses import DEFAULT_TERMS, LOSSES, evaluate_terms, terms_of
 from nca3d.training.balance import Balance
+from nca3d.training.ledger import held_bytes
+from nca3d.training.optimizer_state import pack_optimizer
 from nca3d.training.trainer import Trainer
 
+needs_compiler = pytest.mark.skipif(library.compiler_found() is None, reason="needs a C compiler")
 HEADINGS = ("north", "east", "south", "west")
 
 
@@ -67,6 +71,7 @@ def config(questions, tmp_path, monkeypatch):
         {},
         {"balance": "learned", "average": 0.0, "surface_learning_rate": 10.0},
         {"balance": "softadapt", "adapters": "alone"},
+        {"optimizer_in_backward": True, "gradient": "none", "memory": 2},
         {"rule_options": {**CELL, "weights": "low_rank", "periods": [1, 2], "coarse": 2}, "accumulate": 2},
     ],
 )
@@ -143,6 +148,58 @@ def test_accumulated_gradients_equal_those_of_one_batch(config):
         trainer.step()
     for a, b in zip(*(trainer.rule.parameters() for trainer in runs), strict=True):
         torch.testing.assert_close(a.grad, b.grad, rtol=1e-3, atol=1e-6)
+
+
+def moved_inside(config, **changes) -> tuple[Trainer, Trainer]:
+    """Two runs of the same config, whose weights move behind and inside the backward pass."""
+    plain = config.replace(gradient="none", optimizer="adamw", weight_decay=0.1, **changes)
+    return Trainer.begin(plain), Trainer.begin(plain.replace(optimizer_in_backward=True))
+
+
+@needs_compiler
+def test_weights_that_move_inside_the_backward_pass_are_the_same(config):
+    plain, inside = moved_inside(config)
+    for _ in range(3):
+        one, other = plain.step(), inside.step()
+        assert other.metrics["loss"] == pytest.approx(one.metrics["loss"], rel=1e-4)
+    for (name, a), b in zip(plain.rule.named_parameters(), inside.rule.parameters(), strict=True):
+        # a step is 2e-3 long
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=2e-5, msg=lambda text, name=name: f"{name}: {text}")
+    held = [held_bytes(trainer) for trainer in (plain, inside)]
+    assert held[1]["gradients"] < 0.5 * held[0]["gradients"], "those of cells' weights never lie in memory"
+    assert held[1]["optimizer"] == held[0]["optimizer"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("where", ["cells.own.widen", "surface.mix_bias", "the gradient of a surface"])
+def test_a_gradient_that_is_not_finite_leaves_every_weight(config, where):
+    """Wherever it is: in the weights that move inside the backward pass, or in the others."""
+    _, inside = moved_inside(config, damage_count=0)
+    inside.step()
+    if where == "the gradient of a surface":
+        inside.rule.surface.mix.register_hook(lambda grad: grad.fill_(torch.inf))
+    else:
+        with torch.no_grad():
+            dict(inside.rule.named_parameters())[where].view(-1)[0] = torch.inf
+    before = {name: tensor.clone() for name, tensor in everything_of(inside).items()}
+    outcome = inside.step()
+    assert outcome.fault
+    after = everything_of(inside)
+    assert [name for name, tensor in before.items() if not torch.equal(tensor, after[name])] == []
+    assert inside.learner.in_backward.pasts == []
+
+
+def everything_of(trainer: Trainer) -> dict[str, torch.Tensor]:
+    """The weights and the state of the optimizer."""
+    tensors, _ = pack_optimizer(trainer.optimizer)
+    return {**trainer.rule.state_dict(), **tensors}
+
+
+@needs_compiler
+def test_moving_inside_the_backward_pass_is_refused_where_it_can_not_be_had(config):
+    asked = config.replace(gradient="none", optimizer_in_backward=True, rule_options={**CELL, "dropout": 0.1})
+    with pytest.raises(InputError, match=r"optimizer_in_backward: found true for a rule that has dropout .*, allowed false"):
+        Trainer.begin(asked)
 
 
 def test_each_epoch_asks_every_question_once(config):

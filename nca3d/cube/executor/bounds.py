@@ -6,7 +6,7 @@ astronomically larger than a gradient is, and far below what a float can hold, a
 """
 
 from collections.abc import Mapping
-from math import sqrt
+from math import nan, sqrt
 
 from torch import Tensor
 
@@ -35,7 +35,7 @@ def largest_gradient(
     f, m, wide, batch = rule.features, rule.memory, rule.widened, x.numel() / (rule.cells.cells * rule.channels)
     seen = POSITIONS * f + rule.external
     into, step = _size(grad), max(1.0, rule.step_size)
-    state = max(1.0, _size(x) + (0.0 if front is None else _size(front)), 0.0 if outside is None else _size(outside))
+    state = most(1.0, _size(x) + (0.0 if front is None else _size(front)), 0.0 if outside is None else _size(outside))
 
     def out(name: str, size: float, inputs: int) -> float:
         """Returns the size of what a linear layer gives."""
@@ -71,10 +71,10 @@ def largest_gradient(
     grads.append(levelled * sqrt(f))
     into_x = back_norm("last", levelled, f)
     memory = into + back("recall", into_x, f)
-    grads.append(into_x * max(1.0, state))
-    gates = memory * max(1.0, 1 + state, old)
+    grads.append(into_x * most(1.0, state))
+    gates = memory * most(1.0, 1 + state, old)
     into_x += sum(back(name, gates, m) for name in ("reset_in", "update_in", "candidate_in"))
-    grads.append(gates * max(x_, state))
+    grads.append(gates * most(x_, state))
     if rule.mixing:
         share = 2 * f * WEIGHTED * into_x * state
         grads += [ACROSS * into_x * state, share * looked, back("weigh", share, SIDES) * state]
@@ -84,17 +84,22 @@ def largest_gradient(
     into_x += back("widen", widened, wide)
     lifts = into_x * split
     grads += [f * lifts * calmed, lifts * positions * sqrt(f)]
-    into_split = SLOPE * max(into_x * gate, back_norm("gate", positions * lifts, f))
+    into_split = SLOPE * most(into_x * gate, back_norm("gate", positions * lifts, f))
     grads.append(into_split * entered)
     into_entered = back("split", into_split, 2 * f)
     grads.append(into_entered * scaled)
     grads.append(back("enter", into_entered, f) * sqrt(seen))
     # Biases have the sum of what flows back, without a factor: one that is below 1 must not make them smaller.
-    largest = max(*grads, into_x, gates, into_split, into_entered, into)
-    return ROUNDED * batch * (largest if all(size == size for size in grads) else float("nan"))
+    largest = most(*grads, into_x, gates, into_split, into_entered, into)
+    return ROUNDED * batch * largest
+
+
+def most(*sizes: float) -> float:
+    """Returns the largest of some numbers; NaN where one is, which Python's `max` passes over."""
+    return max(sizes) if all(size == size for size in sizes) else nan
 
 
 def _size(tensor: Tensor) -> float:
     """Returns the largest of some numbers by its size; NaN where one is."""
     low, high = tensor.aminmax()
-    return max(-float(low), float(high)) if float(low) == float(low) else float("nan")
+    return max(-float(low), float(high)) if float(low) == float(low) else nan

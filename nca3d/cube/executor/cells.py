@@ -192,7 +192,7 @@ class _Steps(torch.autograd.Function):
 
 
 def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
-    """Yields all cells in blocks whose activations fit the processor's cache.
+    """Yields all cells in blocks whose activations fit the processor's cache, or of as many cells as the rule's weights say.
 
     Args:
         rule: The rule, by the sizes of its cells.
@@ -201,7 +201,7 @@ def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
     # About the numbers that one sample of one cell holds at once: its perception, then every activation of the cell.
     numbers = 7 * rule.features + rule.external + 12 * rule.features + 4 * rule.widened + 8 * rule.memory
     cells = rule.cells.cells
-    size = min(max(BLOCK_BYTES // (4 * batch * numbers), 1), cells)
+    size = min(rule.cells.at_once or max(BLOCK_BYTES // (4 * batch * numbers), 1), cells)
     for start in range(0, cells, size):
         yield slice(start, min(start + size, cells))
 

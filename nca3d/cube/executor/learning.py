@@ -1,7 +1,7 @@
 """The optimizer inside the backward pass: each cell's own weights move while they are in the processor's cache.
 
 The backward pass through the steps (`steps.py`) finds what flows back into the states, and leaves the weights out. What their
-gradient follows from is noted here, the states before each step and what flows into those after it: a small part of the weights.
+gradient follows from is noted here, the states before each step and what flows into those after it: little beside the weights.
 Then the gradient of one cell, over all steps and samples, is formed and used at once, and the next cell's takes its place
 (`native/gmlp_learn.c`). A rule of 73 million weights never has 73 million gradients.
 
