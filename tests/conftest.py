@@ -46,6 +46,16 @@ def swapped():
     return swap
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"))]
+
+
+# For the session: Hypothesis asks each of its examples in the same place.
+@pytest.fixture(scope="session", params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Each device that a law holds on; where there is no GPU, that half is skipped."""
+    return torch.device(request.param)
+
+
 HOUSES = ("nca3d", "pools", "visualize")
 _found: dict[str, MutableMapping[str, Any]] = {}
 _looked_at: set[str] = set()

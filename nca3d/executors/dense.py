@@ -22,6 +22,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv3d_weight
 
 from nca3d.executors import every_cell
+from nca3d.executors.arithmetic import full_float32
 from nca3d.executors.every_cell import AT_FIRST, Clock, stepper_of
 from nca3d.executors.network import add_kernel_gradients, gradients, network_dtype, pad_rows, propose, trainable_parameters
 from nca3d.executors.torch_compile import step_of
@@ -75,7 +76,8 @@ class _Step(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rule: Rule, state: Tensor, pre: Tensor, fire: Tensor, *parameters: Tensor) -> tuple[Tensor, Tensor]:
         ctx.network_dtype = network_dtype(state)
-        with torch.autocast(state.device.type, enabled=False):  # only the network may compute in fewer bits
+        # Only the network may compute in fewer bits.
+        with torch.autocast(state.device.type, enabled=False), full_float32(state.device):
             fields = _perceive(rule, state)
             # Other cells keep their state or die, whatever the network proposes: it need not run on them.
             rows = _rows(pre & fire)
@@ -114,9 +116,11 @@ class _Step(torch.autograd.Function):
         grad_perception, *grad_parameters = gradients([delta], [grad_delta], [perception, *trainable_parameters(rule)])
         grad_perception = grad_perception[: len(rows)]
 
-        _perceive_backward(rule, rows, grad_perception, grad_state)
-        if state is not None:
-            grad_parameters = add_kernel_gradients(rule, grad_parameters, _grad_kernels(rule, state, rows, grad_perception))
+        with full_float32(gradient.device):
+            _perceive_backward(rule, rows, grad_perception, grad_state)
+            if state is not None:
+                grad_kernels = _grad_kernels(rule, state, rows, grad_perception)
+                grad_parameters = add_kernel_gradients(rule, grad_parameters, grad_kernels)
         return None, grad_state, None, None, *grad_parameters
 
 

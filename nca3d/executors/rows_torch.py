@@ -29,6 +29,10 @@ class TorchRows(Rows):
         # The row of each cell; DEAD is 0, so that zeros mean: no row.
         self.map = torch.zeros(batch * depth * height * width, dtype=torch.int32, device=self.device)
         self.offsets = torch.tensor(list(product((-1, 0, 1), repeat=3)), device=self.device)
+        # As tensors: a list would be copied to the device in each step.
+        self.at_identities, self.at_places = (
+            torch.tensor(k, dtype=torch.int64, device=self.device) for k in (self.identities, self.places)
+        )
         self.born = torch.zeros(0, dtype=torch.int64, device=self.device)
 
     def _around(self, cells: Tensor) -> Tensor:
@@ -66,21 +70,21 @@ class TorchRows(Rows):
         around = self._neighbours(cells)
         perception = store.x.new_empty(len(cells), self.kinds, self.rule.channels)
         # The identity needs no sum: cell 13 of the 27 is the cell itself.
-        perception[:, self.identities] = store.x[around[:, 13]][:, None]
-        perception[:, self.places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
+        perception[:, self.at_identities] = store.x[around[:, 13]][:, None]
+        perception[:, self.at_places] = torch.einsum("noc,koc->nkc", store.x[around], self.taps)
         return perception.flatten(1)
 
     def perceive_backward(self, store: Store, rows: Tensor, grad_perception: Tensor, grad_x: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
         grads = grad_perception.view(len(rows), self.kinds, self.rule.channels)
         # Several rows have the same neighbour: their gradients add up.
-        grad_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", grads[:, self.places], self.taps).flatten(0, 1))
-        grad_x.index_add_(0, around[:, 13], grads[:, self.identities].sum(1))
+        grad_x.index_add_(0, around.flatten(), torch.einsum("nkc,koc->noc", grads[:, self.at_places], self.taps).flatten(0, 1))
+        grad_x.index_add_(0, around[:, 13], grads[:, self.at_identities].sum(1))
 
     def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
         grads = grad_perception.view(len(rows), self.kinds, self.rule.channels)
-        self.grad_taps += torch.einsum("noc,nkc->koc", store.x[around], grads[:, self.places])
+        self.grad_taps += torch.einsum("noc,nkc->koc", store.x[around], grads[:, self.at_places])
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         x.index_add_(0, rows, change, alpha=self.rule.step_size)

@@ -53,6 +53,8 @@ class Balance(nn.Module):
             terms: each term by name, (B,).
         """
         stacked = torch.stack([terms[name] for name in self.names])
+        if self.how == "fixed":
+            return stacked.sum(dim=0)
         factors = self.factors().to(stacked)
         summed = (factors[:, None] * stacked).sum(dim=0)
         return summed if self.log_variance is None else summed + self.log_variance.sum().to(stacked)

@@ -75,7 +75,9 @@ def learning_rate(config: Config, iteration: int) -> float:
 
 def gradients_finite(parameters: Iterable[nn.Parameter]) -> bool:
     """Returns whether every gradient is finite; ask before gradients are treated, since one NaN spreads to all weights."""
-    return all(bool(torch.isfinite(p.grad).all()) for p in parameters if p.grad is not None)
+    finite = [torch.isfinite(p.grad).all() for p in parameters if p.grad is not None]
+    # One question for all of them: a device must come to rest for each answer.
+    return not finite or bool(torch.stack(finite).all())
 
 
 def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:

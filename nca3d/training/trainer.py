@@ -12,6 +12,7 @@ import pools
 from nca3d import checkpoint
 from nca3d.config import Config
 from nca3d.errors import ErrorCollector, InputError
+from nca3d.executors.arithmetic import full_float32
 from nca3d.executors.offload import Kept
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
@@ -152,7 +153,8 @@ class Trainer:
             group["lr"] = learning_rate(settings, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
         kept = Kept(self.rule, host=self.config.offload == "host") if self._counts() else None
         state = (self.task, self.rule, self.balance, self.learner, self.pool, kept)
-        outcome = train_step(settings, self.iteration, *state, change=self._change)
+        with full_float32(self.task.device):
+            outcome = train_step(settings, self.iteration, *state, change=self._change)
         if kept:
             self.kept_bytes, self.moved_bytes = max(self.kept_bytes, kept.kept), max(self.moved_bytes, kept.moved)
         self.bad_steps = self.bad_steps + 1 if outcome.fault else 0
