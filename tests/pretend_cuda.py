@@ -1,11 +1,11 @@
 """A device that isn't there: tensors that say they are on "cuda", while their numbers lie on the CPU and are really computed.
 
-`with pretended() as record:` shows on any machine what a GPU would refuse (tensors of two devices in one operation) and what would
-make it wait (a number that Python reads, a copy from one memory to the other), with the line that asked for it. It says nothing of
-speed, of kernels' rounding, or of what CUDA itself lacks.
+`with pretended() as record:` shows on any machine what a GPU would refuse (tensors of two devices in one operation) and what
+would make it wait (a number that Python reads, a copy from one memory to the other), with the line that asked for it. It says
+nothing of speed, of kernels' rounding, or of what CUDA itself lacks.
 
-Where a tensor lies is noted for its memory, so views lie where their base does. `Tensor.device` and the devices that functions are
-asked for are answered above torch (`TorchFunctionMode`), operations are checked below autograd (`TorchDispatchMode`).
+Where a tensor lies is noted for its memory, so views lie where their base does. `Tensor.device` and the devices that functions
+are asked for are answered above torch (`TorchFunctionMode`), operations are checked below autograd (`TorchDispatchMode`).
 """
 
 import sys
@@ -134,7 +134,7 @@ class _Above(TorchFunctionMode):
             if isinstance(value, Tensor):
                 there = self.record.is_cuda(value)
                 plain.append(value.dtype)
-            elif isinstance(value, torch.device) or (isinstance(value, str)):
+            elif isinstance(value, torch.device | str):
                 there = torch.device(value).type == "cuda"
             else:
                 plain.append(value)

@@ -1,4 +1,4 @@
-"""Training on a device of its own: on a GPU that is only pretended here (`pretend_cuda.py`), and on a real one where there is one."""
+"""Training on a device of its own: on a GPU that is pretended (`pretend_cuda.py`), and on a real one where there is one."""
 
 import pytest
 import torch
