@@ -18,6 +18,7 @@ from pathlib import Path
 import nca3d
 from nca3d.cli.parser import Parser
 from nca3d.errors import InputError, RunError, nearest
+from nca3d.process import room
 from nca3d.process.stop import ended_by_signals
 from nca3d.process.streams import PATIENCE, silence, steady_output
 from nca3d.process.supervise import tried_first
@@ -84,6 +85,11 @@ def _ended(words: list[str]) -> int:
         raise
     except RunError as error:
         return _complain(error, 1)
+    except (MemoryError, RuntimeError) as error:
+        if room.ran_out(error):
+            few = "what there is much of: cells of the lattice, samples, frames, pixels"
+            return _complain(room.line(error, f"nca3d {words[0]}", few), 1)
+        raise
     except PermissionError as error:
         return _complain(InputError(error.filename or "file", "place", error.strerror, "one that can be written"), 2)
     except OSError as error:  # a disk, a program or a network that failed: not a bug of ours, so no trace

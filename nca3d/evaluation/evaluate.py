@@ -14,6 +14,7 @@ from nca3d.evaluation.studies.emergence import emergence
 from nca3d.evaluation.trials import Trials
 from nca3d.evaluation.wounds import Wound
 from nca3d.executors.cores import torch_on_one
+from nca3d.process.room import within_memory
 from nca3d.registry import Registry
 from nca3d.reports.report import Report
 from nca3d.reports.values import mean
@@ -31,6 +32,7 @@ GROW, HOLD, WOUNDS, GRID, REPEATED, CONTROL, WORLD, LIFE = 0, 1, 2, 10_000, 20_0
 SMALL = 0.25
 
 
+@within_memory("evaluation", "the number of samples (--samples), the preset, or the lattice")
 def evaluate(
     rule: Rule,
     target: Target | object = None,
