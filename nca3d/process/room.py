@@ -1,6 +1,8 @@
 """What is said when memory runs out: one line, with what was asked for and what to lower first. Imports no torch."""
 
+import gc
 import re
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -24,6 +26,18 @@ def ran_out(error: BaseException) -> bool:
 def on_device(error: BaseException) -> bool:
     """Returns whether it was the memory of a device that ran out."""
     return type(error).__name__ == "OutOfMemoryError" or any(word in str(error) for word in ("CUDA", "CUBLAS", "CUDNN"))
+
+
+def let_go(error: BaseException) -> None:
+    """Frees what the functions held that memory ran out in, so that there is room to save what was done before.
+
+    Args:
+        error: Any error; nothing happens unless `ran_out` is true of it.
+    """
+    if ran_out(error):
+        traceback.clear_frames(error.__traceback__)
+        # Graphs of autograd hold themselves in circles.
+        gc.collect()
 
 
 def line(error: BaseException, doing: str, lower: str) -> str:

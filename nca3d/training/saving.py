@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from nca3d import checkpoint
 from nca3d.errors import RunError
+from nca3d.process import room
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.trainer import Trainer
 
@@ -84,6 +85,7 @@ class Saver:
             yield
         # All of them: a loss of one's own may raise anything.
         except BaseException as error:
+            room.let_go(error)
             self._rescue(error)
             if isinstance(error, SystemExit):
                 by = f"{self.folder.path}: iteration {self.trainer.iteration + 1}: something called sys.exit({error.code!r})"
