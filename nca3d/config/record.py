@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 
 from nca3d.config import shipped
 from nca3d.config.clashes import clashing
+from nca3d.config.devices import device_hint
 from nca3d.config.fields import NAMED_SIZE, Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import Spec, as_text, converted, toml
@@ -309,6 +310,7 @@ def _checked(
             values[name] = converted(value, spec)
         except (ValueError, TypeError, OverflowError):
             hint = nearest(value, (*spec.choices, *spec.words)) if isinstance(value, str) else ""
+            hint = device_hint(value) or hint if name == "device" else hint
             errors.append(InputError(place, name, as_text(value), spec.allowed + hint))
     wrong = raw.keys() - values.keys()
     whole = {name: values.get(name, _default(spec)) for name, spec in FIELDS.items()}

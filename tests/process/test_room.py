@@ -14,8 +14,9 @@ from nca3d.process.room import line, ran_out, within_memory
 from nca3d.training.memory import training_memory
 
 CPU = RuntimeError(
-    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate 17179869184 bytes. Error code 12 (Cannot allocate memory)"
-)  # noqa: E501
+    "[enforce fail at alloc_cpu.cpp:127] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to allocate "
+    "17179869184 bytes. Error code 12 (Cannot allocate memory)"
+)
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 10.00 GiB")
 
 
@@ -51,7 +52,7 @@ def test_other_errors_stay_as_they_are():
             {"batch": 2, "accumulate": 2, "damage_count": 0, "memory": "recompute", "offload": "host"},
             ["--pool-device host"],
             ["--batch", "--memory", "--offload"],
-        ),  # noqa: E501
+        ),
         (CUDA, {"regime": "growing"}, ["--size"], ["--pool"]),
     ],
 )
