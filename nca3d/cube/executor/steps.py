@@ -108,9 +108,9 @@ class _Steps(torch.autograd.Function):
             if learner is not None:
                 learner.pasts.append(Past(ctx.half, grad_after, fires, number, states[number], grad, front, outside))
             grad_x = fresh(len(grad), grad.dtype).zero_()
-            for cells in blocks(rule, grad_after):
-                if learner is not None and number == 0 and not ctx.needs_input_grad[4] and not _is_told(rule, cells, outside):
-                    continue
+            # Into the first state nothing flows that is asked for, but what cells were told.
+            told_alone = learner is not None and number == 0 and not ctx.needs_input_grad[4] and outside is None
+            for cells in blocks(rule, grad_after, _told(rule) if told_alone else None):
                 step = Step(rule, ctx.half, grad_after, cells, fires, number, states[number], front, outside)
                 c = step.c
                 c.grad_after, c.grad_x, c.near = grad.data_ptr(), grad_x.data_ptr(), near.data_ptr()
@@ -128,10 +128,10 @@ class _Steps(torch.autograd.Function):
         return None, None, None, None, rows_of(grad, ctx.shape), *grad_inputs, *grad_weights
 
 
-def _is_told(rule: GMLPRule, cells: slice, outside: Tensor | None) -> bool:
-    """Whether some cells of a block see what is fed in: at the front face, one layer behind it, or everywhere."""
+def _told(rule: GMLPRule) -> int:
+    """Returns how many cells see the front face: those at it, and the layer behind."""
     _, height, width = rule.size
-    return outside is not None or cells.start < 2 * height * width
+    return min(2 * height * width, rule.cells.cells)
 
 
 class _Gradients:
@@ -175,18 +175,20 @@ class _Gradients:
             (total[cells] if self.rule.cells.is_per_cell(name) else total).add_(gradient)
 
 
-def blocks(rule: GMLPRule, rows: Tensor) -> Iterator[slice]:
+def blocks(rule: GMLPRule, rows: Tensor, first: int | None = None) -> Iterator[slice]:
     """Yields all cells in blocks whose own tensors are small beside the rule.
 
     Args:
         rule: The rule, by the sizes of its cells.
         rows: A tensor (cells, B, N) of the batch and dtype that run; its values are not read.
+        first: Yield only so many cells, the first ones; None = all.
     """
     # By sizes alone, not by cores or cache: sums over blocks must be the same on every machine.
     cells, batch, _ = rows.shape
     size = max(NEAR_BYTES // (6 * rule.features * batch * rows.element_size()), FEWEST)
     if rule.cells.mode not in ("per_cell", "shared"):
         size = min(size, max(WEIGHT_BYTES // (rule.weights_a_cell() * rows.element_size()), 1))
+    cells = cells if first is None else first
     size = min(size, cells)
     for start in range(0, cells, size):
         yield slice(start, min(start + size, cells))

@@ -53,6 +53,7 @@ typedef struct {
     const REAL *w, *bias;
     REAL *grad_w, *grad_bias;
     const REAL *next_w, *next_into; /* of the cell that comes after, or NULL */
+    const REAL *beside[2];          /* what will be needed of this cell once its gradient is known, or NULL */
     uint32_t *down, *along; /* for half: pairs of weights along inputs, and along outputs; NULL: not rounded */
 } Linear;
 

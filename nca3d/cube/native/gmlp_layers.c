@@ -61,7 +61,8 @@ static void fetch(const Work *k, const REAL *from, int64_t numbers) {
 void linear_forward(Work *k, int which, const REAL *x, REAL *y, int add) {
     const Linear *l = &k->linears[which];
     const int64_t wide = k->wide;
-    fetch(k, l->next_w, l->in * l->out);
+    const int few = k->cube->batch <= LANES && l->next_w; /* one vector of samples: then the product itself waits for weights */
+    if (!few) fetch(k, l->next_w, l->in * l->out);
     for (int64_t o = 0; o < l->out; o++)
         APART
         for (int64_t s = 0; s < wide; s++) y[o * wide + s] = add ? y[o * wide + s] + l->bias[o] : l->bias[o];
@@ -74,7 +75,7 @@ void linear_forward(Work *k, int which, const REAL *x, REAL *y, int add) {
     }
 #endif
     Product p = {l->w, x, y, y, 1, l->out, wide, wide, wide, l->in};
-    multiply(&p, l->out, wide);
+    few ? multiply_ahead(&p, l->out, wide, l->next_w - l->w) : multiply(&p, l->out, wide);
 }
 
 /* What flows into weight and bias: sums over samples of x · into. */
@@ -101,7 +102,13 @@ static void grad_linear(Work *k, const Linear *l, const REAL *x, const REAL *int
     }
 #endif
     Product p = {x, k->turned, k->assign || scattered ? NULL : to, to, wide, 1, rounded, rounded, rounded, k->samples};
-    multiply(&p, l->in, rounded);
+    for (int64_t i = 0, step = l->beside[0] ? TILE : l->in; i < l->in; i += step) {
+        const int64_t rows = l->in - i < step ? l->in - i : step;
+        for (int64_t n = 0; l->beside[0] && n < rows * out; n += 64 / (int64_t)sizeof(REAL))
+            __builtin_prefetch(l->beside[0] + i * out + n, 1, 2), __builtin_prefetch(l->beside[1] + i * out + n, 1, 2);
+        multiply(&p, rows, rounded);
+        p.a += step * wide, p.from = p.from ? p.from + step * rounded : NULL, p.to += step * rounded;
+    }
     for (int64_t i = 0; scattered && i < l->in; i++)
         APART
         for (int64_t o = 0; o < out; o++)

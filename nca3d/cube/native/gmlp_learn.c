@@ -20,7 +20,7 @@ static inline __attribute__((always_inline)) void move(const Adam *a, REAL *rest
                                                        REAL *restrict second, const REAL *restrict grad, int64_t n,
                                                        REAL *restrict largest) {
     const REAL rate = (REAL)(a->rate / a->correction1), one = (REAL)(1 - a->beta1), kept = (REAL)a->beta2;
-    const REAL two = (REAL)(1 - a->beta2), level = (REAL)SQRT(a->correction2), eps = (REAL)a->eps;
+    const REAL two = (REAL)(1 - a->beta2), level = (REAL)(1 / sqrt(a->correction2)), eps = (REAL)a->eps;
     const REAL left = (REAL)(1 - a->rate * a->decay), pull = (REAL)a->decay;
     for (int64_t i = 0; i < n; i++) {
         REAL x = w[i], g = grad[i];
@@ -30,7 +30,7 @@ static inline __attribute__((always_inline)) void move(const Adam *a, REAL *rest
             g += pull * x;
         first[i] += (g - first[i]) * one;
         second[i] = second[i] * kept + two * g * g;
-        x -= rate * first[i] / (SQRT(second[i]) / level + eps);
+        x -= rate * first[i] / (SQRT(second[i]) * level + eps);
         w[i] = x;
         const REAL size = x < 0 ? -x : x;
         largest[i] = size > largest[i] ? size : largest[i];
@@ -45,6 +45,15 @@ static void learn_slot(const Adam *a, int slot, int64_t cell, int64_t size, cons
     move(a, w + i, first + i, second + i, grad + i, size - i, largest);
 }
 
+static void begin(const Lesson *lesson, Work *k, int64_t cell, int64_t next, REAL *const *into) {
+    const Adam *a = lesson->adam;
+    cell_begin(k, cell, next, into, 1);
+    for (int l = 0; a && l < (k->cube->mixing ? LINEARS : LOOK); l++) {
+        const int64_t from = (cell - k->cube->start) * slot_size(k->cube, 2 * l);
+        k->linears[l].beside[0] = a->first[2 * l] + from, k->linears[l].beside[1] = a->second[2 * l] + from;
+    }
+}
+
 /* The gradient of one cell's weights, summed over all steps and samples. */
 static void gradient(const Lesson *lesson, Work *k, int64_t cell, int64_t next, REAL *const *into) {
     int begun = 0;
@@ -52,7 +61,7 @@ static void gradient(const Lesson *lesson, Work *k, int64_t cell, int64_t next, 
         const Cube *c = &lesson->steps[t];
         if (is_still(c, cell)) continue;
         k->cube = c;
-        if (!begun) cell_begin(k, cell, next, into, 1);
+        if (!begun) begin(lesson, k, cell, next, into);
         begun = 1;
         for (int64_t start = 0; start < c->batch; start += CHUNK) {
             chunk_at(k, start);

@@ -92,6 +92,7 @@ void cell_begin(Work *k, int64_t cell, int64_t next, REAL *const *into, int back
         to->grad_w = c->learns && backward ? into[2 * l] : NULL, to->grad_bias = into[2 * l + 1];
         const int64_t further = next < 0 || c->shared ? 0 : (next - cell) * slot_size(c, 2 * l);
         to->next_w = further ? to->w + further : NULL, to->next_into = further && to->grad_w && c->grad_weights[2 * l] ? to->grad_w + further : NULL;
+        to->beside[0] = to->beside[1] = NULL;
         if (c->half) linear_halve(to, &pairs, !backward || (l != CLOSE && l != AROUND), backward);
     }
     for (int n = 0; n < NORMS; n++) {

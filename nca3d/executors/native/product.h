@@ -43,7 +43,8 @@ typedef struct {
     int64_t down, along, b_wide, from_wide, wide, inner;
 } Product;
 
-static inline __attribute__((always_inline)) void tile(const int rows, const int vectors, const Product *p, int64_t i, int64_t j) {
+static inline __attribute__((always_inline)) void tile(const int rows, const int vectors, const Product *p, int64_t i, int64_t j,
+                                                       const int fetches, int64_t ahead) {
     vec sum[TILE][2];
     for (int r = 0; r < rows; r++)
         for (int v = 0; v < vectors; v++)
@@ -51,6 +52,7 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
     const REAL *a = p->a + i * p->down, *b = p->b + j;
     for (int64_t k = 0; k < p->inner; k++, a += p->along, b += p->b_wide) {
         vec right[2];
+        if (fetches) __builtin_prefetch(a + ahead, 0, 2);
         for (int v = 0; v < vectors; v++) right[v] = load(b + v * LANES);
         for (int r = 0; r < rows; r++)
             for (int v = 0; v < vectors; v++)
@@ -60,16 +62,23 @@ static inline __attribute__((always_inline)) void tile(const int rows, const int
         for (int v = 0; v < vectors; v++) *(vec *)(p->to + (i + r) * p->wide + j + v * LANES) = sum[r][v];
 }
 
-/* Columns are padded to whole vectors. Rows that are too few for a tile go through smaller ones, with the same sums. */
-static void multiply(const Product *p, int64_t rows, int64_t columns) {
+static inline __attribute__((always_inline)) void tiles(const Product *p, int64_t rows, int64_t columns, const int f, int64_t d) {
     for (int64_t j = 0; j < columns; j += 2 * LANES) {
         const int two = columns - j > LANES;
         int64_t i = 0;
-        for (; i + TILE <= rows; i += TILE) two ? tile(TILE, 2, p, i, j) : tile(TILE, 1, p, i, j);
-        for (; i + 4 <= rows; i += 4) two ? tile(4, 2, p, i, j) : tile(4, 1, p, i, j);
-        for (; i + 2 <= rows; i += 2) two ? tile(2, 2, p, i, j) : tile(2, 1, p, i, j);
-        for (; i < rows; i++) two ? tile(1, 2, p, i, j) : tile(1, 1, p, i, j);
+        for (; i + TILE <= rows; i += TILE) two ? tile(TILE, 2, p, i, j, f, d) : tile(TILE, 1, p, i, j, f, d);
+        for (; i + 4 <= rows; i += 4) two ? tile(4, 2, p, i, j, f, d) : tile(4, 1, p, i, j, f, d);
+        for (; i + 2 <= rows; i += 2) two ? tile(2, 2, p, i, j, f, d) : tile(2, 1, p, i, j, f, d);
+        for (; i < rows; i++) two ? tile(1, 2, p, i, j, f, d) : tile(1, 1, p, i, j, f, d);
     }
+}
+
+/* Columns are padded to whole vectors. Rows that are too few for a tile go through smaller ones, with the same sums. */
+static __attribute__((unused)) void multiply(const Product *p, int64_t rows, int64_t columns) { tiles(p, rows, columns, 0, 0); }
+
+/* The same, which asks on its way for what lies `ahead` of each number of `a`. */
+static __attribute__((unused)) void multiply_ahead(const Product *p, int64_t rows, int64_t columns, int64_t ahead) {
+    tiles(p, rows, columns, 1, ahead);
 }
 
 #endif
