@@ -6,7 +6,7 @@ report and the page that it lives in.
 
 import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.process.streams import steady_output
 from nca3d.reports.body import write_body
 from nca3d.reports.report import Report
+from nca3d.reports.training import cost_of
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training import loop
@@ -53,7 +54,7 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     report = evaluate_rule(rule, target, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
     # From here on whoever has the rule has its numbers, too.
     rule.card = {**rule.card, "figures": dict(report)}
-    report |= training_summary(trainer) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
+    report |= training_summary(trainer, run.metrics) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
     report.about |= {"title": f"{target.name} · {config.regime}", "versions": versions()}
     write_body(
         run.folder,
@@ -70,13 +71,22 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     return report
 
 
-def training_summary(trainer: Trainer) -> dict[str, Any]:
-    """Returns what a training took: iterations, seconds, iterations skipped, retries, states that the seed replaced."""
+def training_summary(trainer: Trainer, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Returns what a training took: iterations, seconds, speed, memory, iterations skipped, retries, states reseeded.
+
+    Args:
+        trainer: The trainer of a finished run.
+        metrics: The lines of its log.
+    """
+    # A run of 0 iterations (a report on a rule that is only initialised) has no speed.
+    epoch = trainer.seconds / trainer.iteration * trainer.task.epoch if trainer.iteration else 0.0
     return {
         "iterations": trainer.iteration,
         "training_seconds": round(trainer.seconds, 1),
         "skipped_iterations": trainer.skipped,
         "retries": len(trainer.recovery.setbacks),
+        **({"seconds_per_epoch": round(epoch, 1 if epoch >= 10 else 3)} if epoch else {}),
+        **cost_of(metrics),
         **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
     }
 

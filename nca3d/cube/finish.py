@@ -47,13 +47,9 @@ def finish_cube(run: "Run", trainer: "Trainer", *, progress: bool = True) -> Rep
     embedded = task.embedded
     report = evaluate_cube(rule, embedded, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
     rule.card = {**rule.card, "figures": figures_of(report)}
-    epoch = len(embedded.of("train")) / config.batch  # in iterations
     # A run of 0 iterations (a report on a rule that is only initialised) has no speed, and shall not divide by 0.
     seconds = trainer.seconds / max(1, trainer.iteration)
-    report |= training_summary(trainer) | {
-        "seconds_per_epoch": round(seconds * epoch, 1),
-        "samples_a_second": round(config.batch / max(seconds, 1e-9), 2),
-    }
+    report |= training_summary(trainer, run.metrics) | {"samples_a_second": round(config.batch / max(seconds, 1e-9), 2)}
     report.series["batches"] = batch_curve(rule)
     report.about |= {"title": f"{embedded.questions.name} · a cube that answers", "versions": versions()}
     # The film shows a held-out question where there is one.

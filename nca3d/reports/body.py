@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.reports import life
 from nca3d.reports.folder import write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words
+from nca3d.reports.training import took
 from nca3d.reports.values import EXPLANATIONS, HELD, WHOLE, as_text, display_name, is_number, measured_values
 
 if TYPE_CHECKING:
@@ -236,6 +237,7 @@ def _sections(report: "Report", healed: Sequence[str]) -> list[Section]:
                 ("pattern", "Pattern of the bodies, and distances between the states of the pool (0: all are copies)."),
             ],
         ),
+        took(report),
     ]
 
 

@@ -176,7 +176,11 @@ def _facts(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if "training_seconds" in known:
         seconds = known["training_seconds"]
         yield "training time", f"{seconds / 60:.1f} min" if seconds >= 90 else f"{seconds:.0f} s"
-    for name, label in (("seconds_per_epoch", "seconds an epoch"), ("samples_a_second", "samples a second")):
+    for name, label in (
+        ("iteration_ms", "ms an iteration"),
+        ("seconds_per_epoch", "seconds an epoch"),
+        ("samples_a_second", "samples a second"),
+    ):
         if name in known:
             yield label, f"{known[name]:,.3g}" if known[name] < 1000 else f"{known[name]:,.0f}"
     if "horizon" in known:

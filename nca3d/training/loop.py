@@ -27,6 +27,7 @@ from nca3d.training.changes import changes
 from nca3d.training.log import Log
 from nca3d.training.open_run import open_run_folder
 from nca3d.training.phases import phase
+from nca3d.training.profiler import Profiler
 from nca3d.training.recovery import NOTICED, Recovery
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.saving import Saver
@@ -134,9 +135,9 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
     # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
     start_time = time.monotonic() - trainer.seconds
-    with saver.whatever_happens(), no_way_out(), Log(folder, trainer) as log, bar:
+    with saver.whatever_happens(), no_way_out(), Log(folder, trainer) as log, Profiler(folder, trainer) as profiler, bar:
         saver.first()
-        while cause := _train_on(trainer, stop, saver, log, bar, start_time):
+        while cause := _train_on(trainer, stop, saver, log, profiler, bar, start_time):
             _go_back(trainer, folder, cause)
             if len(trainer.recovery.setbacks) > config.retries:
                 break
@@ -155,11 +156,14 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     saver.last()
 
 
-def _train_on(trainer: Trainer, stop: StopSignal, saver: Saver, log: Log, bar: Any, start_time: float) -> str:
+def _train_on(
+    trainer: Trainer, stop: StopSignal, saver: Saver, log: Log, profiler: Profiler, bar: Any, start_time: float
+) -> str:
     """Trains until all iterations are done, a signal came, or too many were bad in a row; returns what is wrong then, or ""."""
     config, fault = trainer.config, ""
     # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
     while trainer.iteration < config.iterations and stop.requested is None:
+        profiler.next()
         begun = time.perf_counter()
         try:
             outcome = trainer.step()

@@ -68,7 +68,7 @@ class Wandb:
         # Iterations, not calls, are its axis: it takes no step that is not above the one before.
         self._run.define_metric("iteration")
         self._run.define_metric("*", step_metric="iteration")
-        print(f"wandb: {self._run.url or self._run.dir}", file=sys.stderr)
+        print(f"wandb: {Path(self._run.dir).parent if self._run.offline else self._run.url}", file=sys.stderr)
 
     def write(self, values: Mapping[str, float], iteration: int) -> None:
         """Records numbers of an iteration."""
@@ -88,7 +88,8 @@ class Trackio:
         about = {"project": PROJECT, "name": folder.name, "group": folder.name, "config": config.plain()}
         # It prints how to look at it; stdout belongs to results.
         with contextlib.redirect_stdout(sys.stderr):
-            self._run = package.init(embed=False, **about)
+            self._run = package.init(**about)
+        self._package = package
 
     def write(self, values: Mapping[str, float], iteration: int) -> None:
         """Records numbers of an iteration."""
@@ -96,8 +97,9 @@ class Trackio:
 
     def close(self) -> None:
         """Hands over what is still held, and ends its run."""
+        # Not the run's own: the package would end it once more when Python ends.
         with contextlib.redirect_stdout(sys.stderr):
-            self._run.finish()
+            self._package.finish()
 
 
 # The class, the module that it needs, a name in it, and how to install it. Folders in the working directory can be imported

@@ -16,6 +16,7 @@ from nca3d.reports.folder import write_folder
 from nca3d.reports.page import Kind, Measure, Section, Words, film_html
 from nca3d.reports.pictures import data_url, png_of_pixels
 from nca3d.reports.report import Report
+from nca3d.reports.training import took
 from nca3d.reports.values import as_text, flat
 
 if TYPE_CHECKING:
@@ -171,6 +172,7 @@ def cube_sections(report: Report) -> list[Section]:
             ],
             _batches(report.series.get("batches", ())),
         ),
+        took(report),
     ]
 
 
