@@ -1,6 +1,8 @@
-"""Versions of the software that runs here, for reports, runs and checkpoints. Nothing heavy is imported before the call."""
+"""Versions of the software that runs here, and its processor, for reports, runs and checkpoints. Nothing heavy is imported."""
 
 import platform
+import re
+from pathlib import Path
 
 import nca3d
 
@@ -17,3 +19,12 @@ def versions() -> dict[str, str]:
         "numpy": numpy.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
+
+
+def processor() -> str:
+    """Returns the processor's name, as its maker writes it."""
+    try:
+        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+    except OSError:
+        names = []
+    return names[0].strip() if names else platform.processor() or platform.machine()

@@ -4,12 +4,11 @@ import datetime
 import os
 import platform
 import re
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from nca3d.versions import versions
+from nca3d.versions import processor, versions
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -25,15 +24,6 @@ def describe(device: torch.device) -> dict[str, Any]:
         **{name: found[name] for name in ("python", "torch", "nca3d")},
         "date": datetime.datetime.now().astimezone().isoformat(timespec="minutes"),
     }
-
-
-def processor() -> str:
-    """The processor's name, as its maker writes it."""
-    try:
-        names = re.findall(r"^model name\s*:\s*(.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-    except OSError:
-        names = []
-    return names[0].strip() if names else platform.processor() or platform.machine()
 
 
 def header(machine: dict[str, Any]) -> str:
