@@ -27,9 +27,13 @@ def split_values(text: str) -> list[str]:
 
     `[64],[128,64]` has two parts. Brackets that are never closed hold all that follows.
     """
-    parts, depth, quote = [""], 0, ""
+    parts, depth, quote, escaped = [""], 0, "", False
     for letter in text:
-        if quote:
+        if escaped:
+            escaped = False
+        elif quote:
+            # As in TOML: within double quotes a backslash takes the next letter with it.
+            escaped = quote == '"' and letter == "\\"
             quote = "" if letter == quote else quote
         elif letter in "\"'":
             quote = letter
@@ -37,7 +41,7 @@ def split_values(text: str) -> list[str]:
             depth += 1
         elif letter in "]}":
             depth -= 1
-        if letter == "," and not quote and depth <= 0:
+        if letter == "," and not (quote or depth > 0):
             parts.append("")
         else:
             parts[-1] += letter
