@@ -86,5 +86,5 @@ def _batches(text: str | None, config: Config | None) -> list[int] | None:
             try:
                 config_at(config, batch)
             except InputError as error:
-                errors += [InputError("--batches", f"batch {batch}: {e.field}", e.found, e.allowed) for e in error.errors]
+                errors.append(InputError("--batches", f"batch {batch}: {error.field}", error.found, error.allowed))
     return batches

@@ -87,7 +87,7 @@ def _keeping(own: Point, points: Sequence[Point]) -> tuple[Point, str]:
         f" ({own_kept})" if own_kept and own_kept != memory_words(own.memory) else ""
     )
     if len(points) == 1:
-        return own, f"{name}: nothing else was measured that fits"
+        return own, f"{name}: the only way that was measured and fits"
     if own in near and (own is least or (least.peak or 0) > LESS * (own.peak or 0)):
         rest = [point for point in points if point is not own]
         others = ", ".join(f"{memory_words(p.memory)} {p.rate / own.rate:.2f}× the rate{_times(p, own)}" for p in rest)

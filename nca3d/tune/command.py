@@ -22,8 +22,8 @@ from nca3d.tune.search import Search, chosen_batch
 
 # The name of a file that means stdout.
 STDOUT = "-"
-# Seconds that a point is thought to take before one was measured.
-GUESS = 8.0
+# Seconds that the process of a point is thought to take before its iterations.
+GUESS = 6.0
 
 
 @dataclass(frozen=True)
@@ -74,14 +74,16 @@ def _tune(request: Request) -> str:
 
     def measure(at: Config) -> Point:
         job = f"batch {at.batch}, memory {memory_words(at.memory)}"
-        progress.expect(job, GUESS)
+        progress.forget("")
+        progress.expect(job, _guess(search.points, at.batch))
+        progress.expect(f"after {len(search.points)} points", _to_come(search, request, at.batch))
         with progress.doing(job), _ticking(progress):
             return measure_point(at, request.seconds)
 
     search = Search(config, measure, request.seconds, request.limit)
     stop: BaseException | None = None
     try:
-        _search(search, request, progress)
+        _search(search, request)
     # Whoever stops it gets what is there.
     except (KeyboardInterrupt, SystemExit) as stopped:
         if not search.points:
@@ -97,21 +99,36 @@ def _tune(request: Request) -> str:
     return content
 
 
-def _search(search: Search, request: Request, progress: Progress) -> None:
+def _search(search: Search, request: Request) -> None:
     """Measures the batches, and at the best one the ways to keep steps in memory."""
-    config = search.config
-    memory = memory_words(config.memory)
-    around = [config.batch * 2**n for n in (0, -1, 1, 2, 3) if config.batch * 2**n >= 1]
-    for batch in request.batches or around:
-        progress.expect(f"batch {batch:g}, memory {memory}", GUESS)
     if request.batches is None:
         search.around()
     else:
         search.along(request.batches)
-    progress.forget("batch")
     best = chosen_batch(search)
     if best is not None and request.keepings:
         search.keepings(best)
+
+
+def _guess(points: list[Point], batch: int) -> float:
+    """Returns about how many seconds the process of a point will take, judged by the point of the nearest batch."""
+    measured = [point for point in points if point.seconds]
+    if not measured:
+        return 2 * GUESS
+    near = min(measured, key=lambda point: max(point.batch / batch, batch / point.batch))
+    return GUESS + max(2.0, 3 * (near.seconds or 0.0) * batch / near.batch)
+
+
+def _to_come(search: Search, request: Request, batch: int) -> float:
+    """Returns about how many seconds the points after that of a batch will take: nobody knows yet which there will be."""
+    start, done = search.config.batch, {batch, *(point.batch for point in search.points)}
+    keepings = 2 * request.keepings
+    around = [start // 2, 2 * start, 4 * start, 8 * start]
+    left = [other for other in request.batches or around if other and other not in done]
+    # At one batch again and again: the ways to keep steps have begun.
+    if any(point.batch == batch and point.memory == search.config.memory for point in search.points):
+        left, keepings = [], max(0, keepings - sum(point.memory != search.config.memory for point in search.points) - 1)
+    return sum(_guess(search.points, other) for other in left) + keepings * _guess(search.points, start)
 
 
 def _tell(request: Request, search: Search, choice: Choice | None, machine: dict[str, object], stopped: bool) -> str:
@@ -125,6 +142,8 @@ def _tell(request: Request, search: Search, choice: Choice | None, machine: dict
     print(words.about(points), words.table(points, choice, limit), sep="\n")
     for line in search.ends:
         print(line)
+    if busy := search.busy():
+        print(busy)
     if choice is None:
         raise _nothing(request, search)
     print(*choice.reasons, sep="\n")

@@ -1,8 +1,8 @@
 """What one iteration of training takes: real iterations, chosen so that those of different batches compare.
 
 An iteration draws the number of its steps, and every fifth one ages pooled states for a number of steps that is drawn too. Both
-follow from the config's random seed and the iteration's number: so the numbers of iterations with the mean of both are looked
-up, past curriculum and beginning of damage, and the same ones are run at each batch.
+follow from the config's random seed and the iteration's number: so iterations with the mean of both are looked up, past
+curriculum and beginning of damage, and the same ones are run over and over, at each batch.
 
 A fresh rule has one living cell, and where dead cells cost nothing its iterations say little of those to come. So bodies are
 grown before the first one: each cell of the target is alive. With a learning rate of nearly nothing they stay so.
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -34,27 +35,29 @@ from nca3d.training.trainer import Trainer
 # Weights that don't move: what is measured at the end is what was measured at the beginning.
 STILL = 1e-12
 # Iterations among which those with mean draws are looked for.
-CANDIDATES = 2000
+CANDIDATES = 1000
+# What is near enough: of the range that is drawn from.
+CLOSE = 0.02
 # The measurement of a point is over after so many seconds of iterations, but for the fewest.
 ENOUGH, FEWEST, MOST = 1.5, 6, 60
 
 
 @dataclass(frozen=True)
 class Picked:
-    """The numbers of iterations that are run.
+    """The numbers of the iterations that are run, each over and over: they are the same work then, at any batch.
 
     Attributes:
         longest: One with the most steps that can be drawn.
-        plain: Those with the mean number of steps, without ageing.
-        aged: Those with the mean number of steps, with ageing for its mean number of steps; () where nothing is aged.
-        steps: Their number of steps.
+        plain: One with the mean number of steps, without ageing.
+        aged: One with about the mean number of steps that ages for about its mean number of steps; None where nothing is aged.
+        steps: The number of steps of `plain`.
         most: The number of steps of `longest`.
-        aged_steps: The number of steps without gradient of the first of `aged`.
+        aged_steps: The number of steps without gradient of `aged`.
     """
 
     longest: int
-    plain: tuple[int, ...]
-    aged: tuple[int, ...]
+    plain: int
+    aged: int | None
     steps: int
     most: int
     aged_steps: int
@@ -76,20 +79,25 @@ def pick(config: Config, task: Task[Any]) -> Picked:
     # Where damage begins at the end, there is none in the run itself.
     begun = config.damage_from if task.damaging and config.damage_from < 1 else 0.0
     first = int(max(task.curriculum, begun) * config.iterations) + 1
-    drawn = {n: draw_steps(config, n, task.curriculum) for n in range(first, first + CANDIDATES)}
     low, high = config.steps_range
     # Rounded upwards: of two middle numbers always the same one.
-    mean = -(-(low + high) // 2)
-    near = {n: abs(steps - mean) / (high - low or 1) for n, steps in drawn.items()}
-    aged: dict[int, int] = {}
-    if task.ageing:
-        aged = {n: ageing_steps(config, n, task.ageing) for n in drawn if n % AGEING_EVERY == 0}
-        near |= {n: near[n] + abs(steps - task.ageing / 2) / task.ageing for n, steps in aged.items()}
-    order = sorted(near, key=lambda n: (near[n], n))
-    chosen = [n for n in order if n in aged][:MOST]
-    longest = max((n for n in drawn if n not in aged), key=lambda n: (drawn[n], -n))
-    plain = tuple(n for n in order if n not in aged)[:MOST]
-    return Picked(longest, plain, tuple(chosen), drawn[plain[0]], drawn[longest], aged[chosen[0]] if chosen else 0)
+    mean, wide = -(-(low + high) // 2), high - low or 1
+    # How far each is from what is looked for, and what it draws; drawing takes a millisecond: the search ends where it can.
+    plain: dict[int, tuple[float, int]] = {}
+    aged: dict[int, tuple[float, int]] = {}
+    for number in range(first, first + CANDIDATES):
+        steps = draw_steps(config, number, task.curriculum)
+        if task.ageing and number % AGEING_EVERY == 0:
+            ageing = ageing_steps(config, number, task.ageing)
+            aged[number] = abs(steps - mean) / wide + abs(ageing - task.ageing / 2) / task.ageing, ageing
+        else:
+            plain[number] = abs(steps - mean) / wide, steps
+        found = [min(some.values(), default=(1.0, 0))[0] for some in (plain, aged)]
+        if found[0] < CLOSE and (found[1] < CLOSE or not task.ageing) and any(drawn == high for _, drawn in plain.values()):
+            break
+    longest, middle = max(plain, key=lambda n: plain[n][1]), min(plain, key=lambda n: plain[n][0])
+    old = min(aged, key=lambda n: aged[n][0], default=None)
+    return Picked(longest, middle, old, plain[middle][1], plain[longest][1], 0 if old is None else aged[old][1])
 
 
 def measure(config: Config, seconds: float) -> dict[str, Any]:
@@ -137,9 +145,11 @@ def _train(config: Config, device: torch.device, seconds: float) -> dict[str, An
         states = body if body is not None or outcome.states is None else outcome.states.cpu()
         run = lambda n: _timed(trainer, n, states, device)[1]  # noqa: E731
         if longest < 1:
-            run(picked.plain[0])
+            run(picked.plain)
         gc.collect()
+        measuring, waited = time.perf_counter(), _waited()
         plain, aged = _in_turn(picked, run, lambda: time.perf_counter() - began > seconds)
+        waited, measuring = _waited() - waited, time.perf_counter() - measuring
     every = AGEING_EVERY if aged else 1
     a_while = statistics.median(plain) * (every - 1) + statistics.median(aged) if aged else statistics.median(plain)
     alive = None if outcome.states is None else float(trainer.rule.alive_mask(outcome.states).float().mean())
@@ -152,6 +162,7 @@ def _train(config: Config, device: torch.device, seconds: float) -> dict[str, An
         "living": alive,
         "plain_all": plain,
         "aged_all": aged,
+        "waited": waited / measuring,
     }
 
 
@@ -159,17 +170,25 @@ def _in_turn(picked: Picked, run: Callable[[int], float], over: Callable[[], boo
     """Returns the seconds of iterations without and with ageing, in turn until there are enough or the time is over."""
     plain: list[float] = []
     aged: list[float] = []
-    while len(plain) < len(picked.plain):
-        plain.append(run(picked.plain[len(plain)]))
-        if picked.aged and len(aged) < len(picked.aged) and len(aged) <= len(plain):
-            aged.append(run(picked.aged[len(aged)]))
+    while len(plain) < MOST:
+        plain.append(run(picked.plain))
+        if picked.aged is not None:
+            aged.append(run(picked.aged))
         if over() or (sum(plain) + sum(aged) > ENOUGH and len(plain) + len(aged) >= FEWEST):
             break
     return plain, aged
 
 
+def _waited() -> float:
+    """Returns the seconds that this thread has waited for a core so far; 0 where the system doesn't say (Linux does)."""
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
 def _timed(trainer: Trainer, number: int, states: Tensor | None, device: torch.device) -> tuple[Outcome, float]:
-    """Runs one iteration of a run, with its pool as at the beginning; returns its outcome and its seconds.
+    """Runs one iteration of a run, with its pool as at the beginning; returns its outcome and its seconds of computing.
 
     Raises:
         RuntimeError: It was faulty: its weights would not have moved.
@@ -181,11 +200,12 @@ def _timed(trainer: Trainer, number: int, states: Tensor | None, device: torch.d
     trainer.iteration = number - 1
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    start = time.perf_counter()
+    start, waited = time.perf_counter(), _waited()
     outcome = trainer.step()
     if device.type == "cuda":
         torch.cuda.synchronize(device)
-    seconds = time.perf_counter() - start
+    # What other processes took of the cores says nothing of the batch.
+    seconds = time.perf_counter() - start - (_waited() - waited)
     if outcome.fault:
         raise RuntimeError(f"iterations are faulty: {outcome.fault}")
     return outcome, seconds

@@ -24,6 +24,7 @@ class Point:
         living: Share of the lattice's cells that are alive, 0..1.
         plain_all: Seconds of each timed iteration without ageing.
         aged_all: Seconds of each timed iteration with ageing.
+        waited: Share of the time in which it waited for a core that other processes had, 0..1; it is not in `seconds`.
         trouble: Why there is no time here; "" = there is one.
     """
 
@@ -40,6 +41,7 @@ class Point:
     living: float | None = None
     plain_all: list[float] = field(default_factory=list)
     aged_all: list[float] = field(default_factory=list)
+    waited: float = 0.0
     trouble: str = ""
 
     @property

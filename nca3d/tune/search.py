@@ -12,10 +12,10 @@ from nca3d.tune.point import MIB, Point, memory_words
 FALLEN = 0.9
 # Doublings in a row that bring nothing more (`NEAR`), after which no larger batch is tried.
 IN_VAIN = 2
+# The share of waiting for cores from which a machine is busy.
+BUSY = 0.1
 # Of the memory that is free, the share that a training may take where no limit is given.
 MARGIN = 0.8
-# Iterations of a point at least, in those of the batch before with half the time: the longest, one of each kind.
-AT_LEAST = 3.5
 
 
 def config_at(config: Config, batch: int, memory: int | str | None = None) -> Config:
@@ -56,7 +56,8 @@ class Search:
     def along(self, batches: Iterable[int]) -> None:
         """Measures these batches, from the smallest up; those that can't fit are left out."""
         for batch in sorted(batches):
-            self._visit(batch)
+            # Asked for by name: it may take its time.
+            self._visit(batch, patient=True)
 
     def around(self) -> None:
         """Measures batches around the config's: half of it, then twice and so on, then less than half."""
@@ -101,11 +102,11 @@ class Search:
                 return
             self._visit(batch := batch // 2)
 
-    def _visit(self, batch: int, memory: int | str | None = None) -> bool:
+    def _visit(self, batch: int, memory: int | str | None = None, patient: bool = False) -> bool:
         """Measures one batch, if it can be; returns whether it was measured and fits."""
         try:
             config = config_at(self.config, batch, memory)
-            why = self._refused(config) if memory is None else ""
+            why = self._refused(config, patient) if memory is None else ""
             point = Point(batch, config.memory, config.pool_size, trouble=why) if why else self.measure(config)
         except InputError as error:
             # The first batch is the config's own, which must be right.
@@ -114,8 +115,9 @@ class Search:
             self.ends.append(f"batch {batch}: {error.errors[0].field}: allowed {error.errors[0].allowed}")
             return False
         best = max((known.rate for known in self.points), default=0.0)
-        if memory is None and point.seconds and point.rate < FALLEN * best and point.fits(self.limit):
-            # It will end a direction: a busy spell of the machine must not.
+        fallen = point.rate < FALLEN * best and all(batch > known.batch for known in self.points)
+        # A busy spell of the machine must not end a direction.
+        if point.fits(self.limit) and fallen:
             point = min(point, self.measure(config), key=lambda again: again.seconds or float("inf"))
         if self.limit is None and point.free is not None:
             self.limit = int(MARGIN * point.free)
@@ -125,14 +127,23 @@ class Search:
             self.ends.append(f"batch {batch}, memory {memory_words(config.memory)}: {said}")
         return point.fits(self.limit)
 
-    def _refused(self, config: Config) -> str:
+    def busy(self) -> str:
+        """Returns in words how busy the machine was, where times are less certain for it; "" on a quiet one."""
+        most = max((point.waited for point in self.points), default=0.0)
+        if most < BUSY:
+            return ""
+        return f"the machine was busy: up to {100 * most:.0f} % of the time went by waiting for cores, and is not counted"
+
+    def _refused(self, config: Config, patient: bool) -> str:
         """Returns why a batch is not even tried: it would not fit, or take too long; "" = it is."""
         known = sorted((p for p in self.points if p.seconds and p.memory == config.memory), key=lambda p: p.batch)
         below = [point for point in known if point.batch < config.batch]
         if not below:
             return ""
-        seconds = (below[-1].seconds or 0.0) * config.batch / below[-1].batch
-        if AT_LEAST * seconds > self.seconds:
+        last = below[-1]
+        seconds = (last.seconds or 0.0) * config.batch / last.batch
+        # The fewest that a point has: the longest, and one of each kind.
+        if not patient and seconds * (last.longest / (last.steps or 1) + 1 + bool(last.aged_all)) > self.seconds:
             return f"not tried: an iteration would take about {seconds:.0f} s (--seconds)"
         needed = self._predicted(below, config)
         if self.limit is not None and needed > self.limit:
