@@ -80,7 +80,8 @@ def _undo(path: Path, new_folders: list[Path], *, refused: bool) -> None:
     """
     with contextlib.suppress(OSError):
         if new_folders and refused and _only_begun(path):
-            remove_folder(path / "checkpoints")
+            if (path / "checkpoints").is_dir():
+                remove_folder(path / "checkpoints")
             for name in (KEPT_TARGET, *wing_entries("kept")):
                 (path / name).unlink(missing_ok=True)
         if new_folders and all(entry.name == CONFIG for entry in path.iterdir()):
@@ -94,7 +95,7 @@ def _only_begun(path: Path) -> bool:
     """Returns whether a run has saved what it began with, and nothing else."""
     names = {entry.name for entry in path.iterdir()}
     saved = {entry.name for entry in (path / "checkpoints").iterdir()} if "checkpoints" in names else set()
-    return saved == {"step-000000"} and names <= {CONFIG, KEPT_TARGET, "checkpoints", *wing_entries("kept")}
+    return saved <= {"step-000000"} and names <= {CONFIG, KEPT_TARGET, "checkpoints", *wing_entries("kept")}
 
 
 def _clear(path: Path) -> None:

@@ -3,18 +3,18 @@
 import contextlib
 import importlib
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 from nca3d.config import Config
 from nca3d.errors import InputError
+from nca3d.files import remove_folder
 
 # What runs of this package are filed under.
 PROJECT = "nca3d"
 
-# Seconds that a tracker gets to hand over what it still holds when training ends: the report waits for it.
+# Seconds that wandb gets to hand over what it still holds when training ends: the report waits for it.
 PATIENCE = 60.0
 
 
@@ -62,7 +62,8 @@ class Wandb:
 
     def __init__(self, package: Any, folder: Path, config: Config) -> None:
         # What a run prints is not its business, and what it prints itself would break the bar.
-        settings = package.Settings(console="off", silent=True)
+        patience = {"finish_timeout": PATIENCE} if hasattr(package.Settings(), "finish_timeout") else {}
+        settings = package.Settings(console="off", silent=True, **patience)
         about = {"project": PROJECT, "name": folder.name, "group": folder.name, "config": config.plain()}
         self._run = package.init(dir=str(folder), settings=settings, **about)
         # Iterations, not calls, are its axis: it takes no step that is not above the one before.
@@ -135,12 +136,15 @@ class Trackers:
     def __init__(self, folder: Path, config: Config) -> None:
         self._all: list[Tracker] = []
         for name, field in _wanted(config):
-            package = _package(name, field)
+            package, theirs = _package(name, field), (folder / name).exists()
             try:
                 self._all.append(KINDS[name][0](package, folder, config))
             # Whatever a package of somebody else raises.
             except Exception as error:
                 self.close()
+                # A refused run leaves nothing behind, nor do those that it has asked.
+                if not theirs and (folder / name).is_dir():
+                    remove_folder(folder / name)
                 words = " ".join(str(error).split()) or type(error).__name__
                 way = "WANDB_MODE=offline, an account (wandb login), or " if name == "wandb" else ""
                 raise InputError(
@@ -155,19 +159,11 @@ class Trackers:
                 tracker.write(numbers, iteration)
 
     def close(self) -> None:
-        """Ends all of them; one that can't hand over what it holds is not waited for any longer than `PATIENCE`."""
+        """Ends all of them."""
         while self._all:
             tracker = self._all.pop()
-            # A thread that nobody waits for at the end: without a network such calls may take for ever.
-            ending = threading.Thread(target=self._close, args=(tracker,), daemon=True)
-            ending.start()
-            ending.join(PATIENCE)
-            if ending.is_alive():
-                print(f"{tracker.name}: still not done after {PATIENCE:.0f} s; the run goes on without it", file=sys.stderr)
-
-    def _close(self, tracker: Tracker) -> None:
-        with self._forgiven(tracker):
-            tracker.close()
+            with self._forgiven(tracker):
+                tracker.close()
 
     @contextlib.contextmanager
     def _forgiven(self, tracker: Tracker, iteration: int | None = None) -> Iterator[None]:
