@@ -33,6 +33,7 @@ from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training import loop
 from nca3d.training.loop import Run
+from nca3d.training.memory import training_memory
 from nca3d.training.trainer import Trainer
 from nca3d.versions import versions
 
@@ -123,7 +124,7 @@ def train(
 
     Raises:
         InputError: bad input; nothing was written.
-        RunError: the run failed on its own (extinct, non-finite, disk full); the last good checkpoint is kept.
+        RunError: the run failed on its own (extinct, non-finite, disk or memory full); the last good checkpoint is kept.
         KeyboardInterrupt: stopped by Ctrl-C, after saving.
         SystemExit: stopped by another signal, after saving.
     """
@@ -152,7 +153,8 @@ def train(
         config = config.replace(size=given.target.size)
     # Each regime brings its own end of a run; it is loaded only if a report is due.
     finish = partial(config.kind.finish.load(), progress=progress) if config.report else None
-    return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)
+    with training_memory(config):
+        return loop.train(config, resume=resume, progress=progress, given=given, rule=rule, finish=finish)
 
 
 @steady_output()
