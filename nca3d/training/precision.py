@@ -13,6 +13,8 @@ from torch import Tensor
 from nca3d.config import Config
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+# The first scale: torch's own, 65,536, is too large for the first gradients of a cube, and its iterations would be lost.
+FIRST = 2.0**12
 # The least scale. What isn't finite at this one is no overflow of fp16.
 LEAST = 1.0
 
@@ -34,7 +36,7 @@ class LossScale:
     """
 
     def __init__(self, config: Config, device: torch.device) -> None:
-        self.scaler = torch.amp.GradScaler(device.type, enabled=config.precision == "fp16")
+        self.scaler = torch.amp.GradScaler(device.type, init_scale=FIRST, enabled=config.precision == "fp16")
 
     @property
     def value(self) -> float:

@@ -7,7 +7,7 @@ from tiny_runs import tiny_body
 
 import nca3d
 from nca3d import checkpoint
-from nca3d.training.precision import LEAST
+from nca3d.training.precision import FIRST, LEAST
 from nca3d.training.recovery import BAD_GRADIENT
 from nca3d.training.trainer import Trainer
 
@@ -36,8 +36,8 @@ def test_fp16_learns_as_fp32_does(executor):
 
 def test_an_overflow_is_counted_and_leaves_every_weight():
     trainer = Trainer.begin(tiny_body(precision="fp16", iterations=20))
-    overflowing(trainer, below=2**15)
-    for number, scale in enumerate((2**15, 2**14), 1):
+    overflowing(trainer, below=FIRST / 2)
+    for number, scale in enumerate((FIRST / 2, FIRST / 4), 1):
         before = weights(trainer)
         outcome = trainer.step()
         assert outcome.fault == "" and outcome.metrics["overflowed"] == 1.0
@@ -54,8 +54,8 @@ def test_where_the_scale_is_not_to_blame_it_is_a_fault():
     trainer = Trainer.begin(tiny_body(precision="fp16", iterations=30))
     overflowing(trainer, below=0.0)
     before = weights(trainer)
-    outcomes = [trainer.step() for _ in range(18)]
-    assert [outcome.fault for outcome in outcomes] == [""] * 16 + [BAD_GRADIENT] * 2
+    outcomes = [trainer.step() for _ in range(14)]
+    assert [outcome.fault for outcome in outcomes] == [""] * 12 + [BAD_GRADIENT] * 2
     assert trainer.learner.scale.value == LEAST and trainer.bad_steps == 2
     assert all(torch.equal(a, b) for a, b in zip(before, weights(trainer), strict=True))
 
@@ -79,4 +79,4 @@ def test_a_resumed_run_in_fp16_is_the_same_run(tmp_path):
     one, two = everything(straight), everything(resumed)
     assert one.keys() == two.keys() and all(torch.equal(one[name], two[name]) for name in one)
     saved = checkpoint.load(straight.folder).scalars
-    assert saved["scale"]["scale"] == 2**16 and saved["scale"]["_growth_tracker"] == 6 and saved["overflows"] == 0
+    assert saved["scale"]["scale"] == FIRST and saved["scale"]["_growth_tracker"] == 6 and saved["overflows"] == 0
