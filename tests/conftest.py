@@ -27,7 +27,11 @@ settings.load_profile(os.environ.get("NCA3D_EXAMPLES", "nca3d"))
 
 
 def pytest_collection_modifyitems(items):
-    """Where PyTorch Geometric is missing, the executor that needs it is skipped, in every test over executors."""
+    """Executors are skipped, in every test over them, where they can't run: without PyTorch Geometric, or compiled on a GPU."""
+    for item in items:
+        asked = item.callspec.params if hasattr(item, "callspec") else {}
+        if asked.get("device") == "cuda" and asked.get("executor") in ("compiled", "event, step by step"):
+            item.add_marker(pytest.mark.skip(reason="compiled code is for processors"))
     if importlib.util.find_spec("torch_geometric") is None:
         for item in items:
             if hasattr(item, "callspec") and item.callspec.params.get("executor") == "graph":

@@ -62,14 +62,14 @@ RULE_CASES: dict[str, Callable[[], Rule]] = {
 }
 
 
-def fresh(name: str, random_seed: int = 0) -> Rule:
+def fresh(name: str, random_seed: int = 0, device: torch.device | str = "cpu") -> Rule:
     """A new rule, as training would start with it."""
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(random_seed)
-        return RULE_CASES[name]()
+        return RULE_CASES[name]().to(device)
 
 
-def lively(name: str, random_seed: int = 0, strength: float = 0.15) -> Rule:
+def lively(name: str, random_seed: int = 0, strength: float = 0.15, device: torch.device | str = "cpu") -> Rule:
     """A rule with random weights that grows: its last layer is not zero any more, and alpha tends to rise."""
     rule = fresh(name, random_seed)
     generator = torch.Generator().manual_seed(random_seed)
@@ -77,17 +77,17 @@ def lively(name: str, random_seed: int = 0, strength: float = 0.15) -> Rule:
     with torch.no_grad():
         last.copy_(strength * torch.randn(last.shape, generator=generator))
         last[rule.alpha].abs_()
-    return rule
+    return rule.to(device)
 
 
 def body(
     rule: Rule, batch: int = 2, size: tuple[int, int, int] = SIZE, share: float = 0.3, random_seed: int = 0
 ) -> torch.Tensor:
-    """Random states: about `share` of the cells are filled, the others dead."""
+    """Random states where the rule is: about `share` of the cells are filled, the others dead."""
     generator = torch.Generator().manual_seed(random_seed)
     state = torch.rand(batch, rule.channels, *size, generator=generator)
     filled = torch.rand(batch, 1, *size, generator=generator) < share
-    return torch.where(filled, state, 0.0)
+    return torch.where(filled, state, 0.0).to(next(rule.parameters()).device)
 
 
 def assert_same_bits(name: str, executor: str, found: torch.Tensor, wanted: torch.Tensor) -> None:

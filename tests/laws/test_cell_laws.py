@@ -17,31 +17,32 @@ seeds = st.integers(0, 2**32 - 1)
 
 @rules_and_executors
 @given(random_seed=seeds, steps=st.integers(0, 12))
-def test_zero_start(name, executor, random_seed, steps):
+def test_zero_start(name, executor, device, random_seed, steps):
     """Law 1: a fresh rule leaves the seed as it is, bit for bit."""
-    rule = fresh(name)
+    rule = fresh(name, device=device)
     state = seed_state(rule, SIZE, batch=2)
+    assert state.device.type == device.type
     assert torch.equal(rollout(rule, state, steps, random_seed=random_seed, executor=executor), state)
 
 
 @rules_and_executors
 @given(random_seed=seeds)
-def test_vacuum(name, executor, random_seed):
+def test_vacuum(name, executor, device, random_seed):
     """Law 2: all-zero stays all-zero, biases or not."""
-    rule = lively(name)
+    rule = lively(name, device=device)
     for parameter in rule.parameters():
         parameter.data.add_(0.5)
-    state = torch.zeros(2, rule.channels, *SIZE)
+    state = torch.zeros(2, rule.channels, *SIZE, device=device)
     assert torch.equal(rollout(rule, state, 5, random_seed=random_seed, executor=executor), state)
 
 
 @rules_and_executors
 @given(random_seed=seeds, steps=st.integers(1, 4))
-def test_light_cone(name, executor, random_seed, steps):
+def test_light_cone(name, executor, device, random_seed, steps):
     """Law 2: after t steps from one cell nothing lies outside Chebyshev radius t."""
-    rule = lively(name, strength=0.5)
+    rule = lively(name, strength=0.5, device=device)
     size = (11, 11, 11)
-    grown = rollout(rule, seed_state(rule, size), steps, random_seed=random_seed, executor=executor)
+    grown = rollout(rule, seed_state(rule, size), steps, random_seed=random_seed, executor=executor).cpu()
     index = torch.stack(torch.meshgrid(*(torch.arange(n) - c for n, c in zip(size, centre(size), strict=True)), indexing="ij"))
     outside = index.abs().amax(dim=0) > steps
     assert (grown[:, :, outside] == 0).all()
@@ -121,9 +122,9 @@ def test_a_cell_does_not_know_how_many_fire(name, executor):
 
 @rules_and_executors
 @given(random_seed=seeds)
-def test_batch_independence(name, executor, random_seed):
+def test_batch_independence(name, executor, device, random_seed):
     """Law 6: a sample's trajectory doesn't depend on its neighbours in the batch, nor on its place among them."""
-    rule = lively(name)
+    rule = lively(name, device=device)
     states = body(rule, batch=3)
     together = rollout(rule, states, 6, random_seed=random_seed, executor=executor).detach()
     for sample, place in ((0, 2), (2, 0)):
@@ -176,9 +177,9 @@ def test_padding_never_makes_a_border_cell_alive(executor):
 
 
 @rules_and_executors
-def test_a_broken_cell_dies_without_spreading(name, executor):
+def test_a_broken_cell_dies_without_spreading(name, executor, device):
     """Law 13: where, never a product: NaN in a dying cell leaves no NaN behind."""
-    rule = fresh(name)
-    state = torch.zeros(1, rule.channels, 5, 5, 5)
+    rule = fresh(name, device=device)
+    state = torch.zeros(1, rule.channels, 5, 5, 5, device=device)
     state[0, 0, 2, 2, 2] = float("nan")
     assert torch.equal(rollout(rule, state, 1, executor=executor), torch.zeros_like(state))

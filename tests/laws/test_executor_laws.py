@@ -23,11 +23,12 @@ def gradients(rule, state, run):
     """The last state, and gradients of a random weighing of it into the first state and every parameter."""
     state = state.clone().requires_grad_()
     out = run(state)
-    weighing = torch.randn(out.shape, dtype=out.dtype, generator=torch.Generator().manual_seed(3))
+    weighing = torch.randn(out.shape, dtype=out.dtype, generator=torch.Generator().manual_seed(3)).to(out)
     return out.detach(), torch.autograd.grad((out * weighing).sum(), [state, *rule.parameters()])
 
 
 def assert_close(found, wanted, tolerance):
+    found, wanted = ([tensor.cpu() for tensor in tensors] for tensors in (found, wanted))
     for a, b in zip(found, wanted, strict=True):
         assert (a - b).abs().max() <= tolerance * b.abs().max().clamp_min(1e-30)
 
@@ -46,22 +47,21 @@ def test_states_and_gradients_agree(name, executor, random_seed, share):
 
 
 @rules_and_executors
-def test_agreement_in_float32_over_16_steps(name, executor):
-    """Law 5: within 1e-5 of max|·|."""
-    rule = lively(name)
-    state = seed_state(rule, SIZE, batch=2)
-    found, into = gradients(rule, state, lambda s: rollout(rule, s, 16, random_seed=11, executor=executor))
-    wanted, expected = gradients(rule, state, lambda s: as_written(rule, s, 16, 11))
+def test_agreement_in_float32_over_16_steps(name, executor, device):
+    """Law 5: within 1e-5 of max|·| of the cell as it is written, on the CPU."""
+    written, rule = lively(name), lively(name, device=device)
+    found, into = gradients(rule, seed_state(rule, SIZE, 2), lambda s: rollout(rule, s, 16, random_seed=11, executor=executor))
+    wanted, expected = gradients(written, seed_state(written, SIZE, 2), lambda s: as_written(written, s, 16, 11))
     assert_close([found, *into], [wanted, *expected], 1e-5)
 
 
 @rules_and_executors
-def test_flat_lattices_agree(name, executor):
+def test_flat_lattices_agree(name, executor, device):
     """Law 5 where a cell has no neighbours along an axis: each rule on one flat lattice, each executor on all of them."""
-    rule, size = lively(name), FLAT[list(RULE_CASES).index(name) % len(FLAT)]
-    state = body(rule, batch=2, size=size, share=0.6)
+    written, rule = lively(name), lively(name, device=device)
+    state = body(rule, batch=2, size=FLAT[list(RULE_CASES).index(name) % len(FLAT)], share=0.6)
     found, into = gradients(rule, state, lambda s: rollout(rule, s, 4, random_seed=3, executor=executor))
-    wanted, expected = gradients(rule, state, lambda s: as_written(rule, s, 4, 3))
+    wanted, expected = gradients(written, state.cpu(), lambda s: as_written(written, s, 4, 3))
     assert_close([found, *into], [wanted, *expected], 1e-5)
 
 
@@ -157,11 +157,11 @@ def test_trajectory_records_first_every_and_last(executor, steps, every, expecte
 
 
 @executors
-def test_bf16_network_keeps_a_float32_state(executor):
-    rule = lively("gradient")
+def test_bf16_network_keeps_a_float32_state(executor, device):
+    rule = lively("gradient", device=device)
     state = body(rule).requires_grad_()
     plain = rollout(rule, state, 4, executor=executor)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast(device.type, dtype=torch.bfloat16):
         lean = rollout(rule, state, 4, executor=executor)
     (into,) = torch.autograd.grad(lean.sum(), state)
     assert lean.dtype == into.dtype == torch.float32
