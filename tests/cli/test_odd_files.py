@@ -44,6 +44,7 @@ RUN = "zoo:cross"
 WRITING = {
     "evaluate --json": ("P", ["evaluate", RUN, "--json", "P"]),
     "bench --json": ("P", ["bench", "quick", "--json", "P"]),
+    "tune --json": ("P", ["tune", "tiny", "--json", "P"]),
     "bench --plot": ("P.png", ["bench", "quick", "--plot", "P.png"]),
     "answer --json": ("P", ["answer", "nowhere", "why?", "--json", "P"]),
     "embed --out": ("P", ["embed", "lattice", "--out", "P"]),
@@ -55,6 +56,7 @@ WRITING = {
     "render": ("runs/cross.mp4", ["render", RUN]),
     "evaluate": ("runs/evaluate-cross-quick", ["evaluate", RUN]),
     "train --out": ("P", ["train", "--out", "P"]),
+    "sweep --out": ("P", ["sweep", "--out", "P"]),
     **{f"render {s}": (f"P{s}", ["render", RUN, "--out", f"P{s}"]) for s in (".mp4", ".gif", ".webp", ".png", ".html")},
     **{
         f"export {s}": (f"P{s}", ["export", RUN, f"P{s}"])
@@ -95,6 +97,7 @@ def test_it_is_told_before_torch_loads(tmp_path: Path) -> None:
     verbs = [
         ["evaluate", RUN, "--json", "P.png"],
         ["bench", "--json", "P.png"],
+        ["tune", "tiny", "--json", "P.png"],
         ["targets", "cross", "--draw", "P.png"],
         ["render", RUN, "--out", "P.png"],
         ["embed", "lattice", "--out", "P.png"],

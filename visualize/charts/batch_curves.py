@@ -59,7 +59,7 @@ def batch_curves(
     _memory(below, checked, limit, failed or {})
     _axes(above, below, batches, unit)
     signs = {line.get_label(): line for axes in (above, below) for line in axes.lines}
-    heading(figure, list(signs.values()), title, min(4, len(signs)), fontsize=9.5, labelspacing=0.9)
+    heading(figure, list(signs.values()), title, min(3, len(signs)), fontsize=9.5, labelspacing=0.9)
     for axes, known in ((above, [r for _, r, _ in checked.values()]), (below, [s for _, _, s in checked.values()])):
         if not any(np.isfinite(values).any() for values in known):
             mark_missing(axes, alone=False)
