@@ -44,7 +44,12 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     add("--prune", action=argparse.BooleanOptionalAction, help="end trials early that fall behind (default: in a search)")
     add("--measure", metavar="|".join(MEASURES), help="how trained rules are evaluated (default: quick)")
     add("--figures", nargs="+", metavar="NAME", help="figures of the table, or patterns as heal_iou.* (default: headlines)")
-    add("--jobs", metavar="N", type=int, help="runs at a time (default: one for each core)")
+    add(
+        "--jobs",
+        metavar="N",
+        type=int,
+        help="runs at a time (default: one a core); 0 = make the sweep, run nothing",
+    )
     add("--storage", metavar="URL", help="a database instead of the journal in the folder, as SQLAlchemy takes it")
     add("--out", metavar="FOLDER", type=Path, help="folder of the sweep (default: sweeps/<target>-<n>, the first that is free)")
     add("--resume", metavar="FOLDER", type=Path, help="go on with the sweep in FOLDER, or join in; its flags are kept there")
@@ -56,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from nca3d.sweep.board import require_optuna
 
     with ErrorCollector() as errors:
-        errors += wrong_numbers(args, seeds=(1, None), trials=(1, None), jobs=(1, None))
+        errors += wrong_numbers(args, seeds=(1, None), trials=(1, None), jobs=(0, None))
         if args.resume is None:
             errors += _wrong(args)
         else:
@@ -67,6 +72,9 @@ def run(args: argparse.Namespace) -> int:
     require_optuna()
     folder, plan = _begun(args) if args.resume is None else _resumed(args)
 
+    if args.jobs == 0:
+        print(folder)
+        return 0
     from nca3d.sweep.work import Work
 
     named = list(plan.base["plugins"]) if plan.named else []
@@ -86,7 +94,11 @@ def _wrong(args: argparse.Namespace) -> list[InputError]:
     search, errors = args.search or "grid", ErrorCollector()
     errors += wrong_word("--search", "search", search, SEARCHES)
     errors += wrong_word("--measure", "preset", args.measure or "quick", MEASURES)
-    errors += wrong_folder("--out", args.out)
+    if args.out is not None:
+        # Not through a link: the folder is put into place as a whole.
+        before = len(errors)
+        errors.of(refuse_odd, args.out, folder=True)
+        errors += wrong_folder("--out", args.out) if len(errors) == before else []
     if search == "grid":
         errors.add(args.trials is not None, "--trials", "trials", args.trials, "none of a grid: --search tpe tries so many")
     else:
@@ -132,7 +144,6 @@ def _begun(args: argparse.Namespace) -> tuple[Path, Plan]:
     )
     plan.check()
     folder = args.out or _free(config)
-    refuse_odd(folder, folder=True)
     # All at once: whoever joins finds every trial.
     with atomic_folder(folder) as made:
         create(plan, made)

@@ -139,7 +139,7 @@ class GroupTable:
             numbers: list[float | int | None] = []
             for spread in spreads.values():
                 numbers += [spread.count, spread.mean, spread.deviation, *(spread.interval or (None, None))]
-            row = [*group.setting, len(group.runs), *("" if number is None else number for number in numbers)]
+            row = [*group.setting, len(group.runs), *("" if number is None else f"{number:.8g}" for number in numbers)]
             writer.writerow([*row, "; ".join(group.notes)])
         return text.getvalue()
 

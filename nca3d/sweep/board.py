@@ -8,6 +8,7 @@ kernel frees when the process dies: a trial that is said to run and isn't locked
 import contextlib
 import itertools
 import json
+import os
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ class Board:
 
     def __init__(self, plan: Plan, folder: Path) -> None:
         self.plan, self.folder = plan, folder
+        # Without locks no trial could be taken: that is known now, and not mistaken for trials that others hold.
+        with locked(folder / TRIALS / f"{os.uname().nodename}-{os.getpid()}-{id(self)}.lock"):
+            pass
         with _readable(plan, folder):
             self._storage = _storage(plan, folder)
             self._study = _study(plan, self._storage)

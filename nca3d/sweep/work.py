@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -47,36 +48,40 @@ class Work:
             KeyboardInterrupt: stopped by Ctrl-C, after the trials have saved.
             SystemExit: stopped by another signal, after the trials have saved.
         """
-        free_at, looked_at, told = 0.0, time.monotonic(), False
-        trials = self.board.trials()
-        with StopSignal() as stop, tqdm(total=len(trials), unit="trial", desc="sweep", initial=self._finished()) as bar:
-            try:
-                while True:
-                    now = time.monotonic()
-                    if stop.requested is None and len(self._running) < self.jobs and now >= free_at:
-                        # Another process may leave a trial behind: now and then that is looked for.
-                        free_at = 0.0 if self._take() else now + OTHERS
-                        continue
-                    if not self._running:
-                        break
-                    if stop.requested is not None and not told:
-                        told = True
-                        for attempt in self._running:
-                            attempt.end()
-                    time.sleep(TICK)
-                    if self._advance():
-                        free_at = 0.0
-                        bar.n = self._finished()
-                        bar.refresh()
-                    if self.plan.prune and now - looked_at > LOOK and not told:
-                        looked_at = now
-                        self._prune()
-            finally:
-                # Whatever breaks it off: no trial goes on alone.
-                self._end_all()
+        with StopSignal() as stop:
+            with tqdm(total=len(self.board.trials()), unit="trial", desc="sweep", initial=self._finished()) as bar:
+                try:
+                    self._loop(stop, bar)
+                finally:
+                    # Whatever breaks it off: no trial goes on alone.
+                    self._end_all()
             if stop.requested is not None:
-                done = f"{self._finished()} of {len(trials)} trials are done"
+                done = f"{self._finished()} of {bar.total} trials are done"
                 stop.leave(f"stopped: {done}; go on with: nca3d sweep --resume {self.folder}")
+
+    def _loop(self, stop: StopSignal, bar: Any) -> None:
+        """Takes trials and looks at them, until none is left or a signal came and all have saved."""
+        free_at, looked_at, told = 0.0, time.monotonic(), False
+        while True:
+            now = time.monotonic()
+            if stop.requested is None and len(self._running) < self.jobs and now >= free_at:
+                # Another process may leave a trial behind: now and then that is looked for.
+                free_at = 0.0 if self._take() else now + OTHERS
+                continue
+            if not self._running:
+                return
+            if stop.requested is not None and not told:
+                told = True
+                for attempt in self._running:
+                    attempt.end()
+            time.sleep(TICK)
+            if self._advance():
+                free_at = 0.0
+                bar.n = self._finished()
+                bar.refresh()
+            if self.plan.prune and now - looked_at > LOOK and not told:
+                looked_at = now
+                self._prune()
 
     def _finished(self) -> int:
         return sum(trial.state.is_finished() for trial in self.board.trials())
@@ -104,6 +109,9 @@ class Work:
         number = attempt.claim.number
         self._running.remove(attempt)
         with attempt.claim.lock:
+            if self.plan.prune and ended is Ended.DONE:
+                # Others are compared with it, at every age.
+                self._look(attempt)
             value = self._value(number) if ended is Ended.DONE else None
             if value is not None:
                 self.board.tell(number, "complete", value=value)
@@ -126,17 +134,21 @@ class Work:
 
     def _prune(self) -> None:
         """Ends trials early that fall behind, as Optuna's pruner says."""
+        for attempt in self._running:
+            if self._look(attempt) and not attempt.pruned:
+                attempt.pruned = True
+                attempt.end()
+
+    def _look(self, attempt: Attempt) -> bool:
+        """Enters how good a trial is at each new look; returns whether it may end early."""
         # A figure of the report is not known before the end: till then the metric that training shows stands for it.
         names = [self.plan.objective] if self.plan.objective else []
         if not self.plan.minimise:
             names.append(headline(self.plan))
-        for attempt in self._running:
-            claim = attempt.claim
-            iterations = self.plan.config(claim.setting, claim.seeds[0]).iterations
-            looks = attempt.looks(iterations, names)
-            if any([self.board.seen(claim.number, look, value) for look, value in looks]) and not attempt.pruned:
-                attempt.pruned = True
-                attempt.end()
+        claim = attempt.claim
+        iterations = self.plan.config(claim.setting, claim.seeds[0]).iterations
+        # Each of them is entered, whatever the ones before it say.
+        return any([self.board.seen(claim.number, look, value) for look, value in attempt.looks(iterations, names)])
 
     def _end_all(self) -> None:
         for attempt in self._running:
@@ -148,4 +160,10 @@ class Work:
     def finish(self) -> tuple[Results, list[Path]]:
         """Writes table and chart into the folder; returns what is known, and the files."""
         results = collect(self.plan, self.board, self.goal)
-        return results, write_tables(self.folder, results.table, picture="sweep")
+        while True:
+            files = write_tables(self.folder, results.table, picture="sweep")
+            newer = collect(self.plan, self.board, self.goal)
+            # Another process may have ended the last trial, and written the whole table before we wrote a part of it.
+            if newer.states == results.states:
+                return results, files
+            results = newer

@@ -51,3 +51,31 @@ def test_a_run_without_a_report_says_what_makes_one(runs: None, capsys: pytest.C
     assert line.endswith(
         "c: report: found none of its training, and no evaluation, allowed a report: nca3d evaluate c makes one"
     )
+
+
+def test_runs_with_the_same_values_share_a_row(runs: None, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    for number, (rate, iou) in enumerate([(0.5, 0.2), (0.5, 0.4), (1.0, 0.9)]):
+        folder = tmp_path / f"run-{number}"
+        folder.mkdir()
+        Config(fire_rate=rate, random_seed=number, losses={"rgba": 2.0}).save(folder / "config.toml")
+        Report({"grow_iou": iou, "heal_iou": {"sphere": iou / 2}, "params": 7}).to_json(folder / "report.json")
+    names = ["run-0", "run-1/report.json", "run-2"]
+    assert (
+        main(["compare", *names, "--group-by", "fire_rate,losses.rgba", "--figures", "heal_iou.*", "params", "--out", "o"]) == 0
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "| fire_rate | losses.rgba | n | heal_iou.sphere | params |"
+    assert lines[2] == "| 0.5 | 2.0 | 2 | 0.150 ± 0.071 (0.100 – 0.200) | 7.000 ± 0.000 (7.000 – 7.000) |"
+    assert lines[3] == "| 1.0 | 2.0 | 1 | 0.450 | 7.000 |"
+    assert {file.name for file in Path("o").iterdir()} == {f"compare.{ending}" for ending in ("md", "csv", "tex", "png")}
+    assert main(["compare", *names, "--group-by", "regime"]) == 0
+    assert capsys.readouterr().out.splitlines()[0] == "| regime | n | grow_iou | heal_iou.sphere |"
+
+
+def test_groups_that_cannot_be_made_are_one_line(runs: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean 'fire_rate'" in complaint(capsys, "compare", "a", "--group-by", "fire_rat")
+    assert "zoo:frog: run folder: found" in complaint(capsys, "compare", "a", "zoo:frog", "--group-by", "regime")
+    assert "--figures: figure: found 'iou', allowed one of " in complaint(
+        capsys, "compare", "a", "b", "--group-by", "regime", "--figures", "iou"
+    )
+    assert "--group-by FIELD" in complaint(capsys, "compare", "a", "b", "--figures", "iou")
