@@ -85,7 +85,9 @@ class Plan:
         for name, value in setting.items():
             table, dot, entry = name.partition(".")
             over[table] = {**over.get(table, self._table(table)), entry: value} if dot else value
-        return Config.from_dict(self.base, self.where, dict.fromkeys(over, VARY), over)
+        config = Config.from_dict(self.base, self.where, dict.fromkeys(over, VARY), over)
+        # A run without a single line of metrics could not be judged.
+        return config.replace(log_every=min(config.log_every, config.iterations))
 
     def _table(self, name: str) -> dict[str, Any]:
         """Returns the entries that the config itself has in a table of options."""
