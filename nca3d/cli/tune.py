@@ -43,7 +43,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Searches. All files and flags are checked before torch takes its seconds to load."""
+    """Searches, and prints what was found. All files and flags are checked before torch takes its seconds to load."""
     with ErrorCollector() as errors:
         config = errors.of(config_from, args)
         errors += wrong_numbers(args, memory_limit=LIMITS, seconds=(0.0, None))

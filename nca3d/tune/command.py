@@ -50,7 +50,7 @@ class Request:
 
 
 def run(request: Request) -> None:
-    """Searches, prints and writes.
+    """Searches, prints the table and the choice, and writes the files that are asked for.
 
     Raises:
         InputErrors: The config can't be trained, or nothing fits into the memory limit; nothing was written.
