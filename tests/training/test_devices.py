@@ -39,9 +39,11 @@ def test_the_pretended_device_refuses_what_a_real_one_would():
         pytest.param(
             {"executor": "event", "balance": "softadapt", "accumulate": 2, "gradient": "clip"}, marks=pytest.mark.slow
         ),
-        pytest.param({"executor": "graph", "regime": "growing"}, marks=pytest.mark.slow),
+        pytest.param({"executor": "graph", "regime": "growing"}, marks=pytest.mark.nightly),
         pytest.param({"perception": "learned", "padding": "circular", "memory": "recompute"}, marks=pytest.mark.slow),
-        pytest.param({"balance": "learned", "detach_every": 1, "damages": ("limb", "shell", "cube")}, marks=pytest.mark.slow),
+        pytest.param(
+            {"balance": "learned", "detach_every": 1, "damages": ("limb", "shell", "cube")}, marks=pytest.mark.nightly
+        ),
     ],
 )
 def test_nothing_of_an_iteration_stays_behind_on_the_cpu(changes, tmp_path, request):
