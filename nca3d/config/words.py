@@ -2,10 +2,9 @@
 
 import re
 import tomllib
-from typing import Any
 
 
-def plain_value(text: str) -> Any:
+def plain_value(text: str) -> object:
     """Returns a text as the value that it spells in TOML: a number, true or false, a list, a table; any other text itself.
 
     Shells take quotes away: the words of lists and tables, as in `[stone,water]`, may stand without.
@@ -18,7 +17,8 @@ def plain_value(text: str) -> Any:
             continue
         # Text with a line break could hold more than one value; a date is a text to us.
         plain = read.keys() == {"value"} and isinstance(read["value"], str | int | float | list | dict)
-        return read["value"] if plain else text
+        value: object = read["value"]
+        return value if plain else text
     return text
 
 

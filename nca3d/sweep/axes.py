@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nca3d.config import FIELDS
 from nca3d.config.schema import toml
@@ -42,11 +42,12 @@ class Choices:
         """The values to check before anything runs: all."""
         return self.values
 
-    def suggest(self, trial: "Trial") -> Any:
+    def suggest(self, trial: "Trial") -> object:
         """Returns the value of a trial: the one that it was given, else one that the search proposes."""
         # Optuna knows numbers and text; of a list or a table it is shown the TOML.
         shown = {toml(value) if isinstance(value, list | dict) else value: value for value in self.values}
-        return shown[trial.suggest_categorical(self.name, list(shown))]
+        value: object = shown[trial.suggest_categorical(self.name, list(shown))]
+        return value
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ class Span:
         """The values to check before anything runs: both ends."""
         return (self.low, self.high)
 
-    def suggest(self, trial: "Trial") -> Any:
+    def suggest(self, trial: "Trial") -> object:
         """Returns the value of a trial that the search proposes: a whole number if both ends are."""
         if isinstance(self.low, int) and isinstance(self.high, int):
             return trial.suggest_int(self.name, self.low, self.high, log=self.log)
@@ -127,13 +128,18 @@ def _axis(name: str, text: str, search: bool) -> Axis:
     return Choices(name, tuple(values))
 
 
+def _is_number(value: object) -> TypeGuard[float]:
+    """Whether a value is a number; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _span(name: str, text: str, match: re.Match[str], search: bool) -> Span:
     spec = FIELDS[name.partition(".")[0]]
-    low, high = plain_value(match["low"]), plain_value(match["high"])
-    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+    ends = [end for end in map(plain_value, (match["low"], match["high"])) if _is_number(end)]
     single = "." in name or (spec.item in (int, float) and spec.count is None)
-    if not (numbers and single and low < high):
+    if not (len(ends) == 2 and single and ends[0] < ends[1]):
         raise InputError(VARY, name, repr(text), "LOW..HIGH of a field that is a number, LOW below HIGH")
+    low, high = ends
     if not search:
         raise InputError(VARY, name, f"the range {text}", "values for a grid; ranges are for --search tpe or random")
     if match["scale"] == "log" and low <= 0:

@@ -195,7 +195,7 @@ _KINDS: dict[str, type] = {
 }
 
 
-def wrong_word(where: object, name: str, value: Any, allowed: Sequence[str]) -> list[InputError]:
+def wrong_word(where: object, name: str, value: object, allowed: Sequence[str]) -> list[InputError]:
     """Returns an error if a value is none of the allowed words."""
     if value in allowed:
         return []
