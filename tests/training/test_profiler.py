@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 from resuming import everything, timeless
-from tiny_runs import tiny_body, tiny_cube
+from tiny_runs import tiny_body
 
 import nca3d
 from nca3d.reports.profile import Operation, Phase, Profile
@@ -35,16 +35,6 @@ def test_a_run_is_the_same_with_and_without(tmp_path, capfd):
     page = (tmp_path / "looked" / "profile.html").read_text()
     assert "of an iteration is" in page and "the mean of iterations 5 to 12" in page and "iterations 13 to 16" in page
     assert "the backward pass" in page and "http" not in page.replace("http-equiv", "")
-
-
-@pytest.mark.slow
-def test_a_cube_has_one_too(tmp_path):
-    pairs = [{"question": f"is {n} odd", "answer": "yes" if n % 2 else "no", "split": "train"} for n in range(8)]
-    (tmp_path / "q.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
-    changes = {"batch": 4, "pool_size": 8, "iterations": 8, "steps": (2, 3)}
-    nca3d.train(tiny_cube(tmp_path / "q.jsonl", profile=True, out=str(tmp_path / "run"), **changes), progress=False)
-    page = (tmp_path / "run" / "profile.html").read_text()
-    assert "the backward pass" in page and "aged states" not in page, "a cube's states don't age"
 
 
 def test_too_short_a_run_says_so(tmp_path, capsys):
