@@ -1,7 +1,7 @@
 """`torch.compile` for rules with a step of their own, which the executor `dense` runs as they are written.
 
 Choose it (`compile = true`) for a rule of your own whose `forward` is many small operations, on a GPU above all: they become a
-few loops. Other rules have a backward pass written out, or compiled code of ours: there is nothing of theirs to compile.
+few loops. Other rules have a backward pass written out, or compiled code of ours: nothing of them would be compiled.
 
 A step is one graph without breaks, or it is not compiled at all: where compilation fails, one line says why, and the rule goes
 on as it is written. Fire masks are arguments of the graph, so they are drawn outside it (law 4).
