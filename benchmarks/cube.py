@@ -1,6 +1,6 @@
 """What training the cube costs: 15×15×11 = 2,475 gMLP cells, each with 29,462 weights of its own. Ten minutes on two cores.
 
-    python benchmarks/cube.py [--parts floor,rates,loop,memory,leaks] [--threads 1,2] [--out FILE.md]
+    python benchmarks/cube.py [--parts floor,rates,loop,memory,sizes,leaks] [--threads 1,2] [--out FILE.md]
 
 A step is one pass over all cells; a sample is trained by forward, backward and optimizer. After one step the loss is the sum of
 all states, so that every cell is asked for something: no answer has crossed yet. After twelve the back face alone is, and the
@@ -9,7 +9,9 @@ together: unlike wall time they hardly depend on what else the machine does. Par
 """
 
 import argparse
+import contextlib
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -22,6 +24,8 @@ from torch import Tensor, nn
 
 import nca3d
 from nca3d.config import Config
+from nca3d.cube.executor.buffers import give_back
+from nca3d.cube.executor.learning import CellsInBackward
 from nca3d.cube.rows import neighbour_table
 from nca3d.cube.weights import MODES
 from nca3d.files import odd, write_atomic
@@ -41,21 +45,36 @@ Rows = Iterator[tuple[str, str]]
 class Trained:
     """A cube in training: `step` asks it questions, and it learns."""
 
-    def __init__(self, optimizer: str = "adam", half: bool = False, weights: str = "per_cell") -> None:
+    def __init__(
+        self,
+        optimizer: str = "adam",
+        half: bool = False,
+        weights: str = "per_cell",
+        inside: bool = False,
+        size: tuple[int, int, int] = SIZE,
+    ) -> None:
         generator = torch.Generator().manual_seed(0)
-        self.rule = nca3d.GMLPRule(SIZE, preset="cube", weights=weights, generator=generator)
+        self.rule = nca3d.GMLPRule(size, preset="cube", weights=weights, generator=generator)
         self.half = half
-        self.optimizer = build_optimizer(Config(optimizer=optimizer), list(self.rule.parameters()))
+        in_full = self.rule.cells.small()
+        self.optimizer = build_optimizer(Config(optimizer=optimizer), list(self.rule.parameters()), in_full=in_full)
+        self.inside = CellsInBackward(self.rule, self.optimizer) if inside else None
 
     def learn(self, batch: int, steps: int = 1) -> None:
+        depth, height, width = self.rule.size
         self.optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            asked = self.rule.ask(torch.randn(batch, SIZE[1] * SIZE[2]))
+            asked = self.rule.ask(torch.randn(batch, height * width))
             state = nca3d.rollout(self.rule, self.rule.rest(batch), steps, inputs=asked)
-        (state.sum() if steps < SIZE[0] else self.rule.answer(state).square().mean()).backward()
+        with self.inside.noting() if self.inside else contextlib.nullcontext():
+            (state.sum() if steps < depth else self.rule.answer(state).square().mean()).backward()
 
     def step(self, batch: int, steps: int = 1) -> None:
         self.learn(batch, steps)
+        if self.inside:
+            # As training does: gradients that might not be finite are written and looked at.
+            assert self.inside.surely_finite()
+            self.inside.step()
         self.optimizer.step()
 
 
@@ -149,13 +168,14 @@ def loop(threads: list[int], batch: int = 8, part: int = 275) -> Rows:
         learn()
         theirs.step()
 
-    made = Trained()
-    step(), made.step(batch)
+    made, inside = Trained(), Trained(inside=True)
+    step(), made.step(batch), inside.step(batch)
     for count in threads:
         torch.set_num_threads(count)
         for name, one, other in (
             ("forward and backward", learn, lambda: made.learn(batch)),
             ("with the optimizer", step, lambda: made.step(batch)),
+            ("with the optimizer, ours in the backward pass", step, lambda: inside.step(batch)),
         ):
             loops, ours = [CELLS / part * x for x in seconds(one, 2)], seconds(other, 6)
             yield (
@@ -170,33 +190,79 @@ def loop(threads: list[int], batch: int = 8, part: int = 275) -> Rows:
 MEMORY = {
     "per cell, fp32, Adam": {},
     "per cell, bf16, AdamW8bit": {"optimizer": "adamw8bit", "half": True},
+    "per cell, fp32, Adam in the backward pass": {"inside": True},
+    "per cell, bf16, AdamW8bit in the backward pass": {"optimizer": "adamw8bit", "half": True, "inside": True},
     "low rank, fp32, Adam": {"weights": "low_rank"},
 }
 
 
 def memory(batch: int = 8) -> Rows:
     for name, options in MEMORY.items():
-        command = [sys.executable, __file__, "--worker", json.dumps([options, batch])]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        yield (
-            f"peak memory above imports, batch {batch}, {name}",
-            (
-                f"{float(done.stdout):.0f} MB"
-                if done.returncode == 0
-                else f"not measured: {done.stderr.strip().splitlines()[-1]}"
-            ),
-        )
+        for steps in (1, 12):
+            found = in_process(options, batch, steps)
+            text = found if isinstance(found, str) else f"{found['peak']:.0f} MB, {found['state']:.2f} B of state a weight"
+            yield f"peak memory above imports, batch {batch}, {steps} step{'s' * (steps > 1)}, {name}", text
 
 
-def worker(options: dict, batch: int) -> None:
+def in_process(options: dict, batch: int, steps: int) -> dict | str:
+    """What a process of its own measures; a sentence where it ended otherwise."""
+    command = [sys.executable, __file__, "--worker", json.dumps([options, batch, steps])]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        return f"not measured: {(done.stderr.strip().splitlines() or [f'ended with {done.returncode}'])[-1]}"
+    return json.loads(done.stdout)
+
+
+def worker(options: dict, batch: int, steps: int) -> None:
     torch.set_num_threads(2)
     if options.get("optimizer") == "adamw8bit":
         import bitsandbytes  # noqa: F401
+    # A small cube first: what libraries and compiled code take once is no memory of the large one.
+    Trained(**{**options, "size": (2, 3, 3)}).step(2, 2)
+    give_back()
     before = status_bytes("VmRSS")
     made = Trained(**options)
-    for _ in range(4):
-        made.step(batch)
-    print((status_bytes("VmHWM") - before) / 1e6)
+    cpu, wall = seconds(lambda: made.step(batch, steps), 4)
+    weights = sum(p.numel() for p in made.rule.parameters())
+    state = sum(v.nbytes for s in made.optimizer.state.values() for v in s.values() if isinstance(v, Tensor))
+    found = {
+        "peak": (status_bytes("VmHWM") - before) / 1e6,
+        "state": state / weights,
+        "cpu": cpu,
+        "wall": wall,
+        "weights": weights,
+    }
+    print(json.dumps(found))
+
+
+SIZES = ((11, 15, 15), (15, 20, 20), (22, 30, 30))
+
+
+def sizes(batch: int = 8, steps: int = 1) -> Rows:
+    """Larger cubes, against what the first one predicts: everything is in proportion to the cells."""
+    for name, options in {
+        "per cell, fp32, Adam": {},
+        "per cell, fp32, Adam in the backward pass": {"inside": True},
+        "per cell, bf16, AdamW8bit in the backward pass": {"optimizer": "adamw8bit", "half": True, "inside": True},
+        "low rank, fp32, Adam": {"weights": "low_rank"},
+    }.items():
+        first = None
+        for size in SIZES:
+            found = in_process({**options, "size": size}, batch, steps)
+            what = f"{size[2]}×{size[1]}×{size[0]}, batch {batch}, {steps} step, {name}"
+            if isinstance(found, str):
+                yield what, found
+                continue
+            first = first or found
+            ratio = math.prod(size) / math.prod(SIZES[0])
+            yield (
+                what,
+                (
+                    f"{found['weights'] / 1e6:.0f} million weights; "
+                    f"{found['peak']:.0f} MB (predicted {ratio * first['peak']:.0f}); "
+                    f"{found['cpu']:.2f} CPU s an iteration (predicted {ratio * first['cpu']:.2f})"
+                ),
+            )
 
 
 def leaks(steps: int = 1000) -> Rows:
@@ -215,7 +281,7 @@ def leaks(steps: int = 1000) -> Rows:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", default="floor,rates,loop,memory,leaks")
+    parser.add_argument("--parts", default="floor,rates,loop,memory,sizes,leaks")
     parser.add_argument("--threads", default="1,2")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--worker", type=json.loads, help=argparse.SUPPRESS)
@@ -230,6 +296,7 @@ def main() -> None:
         "rates": lambda: rates(threads),
         "loop": lambda: loop(threads),
         "memory": memory,
+        "sizes": sizes,
         "leaks": leaks,
     }
     lines = [f"The cube, {platform.machine()}, torch {torch.__version__}", "", "| what | figure |", "|---|---|"]

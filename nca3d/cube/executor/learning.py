@@ -10,6 +10,7 @@ known. So before any moves, it is proved from the sizes of weights, states and w
 (`bounds.py`). Where that can't be proved, all gradients are written, and looked at, as without this file.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple, Protocol, cast
@@ -20,11 +21,12 @@ from torch import Tensor, nn
 
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.bounds import largest_gradient
+from nca3d.cube.executor.buffers import give_back
 from nca3d.cube.executor.native import SLOTS, AdamStep, Step, fresh, learn
 from nca3d.cube.weights import CellWeights
 
-# Cells whose gradients are there at once for an optimizer of torch's interface: any number of whole blocks of 256 weights.
-CELLS = 256
+# Cells whose gradients are there at once for an optimizer that takes parts, at least; and the numbers that share a scale there.
+CELLS, SCALED = 32, 256
 
 
 class Past(NamedTuple):
@@ -184,10 +186,14 @@ class CellsInBackward:
             gindex, pindex = self._places[id(weight)]
             if not self.optimizer.state[weight]:
                 optimizer.init_state(self.optimizer.param_groups[gindex], weight, gindex, pindex)
+        # What the backward pass has left would only lie beside the gradients.
+        give_back()
         count = self.rule.cells.cells
-        room = [fresh(min(CELLS, count) * weight[0].numel(), weight.dtype) for weight in self.own]
-        for start in range(0, count, CELLS):
-            cells = slice(start, min(start + CELLS, count))
+        # Parts of whole blocks of numbers that share a scale.
+        at_once = math.lcm(CELLS, *(SCALED // math.gcd(SCALED, weight[0].numel()) for weight in self._in_blocks()))
+        room = [fresh(min(at_once, count) * weight[0].numel(), weight.dtype) for weight in self.own]
+        for start in range(0, count, at_once):
+            cells = slice(start, min(start + at_once, count))
             grads = [
                 part[: (cells.stop - start) * weight[0].numel()].view(-1, *weight.shape[1:])
                 for part, weight in zip(room, self.own, strict=True)
@@ -199,6 +205,10 @@ class CellsInBackward:
         for weight in self.own:
             self.optimizer.state[weight]["step"] += 1
         self._largest = {}
+
+    def _in_blocks(self) -> list[nn.Parameter]:
+        """Returns the weights whose state is quantised in blocks of numbers."""
+        return [weight for weight in self.own if self.optimizer.state[weight]["state1"].dtype == torch.uint8]
 
     def _size_of(self, name: str) -> float:
         """Returns the largest of a parameter's numbers by its size; it is looked for only where it isn't known already."""
