@@ -32,8 +32,10 @@ from nca3d.reports.training import cost_of
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training import loop
+from nca3d.training.ledger import memory_figures
 from nca3d.training.loop import Run
 from nca3d.training.memory import training_memory
+from nca3d.training.ran import ran
 from nca3d.training.trainer import Trainer
 from nca3d.versions import versions
 
@@ -73,7 +75,7 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
 
 
 def training_summary(trainer: Trainer, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Returns what a training took: iterations, seconds, speed, memory, iterations skipped, retries, states reseeded.
+    """Returns what a training took and what really ran: iterations, seconds, speed, memory, retries, states reseeded.
 
     Args:
         trainer: The trainer of a finished run.
@@ -88,6 +90,8 @@ def training_summary(trainer: Trainer, metrics: Sequence[Mapping[str, Any]]) -> 
         "retries": len(trainer.recovery.setbacks),
         **({"seconds_per_epoch": round(epoch, 1 if epoch >= 10 else 3)} if epoch else {}),
         **cost_of(metrics),
+        "memory": memory_figures(trainer),
+        "ran": ran(trainer),
         **{f"reseeded_{why}": count for why, count in trainer.pool.reseeded.items()},
     }
 

@@ -15,7 +15,7 @@ from nca3d.errors import InputError
 
 @dataclass(frozen=True)
 class Tool:
-    """One tool.
+    """One tool of a study, as lines of a config.
 
     Attributes:
         name: How tables call it.

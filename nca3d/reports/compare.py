@@ -33,7 +33,7 @@ TITLES = {
 }
 
 # Parts of the names of figures that a table of several reports leaves out: details by the dozen.
-LEFT_OUT = ("pool_diversity", "recovered_each")
+LEFT_OUT = ("pool_diversity", "recovered_each", "ran.", "memory.")
 
 
 def kind_of(report: "Report") -> Kind:

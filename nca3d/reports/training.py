@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nca3d.reports.page import Section
-from nca3d.reports.values import as_text, is_number
+from nca3d.reports.values import as_text, display_name, is_number
 
 # Figures of the log: those whose typical line counts, and those whose highest does.
 TYPICAL = ("cells_per_second", "floor_share", "device_utilisation")
@@ -36,7 +36,23 @@ def cost_of(metrics: Sequence[Mapping[str, Any]]) -> dict[str, float]:
     return figures
 
 
+# What a run held in memory, and what really ran: the tables `memory` and `ran` of a report.
+HELD = {
+    "parameters_mib": "parameters",
+    "gradients_mib": "their gradients",
+    "optimizer_mib": "state of the optimizer",
+    "average_mib": "their running average",
+    "kept_mib": "kept for a backward pass, at most",
+    "offloaded_mib": "kept in host memory instead",
+    "pool_mib": "the pool",
+}
+RAN = ("executor", "precision", "optimizer", "compiled", "device_name", "threads", "pool_device")
+
+
 def took(report: Mapping[str, Any]) -> Section:
     """Returns the part of a page on what the training took; without figures it isn't shown."""
     rows = {words: as_text(report[name]) for name, words in WORDS.items() if is_number(report.get(name))}
+    held, ran = report.get("memory") or {}, report.get("ran") or {}
+    rows |= {f"{words}, MiB": as_text(held[name]) for name, words in HELD.items() if held.get(name)}
+    rows |= {f"what ran: {display_name(name)}": as_text(ran[name]) for name in RAN if name in ran}
     return Section("Training: what it took", "Speed and memory of this run, on the machine that it ran on.", rows=rows)

@@ -42,7 +42,7 @@ class Learner:
         self.optimizer.zero_grad(set_to_none=True)
 
     def backward(self, loss: Tensor) -> None:
-        """Adds the gradients of a loss, (), to those that are there."""
+        """Adds the gradients of a loss, a scalar, to those that are there."""
         with self.in_backward.noting() if self.in_backward else contextlib.nullcontext():
             self.scale.up(loss).backward()
 

@@ -28,6 +28,7 @@ from nca3d.training.log import Log
 from nca3d.training.open_run import open_run_folder
 from nca3d.training.phases import phase
 from nca3d.training.profiler import Profiler
+from nca3d.training.ran import note_place
 from nca3d.training.recovery import NOTICED, Recovery
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.saving import Saver
@@ -93,7 +94,12 @@ def train(
     config, given = config.kind.sized(config, given, resume)
     trainer = Trainer.begin(config, given, rule)
     decided = trainer.target.notes if trainer.target else ()
-    for message in (*decided, trainer.task.note(trainer.rule), note_executor(config, trainer.task, trainer.rule)):
+    for message in (
+        *decided,
+        trainer.task.note(trainer.rule),
+        note_executor(config, trainer.task, trainer.rule),
+        note_place(trainer),
+    ):
         if message:
             print(message, file=sys.stderr)
     # The folder is made last: a config that can't be used leaves nothing behind.

@@ -40,7 +40,7 @@ class LossScale:
 
     @property
     def value(self) -> float:
-        """The scale."""
+        """The factor on the loss at the moment."""
         return self.scaler.get_scale()
 
     def up(self, loss: Tensor) -> Tensor:

@@ -87,3 +87,13 @@ def segment_of(config: Config, rule: Rule, state: torch.Tensor, executor: str) -
         return -1
     step_bytes = own.step_bytes(rule, state) if own else run.step_bytes(rule, state)
     return plan.segment(steps, step_bytes) or 0
+
+
+def note_place(trainer: "Trainer") -> str:
+    """Returns what asking for host memory means on a CPU, to be shown before training begins; "" elsewhere."""
+    config = trainer.config
+    if trainer.task.device.type != "cpu":
+        return ""
+    asked = [f"offload = {config.offload}"] * (config.offload == "host")
+    asked += [f"pool_device = {config.pool_device}"] * (config.pool_device != "auto")
+    return f"{', '.join(asked)}: on a CPU all lies in host memory already: it is counted, and nothing moves" if asked else ""

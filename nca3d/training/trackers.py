@@ -1,4 +1,4 @@
-"""Where metrics go besides `metrics.jsonl`: TensorBoard events, trackio, wandb. They watch; no failure of theirs ends a run."""
+"""Where metrics go besides `metrics.jsonl`: TensorBoard events, trackio, wandb. They watch; none of their failures ends a run."""
 
 import contextlib
 import importlib

@@ -21,10 +21,12 @@ from nca3d.targets import Target
 from nca3d.training.balance import Balance
 from nca3d.training.build import check_same_shapes, choose_device, choose_pool_device, compile_rule, rule_record
 from nca3d.training.learner import Learner
+from nca3d.training.ledger import memory_figures
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
 from nca3d.training.phases import phase
+from nca3d.training.ran import ran
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
@@ -200,7 +202,7 @@ class Trainer:
             groups["weights"] = self.rule.state_dict()
         if balance := self.balance.state_dict():
             groups["balance"] = balance
-        scalars = {
+        scalars: dict[str, Any] = {
             "iteration": self.iteration,
             "iterations": self.config.iterations,
             "seconds": self.seconds,
@@ -212,6 +214,8 @@ class Trainer:
             "card": self.rule.card,
             "config": self.config.plain(),
         }
+        # Beside what was asked for: what really ran, and what it held in memory.
+        scalars["ran"] = ran(self) | {"memory": memory_figures(self)}
         if scale := self.learner.scale.plain():
             scalars |= {"scale": scale, "overflows": self.learner.overflows}
         return checkpoint.save(
