@@ -1,4 +1,4 @@
-"""Where metrics go besides `metrics.jsonl`: TensorBoard events, trackio, wandb. They watch; none of their failures ends a run."""
+"""Where metrics go besides `metrics.jsonl`: TensorBoard events, trackio, wandb. They watch: if one fails, the run goes on."""
 
 import contextlib
 import importlib

@@ -6,7 +6,7 @@ from pretend_cuda import pretended
 from tiny_runs import tiny_body
 
 from nca3d.executors import native_code
-from nca3d.training.ran import ran
+from nca3d.training.ran import note_place, ran
 from nca3d.training.trainer import Trainer
 
 needs_compiler = pytest.mark.skipif(not native_code.available(torch.zeros(1)), reason="needs a C compiler")
@@ -42,3 +42,10 @@ def test_on_a_device():
         record = ran(Trainer.begin(tiny_body(device="cuda", pool_device="host")))
     assert (record["device"], record["device_name"], record["pool_device"]) == ("cuda", "a pretended one", "cpu")
     assert record["executor"].startswith(("event, torch", "dense, torch"))
+
+
+def test_on_a_cpu_asking_for_host_memory_is_told():
+    """Never a silent substitute: what is asked for has no meaning there."""
+    said = note_place(Trainer.begin(tiny_body(offload="host", pool_device="host")))
+    assert said.startswith("offload = host, pool_device = host: on a CPU all lies in host memory already")
+    assert note_place(Trainer.begin(tiny_body())) == ""
