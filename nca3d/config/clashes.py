@@ -115,3 +115,17 @@ def clashing(values: Mapping[str, Any]) -> Iterator[tuple[tuple[str, ...], str]]
 def _among(value: Any, values: Sequence[Any]) -> bool:
     # Only numbers are looked for in a range: of anything else it would ask each of its numbers.
     return any(type(value) is int and value in one if isinstance(one, range) else value == one for one in values)
+
+
+def table() -> str:
+    """Returns all rows as a Markdown table, as docs/tools.md has it."""
+    lines = ["| can't go together | take | since |", "|---|---|---|"]
+    for row in CLASHES:
+        one, other = (f"`{name} = {_named(values)}`" for name, values in ((row.field, row.values), (row.other, row.others)))
+        lines.append(f"| {one} and {other} | {row.way} | {row.why} |")
+    return "\n".join(lines)
+
+
+def _named(values: Sequence[Any]) -> str:
+    words = [f"{value.start}, {value.start + 1}, …" if isinstance(value, range) else str(value) for value in values]
+    return " \\| ".join(word.lower() if word in ("True", "False") else word for word in words)
