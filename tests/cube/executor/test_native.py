@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import nca3d
 from nca3d.cube.executor import native
 from nca3d.executors import library
 
@@ -24,3 +25,14 @@ def test_a_swapped_field_is_named(dtype, swapped, monkeypatch):
     code = library.load(native.CODE, native.SIGNATURES, {"cube_fields": native.Cube}, dtype)
     with pytest.raises(TypeError, match=r"found external at byte 24 .*, allowed memory at byte 24"):
         library.check_mirror(swapped(native.Cube, "memory", "external"), code.cube_fields)
+
+
+def test_a_gradient_that_is_one_number_everywhere_is_read_as_that():
+    """The gradient of a sum is one number in memory, expanded: compiled code must not read on behind it."""
+    grads = []
+    for weigh in (lambda state: state.sum(), lambda state: (state * torch.ones_like(state)).sum()):
+        rule = nca3d.GMLPRule((2, 3, 4), preset="cube", generator=torch.Generator().manual_seed(0))
+        asked = rule.ask(torch.randn(5, 12, generator=torch.Generator().manual_seed(1)))
+        weigh(nca3d.rollout(rule, rule.rest(5), 2, inputs=asked)).backward()
+        grads.append([weight.grad for weight in rule.cells.own.values()])
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
