@@ -1,6 +1,7 @@
 """The task of a cube: it gets a question's embedding at one face, and shall show the answer's at the opposite one."""
 
 import math
+import os
 from pathlib import Path
 from typing import Any
 
@@ -153,8 +154,11 @@ class Answering:
         """Returns what moves each cell's weights as soon as their gradient is known.
 
         Raises:
-            InputError: Compiled code can't run the rule on this machine, or its weights are shared or frozen.
+            InputError: Compiled code can't run the rule on this machine, its weights are shared or frozen, or torchrun has started
+                several processes, which would have to add up gradients before any weight moves.
         """
+        if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
+            raise InputError("config", "optimizer_in_backward", f"true in {processes} processes", "false, or one process")
         if why := unsupported(rule, rule.rest(1)) or check(rule):
             raise InputError("config", "optimizer_in_backward", f"true for a rule that {why}", "false")
         return CellsInBackward(rule, optimizer)

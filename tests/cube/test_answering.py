@@ -202,6 +202,12 @@ def test_moving_inside_the_backward_pass_is_refused_where_it_can_not_be_had(conf
         Trainer.begin(asked)
 
 
+def test_moving_inside_the_backward_pass_is_refused_in_several_processes(config, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="optimizer_in_backward: found true in 2 processes, allowed false, or one process"):
+        Trainer.begin(config.replace(gradient="none", optimizer_in_backward=True))
+
+
 def test_each_epoch_asks_every_question_once(config):
     task = Trainer.begin(config.replace(batch=4, pool_size=4)).task
     task.train = task.train[:12]
