@@ -225,6 +225,9 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
         storage = tensor.untyped_storage()
         if places[storage.data_ptr()] > 1 or storage.nbytes() != tensor.nbytes:
             here[name] = tensor.clone()
+    # safetensors ends the process where there is no memory for its bytes; Python says so, and what was running can tell.
+    room = bytearray(sum(tensor.nbytes for tensor in here.values()) + (1 << 20))
+    del room
     return safetensors.torch.save(here)
 
 

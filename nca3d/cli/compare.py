@@ -62,7 +62,8 @@ def run(args: argparse.Namespace) -> None:
 
 def _fields(text: str | None, errors: ErrorCollector) -> list[str]:
     """Returns the fields to group by; those that are none are added to `errors`."""
-    fields = [] if text is None else [name.strip() for name in text.split(",")]
+    # Each once: a field that is named twice groups no further.
+    fields = [] if text is None else list(dict.fromkeys(name.strip() for name in text.split(",")))
     for name in fields:
         field, dot, _ = name.partition(".")
         known = field in FIELDS and (not dot or FIELDS[field].is_table)

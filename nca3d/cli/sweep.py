@@ -18,12 +18,16 @@ import sys
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import add_fields, config_from, flag_of, wrong_folder, wrong_numbers
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.errors import ErrorCollector, InputError, RunError
 from nca3d.files import atomic_folder, refuse_odd
 from nca3d.sweep.plan import MEASURES, SEARCHES, Plan, wrong_word
+
+if TYPE_CHECKING:
+    from nca3d.sweep.work import Work
 
 # Flags that a resumed sweep takes: how it is run and shown, not what.
 FREE = ("resume", "jobs", "figures", "field_plugins")
@@ -79,6 +83,8 @@ def run(args: argparse.Namespace) -> int:
 
     named = list(plan.base["plugins"]) if plan.named else []
     work = Work(plan, folder, args.jobs or _cores(plan), ["--plugins", *named] if named else [])
+    if args.resume is not None and args.figures:
+        _check_figures(args.figures, work)
     work.run()
     results, files = work.finish()
     for pattern in results.missing:
@@ -87,6 +93,20 @@ def run(args: argparse.Namespace) -> int:
     print(results.table.to_markdown())
     print(*files, sep="\n")
     return _told(results.states, folder, bool(work.board.given_up))
+
+
+def _check_figures(figures: list[str], work: "Work") -> None:
+    """Refuses figures that no run of a sweep has, before its tables are written anew.
+
+    Raises:
+        InputErrors: a name or pattern fits none of those that there are.
+    """
+    from nca3d.sweep.results import collect
+
+    before = collect(work.plan, work.board, work.goal)
+    with ErrorCollector() as errors:
+        for pattern in before.missing:
+            errors.add(pattern in figures, "--figures", "figure", repr(pattern), ", ".join(before.known))
 
 
 def _wrong(args: argparse.Namespace) -> list[InputError]:
@@ -142,13 +162,15 @@ def _begun(args: argparse.Namespace) -> tuple[Path, Plan]:
         study=f"sweep-{os.urandom(4).hex()}",
         named=config.plugins_from is None,
     )
-    plan.check()
+    # Whoever makes it for others to run may have neither their devices nor their packages.
+    plan.check(here=args.jobs != 0)
     folder = args.out or _free(config)
     # All at once: whoever joins finds every trial.
     with atomic_folder(folder) as made:
         create(plan, made)
         plan.save(made, config)
-    print(f"{folder}: {plan.count()} trials", file=sys.stderr)
+    alike = "" if plan.axes else ", which differ in their random seeds alone: nothing was asked to vary (--vary FIELD=…)"
+    print(f"{folder}: {plan.count()} trials{alike}", file=sys.stderr)
     return folder, plan
 
 

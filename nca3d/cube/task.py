@@ -154,8 +154,8 @@ class Answering:
         """Returns what moves each cell's weights as soon as their gradient is known.
 
         Raises:
-            InputError: Compiled code can't run the rule on this machine, its weights are shared or frozen, or torchrun has started
-                several processes, which would have to add up gradients before any weight moves.
+            InputError: Compiled code can't run the rule on this machine, its weights are shared or frozen, or torchrun has
+                started several processes, which would have to add up gradients before any weight moves.
         """
         if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
             raise InputError("config", "optimizer_in_backward", f"true in {processes} processes", "false, or one process")

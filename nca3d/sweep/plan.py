@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,11 @@ class Plan:
             count *= len(axis.probes)
         return count
 
-    def check(self) -> None:
+    def check(self, here: bool = True) -> None:
         """Checks every combination as a config, and reads the files that they name; nothing is written.
+
+        Args:
+            here: whether the runs are for this machine, so that their devices and packages must be on it.
 
         Raises:
             InputErrors: everything that is wrong, each line once.
@@ -132,6 +136,8 @@ class Plan:
                 with _collected(found):
                     config = self.config(setting, self.first_seed)
                     check_memory(config)
+                    if here:
+                        _check_machine(config)
                     if (reads := _reads(config)) not in asked:
                         asked.add(reads)
                         plugins.check(config.plugins, config.plugins_from)
@@ -234,15 +240,38 @@ def _check_names(config: Config, varied: set[str]) -> None:
     Raises:
         InputErrors: names are not registered.
     """
-    asked = {name.partition(".")[0] for name in varied} & {"rule", "losses", "damages"}
+    asked = {name.partition(".")[0] for name in varied} & {"rule", "losses", "damages", "rule_options"}
     if not asked:
         return
     import pools
     from nca3d.losses import LOSSES
     from nca3d.rules import RULES
+    from nca3d.training.build import check_rule_options
 
     plugins.run(config.plugins, config.plugins_from)
     known: dict[str, Mapping[str, Any]] = {"rule": RULES, "losses": LOSSES, "damages": pools.damage.DAMAGES}
     with ErrorCollector() as errors:
-        for name in sorted(asked):
+        for name in sorted(asked & known.keys()):
             errors.of(config.require_known, name, known[name], VARY)
+        if not errors:
+            errors.of(check_rule_options, config)
+
+
+def _check_machine(config: Config) -> None:
+    """Checks that this machine has the device and the packages that a config asks for.
+
+    Raises:
+        InputError: one is missing.
+    """
+    if "8bit" in config.optimizer and find_spec("bitsandbytes") is None:
+        raise InputError(VARY, "optimizer", f"{config.optimizer!r} without bitsandbytes", "pip install 'nca3d[gpu]'")
+    if config.device == "cuda" or config.optimizer.startswith("paged"):
+        import torch
+
+        if not torch.cuda.is_available():
+            field, value = ("device", "cuda") if config.device == "cuda" else ("optimizer", config.optimizer)
+            raise InputError(
+                VARY, field, f"{value!r}, and torch sees no CUDA device", "another one, or --jobs 0 for another machine"
+            )
+    if config.tracker != "none" and find_spec(config.tracker) is None:
+        raise InputError(VARY, "tracker", f"{config.tracker!r}, which is not installed", f"pip install {config.tracker}")

@@ -8,6 +8,7 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
+from nca3d.errors import InputError
 from nca3d.process.stop import StopSignal
 from nca3d.reports.groups import write_tables
 from nca3d.sweep.attempt import Attempt, Ended
@@ -123,8 +124,22 @@ class Work:
                 tqdm.write(f"{attempt.name}: {attempt.cause}; it goes on with --resume {self.folder}", file=sys.stderr)
             else:
                 cause = attempt.cause or f"no figure {self.goal!r}, which the sweep is for"
+                self._refuse_unknown_goal(attempt, ended)
                 self.board.tell(number, "fail", cause=cause)
                 tqdm.write(f"{attempt.name}: failed: {cause} ({attempt.log})", file=sys.stderr)
+
+    def _refuse_unknown_goal(self, attempt: Attempt, ended: Ended) -> None:
+        """Ends a sweep whose runs go well and have no such figure as it is for: the others would not have it either.
+
+        Raises:
+            InputError: so it is.
+        """
+        if ended is not Ended.DONE or attempt.cause or not self.plan.objective:
+            return
+        known = list(measured(self.board.places(attempt.claim.number)[0], self.plan.measure)[0])
+        self.board.tell(attempt.claim.number, "fail", cause=f"no figure {self.goal!r}")
+        flag = "--minimise" if self.plan.minimise else "--maximise"
+        raise InputError(flag, "figure", repr(self.goal), ", ".join(known))
 
     def _value(self, number: int) -> float | None:
         """Returns the mean of the goal over the runs of a trial; None if one lacks it."""

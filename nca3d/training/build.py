@@ -1,6 +1,8 @@
 """Makes the rule that a config describes, and chooses where it and its pool lie, and whether its step is compiled."""
 
 import inspect
+import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -36,17 +38,7 @@ def build_rule(config: Config, **options: object) -> Rule:
     Raises:
         InputError: the rule does not take some of `rule_options`, or the `init` rule has other shapes.
     """
-    # A class or a function; users may register either.
-    make = RULES.find(config.rule, hint=searched(config.plugins))
-    # None: the constructor takes any keyword, so nothing can be checked.
-    names = constructor_arguments(make)
-    # Wrong options are refused by name, before the constructor fails with a message of its own.
-    for name in config.rule_options:
-        if name in FOLLOWING:
-            raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
-        if names is not None and name not in names:
-            allowed = f"{', '.join(sorted(names - FOLLOWING))}{nearest(name, names - FOLLOWING)}"
-            raise InputError("config", "rule_options", repr(name), allowed)
+    make = check_rule_options(config)
     options = {
         **options,
         "fire_rate": config.fire_rate,
@@ -75,6 +67,29 @@ def build_rule(config: Config, **options: object) -> Rule:
         _check_init(config.init, source, rule)
         rule.load_state_dict(source.state_dict())
     return rule
+
+
+def check_rule_options(config: Config) -> Callable[..., Rule]:
+    """Returns what makes the rule that a config names, after a look at the options that it is given.
+
+    Args:
+        config: `rule` and `rule_options`.
+
+    Raises:
+        InputError: there is no such rule, or it does not take some of the options.
+    """
+    # A class or a function; users may register either.
+    make: Callable[..., Rule] = RULES.find(config.rule, hint=searched(config.plugins))
+    # None: the constructor takes any keyword, so nothing can be checked.
+    names = constructor_arguments(make)
+    # Wrong options are refused by name, before the constructor fails with a message of its own.
+    for name in config.rule_options:
+        if name in FOLLOWING:
+            raise InputError("config", "rule_options", name, "options of the rule alone: this one follows from other fields")
+        if names is not None and name not in names:
+            allowed = f"{', '.join(sorted(names - FOLLOWING))}{nearest(name, names - FOLLOWING)}"
+            raise InputError("config", "rule_options", repr(name), allowed)
+    return make
 
 
 def _check_init(name: str, source: Rule, rule: Rule) -> None:
@@ -191,6 +206,7 @@ def compile_rule(config: Config, task: Task[Any], rule: Rule) -> None:
     if not config.compile:
         return
     compile_step(rule)
+    print("compile: the step of this rule is being compiled, which takes seconds to a minute", file=sys.stderr)
     device = next(rule.parameters()).device
     ids = torch.arange(config.batch // config.accumulate, device=device)
     states = task.seed(rule).to(device).expand(len(ids), -1, -1, -1, -1)

@@ -45,6 +45,9 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
     """
     for key, expected in (("type", _type(optimizer)), ("shapes", _shapes(optimizer))):
         if scalars.get(key) != expected:
+            if key == "type":
+                found = f"that of {scalars.get(key)}, where this config asks for {expected}"
+                raise InputError(_WHERE, key, found, "the optimizer that the run began with")
             raise InputError(_WHERE, key, scalars.get(key), f"{expected}, as the optimizer of this config has")
     for key, length in (("groups", len(optimizer.param_groups)), ("states", len(_parameters(optimizer)))):
         tables = scalars.get(key)

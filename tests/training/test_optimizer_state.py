@@ -64,7 +64,7 @@ def test_state_that_does_not_fit_is_refused_and_nothing_touched() -> None:
     step(optimizer, model, 1, seed=1)
     tensors, scalars = pack_optimizer(optimizer)
     cases: list[tuple[torch.optim.Optimizer, dict[str, Any], str]] = [
-        (trained("AdamW")[0], {}, r"type: found torch\.Adam, allowed torch\.AdamW"),
+        (trained("AdamW")[0], {}, r"type: found that of torch\.Adam, where this config asks for torch\.AdamW"),
         (trained("Adam", width=80)[0], {}, "shapes"),
         (trained("Adam")[0], {"states": []}, "states"),
         (trained("Adam")[0], {"groups": [{"bogus": 1}]}, "bogus"),
