@@ -200,6 +200,7 @@ def pretended(free: int = 1 << 30) -> Iterator[Record]:
     with (
         mock.patch.object(torch.autograd, "_engine_run_backward", backward),
         mock.patch.object(torch.cuda, "is_available", lambda: True),
+        mock.patch.object(torch.cuda, "get_device_name", lambda device=None: "a pretended device"),
         mock.patch.object(torch.cuda, "mem_get_info", lambda device=None: (free, 2 * free)),
         above,
         _Below(record),

@@ -329,6 +329,7 @@ WRITERS = {
     "cli/faults.py": "in a temporary folder of its own",
     "bench/peers.py": "in a temporary folder of its own",
     "bench/memory.py": "a switch of the kernel",
+    "tune/process.py": "a switch of the kernel, and into the pipe to its parent",
     "executors/shared_object.py": "in memory, or in a temporary folder of its own",
     "process/streams.py": "to /dev/null",
     "targets/readers/child.py": "into the pipe to its parent",

@@ -11,6 +11,7 @@ import pytest
 import nca3d
 from nca3d.cli import main
 from nca3d.cli.command import VERBS, parser_of
+from nca3d.config.clashes import table
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
 COMMANDS = [line.split("#")[0].strip() for line in re.findall(r"^    (nca3d .*)$", README, re.MULTILINE)]
@@ -107,3 +108,19 @@ def test_files_that_the_readme_names_exist():
 def test_the_zoo_is_told_as_its_cards_have_it(name):
     row = runpy.run_path(str(Path(__file__).parents[1] / "tools" / "zoo.py"))["row"]
     assert row(name) in README
+
+
+def test_the_table_of_what_can_not_go_together_is_in_the_docs() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "tools.md").read_text(encoding="utf-8")
+    assert table() in text, "docs/tools.md has another table: print(nca3d.config.clashes.table())"
+    for name in (
+        "precision",
+        "offload",
+        "block_cells",
+        "optimizer_in_backward",
+        "pool_device",
+        "compile",
+        "tracker",
+        "profile",
+    ):
+        assert f"`{name} = " in text

@@ -69,7 +69,7 @@ def test_no_arguments_is_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 ONE_LINE = [
-    (["trian"], "command: found 'trian', allowed train, evaluate, compare, render, export, "),
+    (["trian"], "command: found 'trian', allowed train, sweep, tune, evaluate, compare, render, export, "),
     (["--bogus"], "command: found '--bogus', allowed train"),
     (["train", "--learing-rate", "0.1"], "did you mean '--learning-rate'?"),
     (["train", "--learning-rat=0.1"], "--learning-rat: found an unknown flag"),

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from nca3d.config import FIELDS, Config
 from nca3d.config import shipped as configs
-from nca3d.config.clashes import CLASHES, Clash, clashing, table
+from nca3d.config.clashes import CLASHES, Clash, clashing
 from nca3d.config.schema import Spec
 from nca3d.errors import InputError, InputErrors
 from nca3d.targets import load
@@ -405,19 +405,3 @@ def test_any_bytes_in_a_file_give_errors_and_nothing_else(tmp_path_factory: pyte
 def test_a_named_body_has_one_size_wherever_it_is_left_open() -> None:
     """In a config and in `targets.load(name, size="auto")`; these two modules don't know each other."""
     assert load("cross", size="auto").size == Config(target="cross").size
-
-
-def test_the_table_of_what_can_not_go_together_is_in_the_docs() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "tools.md").read_text(encoding="utf-8")
-    assert table() in text, "docs/tools.md has another table: print(nca3d.config.clashes.table())"
-    for name in (
-        "precision",
-        "offload",
-        "block_cells",
-        "optimizer_in_backward",
-        "pool_device",
-        "compile",
-        "tracker",
-        "profile",
-    ):
-        assert f"`{name} = " in text

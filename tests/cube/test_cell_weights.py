@@ -238,7 +238,9 @@ def test_what_compiled_code_does_not_know():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(
+    "mode", [pytest.param(mode, marks=[] if mode == "per_cell" else pytest.mark.nightly) for mode in MODES]
+)
 def test_a_thousand_steps_leave_nothing_behind(mode):
     size = (2, 1, 2)
     made = shaken(mode, size, features=8, memory=4, external=2, widened=8)

@@ -130,7 +130,7 @@ def test_a_torn_journal_is_one_line(tmp_path: Path) -> None:
         Board(plan, tmp_path).trials()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_database_serves_as_well_and_holds_many(tmp_path: Path) -> None:
     pytest.importorskip("sqlalchemy")
     url = f"sqlite:///{tmp_path}/studies.db"

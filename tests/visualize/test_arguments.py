@@ -140,6 +140,7 @@ FIGURES: dict[str, Callable[[np.ndarray], Figure]] = {
     "batch_curves": lambda _: visualize.batch_curves(
         {PRICE: ([1, 2], [1, 2], [3, 4])}, chosen=(PRICE, 1), limit=9, failed={4: PRICE}, unit=PRICE, title=PRICE
     ),
+    "strip_plot": lambda _: visualize.strip_plot({PRICE: {PRICE: [0.1, 0.2]}}, label=PRICE, title=PRICE),
     "costs": lambda _: visualize.costs(
         [[visualize.Panel(PRICE, PRICE, PRICE, {PRICE: ([1, 2], [1, 20])}, {1: PRICE})]], title=PRICE
     ),
