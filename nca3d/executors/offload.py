@@ -16,7 +16,7 @@ from torch import Tensor
 
 from nca3d.rules.cell import Rule
 
-# Smaller tensors stay where they are: a copy costs about as much as nothing for so few bytes.
+# Smaller tensors stay where they are: starting a copy costs more than so few bytes are worth.
 SMALL = 1 << 16
 # How many tensors are fetched ahead of the one that the backward pass asks for.
 AHEAD = 2

@@ -37,6 +37,8 @@ class LossScale:
 
     def __init__(self, config: Config, device: torch.device) -> None:
         self.scaler = torch.amp.GradScaler(device.type, init_scale=FIRST, enabled=config.precision == "fp16")
+        # Whether gradients of this iteration have been looked at: the scaler has nothing to go by else.
+        self._down = False
 
     @property
     def value(self) -> float:
@@ -51,6 +53,7 @@ class LossScale:
         """Divides all gradients by the scale, in place; finite or not."""
         if self.scaler.is_enabled() and any(p.grad is not None for group in optimizer.param_groups for p in group["params"]):
             self.scaler.unscale_(optimizer)
+            self._down = True
 
     def overflowed(self) -> bool:
         """Whether gradients that aren't finite may be the scale's fault alone."""
@@ -58,7 +61,8 @@ class LossScale:
 
     def settle(self) -> None:
         """Halves the scale if the gradients of this iteration weren't finite; doubles it after 2,000 that were."""
-        if self.scaler.is_enabled() and self.scaler._per_optimizer_states:
+        if self._down:
+            self._down = False
             self.scaler.update()
             if self.value < LEAST:
                 self.scaler.update(LEAST)

@@ -115,8 +115,7 @@ def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prep
     mature = iteration > task.curriculum * config.iterations
     steps = 0
     if mature and iteration % AGEING_EVERY == 0 and ageable.any():
-        generator = counted_generator(config, iteration, purpose=3)
-        steps = int(torch.randint(0, task.ageing + 1, (1,), generator=generator))
+        steps = draw_ageing(config, iteration, task.ageing)
     states = prepared.states.clone()
     if steps:
         states[ageable] = rollout(
@@ -131,6 +130,12 @@ def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prep
             activity_threshold=config.activity_threshold,
         )
     return states, steps * ageable
+
+
+def draw_ageing(config: Config, iteration: int, ageing: int) -> int:
+    """Returns for how many steps an iteration ages pooled states, 0..ageing."""
+    generator = counted_generator(config, iteration, purpose=3)
+    return int(torch.randint(0, ageing + 1, (1,), generator=generator))
 
 
 def draw_steps(config: Config, iteration: int, curriculum: float) -> int:

@@ -27,7 +27,7 @@ from nca3d.executors.memory import Memory
 from nca3d.rollout import rollout
 from nca3d.training.build import choose_device
 from nca3d.training.memory import free_memory
-from nca3d.training.step import Outcome, counted_generator, draw_steps
+from nca3d.training.step import Outcome, draw_ageing, draw_steps
 from nca3d.training.task import Task
 from nca3d.training.threads import threads
 from nca3d.training.trainer import Trainer
@@ -63,12 +63,6 @@ class Picked:
     aged_steps: int
 
 
-def ageing_steps(config: Config, iteration: int, ageing: int) -> int:
-    """Returns for how many steps an iteration ages pooled states, as `training.step.age_states` draws it, 0..ageing."""
-    generator = counted_generator(config, iteration, purpose=3)
-    return int(torch.randint(0, ageing + 1, (1,), generator=generator))
-
-
 def pick(config: Config, task: Task[Any]) -> Picked:
     """Returns the iterations to run: those of a run in its middle, with draws near their means.
 
@@ -88,7 +82,7 @@ def pick(config: Config, task: Task[Any]) -> Picked:
     for number in range(first, first + CANDIDATES):
         steps = draw_steps(config, number, task.curriculum)
         if task.ageing and number % AGEING_EVERY == 0:
-            ageing = ageing_steps(config, number, task.ageing)
+            ageing = draw_ageing(config, number, task.ageing)
             aged[number] = abs(steps - mean) / wide + abs(ageing - task.ageing / 2) / task.ageing, ageing
         else:
             plain[number] = abs(steps - mean) / wide, steps

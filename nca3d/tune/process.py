@@ -11,6 +11,7 @@ from typing import Any
 from nca3d.config import Config
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.executors.child import Ended, python_with_nca3d, run_limited, signal_name
+from nca3d.process.room import ran_out
 from nca3d.tune.point import Point
 
 MODULE = "nca3d.tune.process"
@@ -101,14 +102,10 @@ def _found(job: dict[str, Any]) -> dict[str, Any]:
         return measure(config, job["seconds"])
     except InputError as error:
         return {"refused": [[str(e.where), e.field, str(e.found), e.allowed] for e in error.errors]}
-    except MemoryError:
-        return {"trouble": OUT_OF_MEMORY}
     except Exception as error:  # whatever it is, the parent tells of it in one line
-        said = " ".join(str(error).split())
-        # torch has no type of its own for a processor's memory
-        if isinstance(error, RuntimeError) and ("out of memory" in said or "alloc" in said):
+        if ran_out(error):
             return {"trouble": OUT_OF_MEMORY}
-        return {"failed": f"{type(error).__name__}: {said}"}
+        return {"failed": f"{type(error).__name__}: {' '.join(str(error).split())}"}
 
 
 def _end_with(alive: int) -> None:

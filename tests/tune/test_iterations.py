@@ -6,9 +6,9 @@ import torch
 import pools
 from nca3d.config import Config
 from nca3d.executors.memory import Memory
-from nca3d.training.step import age_states, draw_steps
+from nca3d.training.step import age_states, draw_ageing, draw_steps
 from nca3d.training.trainer import Trainer
-from nca3d.tune.iterations import STILL, ageing_steps, measure, pick
+from nca3d.tune.iterations import STILL, measure, pick
 
 CONFIG = Config.load("tiny")
 
@@ -32,7 +32,7 @@ def test_ageing_is_foretold() -> None:
     states = trainer.pool.states[:2]
     prepared = pools.Prepared(states, *torch.zeros(2, 2, dtype=torch.bool))
     _, ages = age_states(CONFIG, number, trainer.task, trainer.rule, prepared)
-    assert ages.tolist() == [ageing_steps(CONFIG, number, trainer.task.ageing)] * 2
+    assert ages.tolist() == [draw_ageing(CONFIG, number, trainer.task.ageing)] * 2
 
 
 def test_what_ages_nothing_has_plain_iterations_alone() -> None:
