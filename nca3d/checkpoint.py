@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
@@ -225,9 +226,9 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
         storage = tensor.untyped_storage()
         if places[storage.data_ptr()] > 1 or storage.nbytes() != tensor.nbytes:
             here[name] = tensor.clone()
-    # safetensors ends the process where there is no memory for its bytes; Python says so, and what was running can tell.
-    room = bytearray(sum(tensor.nbytes for tensor in here.values()) + (1 << 20))
-    del room
+    # safetensors ends the process where there is no memory for its bytes; numpy raises, and whoever saves can tell. No page of
+    # it is touched.
+    np.empty(sum(tensor.nbytes for tensor in here.values()) + (1 << 20), np.uint8)
     return safetensors.torch.save(here)
 
 
