@@ -4,6 +4,9 @@ Segments are run again before they run backward. That costs one more forward pas
 √steps (Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost"). Gradients are the same to the bit (law 8).
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from nca3d.errors import ArgumentError
@@ -55,7 +58,25 @@ class Memory:
             step_bytes: The number of bytes that each of them would save.
             saved_bytes: The number of bytes that are saved already.
         """
-        if self.length is not None:
-            return self.length or None
-        # About √steps states at the ends of segments, and √steps steps within one of them.
-        return None if saved_bytes + steps * step_bytes <= self.budget else max(1, round(steps**0.5))
+        found = self.length or None
+        if self.length is None and saved_bytes + steps * step_bytes > self.budget:
+            # About √steps states at the ends of segments, and √steps steps within one of them.
+            found = max(1, round(steps**0.5))
+        if (noted := _noted.get()) is not None:
+            noted.append(found or 0)
+        return found
+
+
+# Who wants to know what plans come to.
+_noted: ContextVar[list[int] | None] = ContextVar("segments", default=None)
+
+
+@contextmanager
+def noted_segments() -> Iterator[list[int]]:
+    """A context that notes how many steps each rollout with a gradient keeps at once; 0 = all of them."""
+    noted: list[int] = []
+    token = _noted.set(noted)
+    try:
+        yield noted
+    finally:
+        _noted.reset(token)

@@ -11,8 +11,7 @@ grown before the first one: each cell of the target is alive. With a learning ra
 import gc
 import statistics
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from torch import Tensor
 from nca3d.bench.memory import allocated_on_cuda_bytes, resident_bytes
 from nca3d.config import Config, plugins
 from nca3d.config.fields import AGEING_EVERY
-from nca3d.executors.memory import Memory
+from nca3d.executors.memory import noted_segments
 from nca3d.rollout import rollout
 from nca3d.training.build import choose_device
 from nca3d.training.memory import free_memory
@@ -127,7 +126,7 @@ def _train(config: Config, device: torch.device, seconds: float) -> dict[str, An
     """Begins a run and times its iterations; the peak of memory is that of this call."""
     began = time.perf_counter()
     config, given = config.kind.sized(config)
-    with threads(config), _segments() as segments:
+    with threads(config), noted_segments() as segments:
         trainer = Trainer.begin(config, given)
         # What a run reads of its target is not wanted twice in memory.
         del given
@@ -216,21 +215,3 @@ def _grown(trainer: Trainer, device: torch.device) -> Tensor | None:
     # A fresh rule leaves each cell as it is: a body of first cells.
     cell = seed.flatten(1)[:, int(seed[rule.alpha].argmax())]
     return torch.where(target.occupied.to(seed.device), cell[:, None, None, None], torch.as_tensor(rule.dead_value).to(seed))
-
-
-@contextmanager
-def _segments() -> Iterator[list[int]]:
-    """A context that notes how many steps each rollout with a gradient keeps at once; 0 = all of them."""
-    noted: list[int] = []
-    decide = Memory.segment
-
-    def noting(self: Memory, *numbers: int) -> int | None:
-        found = decide(self, *numbers)
-        noted.append(found or 0)
-        return found
-
-    Memory.segment = noting  # type: ignore[method-assign, assignment]
-    try:
-        yield noted
-    finally:
-        Memory.segment = decide  # type: ignore[method-assign]
