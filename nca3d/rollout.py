@@ -1,7 +1,8 @@
 """Many steps of one rule: `rollout(rule, state, steps)` from a `seed_state`, and the `Trajectory` that it can record."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
@@ -215,6 +216,10 @@ def rollout(
     # From here on a rule with inputs is a rule like any other: no executor needs to know of them.
     if inputs is not None:
         rule = RuleWithInputs(rule, Inputs.of(inputs).to(state.values if isinstance(state, Compact) else state))
+    # What follows from other channels is left out on the way, and read at the end.
+    first, whole = state, rule
+    if (core := whole.core) is not None:
+        rule, state = core, _changed(state, whole.to_core)
     # "auto" is decided once, on the first state: a rollout does not change its executor on the way.
     run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     # An executor that remembers what its cells computed last needs a memory for each rollout.
@@ -233,13 +238,20 @@ def rollout(
         for start, stop in pairwise(stops):
             state = run(rule, state, draw, start, stop, plan)
             recorded.append(state)
-    recorded = [recorded[0], *map(backward_on_few, recorded[1:])]
+    recorded = [first, *map(backward_on_few, recorded[1:])]
+    if core is not None:
+        recorded[1:] = [_changed(one, whole.from_core) for one in recorded[1:]]
     state = recorded[-1]
     if record_every is None:
         return state
     # Absolute numbers, so that trajectories of a cut rollout can be joined.
     numbers = torch.tensor([first_step + stop for stop in stops])
     return Trajectory(recorded, numbers) if isinstance(state, Compact) else Trajectory(torch.stack(recorded), numbers)
+
+
+def _changed(state: Tensor | Compact, change: Callable[[Tensor], Tensor]) -> Tensor | Compact:
+    """Returns a state with other channels; `change` takes and returns (B, C, D, H, W), or (N, C) of a compact state."""
+    return replace(state, values=change(state.values)) if isinstance(state, Compact) else change(state)
 
 
 def _check(

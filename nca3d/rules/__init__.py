@@ -1,7 +1,7 @@
 """What one cell does.
 
 Read `cell.py` first: it is the whole cell. `kernels.py` has what it can perceive, `conv.py` the rule that most bodies grow by,
-and `inputs.py` what a cell may get from outside.
+`coded.py` the one for bodies of many kinds, and `inputs.py` what a cell may get from outside.
 
 May import `lattice`, `registry`, torch, and `targets` inside functions.
 
@@ -10,10 +10,12 @@ Your own rule takes one line: `@RULES.register("mine")` over a subclass of `Rule
 
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
+from nca3d.rules.coded import CodedRule
 from nca3d.rules.conv import ConvRule
 
 # The rules that a config can name; folders with a `wing.py` add theirs.
 RULES = Registry("rule")
 RULES.register("conv")(ConvRule)
+RULES.register("coded")(CodedRule)
 
-__all__ = ["RULES", "ConvRule", "Rule"]
+__all__ = ["RULES", "CodedRule", "ConvRule", "Rule"]

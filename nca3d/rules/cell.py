@@ -172,6 +172,22 @@ class Rule(nn.Module, ABC):
             return kept.target
         return load(card["target"], size=tuple(card["size"]), **card.get("target_options", {}))
 
+    @property
+    def core(self) -> "Rule | None":
+        """A smaller rule that runs in this one's place, where channels follow from others; None = there is none.
+
+        `rollout` hands `to_core(states)` to an executor, and what comes back to `from_core`.
+        """
+        return None
+
+    def to_core(self, values: Tensor) -> Tensor:
+        """Returns states (B, C, D, H, W), or the channels of cells (N, C), as `core` has them."""
+        return values
+
+    def from_core(self, values: Tensor) -> Tensor:
+        """Returns what `core` made of such states, with all channels of this rule."""
+        return values
+
     def plant(self, state: Tensor, cells: Tensor) -> None:
         """Puts the first cell of each sample into empty states, in place: visible channels 0, alpha and hidden ones 1.
 

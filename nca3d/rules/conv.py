@@ -64,7 +64,8 @@ class ConvRule(Rule):
                     # Buffers, so that `rule.to(device)` moves them; not saved, because they follow from the perception's name.
                     self.register_buffer(f"kernel_{place}", kernel[None].clone(), persistent=False)
 
-        widths = [len(self.kernels()) * channels, *self.hidden]
+        views = LEARNED_KERNELS if self.learns_kernels else len(PERCEPTIONS[perception])
+        widths = [views * channels, *self.hidden]
         layers: list[nn.Module] = []
         for inputs, outputs in pairwise(widths):
             # In place: hidden layers are by far the largest tensors of a step.

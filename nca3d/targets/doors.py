@@ -12,9 +12,11 @@ from nca3d.files import names_path
 from nca3d.registry import Registry
 from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, torus
 from nca3d.targets.arrays import from_voxels
+from nca3d.targets.buildings import castle, cathedral
 from nca3d.targets.creatures import axolotl, mushroom, toucan
 from nca3d.targets.fit import Axes, parse_orientation, room_for, source_size, turn, turned_size
 from nca3d.targets.kept import read_kept
+from nca3d.targets.landscapes import coral, island, oak
 from nca3d.targets.options import check_options, check_wanted
 from nca3d.targets.pieces import MENDS
 from nca3d.targets.pyvista_examples import ant, channels, frog
@@ -37,7 +39,10 @@ if TYPE_CHECKING:
 # a builder's docstring is its line in the catalogue.
 TARGETS = Registry("target")
 
-for _body in (axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus, frog, ant, channels):
+for _body in (
+    *(axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus),
+    *(oak, coral, island, castle, cathedral, frog, ant, channels),
+):
     TARGETS.register(_body.__name__)(_body)
 
 # The lattice of a body that has a name, where size = "auto"; that of a config, too.

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nca3d.executors import compiled, event, exact, native_code, native_part
-from nca3d.rules import ConvRule, Rule
+from nca3d.rules import CodedRule, ConvRule, Rule
 from nca3d.rules.kernels import laplacian
 
 SIZE = (7, 6, 8)
@@ -53,6 +53,8 @@ RULE_CASES: dict[str, Callable[[], Rule]] = {
     "circular": lambda: ConvRule(channels=8, hidden=(24,), padding="circular"),
     "learned circular": lambda: ConvRule(channels=8, hidden=(24,), perception="learned", padding="circular"),
     "classes": lambda: ConvRule(channels=8, hidden=(24,), visible=5, visible_kind="classes"),
+    "coded": lambda: CodedRule(channels=14, hidden=(24,), visible=6, code=3),
+    "coded, learned": lambda: CodedRule(channels=14, hidden=(24,), perception="learned", visible=6, code=3),
     "deep": lambda: ConvRule(channels=8, hidden=(24, 16, 24)),
     "half steps": lambda: ConvRule(channels=8, hidden=(24,), step_size=0.5, fire_rate=0.8, alive_threshold=0.2),
     "odd sizes": lambda: ConvRule(21, (19, 3), "gradient+laplacian", visible=12, visible_kind="classes"),
@@ -73,10 +75,12 @@ def lively(name: str, random_seed: int = 0, strength: float = 0.15, device: torc
     """A rule with random weights that grows: its last layer is not zero any more, and alpha tends to rise."""
     rule = fresh(name, random_seed)
     generator = torch.Generator().manual_seed(random_seed)
-    last = rule.network[-1].weight
+    # Where classes are read from a code, the core has the network.
+    cell = rule.core or rule
+    last = cell.network[-1].weight
     with torch.no_grad():
         last.copy_(strength * torch.randn(last.shape, generator=generator))
-        last[rule.alpha].abs_()
+        last[cell.alpha].abs_()
     return rule.to(device)
 
 
@@ -87,7 +91,9 @@ def body(
     generator = torch.Generator().manual_seed(random_seed)
     state = torch.rand(batch, rule.channels, *size, generator=generator)
     filled = torch.rand(batch, 1, *size, generator=generator) < share
-    return torch.where(filled, state, 0.0).to(next(rule.parameters()).device)
+    state = torch.where(filled, state, 0.0).to(next(rule.parameters()).device)
+    # What follows from other channels follows from them here, too.
+    return rule.from_core(rule.to_core(state)).detach()
 
 
 def assert_same_bits(name: str, executor: str, found: torch.Tensor, wanted: torch.Tensor) -> None:
