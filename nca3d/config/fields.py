@@ -7,7 +7,7 @@ from one place. A field `pool_size` is the TOML key `pool_size` and the flag `--
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nca3d.config.schema import field
+from nca3d.config.schema import auto, field
 from nca3d.registry import wing_entries
 
 # The lattice where size = "auto" and the body has a name, and of what has no body.
@@ -42,10 +42,11 @@ class Shared:
         choices=("growing", "persistent", "regenerating", *wing_entries("regime")),
         group="what we ask for",
     )
-    iterations: int = field(1600, "training iterations", low=1, high=10_000_000)
-    batch: int = field(4, "bodies in one iteration", low=1, high=4096)
+    iterations: int = auto(1600, "training iterations", low=1, high=10_000_000)
+    stop_when_whole: bool = field(True, "end early when the body has been whole for a while")
+    batch: int = auto(4, "bodies in one iteration", low=1, high=4096)
     # Many times the batch, so that states of many ages are in it; each takes the memory of one state.
-    pool_size: int = field(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
+    pool_size: int = auto(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
     steps: tuple[int, int] | str = field(
         "auto",
         "steps of one training rollout, drawn from this range; "
@@ -60,13 +61,13 @@ class Shared:
         0, "cut the gradient graph every this many steps (truncated backpropagation); 0 = never", low=0, high=100_000
     )
     damages: tuple[str, ...] = field(("sphere", "half_space"), "kinds of damage to draw from")
-    damage_count: int = field(1, "how many of the best states of a batch are damaged", low=0, high=4095)
+    damage_count: int = auto(1, "how many of the best states of a batch are damaged", low=0, high=4095)
     # Below 1: one cell always survives, for nothing can regenerate from nothing.
     damage_severity: tuple[float, float] = field(
         (0.05, 0.6), "range of the fraction of the body destroyed", above=0, below=1, order="not falling"
     )
     # A body has to grow before there is anything to damage.
-    damage_from: float = field(0.1, "share of the iterations before damage begins", low=0, high=1)
+    damage_from: float = auto(0.1, "share of the iterations before damage begins", low=0, high=1)
     losses: dict[str, float] = field(  # noqa: RUF009
         {}, "loss terms with their weights; none = the default terms of the target's kind", low=0
     )
@@ -85,8 +86,8 @@ class Shared:
     optimizer_in_backward: bool = field(
         False, "move each cell's own weights as soon as their gradient is known (rules with weights per cell)"
     )
-    learning_rate: float = field(6e-3, "the highest learning rate of the schedule", above=0, high=1)
-    betas: tuple[float, float] = field((0.9, 0.95), "decay of the optimizer's running mean and square", low=0, below=1)
+    learning_rate: float = auto(6e-3, "the highest learning rate of the schedule", above=0, high=1)
+    betas: tuple[float, float] = auto((0.9, 0.95), "decay of the optimizer's running mean and square", low=0, below=1)
     weight_decay: float = field(0.0, "weight decay; decoupled for adamw", low=0, high=1)
     schedule: str = field("cosine", "course of the learning rate", choices=("constant", "step", "cosine"))
     warmup: int = field(50, "iterations over which the learning rate rises from zero", low=0, high=1_000_000)
@@ -106,7 +107,7 @@ class Shared:
         20, "go back to the last good state after this many faulty iterations in a row; 5 is the most", low=1, high=10_000
     )
     retries: int = field(3, "how often to go back and on with half the learning rate; then the run fails", low=0, high=100)
-    precision: str = field(
+    precision: str = auto(
         "fp32",
         "precision of the update network's arithmetic; the state stays float32; fp16 scales the loss (GradScaler)",
         choices=("fp32", "bf16", "fp16"),
@@ -219,7 +220,10 @@ class Body:
         words=("auto",),
         group="what one cell does",
     )
-    hidden: tuple[int, ...] = field((128,), "widths of the update network's hidden layers", low=1, high=4096, length=(1, 8))
+    hidden: tuple[int, ...] = auto((128,), "widths of the update network's hidden layers", low=1, high=4096, length=(1, 8))
+    code: int = auto(
+        0, "numbers of a code that classes are read from, for bodies of many kinds; 0 = cells carry the classes", low=0, high=64
+    )
     perception: str = field(
         "gradient", "what a cell sees of its neighbours", choices=("gradient", "gradient+laplacian", "isotropic", "learned")
     )

@@ -12,7 +12,7 @@ from nca3d.config.clashes import clashing
 from nca3d.config.devices import device_hint
 from nca3d.config.fields import NAMED_SIZE, Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
-from nca3d.config.schema import Spec, as_text, converted, toml
+from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import names_path, write_atomic
 from nca3d.registry import searched, wing_entries
@@ -76,8 +76,8 @@ class Config(Body, Shared):
         return {name: getattr(self, name) for name in FIELDS}
 
     def _given(self) -> dict[str, Any]:
-        # A size that nobody has set is not set by a copy either: another target may bring its own.
-        return {**self._values(), "size": self.given_size}
+        # What nobody has set is not set by a copy either: another target may bring its own.
+        return {**self._values(), "size": self.given_size, **dict.fromkeys(self.open_fields, AUTO)}
 
     @classmethod
     def load(cls, source: str | os.PathLike[str]) -> "Config":
@@ -121,15 +121,7 @@ class Config(Body, Shared):
             InputErrors: fields are wrong; there is one line for each.
         """
         source = None if "plugins" in changes else self.plugins_from
-        # A size that nobody has set is not set by the copy either: another target may bring its own.
-        return _make(
-            {**self._values(), "size": self.given_size, **changes},
-            FIELDS.keys() - changes.keys(),
-            [],
-            "Config.replace",
-            {},
-            source,
-        )
+        return _make({**self._given(), **changes}, FIELDS.keys() - changes.keys(), [], "Config.replace", {}, source)
 
     def plain(self) -> dict[str, object]:
         """Returns the fields that the regime uses by name, as JSON can hold them; `from_dict` reads them."""
@@ -205,6 +197,12 @@ class Config(Body, Shared):
         return given
 
     @property
+    def open_fields(self) -> frozenset[str]:
+        """The fields that follow from a body which is not known yet: they are "auto", and read as those of a small one."""
+        names: frozenset[str] = vars(self)["_open"]
+        return names
+
+    @property
     def lattice(self) -> tuple[int, int, int]:
         """The size (D, H, W) in numbers.
 
@@ -223,10 +221,14 @@ class Config(Body, Shared):
     def channels_for(self, visible: int) -> int:
         """Returns how many channels a rule has in all; "auto" is 16, and more if fewer than eight would be hidden.
 
+        Beside a code of classes fifteen are hidden.
+
         Args:
             visible: how many channels are visible.
         """
-        return max(16, visible + 1 + 8) if isinstance(self.channels, str) else self.channels
+        if not isinstance(self.channels, str):
+            return self.channels
+        return visible + 1 + self.code + 15 if self.code else max(16, visible + 1 + 8)
 
     @property
     def horizon(self) -> int:
@@ -275,9 +277,19 @@ def _make(
 
 
 def _sized(values: dict[str, Any]) -> dict[str, Any]:
-    """Returns the fields with the size in numbers where these are known: "auto" stays where a file has to be read first."""
+    """Returns the fields in numbers: a size that is "auto" stays so where a file has to be read first.
+
+    What else is "auto" gets the value of a small body, until the body is known.
+    """
     named = not names_path(values["target"])
-    return {**values, "_given_size": values["size"], **({"size": NAMED_SIZE} if named and values["size"] == "auto" else {})}
+    size = {"size": NAMED_SIZE} if named and values["size"] == AUTO else {}
+    small = _small(values)
+    return {**values, **size, **small, "_given_size": values["size"], "_open": frozenset(small)}
+
+
+def _small(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the values of a small body for those fields that are "auto"."""
+    return {name: spec.small for name, spec in FIELDS.items() if spec.small is not None and values[name] == AUTO}
 
 
 def _checked(
@@ -325,7 +337,7 @@ def _checked(
             only = f"the field only where regime is one of {users}"
             errors.append(InputError(places.get(name, where), name, as_text(values[name]), only))
         whole[name] = _default(spec)
-    for names, allowed in _contradictions(whole):
+    for names, allowed in _contradictions({**whole, **_small(whole)}):
         # A field that is wrong already is not reported twice.
         if not wrong & set(names):
             place = next((places[name] for name in names if name in places), where)

@@ -98,9 +98,10 @@ class Regime:
     def sized(
         self, config: "Config", given: object = None, folder: str | os.PathLike[str] | None = None
     ) -> tuple["Config", object]:
-        """Returns the config with its size in numbers, and what was read for it, so that it is read once.
+        """Returns the config with all in numbers that the body decides, and what was read for it, so that it is read once.
 
-        This is the one place where the target of a run decides on its lattice; everything after it sees numbers.
+        This is the one place where the target of a run decides on its lattice and on what is "auto"; everything after it sees
+        numbers.
 
         Args:
             config: the experiment. Its plug-ins have been run.
@@ -108,12 +109,31 @@ class Regime:
             folder: the folder of the run to resume; None = a new run.
         """
         # Else it is read by the task, after a look at the memory that the run needs.
-        if given is None and (config.size == "auto" or folder is not None):
+        if given is None and (config.size == "auto" or folder is not None or self.follows(config)):
             given = self.read(config, folder)
-        if config.size != "auto":
-            # Its own from now on, whatever a later version has for "auto".
-            return config.replace(size=config.size), given
-        return config.replace(size=given.size), given  # type: ignore[attr-defined]  # a body has a size
+        # Its own from now on, whatever a later version has for "auto".
+        size = config.size if config.size != "auto" else given.size  # type: ignore[attr-defined]  # a body has a size
+        config = config.replace(size=size)
+        # What the body has no say in is that of a small one.
+        own = {name: getattr(config, name) for name in config.open_fields}
+        chosen = self.recipe(config, given) if self.follows(config) else {}
+        return config.replace(**own | {name: value for name, value in chosen.items() if name in own}), given
+
+    def follows(self, config: "Config") -> bool:
+        """Returns whether fields of a config follow from the body: no other kind of training has one."""
+        return bool(config.open_fields) and self.table == "body"
+
+    def recipe(self, config: "Config", given: object) -> dict[str, Any]:
+        """Returns what the body has for fields that are "auto", by name.
+
+        Args:
+            config: the experiment, with its size in numbers.
+            given: what was read for it: the target.
+        """
+        from nca3d.config.recipe import Facts, recipe
+
+        body: Any = given
+        return recipe(Facts.of(getattr(body, "target", body)))
 
 
 # The three experiments of Mordvintsev et al. 2020, in the order of the paper.

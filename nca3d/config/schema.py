@@ -13,10 +13,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any, NoReturn, TypeVar, get_args, get_origin
+from types import UnionType
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin
 
 Default = TypeVar("Default")
 
+# What stands for a value that follows from something else.
+AUTO = "auto"
 # How deep lists and tables of options may be nested.
 MAX_DEPTH = 8
 # One and many of each type, as errors name them.
@@ -39,6 +42,8 @@ class Spec:
         length: fewest and most entries of a list without a fixed length.
         order: "rising" or "not falling", for the entries of a list; "" = any order.
         may_be_empty: whether a text may be "".
+        small: of a field that follows from the body where it is "auto": its value for a small one, and until the body is known;
+            None = the field follows from nothing.
         changes_run: whether another value makes another run; False for what only looks on or saves.
         path: "file" or "folder" if the value may be a path; "" otherwise.
         table: the table of a file that has the field; "" = the top of the file.
@@ -57,6 +62,7 @@ class Spec:
     length: tuple[int, int] = (0, 64)
     order: str = ""
     may_be_empty: bool = False
+    small: Any = None
     changes_run: bool = True
     path: str = ""
     table: str = ""
@@ -66,7 +72,8 @@ class Spec:
     @property
     def kind(self) -> type[Any]:
         """The declared type without `words`: the kind of `int | str` with words is int."""
-        kind: type[Any] = next(arg for arg in get_args(self.hint) if arg is not str) if self.words else self.hint
+        alternatives = get_args(self.hint) if get_origin(self.hint) in (Union, UnionType) else ()
+        kind: type[Any] = next((arg for arg in alternatives if arg is not str), self.hint)
         return kind
 
     @property
@@ -113,6 +120,19 @@ def field(default: Default, doc: str, **limits: object) -> Default:
     return entry
 
 
+def auto(small: Default, doc: str, **limits: object) -> Default:
+    """Returns a field that is "auto" by default: it then follows from the body (`config/recipe.py`).
+
+    Args:
+        small: its value for a small body, and until the body is known.
+        doc: what the field means.
+        **limits: other attributes of `Spec`.
+    """
+    word: Any = AUTO
+    of_a_body: Default = field(word, f"{doc}; auto = by the body", small=small, words=(AUTO,), **limits)
+    return of_a_body
+
+
 def _described(spec: Spec) -> str:
     """Returns the allowed values in words, without `words`."""
     if spec.choices:
@@ -151,7 +171,7 @@ def converted(value: object, spec: Spec) -> object:
         OverflowError: the number is too large.
     """
     # A text can only be meant as one of the words, never as a number.
-    if spec.words and isinstance(value, str):
+    if spec.words and isinstance(value, str) and (spec.item is not str or value in spec.words):
         return _chosen(value, spec.words)
     if spec.is_table:
         table = _plain(value, MAX_DEPTH) if isinstance(value, Mapping) else _refuse()

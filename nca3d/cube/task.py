@@ -269,6 +269,9 @@ class Answering:
         outputs, _ = say(rule, questions, self.config.horizon, random_seed=evaluation_seed(self.config.random_seed, 0))
         return "" if outputs.isfinite().all() else BAD_AT_END
 
+    def look(self, rule: GMLPRule, iteration: int) -> None:
+        """Returns None: a cube learns until its iterations are done."""
+
     def note(self, rule: GMLPRule) -> str:
         """Returns how many weights the cube has, about how much memory training takes, and which questions it learns from."""
         config, questions = self.config, self.embedded.questions

@@ -8,7 +8,7 @@ const upTo = (n, multiple) => Math.ceil(n / multiple) * multiple;
 
 class Cells {
   /**
-   * rule: what nca3d/live/payload.py describes: size, channels, visible, kind, palette, fire_below, threshold, step_size,
+   * rule: what nca3d/live/payload.py describes: size, channels, visible, code, kind, palette, fire_below, threshold, step_size,
    * padding, kernels, layers; `floats` holds the weights that its offsets point into.
    */
   constructor(rule, floats, { seed = 0, sample = 0 } = {}) {
@@ -126,11 +126,12 @@ class Cells {
     this.#recount();
   }
 
-  /** The first cell, where the rule was trained to start or elsewhere: alpha and hidden channels 1, visible ones 0; nothing else lives. */
+  /** The first cell, where the rule was trained to start or elsewhere: alpha and hidden channels 1, visible ones and a code 0. */
   seed(cell = this.rule.start) {
     this.clear();
     const row = cell * this.room;
-    for (let channel = this.rule.visible; channel < this.rule.channels; channel++) this.floats[row + channel] = 1;
+    this.floats[row + this.rule.visible] = 1;
+    for (let channel = this.rule.visible + 1 + this.rule.code; channel < this.rule.channels; channel++) this.floats[row + channel] = 1;
     if (!this.everywhere) this.occupied[this.occupiedCount++] = cell;
     this.#recount();
   }

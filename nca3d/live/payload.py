@@ -12,6 +12,7 @@ from nca3d.fire import Draw
 from nca3d.lattice import Size, as_size
 from nca3d.rollout import start_of
 from nca3d.rules.cell import Rule
+from nca3d.rules.coded import CodedRule
 
 
 def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple[dict[str, Any], np.ndarray]:
@@ -28,6 +29,9 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
     Raises:
         InputError: If the rule has a step of its own; the message says where it can live instead.
     """
+    # A page knows plain rules alone; what it plants has a code of zeros.
+    code = rule.code if isinstance(rule, CodedRule) else 0
+    rule = rule.written_out() if isinstance(rule, CodedRule) else rule
     # What the page can't know: a step, a network, a method or a hook that was replaced in Python.
     layers = linear_layers(rule)
     own = rule.has_own_step() or {"forward", "perceive", "alive_mask", "pad"} & vars(rule).keys() or rule._forward_hooks
@@ -65,6 +69,7 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
         "start": int(np.ravel_multi_index(start_of(rule, size), size)),
         "channels": rule.channels,
         "visible": rule.visible,
+        "code": code,
         "kind": rule.visible_kind,
         "palette": None if palette is None else np.round(255 * palette).astype(int).tolist(),
         "fire_below": below,

@@ -136,18 +136,22 @@ class CodedRule(Rule):
         places, core = torch.tensor(order), self.core
         options = {name: getattr(self, name) for name in SHARED}
         rule = ConvRule(self.channels, self.hidden, self.perception, self.visible, "classes", **options)
-        for ours, theirs in zip(core.network[1:-1], rule.network[1:-1], strict=True):
+        (first, *middle, last), layers = _layers(core), _layers(rule)
+        seen = torch.zeros(self.hidden[0], len(core.kernels()), self.channels)
+        seen[:, :, places] = first.weight.unflatten(1, (-1, core.channels))
+        layers[0].weight.copy_(seen.flatten(1))
+        layers[0].bias.copy_(first.bias)
+        for ours, theirs in zip(middle, layers[1:-1], strict=True):
             theirs.load_state_dict(ours.state_dict())
-        first = torch.zeros(self.hidden[0], len(core.kernels()), self.channels)
-        first[:, :, places] = core.network[0].weight.unflatten(1, (-1, core.channels))
-        rule.network[0].weight.copy_(first.flatten(1))
-        rule.network[0].bias.copy_(core.network[0].bias)
-        last = core.network[-1].weight
-        rule.network[-1].weight[places] = last
+        layers[-1].weight[places] = last.weight
         # A change of the code changes the logits by the same read-out.
-        rule.network[-1].weight[: self.visible] = self.readout.weight @ last[: self.code]
+        layers[-1].weight[: self.visible] = self.readout.weight @ last.weight[: self.code]
         if core.learned is not None and rule.learned is not None:
             rule.learned.zero_()
             rule.learned[:, places] = core.learned
         rule.card = self.card
         return rule
+
+
+def _layers(rule: ConvRule) -> list[nn.Linear]:
+    return [layer for layer in rule.network if isinstance(layer, nn.Linear)]

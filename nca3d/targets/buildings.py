@@ -88,11 +88,9 @@ def castle(size: Size, *, margin: int = 1) -> Target:
     b.set("path", 0, slice(0, 9), slice(7, 9))
     # the wall around the yard, weathered on one side, with a gate
     b.walls("stone", slice(1, 6), slice(2, 14), slice(2, 15))
-    (
-        b.set("cobble", slice(1, 3), slice(2, 14), 14),
-        b.set("mossy", slice(1, 2), 13, slice(2, 15)),
-        b.set("vine", slice(3, 6), 13, 9),
-    )
+    b.set("cobble", slice(1, 3), slice(2, 14), 14)
+    b.set("mossy", slice(1, 2), 13, slice(2, 15))
+    b.set("vine", slice(3, 6), 13, 9)
     b.battlement("stone", 6, slice(2, 14), slice(2, 15))
     b.set("", slice(1, 4), 2, slice(7, 9))
     b.set("door", slice(1, 4), 2, 7)
@@ -183,32 +181,22 @@ def cathedral(size: Size, *, margin: int = 1) -> Target:
     # the choir's end, round, and the altar
     b.walls("limestone", slice(1, 14), slice(6, 12), slice(28, 31))
     b.set("copper", 14, slice(6, 12), slice(29, 31))
-    (
-        b.set("rose", slice(5, 9), slice(8, 10), 30),
-        b.set("altar", slice(1, 3), slice(8, 10), 26),
-        b.set("candle", 3, slice(8, 10), 26),
-    )
-    (
-        b.set("pew", 1, slice(6, 8), slice(9, 24, 2)),
-        b.set("pew", 1, slice(10, 12), slice(9, 24, 2)),
-        b.set("organ", slice(8, 12), slice(7, 11), 6),
-    )
+    b.set("rose", slice(5, 9), slice(8, 10), 30)
+    b.set("altar", slice(1, 3), slice(8, 10), 26)
+    b.set("candle", 3, slice(8, 10), 26)
+    b.set("pew", 1, slice(6, 8), slice(9, 24, 2))
+    b.set("pew", 1, slice(10, 12), slice(9, 24, 2))
+    b.set("organ", slice(8, 12), slice(7, 11), 6)
     # the front: rose window, three doors, two towers of different heights
-    (
-        b.set("limestone", slice(1, 17), slice(5, 13), 4),
-        b.set("tracery", slice(8, 14), slice(6, 12), 4),
-        b.set("rose", slice(9, 13), slice(7, 11), 4),
-    )
+    b.set("limestone", slice(1, 17), slice(5, 13), 4)
+    b.set("tracery", slice(8, 14), slice(6, 12), 4)
+    b.set("rose", slice(9, 13), slice(7, 11), 4)
     for y, top, cap in ((2, 23, "copper"), (12, 19, "lead")):
-        (
-            b.walls("limestone", slice(1, top), slice(y, y + 4), slice(1, 6)),
-            b.set("tracery", top - 1, slice(y, y + 4), slice(1, 6)),
-        )
-        (
-            b.set("amber_glass", slice(top - 6, top - 3), y + 1, 1),
-            b.set("bell", top - 3, y + 2, 3),
-            b.set("ashlar", 8, slice(y, y + 4), slice(1, 6)),
-        )
+        b.walls("limestone", slice(1, top), slice(y, y + 4), slice(1, 6))
+        b.set("tracery", top - 1, slice(y, y + 4), slice(1, 6))
+        b.set("amber_glass", slice(top - 6, top - 3), y + 1, 1)
+        b.set("bell", top - 3, y + 2, 3)
+        b.set("ashlar", 8, slice(y, y + 4), slice(1, 6))
         for step in range(2):
             b.set(cap, top + step, slice(y + step, y + 4 - step), slice(1 + step, 6 - step))
         b.set("cross", slice(top + 2, top + 4), y + 1, 3)

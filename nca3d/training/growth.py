@@ -14,18 +14,22 @@ from nca3d.config import Config
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed
 from nca3d.losses import evaluate_terms, terms_of, total
-from nca3d.metrics import iou, occupied
+from nca3d.metrics import colour_error, iou, label_accuracy, occupied
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target, from_array, load
 from nca3d.targets.kept import KeptTarget
 from nca3d.training.build import build_rule
+from nca3d.training.course import WHOLE, Look
+from nca3d.training.precision import autocast
 from nca3d.training.reach import reach_note
 from nca3d.training.recovery import BAD_AT_END, EXTINCT_AT_END
 
 # How many bodies of a batch have their pattern measured: enough for a mean, quick enough for the loop.
 MEASURED = 4
+# How many steps after the horizon a look at a body asks whether it is still whole.
+HELD = 300
 
 
 def custom_body(body: Target | np.ndarray | Tensor, config: Config) -> KeptTarget:
@@ -103,8 +107,11 @@ class Growth:
     def build_rule(self) -> Rule:
         """Returns a fresh rule for the target, or the one that `init` names."""
         config, target = self.config, self.target
+        # Colours are three channels as it is.
+        code = config.code if target.kind == "classes" else 0
         return build_rule(
-            config,
+            config.replace(rule="coded") if code and config.rule == "conv" else config,
+            code=code,
             channels=config.channels_for(target.visible),
             hidden=config.hidden,
             perception=config.perception,
@@ -196,6 +203,36 @@ class Growth:
         if not states.isfinite().all():
             return BAD_AT_END
         return "" if rule.alive_mask(states).any() else EXTINCT_AT_END
+
+    @torch.no_grad()
+    def look(self, rule: Rule, iteration: int) -> Look:
+        """Returns what a rule grows, holds and heals: a few bodies, on fire masks that training never draws."""
+        config, target = self.config, self.goal
+        executor = "auto" if "approx" in config.executor else config.executor
+
+        def run(states: Tensor, steps: int, first: int) -> Tensor:
+            with autocast(config, self.device):
+                return rollout(
+                    rule, states, steps, random_seed=evaluation_seed(config.random_seed, 1), first_step=first, executor=executor
+                )
+
+        horizon = config.horizon
+        grown = run(seed_state(rule, config.lattice, batch=MEASURED, device=self.device), horizon, 0)
+        first = float(iou(grown, target).mean())
+        # Most looks end here: there is nothing to hold yet.
+        if first < WHOLE:
+            return Look(iteration, first)
+        classes = target.kind == "classes"
+        right = label_accuracy(grown, target) if classes else 1 - colour_error(grown, target)
+        old = run(grown, HELD, horizon)
+        healed = 1.0
+        if self.damaging and config.damage_count:
+            body = self.body(rule, old)
+            generator = torch.Generator().manual_seed(iteration)
+            wound = pools.damage.half_space(config.lattice, len(old), severity=0.5, body=body, generator=generator)
+            after = run(pools.damage.apply(old, wound.to(self.device), rule.dead_value), horizon, horizon + HELD)
+            healed = float((iou(after, target) / iou(old, target).clamp_min(1e-6)).min())
+        return Look(iteration, first, float(right.mean()), float(iou(old, target).mean()), healed)
 
     def note(self, rule: Rule) -> str:
         """Returns what to know of the body: cells that rollouts can't reach, a source that has changed; "" for nothing."""

@@ -112,7 +112,9 @@ def train(
             trainer.rule.card |= {name: value for name, value in trainer.task.card().items() if name != "start"}
             folder.write_config()
         _iterate(trainer, folder, stop, Saver(trainer, folder), progress)
-        if stop.requested is not None and trainer.iteration < config.iterations:
+        if trainer.iteration >= trainer.end and (told := trainer.course.told(config, trainer.seconds)):
+            print(f"{folder.path}: {told}", file=sys.stderr)
+        if stop.requested is not None and trainer.iteration < trainer.end:
             stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
 
         rule = trainer.trained_rule()
@@ -168,7 +170,7 @@ def _train_on(
     """Trains until all iterations are done, a signal came, or too many were bad in a row; returns what is wrong then, or ""."""
     config, fault = trainer.config, ""
     # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
-    while trainer.iteration < config.iterations and stop.requested is None:
+    while trainer.iteration < trainer.end and stop.requested is None:
         profiler.next()
         begun = time.perf_counter()
         try:
@@ -191,9 +193,11 @@ def _train_on(
             return f"{fault}, {trainer.bad_steps} iterations in a row"
         phase("save")
         # The last one is saved when it is known to be good.
-        if trainer.iteration < config.iterations:
+        if trainer.iteration < trainer.end:
             saver.in_between()
-    if trainer.iteration < config.iterations:
+        # The bar ends where the run does.
+        bar.total = trainer.end
+    if trainer.iteration < trainer.end:
         return ""
     # One bad iteration at the end does no harm: the weights are those of the one before.
     if trainer.bad_steps > 1:

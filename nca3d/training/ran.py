@@ -29,6 +29,8 @@ def ran(trainer: "Trainer") -> dict[str, str | int | float]:
     config, rule, device = trainer.config, trainer.rule, trainer.task.device
     # The states that "auto" chooses by: where a run begins, which is the same when it is resumed.
     state = trainer.pool.seed.to(device).expand(config.batch // config.accumulate, *trainer.pool.seed.shape)
+    # Executors run the core, where a rule has one.
+    rule, state = rule.core or rule, rule.to_core(state)
     executor, how = executor_of(config, rule, state)
     told = torch_compile.told(rule)
     optimizer = type(trainer.optimizer)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from nca3d.config import Config
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
+from nca3d.training.course import Look
 
 # What the states of one iteration should become: a `Target`, or a batch of questions.
 Goal = TypeVar("Goal")
@@ -123,6 +124,9 @@ class Task(Protocol[Goal]):
 
     def fault(self, rule: Rule) -> str:
         """Returns why what a trained rule does at the horizon makes the run a failed one; "" if it lives and is finite."""
+
+    def look(self, rule: Rule, iteration: int) -> Look | None:
+        """Returns what a trained rule grows after an iteration; None for a task that does not end early."""
 
     def note(self, rule: Rule) -> str:
         """Returns what to show before training begins; "" for nothing."""

@@ -20,6 +20,7 @@ from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training.balance import Balance
 from nca3d.training.build import check_same_shapes, choose_device, choose_pool_device, compile_rule, rule_record
+from nca3d.training.course import Course
 from nca3d.training.learner import Learner
 from nca3d.training.ledger import memory_figures
 from nca3d.training.memory import check_memory
@@ -49,6 +50,7 @@ class Trainer:
         bad_steps: faulty iterations in a row, up to the last one.
         skipped: faulty iterations in all.
         recovery: what went wrong so far, and what the run does about it.
+        course: what the rule was seen to grow, and when the run ends by it.
         phase: what `step` is about: "" = between two iterations; "run" = nothing has changed yet; "change" = weights and pool
             are being changed, and belong to no iteration.
         kept_bytes: the most that an iteration which was counted kept on the device for its backward pass.
@@ -67,6 +69,7 @@ class Trainer:
     bad_steps: int = 0
     skipped: int = 0
     recovery: Recovery = field(default_factory=Recovery)
+    course: Course = field(default_factory=Course)
     phase: str = ""
     kept_bytes: int = 0
     moved_bytes: int = 0
@@ -75,6 +78,11 @@ class Trainer:
     def optimizer(self) -> torch.optim.Optimizer:
         """The optimizer of the weights."""
         return self.learner.optimizer
+
+    @property
+    def end(self) -> int:
+        """The last iteration of the run, as far as is known."""
+        return self.course.end(self.config)
 
     @property
     def target(self) -> Target | None:
@@ -150,9 +158,10 @@ class Trainer:
     def _step(self) -> Outcome:
         self.iteration += 1
         settings = self.recovery.settings(self.config)
+        rate = learning_rate(settings, self.iteration) * self.course.factor(self.config, self.iteration)
         for group in self.optimizer.param_groups:
             # Set anew in each iteration, instead of a scheduler whose state would have to be saved.
-            group["lr"] = learning_rate(settings, self.iteration) * group.get(LR_MULTIPLIER, 1.0)
+            group["lr"] = rate * group.get(LR_MULTIPLIER, 1.0)
         kept = Kept(self.rule, host=self.config.offload == "host") if self._counts() else None
         state = (self.task, self.rule, self.balance, self.learner, self.pool, kept)
         with full_float32(self.task.device):
@@ -167,6 +176,10 @@ class Trainer:
             decay = min(self.config.average, self.iteration / (self.iteration + 10))
             for name, tensor in self.rule.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
+        if self.course.due(self.config, self.iteration):
+            phase("look")
+            look = self.task.look(self.trained_rule(), self.iteration)
+            self.course = self.course.after(look) if look else self.course
         return outcome
 
     def _counts(self) -> bool:
@@ -209,6 +222,7 @@ class Trainer:
             "bad_steps": self.bad_steps,
             "skipped": self.skipped,
             "recovery": self.recovery.plain(),
+            "course": self.course.plain(),
             "optimizer": optimizer_scalars,
             "rule": rule_record(self.rule, self.config.rule),
             "card": self.rule.card,
@@ -270,6 +284,9 @@ class Trainer:
         self.learner.scale.restore(saved.scalars.get("scale", {}))
         self.learner.overflows = saved.scalars.get("overflows", 0)
         self.recovery = Recovery.of(saved.scalars.get("recovery", []))
+        # Whoever asks for more iterations wants them: the looks begin anew.
+        longer = saved.scalars["iterations"] != self.config.iterations
+        self.course = Course() if longer else Course.of(saved.scalars.get("course", {}))
         # A run of version 0.1.0 that bad steps have ended gets another chance, perhaps at a lower rate.
         if self.bad_steps >= self.config.max_bad_steps:
             self.bad_steps = 0
