@@ -8,6 +8,8 @@ import shutil
 import warnings
 from pathlib import Path
 
+from nca3d.config.devices import multiplies_bf16
+
 # The extras of setup.cfg, and the modules by which one sees that they are installed.
 EXTRAS = {
     "viz": ("pyvista", "trimesh", "imageio_ffmpeg"),
@@ -59,9 +61,7 @@ def _bf16() -> bool:
 
     if torch.cuda.is_available():
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    flags = Path("/proc/cpuinfo")
-    words = set(flags.read_text().split()) if flags.exists() else set()
-    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})
+    return multiplies_bf16()
 
 
 def _compiled() -> str:

@@ -1,4 +1,6 @@
-"""What to know of devices that a config may not name."""
+"""What to know of devices before torch is loaded: those that a config may not name, and what the processor can."""
+
+from pathlib import Path
 
 
 def device_hint(value: object) -> str:
@@ -9,3 +11,10 @@ def device_hint(value: object) -> str:
     if name == "cuda" and number:
         return f"; CUDA_VISIBLE_DEVICES={number} before the command chooses one of several"
     return ""
+
+
+def multiplies_bf16() -> bool:
+    """Returns whether this machine's processor multiplies bfloat16 numbers; False where it can't be known."""
+    flags = Path("/proc/cpuinfo")
+    words = set(flags.read_text().split()) if flags.exists() else set()
+    return bool(words & {"avx512_bf16", "amx_bf16", "bf16"})

@@ -4,8 +4,9 @@ Each line of the rule was found by an experiment on bodies of 1,000 cells and mo
 up to `SMALL` cells keep what they had before, by which they grow whole in minutes. It imports no torch.
 """
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 if TYPE_CHECKING:
     from nca3d.targets import Target
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 # Cells up to which a body is small.
 SMALL = 500
 # Kinds from which cells carry a code instead of a channel for each of them, and its length.
-MANY_KINDS, CODE = 8, 8
+MANY_KINDS, CODE = 6, 8
 
 
 @dataclass(frozen=True)
@@ -24,24 +25,66 @@ class Facts:
         cells: The cells of the body.
         kinds: Its kinds, without "empty"; 0 = it has colours.
         far: The steps of growth from the first cell to the farthest one.
+        half: Whether this machine multiplies bfloat16 numbers.
     """
 
     cells: int
     kinds: int
     far: int
+    half: bool = False
 
     @classmethod
-    def of(cls, target: "Target") -> Self:
-        """Returns the facts of a body."""
+    def of(cls, target: "Target", half: bool) -> Self:
+        """Returns the facts of a body on a machine."""
         kinds = int((target.values[1:-1].flatten(1).amax(dim=1) > 0).sum()) if target.kind == "classes" else 0
-        return cls(target.cells, kinds, int(target.pieces.steps_from(target.start).max()))
+        return cls(target.cells, kinds, int(target.pieces.steps_from(target.start).max()), half)
+
+    def __str__(self) -> str:
+        kinds = f" of {self.kinds} kinds" if self.kinds else ""
+        return f"{self.cells:,} cells{kinds}, the farthest {self.far} steps from the first"
 
 
-def recipe(body: Facts) -> dict[str, Any]:
-    """Returns the fields that follow from a body, by name; those that it leaves out are as for a small one."""
-    chosen: dict[str, Any] = {}
+class Choice(NamedTuple):
+    """The value of one field, and why it is that.
+
+    Attributes:
+        field: The field's name.
+        value: Its value.
+        why: The reason, in a few words.
+    """
+
+    field: str
+    value: Any
+    why: str
+
+
+def recipe(body: Facts) -> list[Choice]:
+    """Returns the fields that follow from a body; those that it leaves out are as for a small one."""
+    choices = []
     if body.kinds >= MANY_KINDS:
-        chosen["code"] = CODE
+        choices.append(Choice("code", CODE, "many kinds: cells perceive a code of them"))
     if body.cells <= SMALL:
-        return chosen
-    return chosen | {"hidden": (256,), "learning_rate": 0.012, "betas": (0.5, 0.5)}
+        return choices
+    # What a body is has to be in the weights: width helped in every trial.
+    width = 256 if body.cells <= 5000 else 384
+    # The root: a body of four times the cells is learnt in twice the iterations of four times the work.
+    iterations = round(4000 * math.sqrt(body.cells / 1000), -2)
+    return [
+        *choices,
+        Choice("hidden", (width,), "a body is in its weights"),
+        Choice("batch", 2, "more, cheaper iterations"),
+        Choice("learning_rate", 0.012, "with a short memory of gradients"),
+        Choice("betas", (0.5, 0.5), "states change under the optimizer"),
+        Choice("iterations", int(iterations), "at most; by the root of the cells"),
+        Choice("damage_from", 0.3, "first grow, then heal"),
+        *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
+    ]
+
+
+def told(body: Facts, choices: list[Choice]) -> str:
+    """Returns a line that says what was chosen and why."""
+    return f"auto: {body}: {', '.join(f'{c.field} {_text(c.value)} ({c.why})' for c in choices)}"
+
+
+def _text(value: Any) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

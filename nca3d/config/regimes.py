@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nca3d.config.devices import multiplies_bf16
+from nca3d.config.recipe import Choice, Facts, recipe, told
 from nca3d.errors import InputError
 from nca3d.registry import LazyImport, Registry
 
@@ -116,24 +118,34 @@ class Regime:
         config = config.replace(size=size)
         # What the body has no say in is that of a small one.
         own = {name: getattr(config, name) for name in config.open_fields}
-        chosen = self.recipe(config, given) if self.follows(config) else {}
+        chosen = {choice.field: choice.value for choice in self._choices(config, given)}
         return config.replace(**own | {name: value for name, value in chosen.items() if name in own}), given
 
     def follows(self, config: "Config") -> bool:
         """Returns whether fields of a config follow from the body: no other kind of training has one."""
         return bool(config.open_fields) and self.table == "body"
 
-    def recipe(self, config: "Config", given: object) -> dict[str, Any]:
-        """Returns what the body has for fields that are "auto", by name.
+    def chosen(self, config: "Config", given: object) -> str:
+        """Returns a line about what follows from the body, and why; "" for nothing.
 
         Args:
-            config: the experiment, with its size in numbers.
-            given: what was read for it: the target.
+            config: the experiment as it was asked for.
+            given: what was read for it, see `sized`.
         """
-        from nca3d.config.recipe import Facts, recipe
+        choices = [choice for choice in self._choices(config, given) if choice.field in config.open_fields]
+        return told(_facts(given), choices) if choices else ""
 
-        body: Any = given
-        return recipe(Facts.of(getattr(body, "target", body)))
+    def _choices(self, config: "Config", given: object) -> list[Choice]:
+        if not self.follows(config):
+            return []
+        # A rule to start from has its shapes already.
+        shapes = ("hidden", "code") if config.init else ()
+        return [choice for choice in recipe(_facts(given)) if choice.field not in shapes]
+
+
+def _facts(given: Any) -> Facts:
+    """Returns the facts of a body: a `Target`, or one as a run keeps it."""
+    return Facts.of(getattr(given, "target", given), multiplies_bf16())
 
 
 # The three experiments of Mordvintsev et al. 2020, in the order of the paper.

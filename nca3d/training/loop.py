@@ -91,11 +91,13 @@ def train(
     # Plug-ins first: they register the rules, losses and damages that the config may name.
     plugins.run(config.plugins, config.plugins_from)
     check_trackers(config)
+    asked = config
     config, given = config.kind.sized(config, given, resume)
     trainer = Trainer.begin(config, given, rule)
     decided = trainer.target.notes if trainer.target else ()
     for message in (
         *decided,
+        asked.kind.chosen(asked, given),
         trainer.task.note(trainer.rule),
         note_executor(config, trainer.task, trainer.rule),
         note_place(trainer),

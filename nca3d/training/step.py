@@ -82,10 +82,9 @@ def draw_batch(
     # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
     with torch.no_grad():
         losses = task.pool_loss(rule, states)
-    # A body has to grow before there is anything worth damaging.
-    damaging = task.damaging and iteration > config.damage_from * config.iterations
+    count = damage_count(config, iteration, task)
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).
-    kinds = list(config.damages) if damaging else []
+    kinds = list(config.damages) if count else []
     damage = pools.damage.mixture(kinds, severity=config.damage_severity) if kinds else None
     phase("damage")
     return batch, pools.prepare(
@@ -93,11 +92,21 @@ def draw_batch(
         losses,
         seed=pool.seed,
         damage=damage,
-        damage_count=config.damage_count if damaging else 0,
+        damage_count=count,
         body=lambda states: task.body(rule, states),
         dead_value=rule.dead_value,
         generator=counted_generator(config, iteration, purpose=2),
     )
+
+
+def damage_count(config: Config, iteration: int, task: Task[Any]) -> int:
+    """Returns how many of an iteration's pooled states are damaged."""
+    # A body has to grow before there is anything worth damaging.
+    if not task.damaging or iteration <= config.damage_from * config.iterations:
+        return 0
+    # Where all but the fresh seed are damaged, there would never be an old state: these take turns with the damaged ones.
+    crowded = config.damage_count >= config.batch - 1 and task.ageing and config.batch > 1
+    return 0 if crowded and iteration % AGEING_EVERY == 0 else config.damage_count
 
 
 @torch.no_grad()
