@@ -22,12 +22,7 @@ from nca3d.bench.memory import peak_memory
 from nca3d.bench.progress import Progress
 from nca3d.bench.results import megabytes
 from nca3d.bench.settings import Setting
-from nca3d.config import Config
-from nca3d.config.fields import AGEING_EVERY
 from nca3d.executors import BUDGET, choose
-from nca3d.executors.cores import SMALL, torch_threads, use_cores
-from nca3d.lattice import dilate
-from nca3d.targets import Target
 
 # How long one rollout of the largest probe may take.
 PROBE_SECONDS = 1.5
@@ -125,46 +120,6 @@ def plan(setting: Setting, device: torch.device, progress: bool = True) -> Plan:
         inputs=4 * setting.volume * setting.channels,
         free=free_bytes(device),
         probes=tuple(jobs),
-    )
-
-
-def forecast(config: Config, target: Target) -> str:
-    """Returns a line: what training a body with this config will take on this machine.
-
-    Args:
-        config: the experiment, with its size in numbers.
-        target: the body, as large as it will be.
-    """
-    low, high = config.steps_range
-    device = torch.device("cuda" if config.device != "cpu" and torch.cuda.is_available() else "cpu")
-    setting = Setting(
-        target.name,
-        target.size,
-        config.batch,
-        (low + high) // 2,
-        # The alive mask is what costs: the body and the cells that touch it.
-        living=float(dilate(target.occupied).float().mean()),
-        channels=config.channels_for(target.visible),
-        hidden=config.hidden,
-        fire_rate=config.fire_rate,
-    )
-    with use_cores(torch.get_num_threads()), torch_threads(1 if setting.volume < SMALL else None):
-        found = plan(setting, device)
-    # Steps of ageing have no backward pass, which is two thirds of the work; they are taken in every fifth iteration.
-    ageing = config.ageing / 2 / AGEING_EVERY / 3 if config.kind.pooled else 0.0
-    seconds = found.seconds * (1 + ageing / setting.steps)
-    minutes = config.iterations * seconds / 60
-    total = (
-        f"{60 * minutes:.0f} seconds"
-        if minutes < 2
-        else f"{minutes:.0f} minutes"
-        if minutes < 120
-        else f"{minutes / 60:.0f} hours"
-    )
-    memory = megabytes(found.inputs + (found.resident or found.allocated))
-    return (
-        f"forecast: {config.iterations:,} iterations of batch {config.batch}, {low} to {high} steps: about {total} on this "
-        f"machine ({seconds:.2g} s an iteration, {memory} MB); more on a busy one"
     )
 
 

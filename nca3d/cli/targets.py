@@ -90,14 +90,16 @@ def _draw_all(drawn: "Mapping[str, Target | str]", file: Path) -> None:
 
 def _draw(target: "Target", config: Config, file: Path) -> None:
     """Says what a body is and what its training takes, and draws it with these words."""
-    from nca3d.bench.plan import forecast
     from nca3d.files import write_atomic
     from nca3d.reports.pictures import png_of
     from nca3d.reports.target_sheet import target_lines, target_sheet
+    from nca3d.training.forecast import forecast
+    from nca3d.training.growth import Growth
 
     lines = list(target_lines(target))
     print(*lines, sep="\n", flush=True)
-    lines.append(forecast(config, target))
+    config, _ = config.kind.sized(config, target)
+    lines.append(forecast(config, target, Growth(config, target).build_rule()))
     print(lines[-1], flush=True)
     write_atomic(file, png_of(target_sheet(target, lines)))
     print(file)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Self
 
 from nca3d.config import Config
+from nca3d.training.forecast import duration
 
 # Iterations between two looks, and how many looks in a row must find the body whole.
 EVERY, IN_A_ROW = 100, 3
@@ -87,10 +88,11 @@ class Course:
             return ""
         last, end = self.looks[-1], self.end(config)
         if self.whole_at and end < config.iterations:
-            rest, lacking = seconds / end * (config.iterations - end), 1 - min(last.grown, last.right, last.held)
+            rest = duration(seconds / end * (config.iterations - end))
+            lacking = 1 - min(last.grown, last.right, last.held)
             return (
                 f"whole since iteration {self.looks[-IN_A_ROW].iteration:,} (grown {last.grown:.3f}, held {last.held:.3f}, "
-                f"healed {last.healed:.2f}): ended at {end:,} of {config.iterations:,}; the rest, about {_time(rest)}, would "
+                f"healed {last.healed:.2f}): ended at {end:,} of {config.iterations:,}; the rest, about {rest}, would "
                 f"have bought at most {lacking:.3f} (--no-stop-when-whole goes on)"
             )
         return "" if last.whole else self._stuck()
@@ -117,7 +119,3 @@ class Course:
     def of(cls, saved: dict[str, Any]) -> Self:
         """Returns the course that `plain` wrote."""
         return cls(tuple(Look(*look) for look in saved.get("looks", ())), saved.get("whole_at", 0))
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -24,6 +24,7 @@ from nca3d.process.supervise import no_way_out
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
+from nca3d.training.forecast import forecast
 from nca3d.training.log import Log
 from nca3d.training.open_run import open_run_folder
 from nca3d.training.phases import phase
@@ -98,6 +99,7 @@ def train(
     for message in (
         *decided,
         asked.kind.chosen(asked, given),
+        forecast(config, trainer.target, trainer.rule) if trainer.target and asked.open_fields else "",
         trainer.task.note(trainer.rule),
         note_executor(config, trainer.task, trainer.rule),
         note_place(trainer),
