@@ -77,7 +77,7 @@ class Config(Body, Shared):
 
     def _given(self) -> dict[str, Any]:
         # What nobody has set is not set by a copy either: another target may bring its own.
-        return {**self._values(), "size": self.given_size, **dict.fromkeys(self.open_fields, AUTO)}
+        return {**self._values(), "size": self.given_size, **dict.fromkeys(vars(self)["_open"], AUTO)}
 
     @classmethod
     def load(cls, source: str | os.PathLike[str]) -> "Config":
@@ -200,7 +200,7 @@ class Config(Body, Shared):
     def open_fields(self) -> frozenset[str]:
         """The fields that follow from a body which is not known yet: they are "auto", and read as those of a small one."""
         names: frozenset[str] = vars(self)["_open"]
-        return names
+        return frozenset(name for name in names if FIELDS[name].table in ("", self.kind.table))
 
     @property
     def lattice(self) -> tuple[int, int, int]:

@@ -185,7 +185,7 @@ class Rule(nn.Module, ABC):
         return values
 
     def from_core(self, values: Tensor) -> Tensor:
-        """Returns what `core` made of such states, with all channels of this rule."""
+        """Returns what `core` made of such states, (B, c, D, H, W) or (N, c), with all channels of this rule."""
         return values
 
     def plant(self, state: Tensor, cells: Tensor) -> None:

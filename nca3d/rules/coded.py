@@ -82,7 +82,7 @@ class CodedRule(Rule):
         return torch.cat([code, alpha, hidden], dim=1)
 
     def from_core(self, values: Tensor) -> Tensor:
-        """Returns states of the core with the logits that their code says."""
+        """Returns states of the core, (B, c, D, H, W) or (N, c), with the logits that their code says."""
         code, alpha, hidden = values.split([self.code, 1, values.shape[1] - self.code - 1], dim=1)
         return torch.cat([self._logits(code), alpha, code, hidden], dim=1)
 
@@ -98,7 +98,7 @@ class CodedRule(Rule):
             return (padded @ weight.t())[: len(code)]
 
     def kernels(self) -> list[Tensor | None]:
-        """Returns the kernels of the core."""
+        """Returns the kernels of the core, (1 or c, 3, 3, 3) each; None = the cell itself."""
         return self.cell.kernels()
 
     def update(self, perception: Tensor) -> Tensor:
@@ -114,7 +114,12 @@ class CodedRule(Rule):
         return self.cell.multiply_adds()
 
     def plant(self, state: Tensor, cells: Tensor) -> None:
-        """Puts the first cell of each sample into empty states, in place: alpha and hidden channels 1, logits and code 0."""
+        """Puts the first cell of each sample into empty states, in place: alpha and hidden channels 1, logits and code 0.
+
+        Args:
+            state: The empty states, float (B, C, D, H, W).
+            cells: The places (d, h, w) of the first cells, int (B, 3).
+        """
         super().plant(state, cells)
         for sample, (d, h, w) in enumerate(cells.tolist()):
             state[sample, self.visible + 1 : self.visible + 1 + self.code, d, h, w] = 0.0

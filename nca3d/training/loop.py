@@ -26,6 +26,7 @@ from nca3d.rules.cell import Rule
 from nca3d.training.changes import changes
 from nca3d.training.forecast import forecast
 from nca3d.training.log import Log
+from nca3d.training.memory import check_memory
 from nca3d.training.open_run import open_run_folder
 from nca3d.training.phases import phase
 from nca3d.training.profiler import Profiler
@@ -92,6 +93,8 @@ def train(
     # Plug-ins first: they register the rules, losses and damages that the config may name.
     plugins.run(config.plugins, config.plugins_from)
     check_trackers(config)
+    # Before a body is computed for nothing.
+    check_memory(config)
     asked = config
     config, given = config.kind.sized(config, given, resume)
     trainer = Trainer.begin(config, given, rule)
