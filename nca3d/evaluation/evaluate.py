@@ -67,6 +67,9 @@ def evaluate(
         `grow_iou`: IoU at the horizon. `hold_iou_N`: IoU N steps later. `hurt_iou.<damage>`: IoU right after a wound.
         `heal_iou.<damage>`: IoU after healing, two horizons later. `recovered.<damage>`: the share of bodies that healed, so
         that they were whole again, 0 .. 1. `half_recovery_step.<damage>`: steps until half of the loss was back.
+        `grow_mse`: mean squared error of premultiplied colours and alpha over the lattice, classes in the colours of the
+        target; `mse_regained.<damage>`: the share of it that was made good, (after − hurt) / (before − hurt), as NCAtorch
+        has it.
         `steps_held`: by the worst body, without an interval. Beside them the colour error (0 .. 1, 0 is right) or label
         accuracy (0 .. 1), and by study `persistence`, `regeneration`, `robustness` and `emergence`, whose modules give the
         formulas.
@@ -146,6 +149,7 @@ class _Evaluation:
         held = trials.watch(grown, steps, HOLD, every=self.preset.look_every)[1]
         self.put("grow_iou", growth.quality[-1].tolist())
         self.put(f"grow_{detail}", growth.detail[-1].tolist())
+        self.put("grow_mse", growth.mse[-1].tolist())
         # 1,000 steps in every preset, so that reports can be compared; the end of a longer hold besides.
         marks = sorted({min(1000, steps), steps})
         for mark in marks:
@@ -171,6 +175,7 @@ class _Evaluation:
             self.put(("hurt_iou", damage), healing.watch.quality[0].tolist())
             self.put(("recovered", damage), healing.recovered)
             self.put(("half_recovery_step", damage), list(healing.half_step))
+            self.put(("mse_regained", damage), healing.mse_regained)
             curves[healing.name] = _curve(healing)
 
     def regeneration(self, grown: Compact) -> None:

@@ -7,12 +7,13 @@ are kept, a few numbers for each step and body, so that 10,000 steps cost no mor
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from nca3d.evaluation.wounds import Wound, apply_wound
 from nca3d.fire import evaluation_seed
-from nca3d.metrics import unpremultiply
+from nca3d.metrics import hues, unpremultiply
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
@@ -38,6 +39,7 @@ class Watch:
         volume: The number of living cells, those with alpha above 0.1.
         peak: The largest |value| in the state.
         finite: Whether all values of the state are finite, bool.
+        mse: The mean squared error of premultiplied colours and alpha over the lattice, as papers on colours print it.
     """
 
     steps: Tensor
@@ -46,6 +48,7 @@ class Watch:
     volume: Tensor
     peak: Tensor
     finite: Tensor
+    mse: Tensor
 
     def then(self, later: "Watch") -> "Watch":
         """Joins this watch and a later one along time."""
@@ -103,12 +106,40 @@ def look(states: list[Compact], steps: list[int], target: Target) -> Watch:
     # A body that shares no cell with its target gets the worst value of either figure.
     detail = torch.where(shared > 0, detail, 0.0 if target.kind == "classes" else 1.0)
 
+    mse = _squared_error(values, body, owner, place, count * batch, target)
     size = values.abs().amax(dim=1)
     finite = torch.ones(count * batch, dtype=torch.bool, device=cells.device)
     finite[owner[~size.isfinite()]] = False
     peak = torch.zeros(count * batch, device=cells.device).scatter_reduce_(0, owner, size.float(), "amax")
-    figures = (quality, detail, living, peak, finite)
+    figures = (quality, detail, living, peak, finite, mse)
     return Watch(torch.tensor(steps), *(figure.view(count, batch).cpu() for figure in figures))
+
+
+def _squared_error(values: Tensor, body: Tensor, owner: Tensor, place: Tensor, length: int, target: Target) -> Tensor:
+    """Returns the mean squared error of red, green, blue (premultiplied) and alpha over the whole lattice, float (length,).
+
+    Args:
+        values: The channels of all cells that are listed, (N, C).
+        body: Which of them belong to a body, bool (N,).
+        owner: The number of the body that each belongs to, int (N,), below `length`.
+        place: The place of each on the lattice, int (N,).
+        length: The number of bodies.
+        target: The body that they are compared with; classes are compared in its colours.
+    """
+    if target.kind == "classes":
+        colours = hues(target.visible) if target.palette is None else np.asarray(target.palette)
+        palette = torch.cat([torch.as_tensor(colours), torch.ones(target.visible, 1)], dim=1).to(values)
+        shown = torch.where(body[:, None], palette[values[:, : target.visible].argmax(dim=1)], 0.0)
+        kinds = target.values[:-1].argmax(dim=0).to(palette.device)
+        truth = torch.where(target.occupied.to(palette.device)[None], palette[kinds].movedim(-1, 0), 0.0)
+    else:
+        shown, truth = values[:, : target.visible + 1].nan_to_num(1.0, 1.0, 1.0), target.values.to(values)
+    truth = truth.flatten(1)
+    # Of the cells that are not listed the whole truth is missing: it is charged to all, and taken back from those that are.
+    goal = truth[:, place].t()
+    change = ((shown - goal).square() - goal.square()).sum(dim=1)
+    error = truth.square().sum() + torch.zeros(length, device=values.device, dtype=change.dtype).index_add_(0, owner, change)
+    return error.clamp_min(0) / truth.numel()
 
 
 def _count(which: Tensor, owner: Tensor, length: int) -> Tensor:

@@ -29,6 +29,7 @@ MEANINGS = {
     "heal_iou.*": "IoU after healing, two horizons later",
     "hurt.*.healed.*": "after healing",
     "recovered.*": f"healed: share of bodies back at {100 * WHOLE:.0f} % of their IoU",
+    "mse_regained.*": "share of the squared error by damage made good",
     "half_recovery_step.*": "steps until half of the lost IoU was back",
     "regeneration.recovered_small": "healed: share over all kinds of damage, up to 25 % of the body",
     "regeneration.recovered_half_space": "healed: share over half-spaces, cut in six directions",

@@ -104,7 +104,7 @@ def watched(quality=1.0, volume=100.0, peak=2.0, finite=True, steps=1000):
         return (value(at.double()) if callable(value) else torch.full((steps + 1,), float(value))).float()[:, None]
 
     fine = (finite(at) if callable(finite) else torch.full((steps + 1,), finite))[:, None]
-    return Watch(at + 40, series(quality), series(0.0), series(volume), series(peak), fine)
+    return Watch(at + 40, series(quality), series(0.0), series(volume), series(peak), fine, series(0.0))
 
 
 @pytest.mark.parametrize(
@@ -154,9 +154,11 @@ def test_a_wound_is_healed_only_if_the_body_stays_whole():
     def healing(path, late, before=0.8):
         quality = torch.tensor(path)[:, None]
         at = torch.arange(len(path))
-        seen = Watch(at, quality, quality, quality, quality, quality > -1)
-        return Healing(Wound("sphere", 0.2), 0, torch.tensor([before]), seen, torch.tensor([late]))
+        seen = Watch(at, quality, quality, quality, quality, quality > -1, 1 - quality)
+        return Healing(Wound("sphere", 0.2), 0, torch.tensor([before]), seen, torch.tensor([late]), torch.tensor([1 - before]))
 
+    # By squared error, half of what was lost has come back: from 0.6 to 0.4, where it was 0.2.
+    assert healing([0.4, 0.6], 0.6).mse_regained == [pytest.approx(0.5)] and healing([0.8, 0.8], 0.8).mse_regained == [None]
     assert healing([0.4, 0.5, 0.61, 0.77], 0.79).recovered == [1.0]
     assert healing([0.4, 0.5, 0.61, 0.77], 0.75).recovered == [0.0]  # whole for a while
     assert healing([0.4, 0.5, 0.61, 0.75], 0.79).recovered == [0.0]  # whole too late

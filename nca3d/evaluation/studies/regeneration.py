@@ -31,6 +31,7 @@ class Healing:
         before: The quality (IoU, 0 .. 1) right before it, (B,).
         watch: The figures from right after the wound to two horizons later.
         late: The quality `late_steps` after that, (B,); None = it was not measured, or no body was whole.
+        before_mse: The squared error right before the wound, (B,), see `Watch.mse`; None = it was not measured.
     """
 
     wound: Wound
@@ -38,6 +39,7 @@ class Healing:
     before: torch.Tensor
     watch: Watch
     late: torch.Tensor | None = None
+    before_mse: torch.Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -59,6 +61,19 @@ class Healing:
         healed = (whole & still & (self.before >= GROWN)).tolist()
         unchanged = ((self.watch.quality[0] >= mark) & (self.before >= GROWN)).tolist()
         return [None if same else float(well) for well, same in zip(healed, unchanged, strict=True)]
+
+    @property
+    def mse_regained(self) -> list[float | None]:
+        """The share of the damage in squared error that was made good, B values; None = nothing was lost.
+
+        (after − hurt) / (before − hurt), as NCAtorch counts recovery: 1 = as before, 0 = as right after the damage, above 1 =
+        better than before.
+        """
+        hurt, after = self.watch.mse[0], self.watch.mse[-1]
+        if self.before_mse is None:
+            return [None] * len(hurt)
+        pairs = zip((after - hurt).tolist(), (self.before_mse - hurt).tolist(), strict=True)
+        return [None if abs(lost) < 1e-9 else gained / lost for gained, lost in pairs]
 
     @property
     def half_step(self) -> list[int | None]:
@@ -103,7 +118,8 @@ def heal(
     Returns:
         The bodies after two horizons, and how they healed.
     """
-    before = trials.look(bodies).quality[0]
+    first = trials.look(bodies)
+    before = first.quality[0]
     state, watch = trials.watch(trials.apply_wound(bodies, wound, trial), 2 * trials.horizon, trial)
     late = None
     if late_steps and not (watch.quality[1:] >= WHOLE * before).any():
@@ -111,7 +127,7 @@ def heal(
         trials.report(late_steps)
     elif late_steps:
         late = trials.look(trials.run(state, late_steps, trial, first_step=2 * trials.horizon)).quality[0]
-    return state, Healing(wound, moment, before, watch, late)
+    return state, Healing(wound, moment, before, watch, late, first.mse[0])
 
 
 def grid(
@@ -155,5 +171,5 @@ def repeated_injury(trials: Trials, grown: Compact, wound: Wound, times: int, tr
     for number in range(times):
         bodies, healing = heal(trials, bodies, wound, trial + number)
         # Judged against the state before the last wound, a body that loses a little each time would always look healed.
-        healings.append(Healing(wound, healing.moment, whole, healing.watch, healing.late))
+        healings.append(Healing(wound, healing.moment, whole, healing.watch, healing.late, healing.before_mse))
     return healings
