@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 # Cells up to which a body is small.
 SMALL = 500
-# Kinds from which cells carry a code instead of a channel for each of them, and its length.
-MANY_KINDS, CODE = 6, 8
+# Kinds from which the cells of a body that is not small carry a code instead of a channel for each of them, and its length.
+MANY_KINDS, CODE = 2, 8
 
 
 @dataclass(frozen=True)
@@ -60,20 +60,22 @@ class Choice(NamedTuple):
 
 def recipe(body: Facts) -> list[Choice]:
     """Returns the fields that follow from a body; those that it leaves out are as for a small one."""
+    if body.cells <= SMALL:
+        return []
     choices = []
     if body.kinds >= MANY_KINDS:
-        choices.append(Choice("code", CODE, "many kinds: cells perceive a code of them"))
-    if body.cells <= SMALL:
-        return choices
+        choices.append(Choice("code", CODE, "cells perceive a code of their kinds"))
     # What a body is has to be in the weights: width helped in every trial.
     width = 256 if body.cells <= 5000 else 384
     # The root: a body of four times the cells is learnt in twice the iterations of four times the work.
     iterations = round(4000 * math.sqrt(body.cells / 1000), -2)
+    if body.kinds:
+        choices.append(Choice("losses", {"classes_even": 1.0, "overflow": 0.1}, "cells outside must not outvote a ragged body"))
     return [
         *choices,
         Choice("hidden", (width,), "a body is in its weights"),
         Choice("batch", 2, "more, cheaper iterations"),
-        Choice("learning_rate", 0.012, "with a short memory of gradients"),
+        Choice("learning_rate", 0.006, "twice that diverges on ragged bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),
         Choice("damage_from", 0.3, "first grow, then heal"),
@@ -87,4 +89,6 @@ def told(body: Facts, choices: list[Choice]) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return " ".join(f"{name}={entry:g}" for name, entry in value.items())
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)

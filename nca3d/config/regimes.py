@@ -118,8 +118,8 @@ class Regime:
         config = config.replace(size=size)
         # What the body has no say in is that of a small one.
         own = {name: getattr(config, name) for name in config.open_fields}
-        chosen = {choice.field: choice.value for choice in self._choices(config, given)}
-        return config.replace(**own | {name: value for name, value in chosen.items() if name in own}), given
+        chosen = {choice.field: choice.value for choice in self._choices(config, given, new=folder is None)}
+        return config.replace(**own | chosen), given
 
     def follows(self, config: "Config") -> bool:
         """Returns whether fields of a config follow from the body: no other kind of training has one."""
@@ -132,15 +132,18 @@ class Regime:
             config: the experiment as it was asked for.
             given: what was read for it, see `sized`.
         """
-        choices = [choice for choice in self._choices(config, given) if choice.field in config.open_fields]
+        choices = self._choices(config, given)
         return told(_facts(given), choices) if choices else ""
 
-    def _choices(self, config: "Config", given: object) -> list[Choice]:
+    def _choices(self, config: "Config", given: object, new: bool = True) -> list[Choice]:
+        """Returns what the body has for fields that were left open."""
         if not self.follows(config):
             return []
+        # No losses are those of the kind; a run of version 0.1.0 that is resumed goes on with them.
+        left = config.open_fields | ({"losses"} if new and not config.losses else set())
         # A rule to start from has its shapes already.
-        shapes = ("hidden", "code") if config.init else ()
-        return [choice for choice in recipe(_facts(given)) if choice.field not in shapes]
+        left -= {"hidden", "code"} if config.init else set()
+        return [choice for choice in recipe(_facts(given)) if choice.field in left]
 
 
 def _facts(given: Any) -> Facts:

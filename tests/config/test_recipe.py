@@ -1,0 +1,74 @@
+"""What is "auto": numbers of a small body until the body is known, and then those that the rule has for it."""
+
+import tomllib
+
+import numpy as np
+import pytest
+
+from nca3d.config import FIELDS, Config
+from nca3d.config.recipe import SMALL, Facts, recipe, told
+from nca3d.targets import from_array
+
+OPEN = {name for name, spec in FIELDS.items() if spec.small is not None}
+
+
+def block(side: int, kinds: int = 1) -> np.ndarray:
+    labels = np.arange(side**3).reshape(side, side, side) % kinds + 1
+    return np.pad(labels, 1).astype(np.uint8)
+
+
+def sized(body: np.ndarray, **fields: object) -> Config:
+    config = Config(target="own.npy", **fields)
+    return config.kind.sized(config, from_array(body))[0]
+
+
+def test_it_is_open_as_long_as_the_body_is_not_known() -> None:
+    config = Config()
+    assert config.open_fields == OPEN and config.hidden == (128,) and config.iterations == 1600
+    assert tomllib.loads(config.to_toml())["body"]["hidden"] == "auto"
+    assert Config.from_dict(tomllib.loads(config.to_toml())).open_fields == OPEN
+    changed = config.replace(hidden=(64,), iterations="auto")
+    assert changed.open_fields == OPEN - {"hidden"} and changed.hidden == (64,)
+
+
+def test_a_small_body_has_the_numbers_that_it_always_had() -> None:
+    config = sized(block(6))
+    assert not config.open_fields and config.losses == {}
+    assert {name: getattr(config, name) for name in OPEN} == {name: FIELDS[name].small for name in OPEN}
+
+
+def test_a_large_one_has_those_of_the_rule_and_what_was_set_stays() -> None:
+    large = sized(block(9, kinds=8))
+    assert large.code == 8 and large.hidden == (256,) and large.losses["classes_even"] == 1
+    assert sized(block(9)).code == 0, "one kind needs no code"
+    own = sized(block(9, kinds=8), hidden=(96,), code=0, losses={"classes": 1.0}, batch=4)
+    assert (own.hidden, own.code, own.losses, own.batch) == ((96,), 0, {"classes": 1.0}, 4)
+    assert own.learning_rate == large.learning_rate
+
+
+def test_a_rule_to_start_from_keeps_its_shapes() -> None:
+    config = sized(block(9, kinds=8), init="zoo:frog")
+    assert config.hidden == (128,) and config.code == 0 and config.batch == 2
+
+
+def test_more_cells_never_mean_less() -> None:
+    before = None
+    for cells in (SMALL + 1, 1000, 3000, 5001, 10_000, 100_000):
+        chosen = {choice.field: choice.value for choice in recipe(Facts(cells, 0, 20))}
+        if before:
+            assert chosen["hidden"] >= before["hidden"] and chosen["iterations"] >= before["iterations"]
+        before = chosen
+
+
+def test_bf16_where_the_processor_has_it_and_all_is_told() -> None:
+    body = Facts(1200, 36, 11, half=True)
+    assert "precision" in {choice.field for choice in recipe(body)}
+    line = told(body, recipe(body))
+    assert line.startswith("auto: 1,200 cells of 36 kinds, the farthest 11 steps from the first: code 8 (")
+    assert all(f"{choice.field} " in line and choice.why in line for choice in recipe(body))
+
+
+@pytest.mark.parametrize("word", ["automatic", "none"])
+def test_no_other_word_stands_for_a_number(word: str) -> None:
+    with pytest.raises(ValueError, match=r"hidden: found .*, allowed \"auto\" or a list"):
+        Config(hidden=word)
