@@ -205,8 +205,14 @@ class Growth:
         return "" if rule.alive_mask(states).any() else EXTINCT_AT_END
 
     @torch.no_grad()
-    def look(self, rule: Rule, iteration: int) -> Look:
-        """Returns what a rule grows, holds and heals: a few bodies, on fire masks that training never draws."""
+    def look(self, rule: Rule, iteration: int, least: float = WHOLE) -> Look:
+        """Returns what a rule grows, holds and heals: a few bodies, on fire masks that training never draws.
+
+        Args:
+            rule: a trained rule.
+            iteration: after which one.
+            least: the IoU at the horizon below which there is nothing to hold or heal yet.
+        """
         config, target = self.config, self.goal
         executor = "auto" if "approx" in config.executor else config.executor
 
@@ -220,7 +226,7 @@ class Growth:
         grown = run(seed_state(rule, config.lattice, batch=MEASURED, device=self.device), horizon, 0)
         first = float(iou(grown, target).mean())
         # Most looks end here: there is nothing to hold yet.
-        if first < WHOLE:
+        if first < least:
             return Look(iteration, first)
         classes = target.kind == "classes"
         right = label_accuracy(grown, target) if classes else 1 - colour_error(grown, target)
