@@ -37,6 +37,11 @@ class Look(NamedTuple):
     held: float = 0.0
     healed: float = 0.0
 
+    def metrics(self) -> dict[str, float]:
+        """Returns the figures by their names in the log; those alone that were measured."""
+        values = {f"look_{name}": value for name, value in self._asdict().items() if name != "iteration"}
+        return values if self.right else {"look_grown": self.grown}
+
     @property
     def whole(self) -> bool:
         """Whether nothing is missing."""

@@ -60,7 +60,9 @@ class Log:
             self.pending.append(outcome.metrics)
         # Nothing is pending if all iterations since the last line were faulty; each of those has its own line.
         if self.pending and trainer.iteration % self.config.log_every == 0:
-            means = {name: _mean([m[name] for m in self.pending if name in m]) for name in self.pending[-1]}
+            # Looks come in few iterations, all else in each.
+            names = dict.fromkeys(name for metrics in self.pending for name in metrics)
+            means = {name: _mean([m[name] for m in self.pending if name in m]) for name in names}
             self.pending = []
             means["learning_rate"] = trainer.optimizer.param_groups[0]["lr"]
             means["pool_age"] = float(trainer.pool.age.float().mean())

@@ -20,7 +20,7 @@ from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training.balance import Balance
 from nca3d.training.build import check_same_shapes, choose_device, choose_pool_device, compile_rule, rule_record
-from nca3d.training.course import Course
+from nca3d.training.course import Course, Look
 from nca3d.training.learner import Learner
 from nca3d.training.ledger import memory_figures
 from nca3d.training.memory import check_memory
@@ -31,6 +31,10 @@ from nca3d.training.ran import ran
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
+
+# A rule grows bodies of at least this IoU before its pool is weeded: of those that have lived so many horizons, the ones are
+# lost that have less than this share of it. The worst of each batch is replaced as it is, but a batch is a small part of a pool.
+GROWN, OLD, LOST = 0.8, 4, 0.5
 
 
 @dataclass
@@ -179,8 +183,24 @@ class Trainer:
         if self.course.due(self.config, self.iteration):
             phase("look")
             look = self.task.look(self.trained_rule(), self.iteration)
-            self.course = self.course.after(look) if look else self.course
+            if look:
+                self.course = self.course.after(look)
+                outcome.metrics.update(look.metrics(), reseeded_lost=float(self._reseed_lost(look)))
         return outcome
+
+    def _reseed_lost(self, look: Look) -> int:
+        """Starts those pooled bodies again from the seed that no longer recover, and returns how many."""
+        if not self.task.pooled or look.grown < GROWN:
+            return 0
+        old = (self.pool.age > OLD * self.config.horizon).nonzero().squeeze(1)
+        # One at a time: a pool may be as large as memory allows.
+        values = [
+            self.task.metrics(self.rule, self.pool.states[k : k + 1].to(self.task.device), self.task.draw(0)) for k in old
+        ]
+        lost = old[torch.tensor([one[self.task.headline] < LOST * look.grown for one in values], dtype=torch.bool)]
+        if len(lost):
+            self.pool.replace(lost, self.pool.seed.expand(len(lost), *self.pool.seed.shape), ages=torch.zeros_like(lost))
+        return len(lost)
 
     def _counts(self) -> bool:
         """Whether this iteration counts what it keeps: each one that moves it, else the first of a process and a few more."""
