@@ -33,7 +33,7 @@ from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
 
 # A rule grows bodies of at least this IoU before its pool is weeded: of those that have lived so many horizons, the ones are
-# lost that have less than this share of it. The worst of each batch is replaced as it is, but a batch is a small part of a pool.
+# lost that have less than this share of it. The worst of a batch is replaced anyway, but a batch is a small part of a pool.
 GROWN, OLD, LOST = 0.8, 4, 0.5
 
 
@@ -194,10 +194,9 @@ class Trainer:
             return 0
         old = (self.pool.age > OLD * self.config.horizon).nonzero().squeeze(1)
         # One at a time: a pool may be as large as memory allows.
-        values = [
-            self.task.metrics(self.rule, self.pool.states[k : k + 1].to(self.task.device), self.task.draw(0)) for k in old
-        ]
-        lost = old[torch.tensor([one[self.task.headline] < LOST * look.grown for one in values], dtype=torch.bool)]
+        states, goal = (self.pool.states[k : k + 1].to(self.task.device) for k in old), self.task.draw(0)
+        worth = [self.task.metrics(self.rule, state, goal)[self.task.headline] for state in states]
+        lost = old[torch.tensor([value < LOST * look.grown for value in worth], dtype=torch.bool)]
         if len(lost):
             self.pool.replace(lost, self.pool.seed.expand(len(lost), *self.pool.seed.shape), ages=torch.zeros_like(lost))
         return len(lost)

@@ -1,4 +1,4 @@
-"""A run looks at its body now and then, ends when it has been whole for a while, and says what was the matter if it never was."""
+"""A run looks at its body now and then, ends when that was whole for a while, and says what was the matter if it never was."""
 
 import json
 
