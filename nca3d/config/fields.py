@@ -12,6 +12,14 @@ from nca3d.registry import wing_entries
 
 # The lattice where size = "auto" and the body has a name, and of what has no body.
 NAMED_SIZE = (10, 18, 14)
+# The same of those that are made for a larger one.
+HOMES = {
+    "oak": (28, 24, 25),
+    "coral": (32, 32, 32),
+    "island": (34, 52, 50),
+    "castle": (20, 18, 18),
+    "cathedral": (31, 20, 34),
+}
 
 
 @dataclass(frozen=True)
@@ -21,7 +29,7 @@ class Shared:
     # One cell along an axis: a flat body, such as an image.
     size: tuple[int, int, int] | Literal["auto"] = field(
         "auto",
-        "the lattice: D H W cells; auto = 10 18 14, of a body of your own its cells and the margin "
+        "the lattice: D H W cells; auto = 10 18 14 (of a large one its own), of a body of your own its cells and the margin "
         "(of a mesh or scan 24 cells along the longest side, of a large image 40)",
         low=1,
         high=512,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_type_hints
 from nca3d.config import shipped
 from nca3d.config.clashes import clashing
 from nca3d.config.devices import device_hint
-from nca3d.config.fields import NAMED_SIZE, Body, Shared
+from nca3d.config.fields import HOMES, NAMED_SIZE, Body, Shared
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
@@ -282,7 +282,7 @@ def _sized(values: dict[str, Any]) -> dict[str, Any]:
     What else is "auto" gets the value of a small body, until the body is known.
     """
     named = not names_path(values["target"])
-    size = {"size": NAMED_SIZE} if named and values["size"] == AUTO else {}
+    size = {"size": HOMES.get(values["target"], NAMED_SIZE)} if named and values["size"] == AUTO else {}
     small = _small(values)
     return {**values, **size, **small, "_given_size": values["size"], "_open": frozenset(small)}
 

@@ -47,6 +47,14 @@ for _body in (
 
 # The lattice of a body that has a name, where size = "auto"; that of a config, too.
 NAMED: Size = (10, 18, 14)
+# The same of those that are made for a larger one.
+HOMES: dict[str, Size] = {
+    "oak": (28, 24, 25),
+    "coral": (32, 32, 32),
+    "island": (34, 52, 50),
+    "castle": (20, 18, 18),
+    "cathedral": (31, 20, 34),
+}
 
 # File suffix -> reader(path, size, **options); a size of "auto" is handed on to what the reader ends in, see `place`.
 READERS: dict[str, Callable[..., Target]] = {
@@ -87,7 +95,7 @@ def load(name_or_path: str | Path, size: Wanted = (11, 20, 15), **options: objec
     Args:
         name_or_path: A name, or the path of a file.
         size: The lattice (D, H, W). "auto" = of a voxel file or a small picture its own cells and the margin, of a mesh or a
-            scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14). `Target.notes` says it.
+            scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14) or its own. `Target.notes` says it.
         **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
             `fit`, `threshold`, `labels`, `merge`, `color`, `palette`, `fill`, `key`, `frame`, ... `pieces` says what becomes of
             a body whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep",
@@ -134,7 +142,7 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
         options: The user's options, not checked yet.
     """
     named = builder is TARGETS.get(name)
-    wanted = check_wanted(NAMED if named and isinstance(size, str) and size == "auto" else size, where)
+    wanted = check_wanted(HOMES.get(name, NAMED) if named and isinstance(size, str) and size == "auto" else size, where)
     check_options(builder, options, where)
     axes = parse_orientation(options.pop("orientation", "xyz"), where)
     mend = MENDS[str(options.pop("pieces", "keep"))]

@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from nca3d.config import FIELDS, Config
 from nca3d.config import shipped as configs
 from nca3d.config.clashes import CLASHES, Clash, clashing
+from nca3d.config.fields import HOMES
 from nca3d.config.schema import Spec
 from nca3d.errors import InputError, InputErrors
-from nca3d.targets import load
+from nca3d.targets import TARGETS, doors, load
 
 
 def lines_of(**values: Any) -> list[str]:
@@ -404,4 +405,6 @@ def test_any_bytes_in_a_file_give_errors_and_nothing_else(tmp_path_factory: pyte
 
 def test_a_named_body_has_one_size_wherever_it_is_left_open() -> None:
     """In a config and in `targets.load(name, size="auto")`; these two modules don't know each other."""
-    assert load("cross", size="auto").size == Config(target="cross").size
+    assert HOMES == doors.HOMES and HOMES.keys() <= TARGETS.keys()
+    for name in ("cross", "castle"):
+        assert load(name, size="auto").size == Config(target=name).size

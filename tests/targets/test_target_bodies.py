@@ -12,6 +12,7 @@ from nca3d import targets
 from nca3d.targets.sculpt import label_pieces
 
 ANALYTIC = ("axolotl", "mushroom", "toucan", "cross", "gyroid", "heart", "letter", "sphere", "torus")
+LARGE = ("oak", "coral", "island", "castle", "cathedral")
 SIZES = ((11, 20, 15), (16, 16, 16), (24, 21, 25))
 
 
@@ -27,6 +28,31 @@ def test_a_body_is_crisp_whole_centred_and_fills_the_room(name: str, size: tuple
     assert set(np.unique(target.values[3].numpy())) == {0.0, 1.0}
     assert label_pieces(target.occupied.numpy()).max() == 1
     assert target.occupied[target.start]
+
+
+@pytest.mark.parametrize(
+    ("name", "least", "kinds"),
+    [("oak", 1200, 4), ("castle", 1300, 30), ("cathedral", 2900, 24), ("coral", 1000, 0), ("island", 10_000, 0)],
+)
+def test_a_large_body_hangs_together_has_all_its_kinds_and_no_symmetry(name: str, least: int, kinds: int) -> None:
+    target = targets.load(name, "auto")
+    cells = check_laws(target, target.size, margin=1)
+    assert len(cells) >= least and target.occupied[target.start] and not target.pieces.piece.any()
+    labels = target.values[:-1].argmax(0).numpy()
+    assert kinds == (len(np.unique(labels)) - 1 if target.kind == "classes" else 0)
+    box = target.occupied.numpy()[tuple(slice(a, b + 1) for a, b in zip(cells.min(0), cells.max(0), strict=True))]
+    assert [way for way, turned in all_turns(box) if np.array_equal(turned, box)] == ["(0, 1, 2) (False, False, False)"]
+    np.testing.assert_array_equal(targets.load(name, "auto").occupied, target.occupied)
+
+
+@pytest.mark.parametrize("name", ["castle", "cathedral"])
+def test_blocks_keep_their_cells_where_there_is_room_and_are_resampled_elsewhere(name: str) -> None:
+    home = targets.load(name, "auto")
+    depth, height, width = home.size
+    roomy = targets.load(name, (depth + 2, height + 1, width + 3))
+    assert roomy.cells == home.cells and roomy.names == home.names
+    assert targets.load(name, (depth // 2 + 2, height // 2 + 2, width // 2 + 2)).cells < home.cells / 3
+    assert targets.load(name, (2 * depth + 2, 2 * height + 2, 2 * width + 2)).cells > 5 * home.cells
 
 
 @pytest.mark.parametrize("margin", [0, 2, 3])
@@ -91,7 +117,7 @@ def test_pieces_are_counted_by_faces() -> None:
 
 def test_the_catalogue_is_cheap_and_says_a_line_about_each() -> None:
     lines = targets.catalogue()
-    assert set(ANALYTIC) | {"frog", "ant", "channels"} <= set(lines)
+    assert {*ANALYTIC, *LARGE} | {"frog", "ant", "channels"} <= set(lines)
     assert all(line and "\n" not in line for line in lines.values())
     code = "import nca3d.targets as t, sys; t.catalogue(); print(*(m in sys.modules for m in ('pyvista', 'trimesh', 'torch')))"
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
