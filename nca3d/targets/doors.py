@@ -95,7 +95,8 @@ def load(name_or_path: str | Path, size: Wanted = (11, 20, 15), **options: objec
     Args:
         name_or_path: A name, or the path of a file.
         size: The lattice (D, H, W). "auto" = of a voxel file or a small picture its own cells and the margin, of a mesh or a
-            scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14) or its own. `Target.notes` says it.
+            scan 24 cells along the longest side, of a larger picture 40, of a name (10, 18, 14) or the one that it is made
+            for. `Target.notes` says it.
         **options: `orientation` and `pieces` for every target, and those of the target itself: `margin` in cells (default 1),
             `fit`, `threshold`, `labels`, `merge`, `color`, `palette`, `fill`, `key`, `frame`, ... `pieces` says what becomes of
             a body whose pieces lie more than one void cell apart, so that growth doesn't come from one to the others: "keep",

@@ -74,7 +74,13 @@ def test_the_weights_are_those_of_the_optimizer(name, options):
         plain.step(number, **options)
         inside.step(number, **options)
     # Adam divides gradients by their size: where one is nearly zero, rounding decides. A step is 1e-2 long.
-    same(plain, inside, rtol=1e-5, atol=2e-4)
+    if not options.get("half"):
+        same(plain, inside, rtol=1e-5, atol=2e-4)
+        return
+    # Processors that multiply bfloat16 round sums in another order: a few weights in a hundred have such a gradient.
+    for (name, a), b in zip(plain.rule.named_parameters(), inside.rule.parameters(), strict=True):
+        apart = (a - b).abs()
+        assert apart.max() < 1e-2 and (apart > 2e-4).float().mean() < 0.03, name
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
