@@ -80,7 +80,7 @@ def test_the_weights_are_those_of_the_optimizer(name, options):
     # Processors that multiply bfloat16 round sums in another order: a few weights in a hundred have such a gradient.
     for (name, a), b in zip(plain.rule.named_parameters(), inside.rule.parameters(), strict=True):
         apart = (a - b).abs()
-        assert apart.max() < 1e-2 and (apart > 2e-4).float().mean() < 0.03, name
+        assert apart.max() < 3e-2 and (apart > 2e-4).float().mean() < 0.03, name
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw"])
