@@ -130,7 +130,7 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
     assert lines[0].startswith("--losses: losses: found rgba, allowed NAME=VALUE")
     assert f"{file}: sise: found an unknown field, allowed a field of Config; did you mean 'size'?" in lines
     assert f"{file}: warmup: found -1, allowed an integer from 0 to 1_000_000" in lines
-    assert "--learning-rate: learning_rate: found 'abc', allowed a number above 0 and at most 1" in lines
+    assert "--learning-rate: learning_rate: found 'abc', allowed \"auto\" or a number above 0 and at most 1" in lines
     assert "--size: size: found [1, 2, 'x'], allowed \"auto\" or a list of 3 integers, each from 1 to 512" in lines
     assert "--batch: batch: found 1000, allowed at most pool_size = 64" in lines
 
