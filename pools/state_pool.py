@@ -212,7 +212,7 @@ def prepare(
     states: Tensor,
     losses: Tensor | Sequence[float],
     *,
-    seed: Tensor,
+    seed: Tensor | None,
     damage: Damage | None = None,
     damage_count: int = 0,
     body: int | Callable[[Tensor], Tensor] = 3,
@@ -227,7 +227,7 @@ def prepare(
     Args:
         states: (n,C,D,H,W), as sampled.
         losses: (n,), how bad each state is; a non-finite loss is the worst, equal losses rank in the order of the batch.
-        seed: (C,D,H,W), the exact seed state.
+        seed: (C,D,H,W), the exact seed state; None = no state is replaced this time.
         damage: (bodies bool (k,D,H,W), generator) -> bool (k,1,D,H,W), such as `pools.damage.mixture(names)`.
         damage_count: k, how many of the best states to damage: 0..n-1, since the fresh seed is never damaged.
         body: index of the alpha channel (a cell of the body has alpha > 0.1), or a function of the states
@@ -241,7 +241,7 @@ def prepare(
     n = len(states) if isinstance(states, Tensor) and states.ndim == 5 else 0
     if not n:
         _refuse("states", _shape(states), "(n,C,D,H,W), n at least 1")
-    if _shape(seed) != tuple(states.shape[1:]):
+    if seed is not None and _shape(seed) != tuple(states.shape[1:]):
         _refuse("seed", _shape(seed), f"(C,D,H,W) = {tuple(states.shape[1:])}")
     # The pool is no part of the graph: ranking must not hold on to it.
     losses = torch.as_tensor(losses, device=states.device).detach()
@@ -255,13 +255,14 @@ def prepare(
     ranked = torch.where(losses.isfinite(), losses.double(), torch.inf).argsort(stable=True)
     worst, best = ranked[-1], ranked[:damage_count]
     prepared = states.detach().clone()
-    prepared[worst] = seed.to(prepared)
+    if seed is not None:
+        prepared[worst] = seed.to(prepared)
     if damage is not None and damage_count:
         whole = prepared[best]
         bodies = body(whole) if callable(body) else whole[:, body] > damages.ALIVE_THRESHOLD
         prepared[best] = damages.apply(whole, damage(bodies, generator), dead_value)
     fresh, damaged = torch.zeros(2, n, dtype=torch.bool, device=states.device)
-    fresh[worst], damaged[best] = True, True
+    fresh[worst], damaged[best] = seed is not None, True
     return Prepared(prepared, fresh, damaged)
 
 

@@ -55,6 +55,8 @@ class Shared:
     batch: int = auto(4, "bodies in one iteration", low=1, high=4096)
     # Many times the batch, so that states of many ages are in it; each takes the memory of one state.
     pool_size: int = auto(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
+    # Growing is learnt from seeds, healing from states that had time to heal: where a batch is small, they take turns.
+    seed_every: int = auto(1, "iterations from one batch with a fresh seed to the next", low=1, high=1000)
     steps: tuple[int, int] | str = field(
         "auto",
         "steps of one training rollout, drawn from this range; "
@@ -232,7 +234,7 @@ class Body:
     code: int = auto(
         0, "numbers of a code that classes are read from, for bodies of many kinds; 0 = cells carry the classes", low=0, high=64
     )
-    perception: str = field(
+    perception: str = auto(
         "gradient", "what a cell sees of its neighbours", choices=("gradient", "gradient+laplacian", "isotropic", "learned")
     )
     alive_threshold: float = field(0.1, "alpha above which a cell is alive", low=0, below=1)

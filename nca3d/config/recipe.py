@@ -74,11 +74,12 @@ def recipe(body: Facts) -> list[Choice]:
     return [
         *choices,
         Choice("hidden", (width,), "a body is in its weights"),
+        Choice("perception", "gradient+laplacian", "thin parts are seen"),
         Choice("batch", 2, "more, cheaper iterations"),
+        Choice("seed_every", 2, "between seeds, wounds have time to heal"),
         Choice("learning_rate", 0.006, "twice that diverges on ragged bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),
-        Choice("damage_from", 0.3, "first grow, then heal"),
         *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
     ]
 

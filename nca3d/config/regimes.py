@@ -142,7 +142,7 @@ class Regime:
         # No losses are those of the kind; a run of version 0.1.0 that is resumed goes on with them.
         left = config.open_fields | ({"losses"} if new and not config.losses else set())
         # A rule to start from has its shapes already.
-        left -= {"hidden", "code"} if config.init else set()
+        left -= {"hidden", "code", "perception"} if config.init else set()
         return [choice for choice in recipe(_facts(given)) if choice.field in left]
 
 

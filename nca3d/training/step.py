@@ -90,7 +90,8 @@ def draw_batch(
     return batch, pools.prepare(
         states,
         losses,
-        seed=pool.seed,
+        # Else the worst state has a second chance.
+        seed=pool.seed if iteration % config.seed_every == 0 else None,
         damage=damage,
         damage_count=count,
         body=lambda states: task.body(rule, states),
