@@ -41,7 +41,9 @@ def test_a_card_says_how_the_rule_came_about(name):
     assert (config.target, list(config.size), config.regime) == (card["target"], list(card["size"]), card["regime"])
     assert config.horizon == card["horizon"]
     assert len(card["training"]["commit"]) == 40 and card["training"]["seconds"] > 0
-    assert card["training"]["iterations"] == config.iterations
+    # At most: a run ends when its body has been whole for a while.
+    asked = card["config"]["iterations"]
+    assert card["training"]["iterations"] <= asked and ("iterations" in config.open_fields or asked == config.iterations)
     assert not [value for value in card["config"].values() if isinstance(value, str) and value.startswith("/")]
 
 

@@ -23,8 +23,10 @@ from nca3d.rules.conv import ConvRule
 SHARED = ("fire_rate", "alive_threshold", "step_size", "padding")
 
 
-class CodedRule(Rule):
+class CodedRule(ConvRule):
     """A `ConvRule` whose classes are a linear read-out of a code, which is all that cells perceive of them.
+
+    Its network and its kernels are those of its `core`.
 
     After a step, logits = readout(code) in every cell, whatever they were before. The first cell has a code of zeros, since it
     shows nothing yet.
@@ -55,7 +57,8 @@ class CodedRule(Rule):
         padding: Literal["zeros", "replicate", "circular"] = "zeros",
         generator: torch.Generator | None = None,
     ) -> None:
-        super().__init__(channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
+        # Not that of `ConvRule`: the core has the network.
+        Rule.__init__(self, channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
         if visible_kind != "classes":
             raise ArgumentError("visible_kind", repr(visible_kind), "'classes': colours are not read from a code")
         if not 1 <= code < channels - visible:
@@ -68,6 +71,17 @@ class CodedRule(Rule):
         self.learns_kernels = self.cell.learns_kernels
         self.readout = nn.Linear(code, visible, bias=False)
         nn.init.normal_(self.readout.weight, generator=generator)
+
+    @property
+    def network(self) -> nn.Sequential:  # type: ignore[override]
+        """The update network of the core."""
+        network: nn.Sequential = self.cell.network
+        return network
+
+    @property
+    def learned(self) -> nn.Parameter | None:  # type: ignore[override]
+        """The learned kernels of the core."""
+        return self.cell.learned
 
     @property
     def core(self) -> ConvRule:

@@ -174,3 +174,14 @@ def test_a_resumed_pool_is_the_same_pool(number, turns, later):
     assert all(torch.equal(a, b) for a, b in zip(straight, evolve(other, later), strict=True))
     one, two = pool.state_dict(), other.state_dict()
     assert one.keys() == two.keys() and all(torch.equal(one[key], two[key]) for key in one)
+
+
+def test_without_a_seed_no_state_is_replaced() -> None:
+    """The worst has a second chance; the best are damaged all the same."""
+    states = torch.rand(3, 5, 4, 4, 4, generator=torch.Generator().manual_seed(0))
+    losses = torch.tensor([0.2, 0.9, 0.1])
+    kept = pools.prepare(states, losses, seed=None)
+    assert torch.equal(kept.states, states) and not kept.fresh.any() and not kept.damaged.any()
+    hurt = pools.prepare(states, losses, seed=None, damage=pools.damage.mixture(["sphere"]), damage_count=1)
+    assert hurt.damaged.tolist() == [False, False, True] and not hurt.fresh.any()
+    assert torch.equal(hurt.states[:2], states[:2]) and not torch.equal(hurt.states[2], states[2])
