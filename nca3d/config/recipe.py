@@ -79,6 +79,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("seed_every", 2, "between seeds, wounds have time to heal"),
         Choice("learning_rate", 0.006, "twice that diverges on ragged bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
+        Choice("damage_from", 0.2, "first grow, then heal"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),
         *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
     ]

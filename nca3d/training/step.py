@@ -82,6 +82,8 @@ def draw_batch(
     # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
     with torch.no_grad():
         losses = task.pool_loss(rule, states)
+        # Else the worst state has a second chance, as long as it is better than none.
+        fresh = iteration % config.seed_every == 0 or not losses.max() < task.pool_loss(rule, pool.seed[None].to(device))
     count = damage_count(config, iteration, task)
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).
     kinds = list(config.damages) if count else []
@@ -90,8 +92,7 @@ def draw_batch(
     return batch, pools.prepare(
         states,
         losses,
-        # Else the worst state has a second chance.
-        seed=pool.seed if iteration % config.seed_every == 0 else None,
+        seed=pool.seed if fresh else None,
         damage=damage,
         damage_count=count,
         body=lambda states: task.body(rule, states),
