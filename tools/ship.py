@@ -1,7 +1,7 @@
-"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME [--standard FILE|-] [--note TEXT].
+"""Puts a finished run's rule into the zoo that is shipped: python tools/ship.py RUN NAME [--standard FILE|-] [--life STEPS].
 
 Evaluates it with the presets quick and standard (minutes to hours, by the body's size), so that the card says what
-`nca3d evaluate zoo:NAME` prints.
+`nca3d evaluate zoo:NAME` prints, and watches a few bodies for a long life.
 """
 
 import argparse
@@ -10,12 +10,15 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import save
+from tqdm import tqdm
 
 import nca3d
 from nca3d import checkpoint
 from nca3d.evaluation.evaluate import evaluate, summary
 from nca3d.files import write_atomic
+from nca3d.fire import evaluation_seed
 from nca3d.load import RuleRef
 from nca3d.reports.report import read_report
 from nca3d.versions import versions
@@ -23,15 +26,18 @@ from nca3d.versions import versions
 ZOO = Path(nca3d.__file__).with_name("zoo")
 # Fields of a config that speak of the place where it was trained, not of the experiment.
 HERE = ("out", "init", "device", "threads", "report", "plugins")
+# The bodies of a long life, and the steps from one look at them to the next.
+BODIES, LOOK_EVERY = 4, 100
 
 
-def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
+def ship(run: str, name: str, standard: str = "", life: int = 100_000, note: str = "") -> None:
     """Write NAME.safetensors and its card, NAME.json: how to build the rule, how it was trained, what was measured.
 
     Args:
         run: the run's folder.
         name: what the zoo calls the rule.
         standard: the report.json of a standard evaluation that was made already; empty = make it now, "-" = go without.
+        life: steps of the long life; 0 = none.
         note: how the run differs from its config, such as legs that were resumed with other fields.
     """
     ref = RuleRef(run)
@@ -47,6 +53,7 @@ def ship(run: str, name: str, standard: str = "", note: str = "") -> None:
         "figures": dict(quick),
         "intervals": quick.intervals,
         "standard": _standard(rule, target, standard),
+        **({"life": _life(rule, target, life)} if life else {}),
         "training": {
             "config": name if name in nca3d.config.shipped.names() else "",
             "commit": _git("rev-parse", "HEAD"),
@@ -71,6 +78,19 @@ def _standard(rule: Any, target: Any, given: str) -> dict[str, Any]:
     return summary(report)
 
 
+@torch.no_grad()
+def _life(rule: nca3d.ConvRule, target: nca3d.targets.Target, steps: int) -> dict[str, Any]:
+    """The worst IoU of the worst of some bodies on a long way, looked at now and then."""
+    seed, begun = evaluation_seed(0, 9), rule.card["horizon"]
+    bodies = nca3d.rollout(rule, nca3d.compact(nca3d.seed_state(rule, batch=BODIES)), begun, random_seed=seed)
+    worst, at = 1.0, 0
+    for lived in tqdm(range(0, steps, LOOK_EVERY), desc="life"):
+        bodies = nca3d.rollout(rule, bodies, LOOK_EVERY, random_seed=seed, first_step=begun + lived)
+        if (now := float(nca3d.iou(nca3d.dense(bodies), target).min())) < worst:
+            worst, at = now, lived + LOOK_EVERY
+    return {"steps": steps, "bodies": BODIES, "worst_iou": worst, "worst_at": at}
+
+
 def _git(*words: str) -> str:
     return subprocess.run(["git", *words], cwd=ZOO, capture_output=True, text=True, check=True).stdout.strip()
 
@@ -80,5 +100,6 @@ if __name__ == "__main__":
     parser.add_argument("run", metavar="RUN", help="the run's folder")
     parser.add_argument("name", metavar="NAME", help="what the zoo calls the rule")
     parser.add_argument("--standard", default="", metavar="FILE", help="the report.json of a standard evaluation; - = without")
+    parser.add_argument("--life", type=int, default=100_000, metavar="STEPS", help="a long life to watch (default: 100,000)")
     parser.add_argument("--note", default="", metavar="TEXT", help="how the run differs from its config")
     ship(**vars(parser.parse_args()))

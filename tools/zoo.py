@@ -27,6 +27,7 @@ def row(name: str) -> str:
         f"{found['steps_held']:,} of {found['steps_tried']:,}",
         as_text(healed.get("recovered_small", min(found["recovered"]["sphere"], found["recovered"]["random_cells"]))),
         as_text(healed.get("recovered_half_space", found["recovered"]["half_space"])),
+        f"{life['worst_iou']:.3f} in {life['steps']:,}" if (life := card.get("life")) else "",
         f"{card['training']['seconds'] / 60:.0f} min",
     ]
     return f"| {' | '.join(cells)} |"
@@ -34,8 +35,8 @@ def row(name: str) -> str:
 
 def table() -> str:
     """The whole table."""
-    head = "| rule | cells, lattice | trained for | grown | steps held | healed, up to 25 % | healed, halves | training |"
-    return "\n".join([head, "|---|---|---|--:|--:|--:|--:|--:|", *map(row, nca3d.zoo())])
+    head = "| rule | cells, lattice | trained for | grown | steps held | healed, up to 25 % | healed, halves | worst IoU in a long life | training |"
+    return "\n".join([head, "|---|---|---|--:|--:|--:|--:|--:|--:|", *map(row, nca3d.zoo())])
 
 
 @torch.no_grad()
