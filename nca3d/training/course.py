@@ -29,6 +29,7 @@ class Look(NamedTuple):
         right: The share of the shared cells with the right kind; of colours 1 less their error.
         held: The IoU some hundred steps later.
         healed: The least share of what was there that comes back after a cut; 1 where nothing is cut.
+        alive: The share of bodies that have not died on the way to the horizon.
     """
 
     iteration: int
@@ -36,11 +37,12 @@ class Look(NamedTuple):
     right: float = 0.0
     held: float = 0.0
     healed: float = 0.0
+    alive: float = 1.0
 
     def metrics(self) -> dict[str, float]:
         """Returns the figures by their names in the log; those alone that were measured."""
         values = {f"look_{name}": value for name, value in self._asdict().items() if name != "iteration"}
-        return values if self.right else {"look_grown": self.grown}
+        return values if self.right else {"look_grown": self.grown, "look_alive": self.alive}
 
     @property
     def whole(self) -> bool:
@@ -107,6 +109,9 @@ class Course:
         grown = [look.grown for look in recent]
         if len(grown) < 4:
             return ""
+        # Those that die teach nothing: no gradient says what they died of.
+        if (alive := sum(look.alive for look in recent) / len(recent)) < 1:
+            return f"{100 * (1 - alive):.0f} % of the bodies died young: --seed-every 1 with a larger --batch, or another --random-seed"
         half = len(grown) // 2
         gain = sum(grown[half:]) / len(grown[half:]) - sum(grown[:half]) / half
         what = f"IoU {grown[-1]:.2f} at the horizon, {recent[-1].held:.2f} later"

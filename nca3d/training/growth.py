@@ -225,9 +225,10 @@ class Growth:
         horizon = config.horizon
         grown = run(seed_state(rule, config.lattice, batch=MEASURED, device=self.device), horizon, 0)
         first = float(iou(grown, target).mean())
+        alive = float(rule.alive_mask(grown).flatten(1).any(dim=1).float().mean())
         # Most looks end here: there is nothing to hold yet.
         if first < least:
-            return Look(iteration, first)
+            return Look(iteration, first, alive=alive)
         classes = target.kind == "classes"
         right = label_accuracy(grown, target) if classes else 1 - colour_error(grown, target)
         old = run(grown, HELD, horizon)
@@ -238,7 +239,7 @@ class Growth:
             wound = pools.damage.half_space(config.lattice, len(old), severity=0.5, body=body, generator=generator)
             after = run(pools.damage.apply(old, wound.to(self.device), rule.dead_value), horizon, horizon + HELD)
             healed = float((iou(after, target) / iou(old, target).clamp_min(1e-6)).min())
-        return Look(iteration, first, float(right.mean()), float(iou(old, target).mean()), healed)
+        return Look(iteration, first, float(right.mean()), float(iou(old, target).mean()), healed, alive)
 
     def note(self, rule: Rule) -> str:
         """Returns what to know of the body: cells that rollouts can't reach, a source that has changed; "" for nothing."""

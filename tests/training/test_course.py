@@ -58,6 +58,11 @@ def test_what_was_the_matter(grown: list[float], said: str) -> None:
     assert said in course.told(Config(), 100.0)
 
 
+def test_bodies_that_die_young_are_told() -> None:
+    looks = [Look(100 * k, 0.7, alive=0.75) for k in range(4)]
+    assert "25 % of the bodies died young: --seed-every 1" in after(*looks).told(Config(), 100.0)
+
+
 def test_what_more_iterations_would_have_bought() -> None:
     looks = [Look(100 * k, 0.998, 1.0, 0.997, 1.0) for k in (10, 11, 12)]
     line = after(*looks).told(Config(iterations=4000), seconds=144.0)
