@@ -111,7 +111,8 @@ class Course:
             return ""
         # Those that die teach nothing: no gradient says what they died of.
         if (alive := sum(look.alive for look in recent) / len(recent)) < 1:
-            return f"{100 * (1 - alive):.0f} % of the bodies died young: --seed-every 1 with a larger --batch, or another --random-seed"
+            way = "--seed-every 1 with a larger --batch, or another --random-seed"
+            return f"{100 * (1 - alive):.0f} % of the bodies died young: {way}"
         half = len(grown) // 2
         gain = sum(grown[half:]) / len(grown[half:]) - sum(grown[:half]) / half
         what = f"IoU {grown[-1]:.2f} at the horizon, {recent[-1].held:.2f} later"
