@@ -68,7 +68,8 @@ def recipe(body: Facts) -> list[Choice]:
     # What a body is has to be in the weights: width helped in every trial.
     width = 256 if body.cells <= 5000 else 384
     # The root: a body of four times the cells is learnt in twice the iterations of four times the work.
-    iterations = round(3000 * math.sqrt(body.cells / 1000), -2)
+    # No more: a rate that stays high for long is lost on ragged and thin bodies, one that falls soon is not.
+    iterations = round(2000 * math.sqrt(body.cells / 1000), -2)
     if body.kinds:
         choices.append(Choice("losses", {"classes_even": 1.0, "overflow": 0.1}, "cells outside must not outvote a ragged body"))
     return [
@@ -77,7 +78,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("perception", "gradient+laplacian", "thin parts are seen"),
         Choice("batch", 2, "more, cheaper iterations"),
         Choice("seed_every", 2, "between seeds, wounds have time to heal"),
-        Choice("learning_rate", 0.002, "twice as much lets thin bodies die young"),
+        Choice("learning_rate", 0.004, "half as much again diverges on thin bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),
