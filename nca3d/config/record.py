@@ -331,7 +331,7 @@ def _checked(
         spec = FIELDS[name]
         if spec.table in ("", REGIMES[regime].table):
             continue
-        harmless = (defaults_allowed or name in places) and values[name] == spec.default
+        harmless = (defaults_allowed or name in places) and values[name] in (spec.default, spec.small)
         if name not in tolerated and not harmless:
             users = ", ".join(other for other in REGIMES if REGIMES[other].table == spec.table)
             only = f"the field only where regime is one of {users}"

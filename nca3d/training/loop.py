@@ -15,6 +15,7 @@ from tqdm.auto import tqdm
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
+from nca3d.config.recipe import SMALL
 from nca3d.config.shipped import located
 from nca3d.errors import InputError, RunError
 from nca3d.files import KEPT_TARGET
@@ -102,7 +103,8 @@ def train(
     for message in (
         *decided,
         asked.kind.chosen(asked, given),
-        forecast(config, trainer.target, trainer.rule) if trainer.target and asked.open_fields else "",
+        # A small one is done before it is read.
+        forecast(config, trainer.target, trainer.rule) if trainer.target and trainer.target.cells > SMALL else "",
         trainer.task.note(trainer.rule),
         note_executor(config, trainer.task, trainer.rule),
         note_place(trainer),

@@ -73,7 +73,7 @@ class Healing:
         if self.before_mse is None:
             return [None] * len(hurt)
         pairs = zip((after - hurt).tolist(), (self.before_mse - hurt).tolist(), strict=True)
-        return [None if abs(lost) < 1e-9 else gained / lost for gained, lost in pairs]
+        return [None if abs(lost) < 1e-6 else gained / lost for gained, lost in pairs]
 
     @property
     def half_step(self) -> list[int | None]:
