@@ -14,6 +14,8 @@ from nca3d.training.forecast import duration
 EVERY, IN_A_ROW = 100, 3
 # A body that has fewer of its cells right is not whole, and what was cut has come back from this share of what it was.
 WHOLE, RECOVERED = 0.99, 0.95
+# A body of this IoU is good enough to be let alone.
+GOOD = 0.95
 # The iterations that a run goes on when its body is whole, at a falling rate, as a share of those that are done.
 ENDING = 0.2
 # A run is stuck where the last share of its looks brought less than this, and wavers where they differ by more than that.
@@ -102,7 +104,8 @@ class Course:
                 f"healed {last.healed:.2f}): ended at {end:,} of {config.iterations:,}; the rest, about {rest}, would "
                 f"have bought at most {lacking:.3f} (--no-stop-when-whole goes on)"
             )
-        return "" if last.whole else self._stuck()
+        # A body that is nearly whole needs no advice.
+        return "" if last.grown >= GOOD else self._stuck()
 
     def _stuck(self) -> str:
         recent = self.looks[-max(4, round(RECENT * len(self.looks))) :]
@@ -115,7 +118,7 @@ class Course:
             return f"{100 * (1 - alive):.0f} % of the bodies died young: {way}"
         half = len(grown) // 2
         gain = sum(grown[half:]) / len(grown[half:]) - sum(grown[:half]) / half
-        what = f"IoU {grown[-1]:.2f} at the horizon, {recent[-1].held:.2f} later"
+        what = f"IoU {grown[-1]:.2f} at the horizon"
         if max(grown) - min(grown) > MUCH and gain < MUCH / 2:
             return f"wavering between {min(grown):.2f} and {max(grown):.2f}: a lower --learning-rate, or a larger --batch"
         if gain < LITTLE:

@@ -205,13 +205,13 @@ class Growth:
         return "" if rule.alive_mask(states).any() else EXTINCT_AT_END
 
     @torch.no_grad()
-    def look(self, rule: Rule, iteration: int, least: float = WHOLE) -> Look:
+    def look(self, rule: Rule, iteration: int, least: float | None = None) -> Look:
         """Returns what a rule grows, holds and heals: a few bodies, on fire masks that training never draws.
 
         Args:
             rule: a trained rule.
             iteration: after which one.
-            least: the IoU at the horizon below which there is nothing to hold or heal yet.
+            least: the IoU at the horizon below which there is nothing to hold or heal yet; None = that of a whole body.
         """
         config, target = self.config, self.goal
         executor = "auto" if "approx" in config.executor else config.executor
@@ -227,7 +227,7 @@ class Growth:
         first = float(iou(grown, target).mean())
         alive = float(rule.alive_mask(grown).flatten(1).any(dim=1).float().mean())
         # Most looks end here: there is nothing to hold yet.
-        if first < least:
+        if first < (WHOLE if least is None else least):
             return Look(iteration, first, alive=alive)
         classes = target.kind == "classes"
         right = label_accuracy(grown, target) if classes else 1 - colour_error(grown, target)
