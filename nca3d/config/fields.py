@@ -51,7 +51,8 @@ class Shared:
         group="what we ask for",
     )
     iterations: int = auto(1600, "training iterations", low=1, high=10_000_000)
-    stop_when_whole: bool = field(True, "end early when the body has been whole for a while")
+    # A run that was begun before there was such a thing goes on without it.
+    stop_when_whole: bool = auto(False, "end early when the body has been whole for a while")
     batch: int = auto(4, "bodies in one iteration", low=1, high=4096)
     # Many times the batch, so that states of many ages are in it; each takes the memory of one state.
     pool_size: int = auto(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)

@@ -60,9 +60,9 @@ class Choice(NamedTuple):
 
 def recipe(body: Facts) -> list[Choice]:
     """Returns the fields that follow from a body; those that it leaves out are as for a small one."""
+    choices = [Choice("stop_when_whole", True, "no more is bought by going on")]
     if body.cells <= SMALL:
-        return []
-    choices = []
+        return choices
     if body.kinds >= MANY_KINDS:
         choices.append(Choice("code", CODE, "cells perceive a code of their kinds"))
     # What a body is has to be in the weights: width helped in every trial.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.config.devices import multiplies_bf16
-from nca3d.config.recipe import Choice, Facts, recipe, told
+from nca3d.config.recipe import SMALL, Choice, Facts, recipe, told
 from nca3d.errors import InputError
 from nca3d.registry import LazyImport, Registry
 
@@ -118,29 +118,30 @@ class Regime:
         config = config.replace(size=size)
         # What the body has no say in is that of a small one.
         own = {name: getattr(config, name) for name in config.open_fields}
-        chosen = {choice.field: choice.value for choice in self._choices(config, given, new=folder is None)}
+        chosen = {choice.field: choice.value for choice in self._choices(config, given, folder)}
         return config.replace(**own | chosen), given
 
     def follows(self, config: "Config") -> bool:
         """Returns whether fields of a config follow from the body: no other kind of training has one."""
         return bool(config.open_fields) and self.table == "body"
 
-    def chosen(self, config: "Config", given: object) -> str:
-        """Returns a line about what follows from the body, and why; "" for nothing.
+    def chosen(self, config: "Config", given: object, folder: str | os.PathLike[str] | None = None) -> str:
+        """Returns a line about what follows from a large body, and why; "" for nothing.
 
         Args:
             config: the experiment as it was asked for.
             given: what was read for it, see `sized`.
+            folder: the folder of the run to resume; None = a new run.
         """
-        choices = self._choices(config, given)
-        return told(_facts(given), choices) if choices else ""
+        choices = self._choices(config, given, folder)
+        return told(_facts(given), choices) if choices and _facts(given).cells > SMALL else ""
 
-    def _choices(self, config: "Config", given: object, new: bool = True) -> list[Choice]:
-        """Returns what the body has for fields that were left open."""
-        if not self.follows(config):
+    def _choices(self, config: "Config", given: object, folder: str | os.PathLike[str] | None) -> list[Choice]:
+        """Returns what the body has for fields that were left open; a run that is resumed goes on as it began."""
+        if folder is not None or not self.follows(config):
             return []
-        # No losses are those of the kind; a run of version 0.1.0 that is resumed goes on with them.
-        left = config.open_fields | ({"losses"} if new and not config.losses else set())
+        # No losses are those of the kind.
+        left = config.open_fields | (set() if config.losses else {"losses"})
         # A rule to start from has its shapes already.
         left -= {"hidden", "code", "perception"} if config.init else set()
         return [choice for choice in recipe(_facts(given)) if choice.field in left]

@@ -102,7 +102,7 @@ def train(
     decided = trainer.target.notes if trainer.target else ()
     for message in (
         *decided,
-        asked.kind.chosen(asked, given),
+        asked.kind.chosen(asked, given, resume),
         # A small one is done before it is read.
         forecast(config, trainer.target, trainer.rule) if trainer.target and trainer.target.cells > SMALL else "",
         trainer.task.note(trainer.rule),

@@ -34,7 +34,17 @@ def test_it_is_open_as_long_as_the_body_is_not_known() -> None:
 def test_a_small_body_has_the_numbers_that_it_always_had() -> None:
     config = sized(block(6))
     assert not config.open_fields and config.losses == {}
-    assert {name: getattr(config, name) for name in OPEN} == {name: FIELDS[name].small for name in OPEN}
+    # But for its end: it ends when it is whole.
+    before = {name: FIELDS[name].small for name in OPEN}
+    assert {name: getattr(config, name) for name in OPEN} == before | {"stop_when_whole": True}
+
+
+def test_a_run_that_is_resumed_goes_on_as_it_began(tmp_path) -> None:
+    """Its config.toml may be older than a field: what it says nothing of is as it was then."""
+    config = Config(target="own.npy", hidden=(160,))
+    resumed = config.kind.sized(config, from_array(block(9, kinds=8)), tmp_path)[0]
+    before = {name: FIELDS[name].small for name in OPEN}
+    assert {name: getattr(resumed, name) for name in OPEN} == before | {"hidden": (160,)} and resumed.losses == {}
 
 
 def test_a_large_one_has_those_of_the_rule_and_what_was_set_stays() -> None:

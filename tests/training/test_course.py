@@ -39,7 +39,7 @@ def test_it_never_ends_later_than_it_was_asked_to() -> None:
 
 
 def test_looks_are_due_once_rollouts_are_long_and_bodies_are_hurt() -> None:
-    config = Config(iterations=2000, damage_from=0.4)
+    config = Config(iterations=2000, damage_from=0.4, stop_when_whole=True)
     due = [number for number in range(1, 2001) if Course().due(config, number)]
     assert due == list(range(900, 2001, EVERY))
     assert not any(Course().due(config.replace(stop_when_whole=False), number) for number in due)
