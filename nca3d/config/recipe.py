@@ -60,9 +60,10 @@ class Choice(NamedTuple):
 
 def recipe(body: Facts) -> list[Choice]:
     """Returns the fields that follow from a body; those that it leaves out are as for a small one."""
-    choices = [Choice("stop_when_whole", True, "no more is bought by going on")]
+    end = Choice("stop_when_whole", True, "going on buys nothing")
     if body.cells <= SMALL:
-        return choices
+        return [end]
+    choices = []
     if body.kinds >= MANY_KINDS:
         choices.append(Choice("code", CODE, "cells perceive a code of their kinds"))
     # What a body is has to be in the weights: width helped in every trial.
@@ -82,6 +83,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),
+        end,
         *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
     ]
 
