@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nca3d.config import shipped
 from nca3d.config.devices import multiplies_bf16
 from nca3d.config.recipe import SMALL, Choice, Facts, recipe, told
 from nca3d.errors import InputError
@@ -119,6 +120,11 @@ class Regime:
         # What the body has no say in is that of a small one.
         own = {name: getattr(config, name) for name in config.open_fields}
         chosen = {choice.field: choice.value for choice in self._choices(config, given, folder)}
+        if folder is not None and (file := Path(folder) / "config.toml").is_file():
+            # What is left open is what the run has.
+            before = type(config).from_dict(*shipped.read(file))
+            left = [*own, *([] if config.losses else ["losses"])]
+            chosen = {name: getattr(before, name) for name in left} if before.regime == config.regime else {}
         return config.replace(**own | chosen), given
 
     def follows(self, config: "Config") -> bool:
