@@ -226,9 +226,9 @@ def _bytes(tensors: Mapping[str, Tensor]) -> bytes:
         storage = tensor.untyped_storage()
         if places[storage.data_ptr()] > 1 or storage.nbytes() != tensor.nbytes:
             here[name] = tensor.clone()
-    # safetensors ends the process where there is no memory for its bytes; numpy raises, and whoever saves can tell. No page of
-    # it is touched.
-    np.empty(sum(tensor.nbytes for tensor in here.values()) + (1 << 20), np.uint8)
+    # safetensors writes its bytes and then copies them, and ends the process, or hangs in its own panic, where there is no
+    # memory for either; numpy raises, and whoever saves can tell. No page of it is touched.
+    np.empty(2 * sum(tensor.nbytes for tensor in here.values()) + (16 << 20), np.uint8)
     return safetensors.torch.save(here)
 
 

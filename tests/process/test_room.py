@@ -89,7 +89,7 @@ def test_a_training_that_memory_is_too_small_for_ends_with_one_line(tmp_path):
     """For real: the process may not have what a batch needs, and the first iteration fails; the checkpoint before it stays."""
     config = tiny_body(size=(32, 32, 32), batch=32, pool_size=32, memory="keep", executor="dense", out=str(tmp_path / "run"))
     config.save(tmp_path / "big.toml")
-    ended = child(300, "train", str(tmp_path / "big.toml"))
+    ended = child(500, "train", str(tmp_path / "big.toml"))
     assert ended.returncode == 1, ended.stderr
     assert "Traceback" not in ended.stderr
     last = ended.stderr.strip().splitlines()[-1]
