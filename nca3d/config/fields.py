@@ -236,7 +236,9 @@ class Body:
         0, "numbers of a code that classes are read from, for bodies of many kinds; 0 = cells carry the classes", low=0, high=64
     )
     perception: str = auto(
-        "gradient", "what a cell sees of its neighbours", choices=("gradient", "gradient+laplacian", "isotropic", "learned")
+        "gradient",
+        "what a cell sees of its neighbours",
+        choices=("gradient", "gradient+laplacian", "gradient+laplacian/4", "isotropic", "learned"),
     )
     alive_threshold: float = field(0.1, "alpha above which a cell is alive", low=0, below=1)
     padding: str = field("zeros", "what lies beyond the lattice", choices=("zeros", "replicate", "circular"))

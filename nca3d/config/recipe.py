@@ -76,7 +76,7 @@ def recipe(body: Facts) -> list[Choice]:
     return [
         *choices,
         Choice("hidden", (width,), "a body is in its weights"),
-        Choice("perception", "gradient+laplacian", "thin parts are seen"),
+        Choice("perception", "gradient+laplacian/4", "thin parts are seen"),
         Choice("batch", 2, "more, cheaper iterations"),
         Choice("seed_every", 2, "between seeds, wounds have time to heal"),
         Choice("learning_rate", 0.004, "half as much again diverges on thin bodies"),

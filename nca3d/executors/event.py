@@ -149,8 +149,14 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
             segment = memory.segment(stop - start, step_bytes, saved_bytes) if with_grad else None
             length = segment or (PLANNED if with_grad and memory.length is None else stop)
             steps = range(start, min(stop, start + length))
+            # What layers see is kept where nothing has to be run again, and there is room for it.
+            kept_bytes = (
+                0 if segment else memory.room(stop - start, step_bytes, sum(p.kept_bytes() for p in parts), saved_bytes)
+            )
+            for part in parts:
+                part.keep(kept_bytes > 0)
             xs = advance(parts, xs, steps, whole, recompute=segment is not None)
-            saved_bytes += sum(part.step_bytes() for part in parts) * (1 if segment else len(steps))
+            saved_bytes += (sum(part.step_bytes() for part in parts) + kept_bytes) * (1 if segment else len(steps))
             start = steps.stop
     return _to_cells(parts, xs, state)
 

@@ -45,6 +45,13 @@ class Part:
         cells, x = self.store.cells, self.store.x
         return cells.numel() * (x.shape[1] * x.element_size() + 3 * cells.element_size())
 
+    def kept_bytes(self) -> int:
+        """Returns how many bytes a step of the present rows can save beside its states, to spare work on the way back."""
+        return 0
+
+    def keep(self, wanted: bool) -> None:
+        """Says whether the next steps save that."""
+
     @staticmethod
     def forward(parts: "list[Part]", steps: range, save: bool) -> list[list[Tensor | None]]:
         """Runs the steps from where the parts are; their stores follow.

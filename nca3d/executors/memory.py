@@ -66,6 +66,17 @@ class Memory:
             noted.append(found or 0)
         return found
 
+    def room(self, steps: int, step_bytes: int, extra: int, saved_bytes: int = 0) -> int:
+        """Returns the bytes of `extra`, which spare work, that each step may save beside what it must: all of them, or 0.
+
+        Args:
+            steps: The number of steps to come.
+            step_bytes: The number of bytes that each of them must save.
+            extra: The number of bytes that each of them could save beside.
+            saved_bytes: The number of bytes that are saved already.
+        """
+        return extra if saved_bytes + steps * (step_bytes + extra) <= self.budget else 0
+
 
 # Who wants to know what plans come to.
 _noted: ContextVar[list[int] | None] = ContextVar("segments", default=None)

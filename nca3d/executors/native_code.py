@@ -48,6 +48,7 @@ SIGNATURES: Signatures = {
     "part_new": (_P, ()),
     "part_free": (None, (_P,)),
     "record_bytes": (_N, ()),
+    "kept_bytes": (_N, (_P,)),
     "parts_forward": (_I, (_P, _I, _I)),
     "parts_backward": (_I, (_P, _I, _I)),
 }
@@ -76,6 +77,7 @@ class Sight(ctypes.Structure):
         ("channels", _N),
         ("stride", _N),
         ("sobel", _I),
+        ("curvature", ctypes.c_double),
     )
 
 
@@ -120,6 +122,7 @@ class Part(ctypes.Structure):
         ("learns_kernels", _I),
         ("through_perception", _I),
         ("fixed", _I),
+        ("keeps", _I),
     )
 
 

@@ -18,6 +18,7 @@ from nca3d.executors.native_code import Part as Mirror
 from nca3d.executors.network import linear_layers, trainable_parameters, unknown_arithmetic
 from nca3d.executors.rows_native import NativeRows
 from nca3d.executors.store import Store
+from nca3d.executors.tapes import TAPES
 from nca3d.rules.cell import Rule
 
 _P = ctypes.c_void_p
@@ -98,6 +99,14 @@ class NativePart(Part):
         if not self.c.net:
             raise MemoryError("no memory for the update network")
 
+    def kept_bytes(self) -> int:
+        """Returns how many bytes a step of the present rows can save beside its states, to spare work on the way back."""
+        return round(len(self.store.cells) * self.rule.fire_rate) * self.rows.code.kept_bytes(self.at)
+
+    def keep(self, wanted: bool) -> None:
+        """Says whether the next steps save that."""
+        self.c.keeps = wanted
+
     @staticmethod
     def forward(parts: "list[NativePart]", steps: range, save: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
         for part in parts:
@@ -127,7 +136,8 @@ class NativePart(Part):
         """Makes room for the steps that are left if the body stays as large as it is; if it grows, another tape follows."""
         c = self.c
         row = self.rows.stride * self.store.x.element_size()
-        room = (c.stop - c.step + 1) * (c.rows * (row + 4) + 512)
+        kept = self.kept_bytes() if c.keeps else 0
+        room = (c.stop - c.step + 1) * (c.rows * (row + 4) + kept * c.rows // max(1, len(self.store.cells)) + 1024)
         # Not even one step found room on the last tape.
         if c.step == self.tape_begun:
             room = max(room, 2 * len(self.tapes[-1]))
@@ -135,7 +145,7 @@ class NativePart(Part):
         # Eight sizes between powers of two: tapes of ever new sizes would leave the heap in pieces.
         grain = 1 << max(16, room.bit_length() - 4)
         room = -(-room // grain) * grain
-        tape = torch.empty(room, dtype=torch.uint8)
+        tape = TAPES.take(room)
         self.tapes.append(tape)
         c.tape, c.tape_room, c.tape_used, c.tape_number = tape.data_ptr(), room, 0, len(self.tapes) - 1
         c.records, c.recorded_from = self.records.data_ptr(), c.stop - len(self.records)

@@ -47,7 +47,7 @@ class CodedRule(ConvRule):
         self,
         channels: int = 40,
         hidden: Sequence[int] = (128,),
-        perception: Literal["gradient", "gradient+laplacian", "isotropic", "learned"] = "gradient",
+        perception: Literal["gradient", "gradient+laplacian", "gradient+laplacian/4", "isotropic", "learned"] = "gradient",
         visible: int = 16,
         visible_kind: Literal["classes"] = "classes",
         code: int = 8,

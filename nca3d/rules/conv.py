@@ -22,8 +22,9 @@ class ConvRule(Rule):
         channels: The number of channels of a cell: visible, alpha and hidden ones together.
         hidden: The widths of the hidden layers, at least one.
         perception: The kernels that a cell perceives through: "gradient" = identity, d/dx, d/dy, d/dz;
-            "gradient+laplacian" = these and the Laplacian; "isotropic" = identity and Laplacian, which know no direction;
-            "learned" = 3 kernels for each channel, trained with the network.
+            "gradient+laplacian" = these and the Laplacian; "gradient+laplacian/4" = these and a quarter of it, by which bodies
+            learn more safely; "isotropic" = identity and Laplacian, which know no direction; "learned" = 3 kernels for each
+            channel, trained with the network.
         visible, visible_kind, fire_rate, alive_threshold, step_size, padding: See `Rule`.
         generator: Draws the initial weights; None = torch's global one.
 
@@ -35,7 +36,7 @@ class ConvRule(Rule):
         self,
         channels: int = 16,
         hidden: Sequence[int] = (128,),
-        perception: Literal["gradient", "gradient+laplacian", "isotropic", "learned"] = "gradient",
+        perception: Literal["gradient", "gradient+laplacian", "gradient+laplacian/4", "isotropic", "learned"] = "gradient",
         visible: int = 3,
         visible_kind: Literal["rgb", "classes"] = "rgb",
         fire_rate: float = 0.5,

@@ -29,12 +29,17 @@ def laplacian() -> Tensor:
     return weights[distance] / 26
 
 
+# What the Laplacian is divided by where its name says so: by the whole of it a cell sees 3.4 times itself, and a lone first
+# cell that learns by that dies easily; by a quarter it sees as much as by the other kernels (docs/experiments.md, "What binds").
+QUARTER = 4
+
 _GRADIENT = (None, *(sobel(axis) for axis in "xyz"))
 
 # Fixed perceptions: kernels (3, 3, 3) in order; None is the identity.
 PERCEPTIONS: dict[str, tuple[Tensor | None, ...]] = {
     "gradient": _GRADIENT,
     "gradient+laplacian": (*_GRADIENT, laplacian()),
+    "gradient+laplacian/4": (*_GRADIENT, laplacian() / QUARTER),
     "isotropic": (None, laplacian()),
 }
 

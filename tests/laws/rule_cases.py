@@ -47,6 +47,7 @@ class SixNeighbours(ConvRule):
 RULE_CASES: dict[str, Callable[[], Rule]] = {
     "gradient": lambda: ConvRule(channels=8, hidden=(24,)),
     "gradient+laplacian": lambda: ConvRule(channels=8, hidden=(24,), perception="gradient+laplacian"),
+    "gradient+laplacian/4": lambda: ConvRule(channels=8, hidden=(24,), perception="gradient+laplacian/4"),
     "isotropic": lambda: ConvRule(channels=8, hidden=(24,), perception="isotropic"),
     "learned": lambda: ConvRule(channels=8, hidden=(24,), perception="learned"),
     "replicate": lambda: ConvRule(channels=8, hidden=(24,), padding="replicate"),

@@ -28,7 +28,7 @@ CHOICES: dict[str, list[Any]] = {
     "schedule": ["constant", "step", "cosine"],
     "gradient": ["normalise", "clip", "none"],
     "balance": ["fixed", "learned", "softadapt"],
-    "perception": ["gradient", "gradient+laplacian", "isotropic", "learned"],
+    "perception": ["gradient", "gradient+laplacian", "gradient+laplacian/4", "isotropic", "learned"],
     "padding": ["zeros", "replicate", "circular"],
     "kind": ["rgb", "classes"],
     "detach_every": [0, 2],

@@ -3,7 +3,7 @@
  * The instruction multiplies pairs: two numbers that follow each other along the inner dimension, in one 32-bit word. So both
  * factors are packed first; everything else is as in product.h.
  */
-#if defined(__AVX512BF16__) && defined(__AVX512BW__) && !defined(SMALL_VECTORS)
+#if defined(__AVX512BF16__) && defined(__AVX512BW__) && defined(__AVX512VL__) && !defined(SMALL_VECTORS)
 #include <immintrin.h>
 
 typedef struct {
@@ -46,6 +46,39 @@ static void half_multiply(const HalfProduct *p, int64_t rows, int64_t columns) {
 static void pairs_along(const float *from, int64_t rows, int64_t wide, uint32_t *to) {
     for (int64_t i = 0; i < rows * wide; i += LANES)
         _mm256_storeu_si256((__m256i *)(to + i / 2), (__m256i)_mm512_cvtneps_pbh(_mm512_loadu_ps(from + i)));
+}
+
+/* The same of max(0, x): what a layer with a ReLU before it sees. */
+static void pairs_along_relu(const float *from, int64_t rows, int64_t wide, uint32_t *to) {
+    for (int64_t i = 0; i < rows * wide; i += LANES) {
+        const __m512 x = _mm512_max_ps(_mm512_loadu_ps(from + i), _mm512_setzero_ps());
+        _mm256_storeu_si256((__m256i *)(to + i / 2), (__m256i)_mm512_cvtneps_pbh(x));
+    }
+}
+
+/* Pairs along a row become pairs down a column: (rows, wide / 2) -> ((rows + 1) / 2, wide) words. */
+static void pairs_turned(const uint32_t *from, int64_t rows, int64_t wide, uint32_t *to) {
+    const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
+    const __m256i low = _mm256_set1_epi32(0xffff);
+    for (int64_t i = 0; i < rows; i += 2)
+        for (int64_t j = 0; j < wide / 2; j += LANES / 2) {
+            const __m256i a = _mm256_loadu_si256((const __m256i *)(from + i * (wide / 2) + j));
+            const __m256i b = i + 1 < rows ? _mm256_loadu_si256((const __m256i *)(from + (i + 1) * (wide / 2) + j))
+                                           : _mm256_setzero_si256();
+            const __m256i even = _mm256_or_si256(_mm256_and_si256(a, low), _mm256_slli_epi32(b, 16));
+            const __m256i odd = _mm256_or_si256(_mm256_srli_epi32(a, 16), _mm256_andnot_si256(low, b));
+            const __m512i both = _mm512_inserti64x4(_mm512_castsi256_si512(even), odd, 1);
+            _mm512_storeu_si512(to + i / 2 * wide + 2 * j, _mm512_permutexvar_epi32(order, both));
+        }
+}
+
+/* Keeps the numbers where those of the pairs are above 0, and sets the others to 0: the gradient of a ReLU. */
+static void where_positive(float *numbers, const uint32_t *pairs, int64_t count) {
+    for (int64_t i = 0; i < count; i += LANES) {
+        const __m256i seen = _mm256_loadu_si256((const __m256i *)(pairs + i / 2));
+        const __mmask16 positive = _mm256_cmpgt_epi16_mask(seen, _mm256_setzero_si256());
+        _mm512_storeu_ps(numbers + i, _mm512_maskz_loadu_ps(positive, numbers + i));
+    }
 }
 
 /* Pairs down a column: (rows, wide) -> ((rows + 1) / 2, wide) words; an odd last row is paired with zeros. */

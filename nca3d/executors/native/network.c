@@ -41,8 +41,9 @@ void layers_free(Layers *net) {
     for (int l = 0; l < net->layers; l++) {
         if (net->weight_pairs) free(net->weight_pairs[l]);
         if (net->transposed_pairs) free(net->transposed_pairs[l]);
+        if (net->seen) free(net->seen[l]);
     }
-    free(net->weight_pairs), free(net->transposed_pairs), free(net->left_pairs), free(net->right_pairs);
+    free(net->seen), free(net->weight_pairs), free(net->transposed_pairs), free(net->left_pairs), free(net->right_pairs);
     free((void *)net->widths), free(net);
 }
 
@@ -52,13 +53,15 @@ static int round_weights(Layers *net) {
     for (int l = 0; l <= net->layers; l++) widest = widest < net->widths[l] ? ROUND(net->widths[l]) : widest;
     net->weight_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
     net->transposed_pairs = calloc((size_t)net->layers, sizeof(uint32_t *));
+    net->seen = calloc((size_t)net->layers, sizeof(uint32_t *));
     net->left_pairs = words(BLOCK * widest), net->right_pairs = words(BLOCK * widest);
-    if (!net->weight_pairs || !net->transposed_pairs || !net->left_pairs || !net->right_pairs) return 0;
+    if (!net->weight_pairs || !net->transposed_pairs || !net->seen || !net->left_pairs || !net->right_pairs) return 0;
     for (int l = 0; l < net->layers; l++) {
         const int64_t in = net->widths[l], out = net->widths[l + 1];
 #if HAS_HALF
         net->weight_pairs[l] = words((out + 1) / 2 * ROUND(in)), net->transposed_pairs[l] = words(ROUND(in) / 2 * ROUND(out));
-        if (!net->weight_pairs[l] || !net->transposed_pairs[l]) return 0;
+        net->seen[l] = words(BLOCK * ROUND(in) / 2);
+        if (!net->weight_pairs[l] || !net->transposed_pairs[l] || !net->seen[l]) return 0;
         pairs_down(net->weights[l], out, ROUND(in), net->weight_pairs[l]);
         pairs_down(net->transposed[l], in, ROUND(out), net->transposed_pairs[l]);
 #else
@@ -117,13 +120,19 @@ void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias) {
     }
 }
 
-/* values[l + 1] = values[l] · weights + bias */
-static void through_layer(Layers *net, int l, int64_t rows) {
+/* Words of each row that a backward pass can use instead of running `layers_forward` again; 0: it has to. */
+int64_t layers_kept(const Layers *net) {
+    int64_t kept = 0;
+    for (int l = 0; HAS_HALF && net->half && l < net->layers; l++) kept += ROUND(net->widths[l]) / 2;
+    return kept;
+}
+
+/* values[l + 1] = values[l] · weights + bias; pairs: of values[l], if numbers are rounded */
+static void through_layer(Layers *net, int l, int64_t rows, const uint32_t *pairs) {
     const int64_t in = net->widths[l], out = ROUND(net->widths[l + 1]);
 #if HAS_HALF
     if (net->half) {
-        pairs_along(net->values[l], rows, ROUND(in), net->left_pairs);
-        HalfProduct p = {net->left_pairs, net->transposed_pairs[l], net->biases[l], net->values[l + 1], ROUND(in) / 2, 1,
+        HalfProduct p = {pairs, net->transposed_pairs[l], net->biases[l], net->values[l + 1], ROUND(in) / 2, 1,
                          out, 0, out, (in + 1) / 2};
         half_multiply(&p, rows, out);
         return;
@@ -131,53 +140,76 @@ static void through_layer(Layers *net, int l, int64_t rows) {
 #else
     if (net->half) round_to_half(net->values[l], rows * ROUND(in));
 #endif
+    (void)pairs;
     Product p = {net->values[l], net->transposed[l], net->biases[l], net->values[l + 1], ROUND(in), 1, out, 0, out, in};
     multiply(&p, rows, out);
 }
 
-/* grad_weights += gradᵀ · values and grads[l] = grads[l + 1] · weightsᵀ */
-static void back_through_layer(Layers *net, int l, int64_t rows) {
+/* grad_weights += gradᵀ · values and grads[l] = grads[l + 1] · weightsᵀ; pairs: of values[l], if numbers are rounded */
+static void back_through_layer(Layers *net, int l, int64_t rows, const uint32_t *pairs) {
     const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
     REAL *grad = net->grads[l + 1], *weight = net->grad_weights[l];
 #if HAS_HALF
     if (net->half) {
-        pairs_down(grad, rows, wide, net->left_pairs), pairs_down(net->values[l], rows, in, net->right_pairs);
+        pairs_down(grad, rows, wide, net->left_pairs), pairs_turned(pairs, rows, in, net->right_pairs);
         HalfProduct sum = {net->left_pairs, net->right_pairs, weight, weight, 1, wide, in, in, in, (rows + 1) / 2};
         half_multiply(&sum, out, in);
         pairs_along(grad, rows, wide, net->left_pairs);
         HalfProduct back = {net->left_pairs, net->weight_pairs[l], NULL, net->grads[l], wide / 2, 1, in, 0, in, (out + 1) / 2};
         half_multiply(&back, rows, in);
+        if (l > 0) where_positive(net->grads[l], pairs, rows * in);
         return;
     }
 #else
     if (net->half) round_to_half(grad, rows * wide);
 #endif
+    (void)pairs;
     Product sum = {grad, net->values[l], weight, weight, 1, wide, in, in, in, rows};
     multiply(&sum, out, in);
     Product back = {grad, net->weights[l], NULL, net->grads[l], wide, 1, in, 0, in, out};
     multiply(&back, rows, in);
+    REAL *to = net->grads[l], *value = net->values[l];
+    for (int64_t i = 0; l > 0 && i < rows * in; i++) to[i] = value[i] > 0 ? to[i] : 0;
 }
 
-/* From values[0] to the output, or only to the input of the last layer, which is all that the backward pass needs. */
-REAL *layers_forward(Layers *net, int64_t rows, int output) {
-    for (int l = 0; l < net->layers - !output; l++) {
-        through_layer(net, l, rows);
+/* From values[0] to the output, or only to the input of the last layer, which is all that the backward pass needs.
+ * keep: where to write what that needs of these rows, rows · `layers_kept` words; NULL: in the network, until the next rows. */
+REAL *layers_forward(Layers *net, int64_t rows, int output, uint32_t *keep) {
+    for (int l = 0; l < net->layers; l++) {
+        uint32_t *pairs = NULL;
+#if HAS_HALF
+        if (net->half) {
+            const int64_t in = ROUND(net->widths[l]);
+            pairs = keep ? keep : net->seen[l];
+            keep = keep ? keep + rows * in / 2 : NULL;
+            (l ? pairs_along_relu : pairs_along)(net->values[l], rows, in, pairs);
+        }
+#else
+        (void)keep;
+#endif
+        if (l + 1 == net->layers && !output) break;
+        through_layer(net, l, rows, pairs);
         REAL *to = net->values[l + 1];
-        for (int64_t i = 0; l + 1 < net->layers && i < rows * ROUND(net->widths[l + 1]); i++) to[i] = to[i] > 0 ? to[i] : 0;
+        const int relu = l + 1 < net->layers && !pairs;
+        for (int64_t i = 0; relu && i < rows * ROUND(net->widths[l + 1]); i++) to[i] = to[i] > 0 ? to[i] : 0;
     }
     return net->values[net->layers];
 }
 
-/* From grads[layers] to the gradient of values[0]; `layers_forward` of the same rows goes before. */
-REAL *layers_backward(Layers *net, int64_t rows) {
+/* From grads[layers] to the gradient of values[0]. kept: what `layers_forward` kept of these rows; NULL: it goes before. */
+REAL *layers_backward(Layers *net, int64_t rows, const uint32_t *kept) {
+    if (kept) kept += rows * layers_kept(net);
     for (int l = net->layers - 1; l >= 0; l--) {
-        const int64_t in = ROUND(net->widths[l]), wide = ROUND(net->widths[l + 1]);
-        const REAL *grad = net->grads[l + 1], *value = net->values[l];
-        REAL *back = net->grads[l], *bias = net->grad_biases[l];
-        for (int64_t i = 0; i < rows; i++)
-            for (int64_t o = 0; o < wide; o++) bias[o] += grad[i * wide + o];
-        back_through_layer(net, l, rows);
-        for (int64_t i = 0; l > 0 && i < rows * in; i++) back[i] = value[i] > 0 ? back[i] : 0;
+        const int64_t wide = ROUND(net->widths[l + 1]);
+        const REAL *grad = net->grads[l + 1];
+        REAL *bias = net->grad_biases[l];
+        for (int64_t o = 0; o < wide; o += LANES) {
+            vec sum = load(bias + o);
+            for (int64_t i = 0; i < rows; i++) sum += load(grad + i * wide + o);
+            *(vec *)(bias + o) = sum;
+        }
+        if (kept) kept -= rows * ROUND(net->widths[l]) / 2;
+        back_through_layer(net, l, rows, kept ? kept : net->seen ? net->seen[l] : NULL);
     }
     return net->grads[0];
 }

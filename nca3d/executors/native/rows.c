@@ -20,7 +20,7 @@ const Field *sight_fields(void) {
     static const Field all[] = {
         FIELD(Sight, lattice), FIELD(Sight, cells), FIELD(Sight, rows), FIELD(Sight, x), FIELD(Sight, taps), FIELD(Sight, place),
         FIELD(Sight, perception), FIELD(Sight, grad_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
-        FIELD(Sight, stride), FIELD(Sight, sobel), END_OF(Sight),
+        FIELD(Sight, stride), FIELD(Sight, sobel), FIELD(Sight, curvature), END_OF(Sight),
     };
     return all;
 }
@@ -185,16 +185,24 @@ static inline __attribute__((always_inline)) void perceive_with(const int K, int
     }
 }
 
-/* The three Sobel kernels at once, axis by axis: lines are smoothed (1 2 1) and differenced (-1 0 1), then planes, then all. */
-static inline void perceive_sobel(const Sight *s, const int32_t *rows, REAL *perception) {
+/* The 27-point Laplacian: a neighbour's weight by how many axes it is away. */
+static const REAL AWAY[4] = {-88.0 / 26, 6.0 / 26, 3.0 / 26, 2.0 / 26};
+
+/* The three Sobel kernels at once, axis by axis: lines are smoothed (1 2 1) and differenced (-1 0 1), then planes, then all. With
+ * `curved` the Laplacian comes with them. */
+static inline __attribute__((always_inline)) void perceive_sobel(const int curved, const Sight *s, const int32_t *rows,
+                                                                REAL *perception) {
     for (int64_t c = 0; c < s->channels; c += LANES) {
-        vec x_slope[3], y_slope[3], smooth[3];
+        vec x_slope[3], y_slope[3], smooth[3], curve = {0};
         for (int i = 0; i < 3; i++) {
             vec even[3], odd[3];
             for (int j = 0; j < 3; j++) {
                 const int32_t *r = rows + 9 * i + 3 * j;
+                const int away = (i != 1) + (j != 1);
                 const vec left = load(s->x + r[0] * s->stride + c), right = load(s->x + r[2] * s->stride + c);
-                even[j] = left + right + 2 * load(s->x + r[1] * s->stride + c), odd[j] = right - left;
+                const vec middle = load(s->x + r[1] * s->stride + c), sides = left + right;
+                even[j] = sides + 2 * middle, odd[j] = right - left;
+                if (curved) curve += AWAY[away + 1] * sides, curve += AWAY[away] * middle;
             }
             smooth[i] = even[0] + even[2] + 2 * even[1];
             y_slope[i] = even[2] - even[0];
@@ -204,6 +212,7 @@ static inline void perceive_sobel(const Sight *s, const int32_t *rows, REAL *per
         store_part(perception + s->place[0] * s->channels + c, (x_slope[0] + x_slope[2] + 2 * x_slope[1]) / 32, n);
         store_part(perception + s->place[1] * s->channels + c, (y_slope[0] + y_slope[2] + 2 * y_slope[1]) / 32, n);
         store_part(perception + s->place[2] * s->channels + c, (smooth[2] - smooth[0]) / 32, n);
+        if (curved) store_part(perception + s->place[3] * s->channels + c, (REAL)s->curvature * curve, n);
     }
 }
 
@@ -215,7 +224,10 @@ void perceive(const Sight *s, int64_t n) {
         neighbours(s->lattice, &walk, s->rows ? s->cells[s->rows[i]] : s->cells[i], rows);
         REAL *perception = s->perception + i * wide;
         int64_t k = 0;
-        if (s->sobel) perceive_sobel(s, rows, perception), k = 3;
+        if (s->sobel == 2)
+            perceive_sobel(1, s, rows, perception), k = 4;
+        else if (s->sobel)
+            perceive_sobel(0, s, rows, perception), k = 3;
         for (; k + 3 <= s->kernels; k += 3) perceive_with(3, k, s, rows, perception);
         for (; k < s->kernels; k++) perceive_with(1, k, s, rows, perception);
         if (own >= 0) memcpy(perception + own * s->channels, s->x + rows[13] * s->stride, s->channels * sizeof(REAL));
@@ -244,21 +256,25 @@ static inline __attribute__((always_inline)) void perceive_backward_with(const i
     }
 }
 
-static inline void perceive_backward_sobel(const Sight *s, const int32_t *rows, const REAL *perception) {
+static inline __attribute__((always_inline)) void perceive_backward_sobel(const int curved, const Sight *s, const int32_t *rows,
+                                                                         const REAL *perception) {
     for (int64_t c = 0; c < s->channels; c += LANES) {
         const int64_t n = s->channels - c;
         const vec gx = load_part(perception + s->place[0] * s->channels + c, n) / 32,
                   gy = load_part(perception + s->place[1] * s->channels + c, n) / 32,
-                  gz = load_part(perception + s->place[2] * s->channels + c, n) / 32;
+                  gz = load_part(perception + s->place[2] * s->channels + c, n) / 32,
+                  curve = curved ? (REAL)s->curvature * load_part(perception + s->place[3] * s->channels + c, n) : (vec){0};
         const vec x_slope[3] = {gx, 2 * gx, gx}, y_slope[3] = {gy, 2 * gy, gy}, z_slope[3] = {-gz, 0 * gz, gz};
         for (int i = 0; i < 3; i++) {
             const vec odd[3] = {x_slope[i], 2 * x_slope[i], x_slope[i]};
             const vec even[3] = {z_slope[i] - y_slope[i], 2 * z_slope[i], z_slope[i] + y_slope[i]};
             for (int j = 0; j < 3; j++) {
                 const int32_t *r = rows + 9 * i + 3 * j;
-                add_to(s, r[0], c, even[j] - odd[j]);
-                add_to(s, r[1], c, 2 * even[j]);
-                add_to(s, r[2], c, even[j] + odd[j]);
+                const int away = (i != 1) + (j != 1);
+                const vec sides = curved ? even[j] + AWAY[away + 1] * curve : even[j];
+                add_to(s, r[0], c, sides - odd[j]);
+                add_to(s, r[1], c, curved ? 2 * even[j] + AWAY[away] * curve : 2 * even[j]);
+                add_to(s, r[2], c, sides + odd[j]);
             }
         }
     }
@@ -272,7 +288,10 @@ void perceive_backward(const Sight *s, int64_t n) {
         neighbours(s->lattice, &walk, s->cells[s->rows[i]], rows);
         const REAL *perception = s->perception + i * wide;
         int64_t k = 0;
-        if (s->sobel) perceive_backward_sobel(s, rows, perception), k = 3;
+        if (s->sobel == 2)
+            perceive_backward_sobel(1, s, rows, perception), k = 4;
+        else if (s->sobel)
+            perceive_backward_sobel(0, s, rows, perception), k = 3;
         for (; k + 3 <= s->kernels; k += 3) perceive_backward_with(3, k, s, rows, perception);
         for (; k < s->kernels; k++) perceive_backward_with(1, k, s, rows, perception);
         if (own >= 0)

@@ -57,7 +57,9 @@ typedef struct {
     REAL *perception;            /* (n, wide); backward: its gradient */
     REAL *grad_taps;             /* (K, 27, stride) */
     int64_t kernels, wide, channels, stride;
-    int32_t sobel; /* whether the first three kernels are the Sobel ones for x, y, z, which share most of their sums */
+    int32_t sobel; /* 1: the first three kernels are the Sobel ones for x, y, z, which share most of their sums; 2: the Laplacian
+                    * follows, times `curvature` */
+    double curvature;
 } Sight;
 
 Lattice *lattice_new(int32_t batch, int32_t depth, int32_t height, int32_t width, int32_t padding);
@@ -97,13 +99,15 @@ typedef struct {
     REAL **grads;          /* (layers + 1): the gradients of these */
     REAL **grad_weights, **grad_biases;
     uint32_t **weight_pairs, **transposed_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
+    uint32_t **seen; /* for half: what each layer saw of the last block, as pairs along its rows, (rows, ROUND(width) / 2) */
 } Layers;
 
 Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half);
 void layers_free(Layers *net);
 void layers_clear(Layers *net);
 void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias);
-REAL *layers_forward(Layers *net, int64_t rows, int output);
-REAL *layers_backward(Layers *net, int64_t rows);
+int64_t layers_kept(const Layers *net);
+REAL *layers_forward(Layers *net, int64_t rows, int output, uint32_t *keep);
+REAL *layers_backward(Layers *net, int64_t rows, const uint32_t *kept);
 
 #endif

@@ -12,6 +12,7 @@
 typedef struct {
     int64_t tape, rows, fired;             /* which tape; how many rows its store has; how many of them fired */
     int64_t cells, x, fired_rows, new_row; /* byte offsets on it; cells may be an earlier step's; new_row -1: rows stay */
+    int64_t kept;                          /* the same, what the layers saw of the rows that fired; -1: they see it again */
 } Record;
 
 typedef struct {
@@ -50,6 +51,7 @@ typedef struct {
     int64_t grad_room[2];
     int32_t learns_kernels, through_perception;
     int32_t fixed; /* every cell of the lattice has a row, and keeps it */
+    int32_t keeps; /* whether what the layers see is kept on the tape, if they can use it: more memory, less work */
 } Part;
 
 Part *part_new(void) { return calloc(1, sizeof(Part)); }
@@ -68,12 +70,15 @@ const Field *part_fields(void) {
         FIELD(Part, buffers), FIELD(Part, buffers_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
         FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, grad_x),
         FIELD(Part, grad_rows), FIELD(Part, grad_buffers), FIELD(Part, grad_room), FIELD(Part, learns_kernels),
-        FIELD(Part, through_perception), FIELD(Part, fixed), END_OF(Part),
+        FIELD(Part, through_perception), FIELD(Part, fixed), FIELD(Part, keeps), END_OF(Part),
     };
     return all;
 }
 
 int64_t record_bytes(void) { return sizeof(Record); }
+
+/* Bytes that a row that fires can keep on the tape. */
+int64_t kept_bytes(const Part *p) { return layers_kept(p->net) * (int64_t)sizeof(uint32_t); }
 
 /* Makes room for `need` bytes, with a quarter to spare, since bodies grow. What lay there is lost. Returns 0 without memory. */
 static int room(void **at, int64_t *have, int64_t need) {
@@ -105,11 +110,11 @@ static char *on_tape(Part *p, int64_t bytes) {
 }
 
 /* One block of rows perceives, and the network runs on it; with `output` to its end, else to the input of its last layer. */
-static REAL *propose(Part *p, const int32_t *cells, const int32_t *rows, const REAL *x, int64_t n, int output) {
+static REAL *propose(Part *p, const int32_t *cells, const int32_t *rows, const REAL *x, int64_t n, int output, uint32_t *keep) {
     Sight s = p->sight;
     s.lattice = p->lattice, s.cells = cells, s.rows = rows, s.x = (REAL *)x, s.perception = p->net->values[0];
     perceive(&s, n);
-    return layers_forward(p->net, n, output);
+    return layers_forward(p->net, n, output, keep);
 }
 
 static void set_fire(Part *p, int64_t step) {
@@ -126,7 +131,7 @@ static uint8_t *survivors_by_ring(Part *p, const uint8_t *near, int64_t open, ui
     memset(survivors, 0, p->rows);
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t n = count - i < BLOCK ? count - i : BLOCK;
-        const REAL *change = propose(p, cells + i, NULL, p->x, n, 1);
+        const REAL *change = propose(p, cells + i, NULL, p->x, n, 1, NULL);
         ring_survivors(p->lattice, cells + i, p->x, change, n, p->alpha, stride, stride, p->factor, p->threshold, survivors);
     }
     free(cells);
@@ -146,9 +151,14 @@ static int forward(Part *p) {
     set_fire(p, p->step);
     const int64_t count = fire_rows(p->lattice, &p->fire, p->cells, p->alive, n, fired);
     memcpy(y, p->x, n * row);
+    /* What the layers see goes onto the tape as it arises; whether the rest of the step fits is known later. */
+    const int64_t words = p->tape && p->keeps ? layers_kept(p->net) : 0, kept_at = p->tape_used;
+    const int64_t kept_room = aligned(count * words * (int64_t)sizeof(uint32_t));
+    if (words && kept_at + kept_room > p->tape_room) return 0;
+    uint32_t *keep = words ? (uint32_t *)(p->tape + kept_at) : NULL;
     for (int64_t i = 0; i < count; i += BLOCK) {
         const int64_t some = count - i < BLOCK ? count - i : BLOCK;
-        const REAL *change = propose(p, p->cells, fired + i, p->x, some, 1);
+        const REAL *change = propose(p, p->cells, fired + i, p->x, some, 1, keep ? keep + i * words : NULL);
         add_rows(y, fired + i, change, some, p->sight.channels, stride, stride, p->factor);
     }
     int64_t counts[2];
@@ -164,9 +174,10 @@ static int forward(Part *p) {
     int32_t *cells = (int32_t *)p->cells;
     uint8_t *alive;
     if (p->tape) {
-        if (p->tape_used + needed > p->tape_room) return 0;
+        if (p->tape_used + kept_room + needed > p->tape_room) return 0;
+        p->tape_used += kept_room;
         Record *record = p->records + (p->step - p->recorded_from);
-        *record = (Record){p->tape_number, n, count, p->cells_at, (char *)p->x - p->tape, p->tape_used, -1};
+        *record = (Record){p->tape_number, n, count, p->cells_at, (char *)p->x - p->tape, p->tape_used, -1, keep ? kept_at : -1};
         memcpy(on_tape(p, count * 4), fired, count * 4);
         if (!same) record->new_row = p->tape_used, new_row = (int32_t *)on_tape(p, n * 4);
         x = (REAL *)on_tape(p, after * row);
@@ -232,10 +243,14 @@ static void backward(Part *p, const Record *record, int through_perception) {
     map_set(p->lattice, cells, n);
     for (int64_t i = 0; i < record->fired; i += BLOCK) {
         const int64_t some = record->fired - i < BLOCK ? record->fired - i : BLOCK;
-        propose(p, cells, fired + i, x, some, 0);
+        const uint32_t *kept = NULL;
+        if (record->kept >= 0)
+            kept = (const uint32_t *)(tape + record->kept) + i * layers_kept(p->net);
+        else
+            propose(p, cells, fired + i, x, some, 0, NULL);
         memcpy(p->net->grads[p->net->layers], grad_change + i * stride, some * stride * sizeof(REAL));
         Sight s = p->sight;
-        s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.perception = layers_backward(p->net, some);
+        s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.perception = layers_backward(p->net, some, kept);
         s.x = (REAL *)x;
         if (p->learns_kernels) taps_backward(&s, some);
         s.x = p->grad_x;
