@@ -30,7 +30,7 @@ def laplacian() -> Tensor:
 
 
 # What the Laplacian is divided by where its name says so: by the whole of it a cell sees 3.4 times itself, and a lone first
-# cell that learns by that dies easily; by a quarter it sees as much as by the other kernels (docs/experiments.md, "What binds").
+# cell that learns by that dies easily; by a quarter it sees as much as by others (docs/experiments.md, "What binds").
 QUARTER = 4
 
 _GRADIENT = (None, *(sobel(axis) for axis in "xyz"))
