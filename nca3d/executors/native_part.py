@@ -18,7 +18,7 @@ from nca3d.executors.native_code import Part as Mirror
 from nca3d.executors.network import linear_layers, trainable_parameters, unknown_arithmetic
 from nca3d.executors.rows_native import NativeRows
 from nca3d.executors.store import Store
-from nca3d.executors.tapes import TAPES
+from nca3d.executors.tapes import LONG, TAPES
 from nca3d.rules.cell import Rule
 
 _P = ctypes.c_void_p
@@ -138,6 +138,7 @@ class NativePart(Part):
         row = self.rows.stride * self.store.x.element_size()
         kept = self.kept_bytes() if c.keeps else 0
         room = (c.stop - c.step + 1) * (c.rows * (row + 4) + kept * c.rows // max(1, len(self.store.cells)) + 1024)
+        room = min(room, LONG)
         # Not even one step found room on the last tape.
         if c.step == self.tape_begun:
             room = max(room, 2 * len(self.tapes[-1]))

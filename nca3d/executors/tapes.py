@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 # Bytes that may lie idle, how many tapes may be taken before one that lies idle is freed, and what is too small to be worth it.
-IDLE, PATIENCE, SMALL = 2 << 30, 64, 1 << 20
-# A tape may be so many times as large as what is asked for.
-LOOSE = 4
+IDLE, PATIENCE, SMALL = 1 << 30, 64, 1 << 20
+# A rollout takes several tapes of this many bytes rather than one of a size that nobody else needs.
+LONG = 32 << 20
 
 
 class Tapes:
@@ -33,10 +33,10 @@ class Tapes:
             return torch.empty(room, dtype=torch.uint8)
         self.taken += 1
         self._forget()
-        # The smallest that is large enough, and of these the last that was used: its pages are in the cache, if any are.
-        fitting = [k for k, (block, _) in enumerate(self.idle) if room <= len(block) <= LOOSE * room]
-        best = min(fitting, key=lambda k: (len(self.idle[k][0]), -self.idle[k][1]), default=None)
-        block = np.empty(room, np.uint8) if best is None else self.idle.pop(best)[0]
+        # Powers of two fit again. Of those that fit the last that was used: its pages are in the cache, if any are.
+        size = 1 << (room - 1).bit_length()
+        fitting = [k for k, (block, _) in enumerate(self.idle) if len(block) == size]
+        block = self.idle.pop(fitting[-1])[0] if fitting else np.empty(size, np.uint8)
         # The tensor's storage holds this view; aliases of the tensor, detached ones too, share the storage.
         view = block[:room]
         weakref.finalize(view, self._back, block).atexit = False
