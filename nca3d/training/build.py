@@ -69,6 +69,25 @@ def build_rule(config: Config, **options: object) -> Rule:
     return rule
 
 
+def shaped(config: Config) -> Config:
+    """Returns the config with the shapes of the rule that `init` names, where it leaves them open.
+
+    Args:
+        config: the experiment; `hidden`, `perception` and `code` may be "auto".
+
+    Raises:
+        InputError: there is no such rule, or it can't be read.
+    """
+    left = config.open_fields & {"hidden", "perception", "code"}
+    if not config.init or not left:
+        return config
+    from nca3d.load import load_data
+
+    # A rule without a code has none of length 0; a rule of another kind may have none of these.
+    found = {"code": 0, **load_data(config.init).spec()}
+    return config.replace(**{name: found[name] for name in left if name in found})
+
+
 def check_rule_options(config: Config) -> Callable[..., Rule]:
     """Returns what makes the rule that a config names, after a look at the options that it is given.
 

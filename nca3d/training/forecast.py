@@ -8,6 +8,7 @@ to 10,000 cells; the living cells are the body and those that touch it, three qu
 """
 
 import torch
+from torch import nn
 
 from nca3d.config import Config
 from nca3d.config.fields import AGEING_EVERY
@@ -44,7 +45,7 @@ def forecast(config: Config, target: Target, rule: Rule) -> str:
         operations = useful_operations(multiply_adds, rows * rule.fire_rate, ageing * rule.fire_rate)
         seconds += operations / (SHARE * _rate(config, rule))
     core = rule.to_core(torch.zeros(1, rule.channels)).shape[1]
-    kept = min(rows * 4 * (-(-core // 16) * 16 + 3), config.memory_budget << 20)
+    kept = min(rows * (4 * (-(-core // 16) * 16 + 3) + rule.fire_rate * _seen(config, rule)), config.memory_budget << 20)
     pool = state * (config.pool_size if config.kind.pooled else 1)
     memory = IMPORTS + pool + kept + 10 * config.batch * state
     early = ", less if the body is whole before" if config.stop_when_whole else ""
@@ -53,6 +54,13 @@ def forecast(config: Config, target: Target, rule: Rule) -> str:
         f"{duration(config.iterations * seconds)} on this machine ({seconds:.2g} s an iteration, {memory / 1e6:,.0f} MB)"
         f"{early}; more on a busy one"
     )
+
+
+def _seen(config: Config, rule: Rule) -> int:
+    """Returns the bytes that the layers of a cell that fires keep of what they see: where numbers are rounded to two bytes."""
+    layers = [layer for layer in rule.modules() if isinstance(layer, nn.Linear) and layer.weight.requires_grad]
+    halves = config.precision == "bf16" and rule.multiply_adds() is not None
+    return 2 * sum(layer.in_features for layer in layers) if halves else 0
 
 
 def _rate(config: Config, rule: Rule) -> float:

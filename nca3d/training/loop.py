@@ -24,6 +24,7 @@ from nca3d.process.streams import steady_output
 from nca3d.process.supervise import no_way_out
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
+from nca3d.training.build import shaped
 from nca3d.training.changes import changes
 from nca3d.training.forecast import forecast
 from nca3d.training.log import Log
@@ -97,7 +98,7 @@ def train(
     # Before a body is computed for nothing.
     check_memory(config)
     asked = config
-    config, given = config.kind.sized(config, given, resume)
+    config, given = config.kind.sized(config if resume else shaped(config), given, resume)
     trainer = Trainer.begin(config, given, rule)
     decided = trainer.target.notes if trainer.target else ()
     for message in (
