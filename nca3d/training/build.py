@@ -23,7 +23,7 @@ from nca3d.training.task import Task
 FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
 # Arguments of rules that say nothing of the shapes of their weights, and those that have flags of their own.
 SHAPELESS = {"fire_rate", "step_size", "alive_threshold", "padding", "dropout"}
-FLAGS = {"channels", "hidden", "perception"}
+FLAGS = {"channels", "hidden", "perception", "code"}
 # The share of a device's free memory that a pool may take before it goes to the host's.
 POOL_SHARE = 0.25
 
@@ -137,7 +137,8 @@ def _check_init(name: str, source: Rule, rule: Rule) -> None:
     # What is visible follows from the target, so there is no flag for it; of classes, one is the empty one.
     if {"visible", "visible_kind"} & set(differ):
         ways.append("choose a target " + ("in colours" if source.visible_kind == "rgb" else f"of {source.visible - 1} classes"))
-    if "rule" in differ:
+    # A code makes the rule another kind by itself.
+    if "rule" in differ and "code" not in differ:
         ways.append("choose the same kind of rule")
     way = " and ".join(ways) or "choose a rule of these shapes"
     raise InputError(name, "init", found, f"{asked}, as this config asks, or {way}")

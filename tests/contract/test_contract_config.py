@@ -1,7 +1,7 @@
 """Configs: every field of 0.1.0 is still taken from a flat file, as an argument and as a flag; shipped ones load by name."""
 
 import pytest
-from contract_tools import OLD, frozen, main
+from contract_tools import OLD, RENEWED, frozen, main
 
 import nca3d
 
@@ -43,8 +43,11 @@ def test_the_defaults(tmp_path):
 @pytest.mark.parametrize("name", NAMES)
 def test_a_shipped_config(name):
     """By its name, and as 0.1.0 wrote it with every field: the same, and so is what it says of itself."""
-    config = nca3d.Config.load(name)
-    assert nca3d.Config.load(OLD / "configs" / f"{name}.toml") == config
+    config, old = nca3d.Config.load(name), nca3d.Config.load(OLD / "configs" / f"{name}.toml")
+    if name in RENEWED:
+        assert all(getattr(config, field) == getattr(old, field) for field in ("target", "size", "regime", "random_seed"))
+    else:
+        assert old == config
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -291,9 +291,12 @@ def test_init_of_another_width_says_what_to_set():
     with pytest.raises(InputError) as caught:
         Trainer.begin(wanted)
     frog, line = nca3d.load("zoo:frog"), str(caught.value)
-    assert "\n" not in line and f"zoo:frog: init: found hidden = {list(frog.hidden)}, channels = {frog.channels}" in line
-    assert f"hidden = {list(TINY.hidden)}, channels = {TINY.channels}" in line and "choose a target of 15 classes" in line
-    assert f"set --hidden {frog.hidden[0]} --channels {frog.channels}" in line
+    found, _, asked = line.partition(", allowed ")
+    assert "\n" not in line and line.startswith('zoo:frog: init: found rule = "CodedRule", ')
+    assert f"hidden = {list(frog.hidden)}, " in found and f"channels = {frog.channels}, " in found
+    assert f"hidden = {list(TINY.hidden)}, " in asked and f"channels = {TINY.channels}, " in asked
+    way = f"--hidden {frog.hidden[0]} --perception {frog.perception} --channels {frog.channels} --code {frog.code}"
+    assert asked.endswith(f"or set {way} and choose a target of 15 classes")
     jack = TINY.replace(init="zoo:jack")
     with pytest.raises(
         InputError, match=r"found hidden = \[128\], perception = \"isotropic\".*--hidden 128 --perception isotropic"
