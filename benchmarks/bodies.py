@@ -33,6 +33,7 @@ CHANGES = (
     "hidden=(384,)",
     "hidden=(128, 128)",
     "perception='learned'",
+    "perception='gradient'",
     "perception='gradient+laplacian'",
     "batch=4",
     "learning_rate=0.003",

@@ -105,16 +105,18 @@ class Course:
                 f"have bought at most {lacking:.3f} (--no-stop-when-whole goes on)"
             )
         # A body that is nearly whole needs no advice.
-        return "" if last.grown >= GOOD else self._stuck()
+        return "" if last.grown >= GOOD else self._stuck(config)
 
-    def _stuck(self) -> str:
+    def _stuck(self, config: Config) -> str:
         recent = self.looks[-max(4, round(RECENT * len(self.looks))) :]
         grown = [look.grown for look in recent]
         if len(grown) < 4:
             return ""
         # Those that die teach nothing: no gradient says what they died of.
         if (alive := sum(look.alive for look in recent) / len(recent)) < 1:
-            way = "--seed-every 1 with a larger --batch, or another --random-seed"
+            milder = "gradient+laplacian/4"
+            way = f"--perception {milder}, or " if config.perception == "gradient+laplacian" else ""
+            way += "--seed-every 1 with a larger --batch, or another --random-seed"
             return f"{100 * (1 - alive):.0f} % of the bodies died young: {way}"
         half = len(grown) // 2
         gain = sum(grown[half:]) / len(grown[half:]) - sum(grown[:half]) / half
