@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nca3d.metrics import body_mask, iou, to_rgba
     from nca3d.reports.report import Report
     from nca3d.rollout import Trajectory, record, rollout, seed_state
-    from nca3d.rules import RULES, ConvRule, Rule
+    from nca3d.rules import RULES, CodedRule, ConvRule, Rule
     from nca3d.sparse import Compact, compact, dense
     from nca3d.targets import TARGETS, Target
     from nca3d.training.loop import Run
@@ -40,6 +40,7 @@ __version__ = "0.1.0"
 
 # The module of each public name; a name in `__all__` that is not here is a module itself.
 _HOMES = {
+    "CodedRule": "rules",
     "Compact": "sparse",
     "Config": "config",
     "ConvRule": "rules",
@@ -77,6 +78,7 @@ __all__ = [
     "LOSSES",
     "RULES",
     "TARGETS",
+    "CodedRule",
     "Compact",
     "Config",
     "ConvRule",

@@ -40,7 +40,7 @@ class Facts:
         return cls(target.cells, kinds, int(target.pieces.steps_from(target.start).max()), half)
 
     def __str__(self) -> str:
-        kinds = f" of {self.kinds} kinds" if self.kinds else ""
+        kinds = f" of {self.kinds} kind{'s' * (self.kinds > 1)}" if self.kinds else ""
         return f"{self.cells:,} cells{kinds}, the farthest {self.far} steps from the first"
 
 

@@ -140,7 +140,10 @@ class Regime:
             folder: the folder of the run to resume; None = a new run.
         """
         choices = self._choices(config, given, folder)
-        return told(_facts(given), choices) if choices and _facts(given).cells > SMALL else ""
+        if not choices or _facts(given).cells <= SMALL:
+            return ""
+        kept = sorted(config.open_fields & SHAPES) if config.init else []
+        return told(_facts(given), choices) + (f"; {', '.join(kept)} as in {config.init}" if kept else "")
 
     def _choices(self, config: "Config", given: object, folder: str | os.PathLike[str] | None) -> list[Choice]:
         """Returns what the body has for fields that were left open; a run that is resumed goes on as it began."""
@@ -149,8 +152,12 @@ class Regime:
         # No losses are those of the kind.
         left = config.open_fields | (set() if config.losses else {"losses"})
         # A rule to start from has its shapes already.
-        left -= {"hidden", "code", "perception"} if config.init else set()
+        left -= SHAPES if config.init else set()
         return [choice for choice in recipe(_facts(given)) if choice.field in left]
+
+
+# What a rule that training starts from has already.
+SHAPES = frozenset({"hidden", "code", "perception"})
 
 
 def _facts(given: Any) -> Facts:

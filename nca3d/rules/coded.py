@@ -57,11 +57,13 @@ class CodedRule(ConvRule):
         padding: Literal["zeros", "replicate", "circular"] = "zeros",
         generator: torch.Generator | None = None,
     ) -> None:
-        # Not that of `ConvRule`: the core has the network.
-        Rule.__init__(self, channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
         if visible_kind != "classes":
             raise ArgumentError("visible_kind", repr(visible_kind), "'classes': colours are not read from a code")
-        if not 1 <= code < channels - visible:
+        # Not that of `ConvRule`: the core has the network.
+        Rule.__init__(self, channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
+        if channels < visible + 2:
+            raise ArgumentError("channels", channels, f"{visible + 2} or more: visible ones, alpha, and a code of 1 or more")
+        if type(code) is not int or not 1 <= code < channels - visible:
             raise ArgumentError("code", code, f"1 to {channels - visible - 1}: channels less the visible ones and alpha")
         self.hidden, self.perception, self.code = tuple(hidden), perception, code
         # The core shows its code: code, alpha, hidden channels.

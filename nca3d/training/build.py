@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from nca3d.config import Config
+from nca3d.config import FIELDS, Config
 from nca3d.config.schema import toml
 from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.executors.torch_compile import compile_step
@@ -49,7 +49,10 @@ def build_rule(config: Config, **options: object) -> Rule:
         rule: Rule = make(**{**accepted_arguments(make, options), **config.rule_options})
     # A rule's own complaint is passed on with the field that it is about.
     except ArgumentError as error:
-        raise InputError("config", f"rule_options: {error.field}", error.found, error.allowed) from error
+        own = error.field in FIELDS and error.field not in config.rule_options
+        raise InputError(
+            "config", error.field if own else f"rule_options: {error.field}", error.found, error.allowed
+        ) from error
     except (TypeError, ValueError) as error:
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
     # Checked now, not after hours of training: what a checkpoint saves of the rule must be enough to make it again.

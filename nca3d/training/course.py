@@ -111,7 +111,7 @@ class Course:
         recent = self.looks[-max(4, round(RECENT * len(self.looks))) :]
         grown = [look.grown for look in recent]
         if len(grown) < 4:
-            return ""
+            return f"not whole yet (IoU {grown[-1]:.2f} at the horizon); too short to say more: more --iterations with --resume"
         # Those that die teach nothing: no gradient says what they died of.
         if (alive := sum(look.alive for look in recent) / len(recent)) < 1:
             milder = "gradient+laplacian/4"

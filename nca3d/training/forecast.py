@@ -27,14 +27,16 @@ PASSES, BANDWIDTH = 40, 4e9
 IMPORTS = 400 << 20
 
 
-def forecast(config: Config, target: Target, rule: Rule) -> str:
+def forecast(config: Config, target: Target, rule: Rule, done: int = 0) -> str:
     """Returns a line: about how long training will take, and how much memory.
 
     Args:
         config: The experiment, in numbers.
         target: The body.
         rule: The rule, as training begins with it.
+        done: How many iterations are done already.
     """
+    left = config.iterations - done
     low, high = config.steps_range
     living = float(dilate(target.occupied[None, None]).sum())
     rows = LIVING * living * config.batch * (low + high) / 2
@@ -50,8 +52,8 @@ def forecast(config: Config, target: Target, rule: Rule) -> str:
     memory = IMPORTS + pool + kept + 10 * config.batch * state
     early = ", less if the body is whole before" if config.stop_when_whole else ""
     return (
-        f"forecast: {config.iterations:,} iterations of batch {config.batch}, {low} to {high} steps: about "
-        f"{duration(config.iterations * seconds)} on this machine ({seconds:.2g} s an iteration, {memory / 1e6:,.0f} MB)"
+        f"forecast: {left:,} iterations{' more' * bool(done)} of batch {config.batch}, {low} to {high} steps: about "
+        f"{duration(left * seconds)} on this machine ({seconds:.2g} s an iteration, {memory / 1e6:,.0f} MB)"
         f"{early}; more on a busy one"
     )
 
@@ -74,6 +76,8 @@ def _rate(config: Config, rule: Rule) -> float:
 
 def duration(seconds: float) -> str:
     """Returns a time in the unit in which people say it."""
+    if seconds < 1.5:
+        return "a second"
     if seconds < 120:
         return f"{seconds:.0f} seconds"
     return f"{seconds / 60:.0f} minutes" if seconds < 7200 else f"{seconds / 3600:.1f} hours"

@@ -86,6 +86,8 @@ class Growth:
         # A body that came as an array: the config names another one, or its file.
         self.own = not given.source["target"]
         self.subject = self.target.name if self.own else ""
+        if config.code and self.target.kind != "classes" and not config.init:
+            raise InputError("config", "code", config.code, f"0: {config.target} is in colours, and kinds are read from a code")
         self.weights = terms_of(config.losses, self.target.kind)
         # Without a pool there are no old states, and nothing to age.
         self.pooled, self.damaging = config.kind.pooled, config.kind.damaging

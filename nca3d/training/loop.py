@@ -104,8 +104,6 @@ def train(
     for message in (
         *decided,
         asked.kind.chosen(asked, given, resume),
-        # A small one is done before it is read.
-        forecast(config, trainer.target, trainer.rule) if trainer.target and trainer.target.cells > SMALL else "",
         trainer.task.note(trainer.rule),
         note_executor(config, trainer.task, trainer.rule),
         note_place(trainer),
@@ -116,6 +114,9 @@ def train(
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if folder.has_checkpoints():
             _restore(trainer, folder)
+        # A small one is done before it is read.
+        if trainer.target and trainer.target.cells > SMALL and trainer.iteration < config.iterations:
+            print(forecast(config, trainer.target, trainer.rule, trainer.iteration), file=sys.stderr)
         # What was trained for goes with the run; where the config names no other source, it names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
