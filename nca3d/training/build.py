@@ -50,9 +50,8 @@ def build_rule(config: Config, **options: object) -> Rule:
     # A rule's own complaint is passed on with the field that it is about.
     except ArgumentError as error:
         own = error.field in FIELDS and error.field not in config.rule_options
-        raise InputError(
-            "config", error.field if own else f"rule_options: {error.field}", error.found, error.allowed
-        ) from error
+        field = error.field if own else f"rule_options: {error.field}"
+        raise InputError("config", field, error.found, error.allowed) from error
     except (TypeError, ValueError) as error:
         raise InputError("config", "rule_options", error, f"the arguments of rule {config.rule!r}") from error
     # Checked now, not after hours of training: what a checkpoint saves of the rule must be enough to make it again.
