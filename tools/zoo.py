@@ -12,6 +12,9 @@ import visualize
 from nca3d.files import write_atomic
 from nca3d.reports.values import as_text
 
+# Bodies beside each other in the picture.
+ACROSS = 5
+
 
 def row(name: str) -> str:
     """One rule's line: what it grows, and what its card says of it."""
@@ -42,7 +45,7 @@ def table() -> str:
 
 @torch.no_grad()
 def draw(path: str, side: int = 300) -> None:
-    """All grown bodies beside each other."""
+    """All grown bodies, five beside each other."""
     from PIL import Image
 
     pictures = []
@@ -54,8 +57,10 @@ def draw(path: str, side: int = 300) -> None:
         grown = nca3d.rollout(rule, nca3d.seed_state(rule), 2 * card["horizon"], random_seed=1 << 31)
         picture = visualize.volume(nca3d.to_rgba(grown, rule, rule.target().palette)[0], size=(2 * side, 2 * side))
         pictures.append(Image.fromarray(picture).resize((side, side), Image.Resampling.LANCZOS))
-    stream = BytesIO()
-    Image.fromarray(np.hstack(pictures)).save(stream, Image.registered_extensions()[Path(path).suffix.lower()], quality=90)
+    stream, empty = BytesIO(), Image.new(pictures[0].mode, (side, side), "white")
+    pictures += [empty] * (-len(pictures) % ACROSS)
+    sheet = np.vstack([np.hstack(pictures[k : k + ACROSS]) for k in range(0, len(pictures), ACROSS)])
+    Image.fromarray(sheet).save(stream, Image.registered_extensions()[Path(path).suffix.lower()], quality=90)
     write_atomic(Path(path), stream.getvalue())
 
 
