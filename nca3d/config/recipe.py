@@ -79,7 +79,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("perception", "gradient+laplacian/4", "thin parts are seen"),
         Choice("batch", 2, "more, cheaper iterations"),
         Choice("seed_every", 2, "between seeds, wounds have time to heal"),
-        Choice("learning_rate", 0.004, "half as much again diverges on thin bodies"),
+        Choice("learning_rate", 0.004, "half as much again is slower or diverges on thin bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),

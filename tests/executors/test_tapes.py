@@ -7,6 +7,7 @@ import torch
 
 from nca3d import ConvRule, rollout, seed_state
 from nca3d.executors.native_code import library
+from nca3d.executors.native_part import NativePart
 from nca3d.executors.tapes import IDLE, PATIENCE, SMALL, Tapes
 
 
@@ -41,17 +42,23 @@ def test_idle_tapes_are_few_and_go_when_nobody_needs_them():
 
 @pytest.mark.skipif(library(torch.float32) is None, reason="needs compiled code")
 @pytest.mark.parametrize("perception", ["gradient", "gradient+laplacian/4", "learned"])
-def test_gradients_are_the_same_whether_layers_keep_what_they_see(perception):
+def test_gradients_are_the_same_whether_layers_keep_what_they_see(perception, monkeypatch):
     """A budget of one byte has no room for it; nothing else may change, to the bit (law 8)."""
     rule = ConvRule(8, (24, 40), perception, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         rule.network[-1].weight.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
-    found = []
+    found, keeps, keep = [], [], NativePart.keep
+    monkeypatch.setattr(
+        NativePart, "keep", lambda part, wanted: (keeps.append((wanted, part.kept_bytes() > 0)), keep(part, wanted))
+    )
     for budget in (1, 1 << 30):
         rule.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             state = rollout(rule, seed_state(rule, (9, 9, 9), 3), 12, executor="event", memory="keep", memory_budget=budget)
         state.square().sum().backward()
         found.append([state.detach(), *(parameter.grad.clone() for parameter in rule.parameters())])
+    # Kept with room alone, and then wherever the processor can use it.
+    without, wanted = keeps[: len(keeps) // 2], keeps[len(keeps) // 2 :]
+    assert keeps and not any(kept for kept, _ in without) and all(kept == able for kept, able in wanted)
     assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
     assert all(grad.abs().sum() > 0 for grad in found[0])
