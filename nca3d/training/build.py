@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nca3d.config import FIELDS, Config
+from nca3d.config.regimes import SHAPES
 from nca3d.config.schema import toml
 from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.executors.torch_compile import compile_step
@@ -80,7 +81,7 @@ def shaped(config: Config) -> Config:
     Raises:
         InputError: there is no such rule, or it can't be read.
     """
-    left = config.open_fields & {"hidden", "perception", "code"}
+    left = config.open_fields & SHAPES
     if not config.init or not left:
         return config
     from nca3d.load import load_data
