@@ -77,7 +77,7 @@ class Sight(ctypes.Structure):
         ("channels", _N),
         ("stride", _N),
         ("sobel", _I),
-        ("curvature", ctypes.c_double),
+        ("away", ctypes.c_double * 4),
     )
 
 

@@ -15,7 +15,7 @@ from nca3d.executors.store import Marks, Rows, Store
 from nca3d.fire import Draw
 from nca3d.lattice import PADDINGS, Size
 from nca3d.rules.cell import Rule
-from nca3d.rules.kernels import QUARTER, laplacian, sobel
+from nca3d.rules.kernels import AXES_AWAY, sobel
 
 
 class NativeRows(Rows):
@@ -34,7 +34,7 @@ class NativeRows(Rows):
         # Freed with the rows, however a rollout ends.
         weakref.finalize(self, code.lattice_free, self.lattice)
         self.place = torch.tensor([*self.places, self.identities[0] if self.identities else -1], dtype=torch.int32)
-        known, curvature = self._known_kernels()
+        known, away = self._known_kernels()
         self.sight = Sight(
             lattice=self.lattice,
             taps=self.taps.data_ptr(),
@@ -45,7 +45,7 @@ class NativeRows(Rows):
             channels=rule.channels,
             stride=self.stride,
             sobel=known,
-            curvature=curvature,
+            away=away,
         )
         # Used again by each call: memory of a new size in every step would leave the heap in pieces.
         self.perception = torch.empty(0, self.kinds * rule.channels, dtype=like.dtype)
@@ -53,20 +53,22 @@ class NativeRows(Rows):
         # The draw of `fire`, and the tensors that `fire` points to.
         self.fire_source: tuple[Any, ...] = ()
 
-    def _known_kernels(self) -> tuple[int, float]:
+    def _known_kernels(self) -> tuple[int, Any]:
         """Returns what C knows of the kernels, which share most of their sums.
 
         Returns:
-            1 if the first three are the Sobel ones, 2 if the Laplacian times a number follows, else 0; and that number.
+            1 if the first three are the Sobel ones, 2 if one that weighs a neighbour by how many axes it is away is the fourth
+            and last, else 0; and those four weights.
         """
-        taps = self.taps[:4, :, : self.rule.channels]
+        taps, away = self.taps[:4, :, : self.rule.channels], (ctypes.c_double * 4)()
         sobels = torch.stack([sobel(axis).flatten() for axis in "xyz"]).to(taps)
         if len(taps) < 3 or not (taps[:3] == sobels[..., None]).all():
-            return 0, 0.0
-        for times in (1.0, 1.0 / QUARTER):
-            if len(taps) == 4 and (taps[3] == times * laplacian().flatten().to(taps)[:, None]).all():
-                return 2, times
-        return 1, 0.0
+            return 0, away
+        if len(taps) == 4:
+            weights = torch.stack([taps[3, axes == AXES_AWAY.flatten()][0, 0] for axes in range(4)])
+            if (taps[3] == weights[AXES_AWAY.flatten()][:, None]).all():
+                return 2, (ctypes.c_double * 4)(*weights.tolist())
+        return 1, away
 
     def enter(self, store: Store) -> None:
         self.code.map_set(self.lattice, store.cells.data_ptr(), len(store.cells))

@@ -12,6 +12,10 @@ from nca3d.lattice import AXES
 _SMOOTH = torch.tensor([1.0, 2.0, 1.0])
 _SLOPE = torch.tensor([-1.0, 0.0, 1.0])
 
+# By how many axes a neighbour is away (3, 3, 3): itself 0, faces 1, edges 2, corners 3.
+_AWAY = torch.tensor([1, 0, 1])
+AXES_AWAY = _AWAY[:, None, None] + _AWAY[None, :, None] + _AWAY[None, None, :]
+
 
 def sobel(axis: str) -> Tensor:
     """Returns the derivative along an axis ("x", "y", "z") as a Sobel kernel (3, 3, 3): slope along it, smoothing across it."""
@@ -22,11 +26,8 @@ def sobel(axis: str) -> Tensor:
 
 def laplacian() -> Tensor:
     """Returns the 27-point Laplacian as a kernel (3, 3, 3): faces 6, edges 3, corners 2, centre −88, all divided by 26."""
-    # By how many axes a neighbour is away; all 27 add up to 0, since an even field has no curvature.
-    weights = torch.tensor([-88.0, 6.0, 3.0, 2.0])
-    away = torch.tensor([1, 0, 1])
-    distance = away[:, None, None] + away[None, :, None] + away[None, None, :]
-    return weights[distance] / 26
+    # All 27 add up to 0, since an even field has no curvature.
+    return torch.tensor([-88.0, 6.0, 3.0, 2.0])[AXES_AWAY] / 26
 
 
 # What the Laplacian is divided by where its name says so: by the whole of it a cell sees 3.4 times itself, and a lone first

@@ -49,7 +49,7 @@ static void pairs_along(const float *from, int64_t rows, int64_t wide, uint32_t 
 }
 
 /* The same of max(0, x): what a layer with a ReLU before it sees. */
-static void pairs_along_relu(const float *from, int64_t rows, int64_t wide, uint32_t *to) {
+static inline void pairs_along_relu(const float *from, int64_t rows, int64_t wide, uint32_t *to) {
     for (int64_t i = 0; i < rows * wide; i += LANES) {
         const __m512 x = _mm512_max_ps(_mm512_loadu_ps(from + i), _mm512_setzero_ps());
         _mm256_storeu_si256((__m256i *)(to + i / 2), (__m256i)_mm512_cvtneps_pbh(x));
@@ -57,7 +57,7 @@ static void pairs_along_relu(const float *from, int64_t rows, int64_t wide, uint
 }
 
 /* Pairs along a row become pairs down a column: (rows, wide / 2) -> ((rows + 1) / 2, wide) words. */
-static void pairs_turned(const uint32_t *from, int64_t rows, int64_t wide, uint32_t *to) {
+static inline void pairs_turned(const uint32_t *from, int64_t rows, int64_t wide, uint32_t *to) {
     const __m512i order = _mm512_setr_epi32(0, 8, 1, 9, 2, 10, 3, 11, 4, 12, 5, 13, 6, 14, 7, 15);
     const __m256i low = _mm256_set1_epi32(0xffff);
     for (int64_t i = 0; i < rows; i += 2)
@@ -73,7 +73,7 @@ static void pairs_turned(const uint32_t *from, int64_t rows, int64_t wide, uint3
 }
 
 /* Keeps the numbers where those of the pairs are above 0, and sets the others to 0: the gradient of a ReLU. */
-static void where_positive(float *numbers, const uint32_t *pairs, int64_t count) {
+static inline void where_positive(float *numbers, const uint32_t *pairs, int64_t count) {
     for (int64_t i = 0; i < count; i += LANES) {
         const __m256i seen = _mm256_loadu_si256((const __m256i *)(pairs + i / 2));
         const __mmask16 positive = _mm256_cmpgt_epi16_mask(seen, _mm256_setzero_si256());

@@ -20,7 +20,7 @@ const Field *sight_fields(void) {
     static const Field all[] = {
         FIELD(Sight, lattice), FIELD(Sight, cells), FIELD(Sight, rows), FIELD(Sight, x), FIELD(Sight, taps), FIELD(Sight, place),
         FIELD(Sight, perception), FIELD(Sight, grad_taps), FIELD(Sight, kernels), FIELD(Sight, wide), FIELD(Sight, channels),
-        FIELD(Sight, stride), FIELD(Sight, sobel), FIELD(Sight, curvature), END_OF(Sight),
+        FIELD(Sight, stride), FIELD(Sight, sobel), FIELD(Sight, away), END_OF(Sight),
     };
     return all;
 }
@@ -185,11 +185,8 @@ static inline __attribute__((always_inline)) void perceive_with(const int K, int
     }
 }
 
-/* The 27-point Laplacian: a neighbour's weight by how many axes it is away. */
-static const REAL AWAY[4] = {-88.0 / 26, 6.0 / 26, 3.0 / 26, 2.0 / 26};
-
 /* The three Sobel kernels at once, axis by axis: lines are smoothed (1 2 1) and differenced (-1 0 1), then planes, then all. With
- * `curved` the Laplacian comes with them. */
+ * `curved` a kernel that weighs a neighbour by how many axes it is away comes with them. */
 static inline __attribute__((always_inline)) void perceive_sobel(const int curved, const Sight *s, const int32_t *rows,
                                                                 REAL *perception) {
     for (int64_t c = 0; c < s->channels; c += LANES) {
@@ -202,7 +199,7 @@ static inline __attribute__((always_inline)) void perceive_sobel(const int curve
                 const vec left = load(s->x + r[0] * s->stride + c), right = load(s->x + r[2] * s->stride + c);
                 const vec middle = load(s->x + r[1] * s->stride + c), sides = left + right;
                 even[j] = sides + 2 * middle, odd[j] = right - left;
-                if (curved) curve += AWAY[away + 1] * sides, curve += AWAY[away] * middle;
+                if (curved) curve += (REAL)s->away[away + 1] * sides, curve += (REAL)s->away[away] * middle;
             }
             smooth[i] = even[0] + even[2] + 2 * even[1];
             y_slope[i] = even[2] - even[0];
@@ -212,7 +209,7 @@ static inline __attribute__((always_inline)) void perceive_sobel(const int curve
         store_part(perception + s->place[0] * s->channels + c, (x_slope[0] + x_slope[2] + 2 * x_slope[1]) / 32, n);
         store_part(perception + s->place[1] * s->channels + c, (y_slope[0] + y_slope[2] + 2 * y_slope[1]) / 32, n);
         store_part(perception + s->place[2] * s->channels + c, (smooth[2] - smooth[0]) / 32, n);
-        if (curved) store_part(perception + s->place[3] * s->channels + c, (REAL)s->curvature * curve, n);
+        if (curved) store_part(perception + s->place[3] * s->channels + c, curve, n);
     }
 }
 
@@ -263,7 +260,7 @@ static inline __attribute__((always_inline)) void perceive_backward_sobel(const 
         const vec gx = load_part(perception + s->place[0] * s->channels + c, n) / 32,
                   gy = load_part(perception + s->place[1] * s->channels + c, n) / 32,
                   gz = load_part(perception + s->place[2] * s->channels + c, n) / 32,
-                  curve = curved ? (REAL)s->curvature * load_part(perception + s->place[3] * s->channels + c, n) : (vec){0};
+                  curve = curved ? load_part(perception + s->place[3] * s->channels + c, n) : (vec){0};
         const vec x_slope[3] = {gx, 2 * gx, gx}, y_slope[3] = {gy, 2 * gy, gy}, z_slope[3] = {-gz, 0 * gz, gz};
         for (int i = 0; i < 3; i++) {
             const vec odd[3] = {x_slope[i], 2 * x_slope[i], x_slope[i]};
@@ -271,9 +268,9 @@ static inline __attribute__((always_inline)) void perceive_backward_sobel(const 
             for (int j = 0; j < 3; j++) {
                 const int32_t *r = rows + 9 * i + 3 * j;
                 const int away = (i != 1) + (j != 1);
-                const vec sides = curved ? even[j] + AWAY[away + 1] * curve : even[j];
+                const vec sides = curved ? even[j] + (REAL)s->away[away + 1] * curve : even[j];
                 add_to(s, r[0], c, sides - odd[j]);
-                add_to(s, r[1], c, curved ? 2 * even[j] + AWAY[away] * curve : 2 * even[j]);
+                add_to(s, r[1], c, curved ? 2 * even[j] + (REAL)s->away[away] * curve : 2 * even[j]);
                 add_to(s, r[2], c, sides + odd[j]);
             }
         }

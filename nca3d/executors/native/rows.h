@@ -57,9 +57,9 @@ typedef struct {
     REAL *perception;            /* (n, wide); backward: its gradient */
     REAL *grad_taps;             /* (K, 27, stride) */
     int64_t kernels, wide, channels, stride;
-    int32_t sobel; /* 1: the first three kernels are the Sobel ones for x, y, z, which share most of their sums; 2: the Laplacian
-                    * follows, times `curvature` */
-    double curvature;
+    int32_t sobel; /* 1: the first three kernels are the Sobel ones for x, y, z, which share most of their sums; 2: one that
+                    * weighs a neighbour by how many axes it is away follows, as Laplacians do */
+    double away[4]; /* by 0, 1, 2, 3 axes */
 } Sight;
 
 Lattice *lattice_new(int32_t batch, int32_t depth, int32_t height, int32_t width, int32_t padding);
