@@ -53,6 +53,9 @@ def line(error: BaseException, doing: str, lower: str) -> str:
     if found:
         number, unit = float(found[1]), found[2]
         asked = f", {number / 2**20:,.0f} MiB more" if unit == "bytes" else f", {number:g} {unit} more"
+    elif isinstance(error, MemoryError) and str(error):
+        # Words of our own, or of a plug-in: no library's, whose lines are long.
+        asked = f" ({str(error).splitlines()[0]})"
     where = "the device's memory" if on_device(error) else "memory"
     return f"{doing}: {where} is not enough{asked}: lower first {lower}"
 

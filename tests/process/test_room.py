@@ -26,6 +26,7 @@ CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.50 GiB. G
         (CPU, "memory is not enough, 16,384 MiB more: lower first less"),
         (CUDA, "the device's memory is not enough, 2.5 GiB more: lower first less"),
         (MemoryError("Unable to allocate 64.0 GiB for an array with shape (8,)"), "memory is not enough, 64 GiB more"),
+        (MemoryError("too much\nby far"), "memory is not enough (too much): lower"),
         (MemoryError(), "memory is not enough: lower"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), "the device's memory"),
     ],
