@@ -89,8 +89,11 @@ def recipe(body: Facts) -> list[Choice]:
 
 
 def told(body: Facts, choices: list[Choice]) -> str:
-    """Returns a line that says what was chosen and why."""
-    return f"auto: {body}: {', '.join(f'{c.field} {_text(c.value)} ({c.why})' for c in choices)}"
+    """Returns lines that say what was chosen and why, a field a line."""
+    settings = [f"{choice.field} {_text(choice.value)}" for choice in choices]
+    wide = max(map(len, settings))
+    lines = [f"  {setting:<{wide}}  {choice.why}" for setting, choice in zip(settings, choices, strict=True)]
+    return "\n".join([f"auto: {body}; hence:", *lines])
 
 
 def _text(value: Any) -> str:

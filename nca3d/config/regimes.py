@@ -132,7 +132,7 @@ class Regime:
         return bool(config.open_fields) and self.table == "body"
 
     def chosen(self, config: "Config", given: object, folder: str | os.PathLike[str] | None = None) -> str:
-        """Returns a line about what follows from a large body, and why; "" for nothing.
+        """Returns lines about what follows from a large body, and why; "" for nothing.
 
         Args:
             config: the experiment as it was asked for.
@@ -143,7 +143,7 @@ class Regime:
         if not choices or _facts(given).cells <= SMALL:
             return ""
         kept = sorted(config.open_fields & SHAPES) if config.init else []
-        return told(_facts(given), choices) + (f"; {', '.join(kept)} as in {config.init}" if kept else "")
+        return told(_facts(given), choices) + (f"\n  {', '.join(kept)} as in {config.init}" if kept else "")
 
     def _choices(self, config: "Config", given: object, folder: str | os.PathLike[str] | None) -> list[Choice]:
         """Returns what the body has for fields that were left open; a run that is resumed goes on as it began."""

@@ -73,9 +73,10 @@ def test_more_cells_never_mean_less() -> None:
 def test_bf16_where_the_processor_has_it_and_all_is_told() -> None:
     body = Facts(1200, 36, 11, half=True)
     assert "precision" in {choice.field for choice in recipe(body)}
-    line = told(body, recipe(body))
-    assert line.startswith("auto: 1,200 cells of 36 kinds, the farthest 11 steps from the first: code 8 (")
-    assert all(f"{choice.field} " in line and choice.why in line for choice in recipe(body))
+    head, *lines = told(body, recipe(body)).splitlines()
+    assert head.startswith("auto: 1,200 cells of 36 kinds, the farthest 11 steps from the first")
+    for line, choice in zip(lines, recipe(body), strict=True):
+        assert line.startswith(f"  {choice.field} ") and line.endswith(f"  {choice.why}") and len(line) < 120
 
 
 @pytest.mark.parametrize("word", ["automatic", "none"])
