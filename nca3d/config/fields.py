@@ -61,7 +61,7 @@ class Shared:
     steps: tuple[int, int] | str = field(
         "auto",
         "steps of one training rollout, drawn from this range; "
-        "auto = the regime's own (of a body: longest side + 5 to 2 * longest side + 10)",
+        "auto = the regime's own (of a body: longest side + 5 to 2 * longest side + 10; of a large one by its farthest cell)",
         low=1,
         high=100_000,
         order="not falling",

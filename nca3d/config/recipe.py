@@ -1,7 +1,7 @@
 """What "auto" means for a body: how wide a network and how long a training follow from its cells, by a rule written here.
 
-Each line of the rule was found by an experiment on bodies of 1,000 cells and more (docs/experiments.md, "What binds"). Bodies
-up to `SMALL` cells keep what they had before, by which they grow whole in minutes. It imports no torch.
+Each line of the rule was found by an experiment on bodies of 1,000 cells and more (docs/experiments.md, "What binds"), and serves
+small bodies of kinds as well. Coloured ones up to `SMALL` cells keep the fields' own values. It imports no torch.
 """
 
 import math
@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 if TYPE_CHECKING:
     from nca3d.targets import Target
 
-# Cells up to which a body is small.
+# Cells up to which a coloured body keeps the fields' own values.
 SMALL = 500
+# Iterations of a body of a thousand cells, and the least.
+ITERATIONS = 2000
 # Kinds from which the cells of a body that is not small carry a code instead of a channel for each of them, and its length.
 MANY_KINDS, CODE = 2, 8
 
@@ -39,6 +41,11 @@ class Facts:
         kinds = int((target.values[1:-1].flatten(1).amax(dim=1) > 0).sum()) if target.kind == "classes" else 0
         return cls(target.cells, kinds, int(target.pieces.steps_from(target.start).max()), half)
 
+    @property
+    def plain(self) -> bool:
+        """Whether the fields' own values serve it."""
+        return self.cells <= SMALL and not self.kinds
+
     def __str__(self) -> str:
         kinds = f" of {self.kinds} kind{'s' * (self.kinds > 1)}" if self.kinds else ""
         return f"{self.cells:,} cells{kinds}, the farthest {self.far} steps from the first"
@@ -59,9 +66,9 @@ class Choice(NamedTuple):
 
 
 def recipe(body: Facts) -> list[Choice]:
-    """Returns the fields that follow from a body; those that it leaves out are as for a small one."""
+    """Returns the fields that follow from a body; those that it leaves out have their own values."""
     end = Choice("stop_when_whole", True, "going on buys nothing")
-    if body.cells <= SMALL:
+    if body.plain:
         return [end]
     choices = []
     if body.kinds >= MANY_KINDS:
@@ -70,13 +77,17 @@ def recipe(body: Facts) -> list[Choice]:
     width = 256 if body.cells <= 5000 else 384
     # The root: a body of four times the cells is learnt in twice the iterations of four times the work.
     # No more: a rate that stays high for long is lost on ragged and thin bodies, one that falls soon is not.
-    iterations = round(2000 * math.sqrt(body.cells / 1000), -2)
+    iterations = round(ITERATIONS * math.sqrt(max(1.0, body.cells / 1000)), -2)
+    # The front of growth moves by less than a cell a step, since cells fire by chance. The longest rollouts are the time in
+    # which a body has to be whole, and half of that in which it has to heal.
+    steps = round(1.2 * body.far) + 8, 3 * body.far + 14
     if body.kinds:
         choices.append(Choice("losses", {"classes_even": 1.0, "overflow": 0.1}, "cells outside must not outvote a ragged body"))
     return [
         *choices,
         Choice("hidden", (width,), "a body is in its weights"),
         Choice("perception", "gradient+laplacian/4", "thin parts are seen"),
+        Choice("steps", steps, "growth reaches the farthest cell, and settles"),
         Choice("batch", 2, "more, cheaper iterations"),
         Choice("seed_every", 2, "between seeds, wounds have time to heal"),
         Choice("learning_rate", 0.004, "half as much again is slower or diverges on thin bodies"),

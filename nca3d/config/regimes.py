@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config import shipped
 from nca3d.config.devices import multiplies_bf16
-from nca3d.config.recipe import SMALL, Choice, Facts, recipe, told
+from nca3d.config.recipe import Choice, Facts, recipe, told
 from nca3d.errors import InputError
 from nca3d.registry import LazyImport, Registry
 
@@ -117,13 +117,13 @@ class Regime:
         # Its own from now on, whatever a later version has for "auto".
         size = config.size if config.size != "auto" else given.size  # type: ignore[attr-defined]  # a body has a size
         config = config.replace(size=size)
-        # What the body has no say in is that of a small one.
+        # What the body has no say in has its own value.
         own = {name: getattr(config, name) for name in config.open_fields}
         chosen = {choice.field: choice.value for choice in self._choices(config, given, folder)}
         if folder is not None and (file := Path(folder) / "config.toml").is_file():
             # What is left open is what the run has.
             before = type(config).from_dict(*shipped.read(file))
-            left = [*own, *([] if config.losses else ["losses"])]
+            left = [*own, *self._words(config)]
             chosen = {name: getattr(before, name) for name in left} if before.regime == config.regime else {}
         return config.replace(**own | chosen), given
 
@@ -132,7 +132,7 @@ class Regime:
         return bool(config.open_fields) and self.table == "body"
 
     def chosen(self, config: "Config", given: object, folder: str | os.PathLike[str] | None = None) -> str:
-        """Returns lines about what follows from a large body, and why; "" for nothing.
+        """Returns lines about what follows from a body, and why; "" for nothing.
 
         Args:
             config: the experiment as it was asked for.
@@ -140,17 +140,21 @@ class Regime:
             folder: the folder of the run to resume; None = a new run.
         """
         choices = self._choices(config, given, folder)
-        if not choices or _facts(given).cells <= SMALL:
+        if not choices or _facts(given).plain:
             return ""
         kept = sorted(config.open_fields & SHAPES) if config.init else []
         return told(_facts(given), choices) + (f"\n  {', '.join(kept)} as in {config.init}" if kept else "")
+
+    @staticmethod
+    def _words(config: "Config") -> set[str]:
+        """Returns the fields that are open by what they hold: no losses are those of the kind, "auto" steps the regime's."""
+        return ({"losses"} if not config.losses else set()) | ({"steps"} if isinstance(config.steps, str) else set())
 
     def _choices(self, config: "Config", given: object, folder: str | os.PathLike[str] | None) -> list[Choice]:
         """Returns what the body has for fields that were left open; a run that is resumed goes on as it began."""
         if folder is not None or not self.follows(config):
             return []
-        # No losses are those of the kind.
-        left = config.open_fields | (set() if config.losses else {"losses"})
+        left = config.open_fields | self._words(config)
         # A rule to start from has its shapes already.
         left -= SHAPES if config.init else set()
         return [choice for choice in recipe(_facts(given)) if choice.field in left]

@@ -65,9 +65,9 @@ class Course:
     whole_at: int = 0
 
     def due(self, config: Config, iteration: int) -> bool:
-        """Returns whether a look is due after an iteration: once rollouts have their full length, until the end is near."""
-        ripe = max(config.curriculum, config.damage_from if config.kind.damaging else 0.0) * config.iterations
-        return config.stop_when_whole and not self.whole_at and iteration % EVERY == 0 and iteration > ripe
+        """Returns whether a look is due after an iteration: once bodies are damaged, or rollouts have their full length."""
+        ripe = (config.damage_from if config.kind.damaging else 0.0) or config.curriculum
+        return config.stop_when_whole and not self.whole_at and iteration % EVERY == 0 and iteration > ripe * config.iterations
 
     def after(self, look: Look) -> "Course":
         """Returns the course with one look more."""

@@ -31,8 +31,12 @@ def test_it_is_open_as_long_as_the_body_is_not_known() -> None:
     assert changed.open_fields == OPEN - {"hidden"} and changed.hidden == (64,)
 
 
-def test_a_small_body_has_the_numbers_that_it_always_had() -> None:
-    config = sized(block(6))
+def coloured(side: int) -> np.ndarray:
+    return np.pad(np.ones((side, side, side, 4), np.float32), [(1, 1)] * 3 + [(0, 0)])
+
+
+def test_a_small_coloured_body_has_the_numbers_that_it_always_had() -> None:
+    config = sized(coloured(6))
     assert not config.open_fields and config.losses == {}
     # But for its end: it ends when it is whole.
     before = {name: FIELDS[name].small for name in OPEN}
@@ -45,6 +49,19 @@ def test_a_run_that_is_resumed_goes_on_as_it_began(tmp_path) -> None:
     resumed = config.kind.sized(config, from_array(block(9, kinds=8)), tmp_path)[0]
     before = {name: FIELDS[name].small for name in OPEN}
     assert {name: getattr(resumed, name) for name in OPEN} == before | {"hidden": (160,)} and resumed.losses == {}
+
+
+def test_a_small_body_of_kinds_has_the_recipe_of_a_large_one() -> None:
+    small, large = sized(block(4, kinds=3)), sized(block(9, kinds=3))
+    assert small.iterations == large.iterations == 2000
+    assert {name: getattr(small, name) for name in OPEN} == {name: getattr(large, name) for name in OPEN}
+    assert small.steps[1] < large.steps[1]
+
+
+def test_the_steps_follow_from_the_farthest_cell_unless_they_are_set() -> None:
+    rod = np.ones((1, 1, 61), np.uint8)
+    assert sized(rod).steps == (44, 104)
+    assert sized(rod, steps=(5, 9)).steps == (5, 9)
 
 
 def test_a_large_one_has_those_of_the_rule_and_what_was_set_stays() -> None:
