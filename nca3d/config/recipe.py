@@ -1,7 +1,7 @@
 """What "auto" means for a body: how wide a network and how long a training follow from its cells, by a rule written here.
 
-Each line of the rule was found by an experiment on bodies of 1,000 cells and more (docs/experiments.md, "What binds"), and serves
-small bodies of kinds as well. Coloured ones up to `SMALL` cells keep the fields' own values. It imports no torch.
+Each line of the rule was found by an experiment on bodies of 1,000 cells and more (docs/experiments.md, "What binds"), and
+serves small bodies as well. It imports no torch.
 """
 
 import math
@@ -11,8 +11,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 if TYPE_CHECKING:
     from nca3d.targets import Target
 
-# Cells up to which a coloured body keeps the fields' own values.
-SMALL = 500
 # Iterations of a body of a thousand cells, and the least.
 ITERATIONS = 2000
 # Kinds from which the cells of a body that is not small carry a code instead of a channel for each of them, and its length.
@@ -41,11 +39,6 @@ class Facts:
         kinds = int((target.values[1:-1].flatten(1).amax(dim=1) > 0).sum()) if target.kind == "classes" else 0
         return cls(target.cells, kinds, int(target.pieces.steps_from(target.start).max()), half)
 
-    @property
-    def plain(self) -> bool:
-        """Whether the fields' own values serve it."""
-        return self.cells <= SMALL and not self.kinds
-
     def __str__(self) -> str:
         kinds = f" of {self.kinds} kind{'s' * (self.kinds > 1)}" if self.kinds else ""
         return f"{self.cells:,} cells{kinds}, the farthest {self.far} steps from the first"
@@ -67,9 +60,6 @@ class Choice(NamedTuple):
 
 def recipe(body: Facts) -> list[Choice]:
     """Returns the fields that follow from a body; those that it leaves out have their own values."""
-    end = Choice("stop_when_whole", True, "going on buys nothing")
-    if body.plain:
-        return [end]
     choices = []
     if body.kinds >= MANY_KINDS:
         choices.append(Choice("code", CODE, "cells perceive a code of their kinds"))
@@ -94,7 +84,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
         Choice("iterations", int(iterations), "at most; by the root of the cells"),
-        end,
+        Choice("stop_when_whole", True, "going on buys nothing"),
         *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
     ]
 

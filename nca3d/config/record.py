@@ -198,7 +198,7 @@ class Config(Body, Shared):
 
     @property
     def open_fields(self) -> frozenset[str]:
-        """The fields that follow from a body which is not known yet: they are "auto", and read as those of a small one."""
+        """The fields that follow from a body which is not known yet: they are "auto", and have a fallback till then."""
         names: frozenset[str] = vars(self)["_open"]
         return frozenset(name for name in names if FIELDS[name].table in ("", self.kind.table))
 
@@ -279,17 +279,17 @@ def _make(
 def _sized(values: dict[str, Any]) -> dict[str, Any]:
     """Returns the fields in numbers: a size that is "auto" stays so where a file has to be read first.
 
-    What else is "auto" gets the value of a small body, until the body is known.
+    What else is "auto" has its fallback until the body is known.
     """
     named = not names_path(values["target"])
     size = {"size": HOMES.get(values["target"], NAMED_SIZE)} if named and values["size"] == AUTO else {}
-    small = _small(values)
-    return {**values, **size, **small, "_given_size": values["size"], "_open": frozenset(small)}
+    open_ = _fallbacks(values)
+    return {**values, **size, **open_, "_given_size": values["size"], "_open": frozenset(open_)}
 
 
-def _small(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the values of a small body for those fields that are "auto"."""
-    return {name: spec.small for name, spec in FIELDS.items() if spec.small is not None and values[name] == AUTO}
+def _fallbacks(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the fallbacks of those fields that are "auto" and follow from the body."""
+    return {name: spec.fallback for name, spec in FIELDS.items() if spec.fallback is not None and values[name] == AUTO}
 
 
 def _checked(
@@ -331,13 +331,13 @@ def _checked(
         spec = FIELDS[name]
         if spec.table in ("", REGIMES[regime].table):
             continue
-        harmless = (defaults_allowed or name in places) and values[name] in (spec.default, spec.small)
+        harmless = (defaults_allowed or name in places) and values[name] in (spec.default, spec.fallback)
         if name not in tolerated and not harmless:
             users = ", ".join(other for other in REGIMES if REGIMES[other].table == spec.table)
             only = f"the field only where regime is one of {users}"
             errors.append(InputError(places.get(name, where), name, as_text(values[name]), only))
         whole[name] = _default(spec)
-    for names, allowed in _contradictions({**whole, **_small(whole)}):
+    for names, allowed in _contradictions({**whole, **_fallbacks(whole)}):
         # A field that is wrong already is not reported twice.
         if not wrong & set(names):
             place = next((places[name] for name in names if name in places), where)

@@ -140,7 +140,7 @@ class Regime:
             folder: the folder of the run to resume; None = a new run.
         """
         choices = self._choices(config, given, folder)
-        if not choices or _facts(given).plain:
+        if not choices:
             return ""
         kept = sorted(config.open_fields & SHAPES) if config.init else []
         return told(_facts(given), choices) + (f"\n  {', '.join(kept)} as in {config.init}" if kept else "")

@@ -42,8 +42,8 @@ class Spec:
         length: fewest and most entries of a list without a fixed length.
         order: "rising" or "not falling", for the entries of a list; "" = any order.
         may_be_empty: whether a text may be "".
-        small: of a field that follows from the body where it is "auto": its value for a small one, and until the body is known;
-            None = the field follows from nothing.
+        fallback: of a field that follows from the body where it is "auto": its value until the body is known, and in runs that
+            were begun before there was a rule for it; None = the field follows from nothing.
         changes_run: whether another value makes another run; False for what only looks on or saves.
         path: "file" or "folder" if the value may be a path; "" otherwise.
         table: the table of a file that has the field; "" = the top of the file.
@@ -62,7 +62,7 @@ class Spec:
     length: tuple[int, int] = (0, 64)
     order: str = ""
     may_be_empty: bool = False
-    small: Any = None
+    fallback: Any = None
     changes_run: bool = True
     path: str = ""
     table: str = ""
@@ -120,16 +120,16 @@ def field(default: Default, doc: str, **limits: object) -> Default:
     return entry
 
 
-def auto(small: Default, doc: str, **limits: object) -> Default:
+def auto(fallback: Default, doc: str, **limits: object) -> Default:
     """Returns a field that is "auto" by default: it then follows from the body (`config/recipe.py`).
 
     Args:
-        small: its value for a small body, and until the body is known.
+        fallback: its value until the body is known.
         doc: what the field means.
         **limits: other attributes of `Spec`.
     """
     word: Any = AUTO
-    of_a_body: Default = field(word, f"{doc}; auto = by the body", small=small, words=(AUTO,), **limits)
+    of_a_body: Default = field(word, f"{doc}; auto = by the body", fallback=fallback, words=(AUTO,), **limits)
     return of_a_body
 
 

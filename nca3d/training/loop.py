@@ -15,7 +15,6 @@ from tqdm.auto import tqdm
 import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
-from nca3d.config.recipe import SMALL
 from nca3d.config.shipped import located
 from nca3d.errors import InputError, RunError
 from nca3d.files import KEPT_TARGET
@@ -40,6 +39,9 @@ from nca3d.training.step import note_executor
 from nca3d.training.threads import threads
 from nca3d.training.trackers import check_trackers
 from nca3d.training.trainer import Trainer
+
+# Cells from which a training takes long enough for its forecast to be of use.
+FORECAST_FROM = 500
 
 
 @dataclass
@@ -114,8 +116,8 @@ def train(
     with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
         if folder.has_checkpoints():
             _restore(trainer, folder)
-        # A small one is done before it is read.
-        if trainer.target and trainer.target.cells > SMALL and trainer.iteration < config.iterations:
+        # That of a small body is done before it is read.
+        if trainer.target and trainer.target.cells > FORECAST_FROM and trainer.iteration < config.iterations:
             print(forecast(config, trainer.target, trainer.rule, trainer.iteration), file=sys.stderr)
         # What was trained for goes with the run; where the config names no other source, it names that file from now on.
         if changes := trainer.task.keep(folder.path):

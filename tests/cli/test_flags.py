@@ -104,7 +104,7 @@ def test_every_field_can_be_given_as_text(tmp_path: Path) -> None:
     empty.write_text("")
     for name, spec in FIELDS.items():
         # A switch has no third position.
-        value = spec.small if isinstance(spec.small, bool) else spec.default
+        value = spec.fallback if isinstance(spec.fallback, bool) else spec.default
         if value == "":  # nobody means an empty flag
             with pytest.raises(InputError, match="allowed a value that is not empty"):
                 config_of(str(empty), flags.flag_of(name), "")

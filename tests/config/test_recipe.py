@@ -1,4 +1,4 @@
-"""What is "auto": numbers of a small body until the body is known, and then those that the rule has for it."""
+"""What is "auto": fallbacks until the body is known, and then those that the rule has for it."""
 
 import tomllib
 
@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from nca3d.config import FIELDS, Config
-from nca3d.config.recipe import SMALL, Facts, recipe, told
+from nca3d.config.recipe import Facts, recipe, told
 from nca3d.targets import from_array
 
-OPEN = {name for name, spec in FIELDS.items() if spec.small is not None}
+OPEN = {name for name, spec in FIELDS.items() if spec.fallback is not None}
 
 
 def block(side: int, kinds: int = 1) -> np.ndarray:
@@ -31,23 +31,11 @@ def test_it_is_open_as_long_as_the_body_is_not_known() -> None:
     assert changed.open_fields == OPEN - {"hidden"} and changed.hidden == (64,)
 
 
-def coloured(side: int) -> np.ndarray:
-    return np.pad(np.ones((side, side, side, 4), np.float32), [(1, 1)] * 3 + [(0, 0)])
-
-
-def test_a_small_coloured_body_has_the_numbers_that_it_always_had() -> None:
-    config = sized(coloured(6))
-    assert not config.open_fields and config.losses == {}
-    # But for its end: it ends when it is whole.
-    before = {name: FIELDS[name].small for name in OPEN}
-    assert {name: getattr(config, name) for name in OPEN} == before | {"stop_when_whole": True}
-
-
 def test_a_run_that_is_resumed_goes_on_as_it_began(tmp_path) -> None:
     """Its config.toml may be older than a field: what it says nothing of is as it was then."""
     config = Config(target="own.npy", hidden=(160,))
     resumed = config.kind.sized(config, from_array(block(9, kinds=8)), tmp_path)[0]
-    before = {name: FIELDS[name].small for name in OPEN}
+    before = {name: FIELDS[name].fallback for name in OPEN}
     assert {name: getattr(resumed, name) for name in OPEN} == before | {"hidden": (160,)} and resumed.losses == {}
 
 
@@ -55,6 +43,7 @@ def test_a_small_body_of_kinds_has_the_recipe_of_a_large_one() -> None:
     small, large = sized(block(4, kinds=3)), sized(block(9, kinds=3))
     assert small.iterations == large.iterations == 2000
     assert {name: getattr(small, name) for name in OPEN} == {name: getattr(large, name) for name in OPEN}
+    assert not small.open_fields
     assert small.steps[1] < large.steps[1]
 
 
@@ -80,7 +69,7 @@ def test_a_rule_to_start_from_keeps_its_shapes() -> None:
 
 def test_more_cells_never_mean_less() -> None:
     before = None
-    for cells in (SMALL + 1, 1000, 3000, 5001, 10_000, 100_000):
+    for cells in (1, 500, 1000, 3000, 5001, 10_000, 100_000):
         chosen = {choice.field: choice.value for choice in recipe(Facts(cells, 0, 20))}
         if before:
             assert chosen["hidden"] >= before["hidden"] and chosen["iterations"] >= before["iterations"]
