@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 # Iterations of a body of a thousand cells, and the least.
 ITERATIONS = 2000
+# Cells from which a body needs a wider network, and its halo of living cells that are "empty" costs more than itself.
+LARGE = 5000
 # Kinds from which the cells of a body that is not small carry a code instead of a channel for each of them, and its length.
 MANY_KINDS, CODE = 2, 8
 
@@ -64,7 +66,7 @@ def recipe(body: Facts) -> list[Choice]:
     if body.kinds >= MANY_KINDS:
         choices.append(Choice("code", CODE, "cells perceive a code of their kinds"))
     # What a body is has to be in the weights: width helped in every trial.
-    width = 256 if body.cells <= 5000 else 384
+    width = 256 if body.cells <= LARGE else 384
     # The root: a body of four times the cells is learnt in twice the iterations of four times the work.
     # No more: a rate that stays high for long is lost on ragged and thin bodies, one that falls soon is not.
     iterations = round(ITERATIONS * math.sqrt(max(1.0, body.cells / 1000)), -2)
@@ -72,7 +74,10 @@ def recipe(body: Facts) -> list[Choice]:
     # which a body has to be whole, and half of that in which it has to heal.
     steps = round(1.2 * body.far) + 8, 3 * body.far + 14
     if body.kinds:
-        choices.append(Choice("losses", {"classes_even": 1.0, "overflow": 0.1}, "cells outside must not outvote a ragged body"))
+        losses, why = {"classes_even": 1.0, "overflow": 0.1}, "cells outside must not outvote a ragged body"
+        if body.cells > LARGE:
+            losses, why = losses | {"occupancy": 0.5}, f"{why}, nor cost more than it"
+        choices.append(Choice("losses", losses, why))
     return [
         *choices,
         Choice("hidden", (width,), "a body is in its weights"),
