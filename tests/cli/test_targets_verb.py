@@ -31,7 +31,7 @@ def test_targets_are_listed_and_drawn(
         "1 piece",
         "growth starts at (4, 4, 4)",
         "2 steps",
-        "forecast: 1,600 iter",
+        "forecast: 2,000 iter",
     ):
         assert words in said, said
     with Image.open(picture) as image:
