@@ -56,6 +56,8 @@ def run(args: argparse.Namespace) -> None:
     plugins.check(config.plugins, config.plugins_from)
     check_memory(config)
     config.kind.check_inputs(config)
+    # What is measured is what a run would have: nothing is left open.
+    config, _ = config.kind.sized(config)
     from nca3d.tune.command import Request
     from nca3d.tune.command import run as tune
 

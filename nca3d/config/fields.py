@@ -55,13 +55,19 @@ class Shared:
     stop_when_whole: bool = auto(False, "end early when the body has been whole for a while")
     batch: int = auto(4, "bodies in one iteration", low=1, high=4096)
     # Many times the batch, so that states of many ages are in it; each takes the memory of one state.
-    pool_size: int = auto(64, "evolved bodies that training returns to (growing keeps none)", low=1, high=65536)
+    pool_size: int = auto(
+        64,
+        "evolved bodies that training returns to (growing keeps none)",
+        "the batch, which it is not below",
+        low=1,
+        high=65536,
+    )
     # Growing is learnt from seeds, healing from states that had time to heal: where a batch is small, they take turns.
     seed_every: int = auto(1, "iterations from one batch with a fresh seed to the next", low=1, high=1000)
     steps: tuple[int, int] | str = field(
         "auto",
         "steps of one training rollout, drawn from this range; "
-        "auto = the regime's own (of a body: longest side + 5 to 2 * longest side + 10; of a large one by its farthest cell)",
+        "auto = the regime's own (of a body: 1.2 * the steps to its farthest cell + 8, to 3 * those + 14)",
         low=1,
         high=100_000,
         order="not falling",
@@ -72,7 +78,9 @@ class Shared:
         0, "cut the gradient graph every this many steps (truncated backpropagation); 0 = never", low=0, high=100_000
     )
     damages: tuple[str, ...] = field(("sphere", "half_space"), "kinds of damage to draw from")
-    damage_count: int = auto(1, "how many of the best states of a batch are damaged", low=0, high=4095)
+    damage_count: int = auto(
+        1, "how many of the best states of a batch are damaged", "the batch, less than it", low=0, high=4095
+    )
     # Below 1: one cell always survives, for nothing can regenerate from nothing.
     damage_severity: tuple[float, float] = field(
         (0.05, 0.6), "range of the fraction of the body destroyed", above=0, below=1, order="not falling"

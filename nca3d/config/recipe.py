@@ -43,7 +43,7 @@ class Facts:
 
     def __str__(self) -> str:
         kinds = f" of {self.kinds} kind{'s' * (self.kinds > 1)}" if self.kinds else ""
-        return f"{self.cells:,} cells{kinds}, the farthest {self.far} steps from the first"
+        return f"{self.cells:,} cell{'s' * (self.cells != 1)}{kinds}, the farthest {self.far} steps from the first"
 
 
 class Choice(NamedTuple):
@@ -84,7 +84,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("perception", "gradient+laplacian/4", "thin parts are seen"),
         Choice("steps", steps, "growth reaches the farthest cell, and settles"),
         Choice("batch", 2, "more, cheaper iterations"),
-        Choice("seed_every", 2, "between seeds, wounds have time to heal"),
+        Choice("seed_every", 2, "between seeds, states have time to settle and heal"),
         Choice("learning_rate", 0.004, "half as much again is slower or diverges on thin bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
@@ -92,6 +92,12 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("stop_when_whole", True, "going on buys nothing"),
         *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
     ]
+
+
+def fitting_batch(wanted: int, accumulate: int, damage_count: int, pool_size: int) -> int:
+    """Returns the batch that goes with what was set: a body more than are damaged, none more than the pool has."""
+    least = max(wanted, damage_count + 1)
+    return min(-(-least // accumulate) * accumulate, pool_size)
 
 
 def told(body: Facts, choices: list[Choice]) -> str:

@@ -11,6 +11,7 @@ from nca3d.config import shipped
 from nca3d.config.clashes import clashing
 from nca3d.config.devices import device_hint
 from nca3d.config.fields import HOMES, NAMED_SIZE, Body, Shared
+from nca3d.config.recipe import fitting_batch
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
 from nca3d.errors import InputError, InputErrors, nearest
@@ -288,8 +289,17 @@ def _sized(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _fallbacks(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the fallbacks of those fields that are "auto" and follow from the body."""
-    return {name: spec.fallback for name, spec in FIELDS.items() if spec.fallback is not None and values[name] == AUTO}
+    """Returns the fallbacks of those fields that are "auto" and follow from the body; they go with what was set."""
+    open_ = {name: spec.fallback for name, spec in FIELDS.items() if spec.fallback is not None and values[name] == AUTO}
+    set_ = {**values, **open_}
+    if "pool_size" in open_ and "batch" not in open_:
+        open_["pool_size"] = max(set_["pool_size"], set_["batch"])
+    if "batch" in open_:
+        damaged = 0 if "damage_count" in open_ else set_["damage_count"]
+        open_["batch"] = fitting_batch(set_["batch"], set_["accumulate"], damaged, set_["pool_size"])
+    if "damage_count" in open_:
+        open_["damage_count"] = min(set_["damage_count"], {**set_, **open_}["batch"] - 1)
+    return open_
 
 
 def _checked(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config import shipped
 from nca3d.config.devices import multiplies_bf16
-from nca3d.config.recipe import Choice, Facts, recipe, told
+from nca3d.config.recipe import Choice, Facts, fitting_batch, recipe, told
 from nca3d.errors import InputError
 from nca3d.registry import LazyImport, Registry
 
@@ -157,9 +157,21 @@ class Regime:
         left = config.open_fields | self._words(config)
         # A rule to start from has its shapes already.
         left -= SHAPES if config.init else set()
-        return [choice for choice in recipe(_facts(given)) if choice.field in left]
+        # What nobody looks at: a rule of one's own reads no code, seeds are all there is without a pool.
+        left -= {"code"} if config.rule not in CODED else set()
+        left -= ({"seed_every"} if not self.pooled else set()) | ({"damage_from"} if not self.damaging else set())
+        choices = [choice for choice in recipe(_facts(given)) if choice.field in left]
+        damaged = config.damage_count if self.damaging else 0
+        return [
+            choice._replace(value=fitting_batch(choice.value, config.accumulate, damaged, config.pool_size))
+            if choice.field == "batch"
+            else choice
+            for choice in choices
+        ]
 
 
+# The rules of config `rule` whose classes may be read from a code.
+CODED = ("conv", "coded")
 # What a rule that training starts from has already.
 SHAPES = frozenset({"hidden", "code", "perception"})
 

@@ -109,6 +109,7 @@ def field(default: Default, doc: str, **limits: object) -> Default:
     Args:
         default: the default value; each record gets an empty dict of its own.
         doc: what the field means.
+        by: what it follows from.
         **limits: other attributes of `Spec`.
     """
     values: dict[str, Any] = {"default": default, **limits}
@@ -120,7 +121,7 @@ def field(default: Default, doc: str, **limits: object) -> Default:
     return entry
 
 
-def auto(fallback: Default, doc: str, **limits: object) -> Default:
+def auto(fallback: Default, doc: str, by: str = "the body", **limits: object) -> Default:
     """Returns a field that is "auto" by default: it then follows from the body (`config/recipe.py`).
 
     Args:
@@ -129,7 +130,7 @@ def auto(fallback: Default, doc: str, **limits: object) -> Default:
         **limits: other attributes of `Spec`.
     """
     word: Any = AUTO
-    of_a_body: Default = field(word, f"{doc}; auto = by the body", fallback=fallback, words=(AUTO,), **limits)
+    of_a_body: Default = field(word, f"{doc}; auto = by {by}", fallback=fallback, words=(AUTO,), **limits)
     return of_a_body
 
 

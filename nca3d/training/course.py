@@ -77,11 +77,13 @@ class Course:
 
     def end(self, config: Config) -> int:
         """Returns the last iteration of the run."""
-        return min(config.iterations, round(self.whole_at * (1 + ENDING))) if self.whole_at else config.iterations
+        if not self.whole_at or not config.stop_when_whole:
+            return config.iterations
+        return min(config.iterations, round(self.whole_at * (1 + ENDING)))
 
     def factor(self, config: Config, iteration: int) -> float:
         """Returns the factor on the learning rate in an iteration: it falls while a run with a whole body ends."""
-        if iteration <= self.whole_at or not self.whole_at:
+        if iteration <= self.whole_at or not self.whole_at or not config.stop_when_whole:
             return 1.0
         left = (self.end(config) - iteration) / max(1, self.end(config) - self.whole_at)
         return config.final_learning_rate + (1 - config.final_learning_rate) * max(0.0, left)

@@ -1,6 +1,7 @@
 """All that training carries from one iteration to the next, and how it is saved and restored, bit for bit (law 11)."""
 
 import copy
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,8 @@ from nca3d.training.task import Task
 # A rule grows bodies of at least this IoU before its pool is weeded: of those that have lived so many horizons, the ones are
 # lost that have less than this share of it. The worst of a batch is replaced anyway, but a batch is a small part of a pool.
 GROWN, OLD, LOST = 0.8, 4, 0.5
+# What a run asks of its bodies: where a resumed one asks for something else, it has not been whole yet.
+ASKED = ("regime", "losses", "damages", "damage_count", "damage_severity", "steps", "stop_when_whole")
 
 
 @dataclass
@@ -303,9 +306,11 @@ class Trainer:
         self.learner.scale.restore(saved.scalars.get("scale", {}))
         self.learner.overflows = saved.scalars.get("overflows", 0)
         self.recovery = Recovery.of(saved.scalars.get("recovery", []))
-        # Whoever asks for more iterations wants them: the looks begin anew.
+        # Whoever asks for more iterations, or for something else, wants them: the looks begin anew.
+        before, now = saved.scalars.get("config", {}), json.loads(json.dumps(self.config.plain()))
+        otherwise = any(before[name] != now.get(name) for name in ASKED if name in before)
         longer = saved.scalars["iterations"] != self.config.iterations
-        self.course = Course() if longer else Course.of(saved.scalars.get("course", {}))
+        self.course = Course() if longer or otherwise else Course.of(saved.scalars.get("course", {}))
         # A run of version 0.1.0 that bad steps have ended gets another chance, perhaps at a lower rate.
         if self.bad_steps >= self.config.max_bad_steps:
             self.bad_steps = 0

@@ -184,7 +184,7 @@ def test_all_errors_at_once_with_the_nearest_names() -> None:
 
 
 CONTRADICTIONS = [
-    (dict(batch=200), "batch", "pool_size = 64"),
+    (dict(batch=200, pool_size=64), "batch", "pool_size = 64"),
     (dict(batch=4, damage_count=4), "damage_count", "batch - 1 = 3"),
     (dict(batch=8, accumulate=3), "accumulate", "divisor of batch = 8"),
     (dict(damages=()), "damages", "at least one"),
@@ -230,7 +230,7 @@ def test_replace_checks_again() -> None:
     with pytest.raises(InputErrors, match=r"iteration: .*did you mean 'iterations'"):
         config.replace(iteration=3)
     with pytest.raises(InputErrors, match="batch"):
-        config.replace(batch=1000)
+        config.replace(batch=1000, pool_size=64)
 
 
 def test_a_file_that_is_gone_is_not_guessed(tmp_path: Path) -> None:

@@ -89,3 +89,34 @@ def test_bf16_where_the_processor_has_it_and_all_is_told() -> None:
 def test_no_other_word_stands_for_a_number(word: str) -> None:
     with pytest.raises(ValueError, match=r"hidden: found .*, allowed \"auto\" or a list"):
         Config(hidden=word)
+
+
+@pytest.mark.parametrize(
+    ("given", "batch", "damage_count", "pool_size"),
+    [
+        ({}, 2, 1, 64),
+        ({"batch": 1}, 1, 0, 64),
+        ({"batch": 100}, 100, 1, 100),
+        ({"pool_size": 1}, 1, 0, 1),
+        ({"damage_count": 2}, 3, 2, 64),
+        ({"accumulate": 4}, 4, 1, 64),
+        ({"damage_count": 4, "accumulate": 3}, 6, 4, 64),
+    ],
+)
+def test_what_is_open_goes_with_what_was_set(given: dict, batch: int, damage_count: int, pool_size: int) -> None:
+    config = sized(block(3), **given)
+    assert (config.batch, config.damage_count, config.pool_size) == (batch, damage_count, pool_size)
+
+
+def test_nothing_is_chosen_that_nobody_looks_at() -> None:
+    body = from_array(block(3, kinds=3))
+
+    def fields(**given: object) -> set[str]:
+        config = Config(target="own.npy", **given)
+        return {line.split()[0] for line in config.kind.chosen(config, body).splitlines()[1:]}
+
+    every = {choice.field for choice in recipe(Facts.of(body, half=False))}
+    assert every <= fields()
+    assert every - fields(regime="growing") == {"seed_every", "damage_from"}
+    assert every - fields(regime="persistent") == {"damage_from"}
+    assert every - fields(rule="own") == {"code"}

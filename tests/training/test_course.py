@@ -19,7 +19,7 @@ def after(*looks: Look) -> Course:
 
 
 def test_it_ends_only_after_several_looks_in_a_row() -> None:
-    config = Config(iterations=5000)
+    config = Config(iterations=5000, stop_when_whole=True)
     torn = WHOLE._replace(iteration=300, healed=0.9)
     course = after(WHOLE._replace(iteration=100), WHOLE._replace(iteration=200), torn)
     assert not course.whole_at and course.end(config) == 5000 and course.factor(config, 301) == 1.0
@@ -33,9 +33,15 @@ def test_it_ends_only_after_several_looks_in_a_row() -> None:
     assert Course.of(json.loads(json.dumps(course.plain()))) == course
 
 
+def test_whoever_asks_to_go_on_goes_on() -> None:
+    course = after(*(WHOLE._replace(iteration=100 * k) for k in range(1, 1 + IN_A_ROW)))
+    config = Config(iterations=1000, stop_when_whole=False)
+    assert course.whole_at and course.end(config) == 1000 and course.factor(config, 900) == 1.0
+
+
 def test_it_never_ends_later_than_it_was_asked_to() -> None:
     looks = [WHOLE._replace(iteration=1400 + 50 * k) for k in range(IN_A_ROW)]
-    assert after(*looks).end(Config(iterations=1550)) == 1550
+    assert after(*looks).end(Config(iterations=1550, stop_when_whole=True)) == 1550
 
 
 def test_looks_are_due_once_rollouts_are_long_and_bodies_are_hurt() -> None:
@@ -65,7 +71,7 @@ def test_bodies_that_die_young_are_told() -> None:
 
 def test_what_more_iterations_would_have_bought() -> None:
     looks = [Look(100 * k, 0.998, 1.0, 0.997, 1.0) for k in (10, 11, 12)]
-    line = after(*looks).told(Config(iterations=4000), seconds=144.0)
+    line = after(*looks).told(Config(iterations=4000, stop_when_whole=True), seconds=144.0)
     assert "whole since iteration 1,000" in line and "ended at 1,440 of 4,000" in line
     assert "4 minutes, would have bought at most 0.003" in line
 

@@ -64,7 +64,8 @@ def test_two_batches_are_measured_and_the_choice_can_be_trained(tmp_path: Path, 
     assert "learning rate" in text and "measured on" in text
     chosen = Config.load(folder / "chosen.toml")
     batch = content["chosen"]["point"]["batch"]
-    assert chosen == Config.load("tiny").replace(batch=batch, pool_size=max(8, batch), memory="keep")
+    tiny = Config.load("tiny")
+    assert chosen == tiny.kind.sized(tiny)[0].replace(batch=batch, pool_size=max(8, batch), memory="keep")
     run = nca3d.train(chosen.replace(iterations=1, log_every=1, report=False, out=str(tmp_path / "run")), progress=False)
     assert run.metrics[-1]["iteration"] == 1
 
