@@ -67,7 +67,7 @@ class Shared:
     steps: tuple[int, int] | str = field(
         "auto",
         "steps of one training rollout, drawn from this range; "
-        "auto = the regime's own (of a body: 1.2 * the steps to its farthest cell + 8, to 3 * those + 14)",
+        "auto = the regime's own (of a body: 1.2 * the steps to its farthest cell + 8, to 3.5 * those + 14)",
         low=1,
         high=100_000,
         order="not falling",

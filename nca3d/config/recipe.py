@@ -72,7 +72,7 @@ def recipe(body: Facts) -> list[Choice]:
     iterations = round(ITERATIONS * math.sqrt(max(1.0, body.cells / 1000)), -2)
     # The front of growth moves by less than a cell a step, since cells fire by chance. The longest rollouts are the time in
     # which a body has to be whole, and half of that in which it has to heal.
-    steps = round(1.2 * body.far) + 8, 3 * body.far + 14
+    steps = round(1.2 * body.far) + 8, round(3.5 * body.far) + 14
     if body.kinds:
         losses, why = {"classes_even": 1.0, "overflow": 0.1}, "cells outside must not outvote a ragged body"
         if body.cells > LARGE:

@@ -127,6 +127,7 @@ def auto(fallback: Default, doc: str, by: str = "the body", **limits: object) ->
     Args:
         fallback: its value until the body is known.
         doc: what the field means.
+        by: what it follows from.
         **limits: other attributes of `Spec`.
     """
     word: Any = AUTO

@@ -125,7 +125,21 @@ def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.Cap
     file = tmp_path / "own.toml"
     file.write_text("sise = [1, 2, 3]\nwarmup = -1\n")
     lines = complaint(
-        capsys, "train", str(file), "--learning-rate", "abc", "--losses", "rgba", "--batch", "1000", "--size", "1", "2", "x"
+        capsys,
+        "train",
+        str(file),
+        "--learning-rate",
+        "abc",
+        "--losses",
+        "rgba",
+        "--batch",
+        "1000",
+        "--size",
+        "1",
+        "2",
+        "x",
+        "--pool-size",
+        "64",
     ).splitlines()
     assert len(lines) == 6
     assert lines[0].startswith("--losses: losses: found rgba, allowed NAME=VALUE")

@@ -49,7 +49,7 @@ def test_a_small_body_of_kinds_has_the_recipe_of_a_large_one() -> None:
 
 def test_the_steps_follow_from_the_farthest_cell_unless_they_are_set() -> None:
     rod = np.ones((1, 1, 61), np.uint8)
-    assert sized(rod).steps == (44, 104)
+    assert sized(rod).steps == (44, 119)
     assert sized(rod, steps=(5, 9)).steps == (5, 9)
 
 
