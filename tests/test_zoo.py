@@ -31,7 +31,9 @@ def test_a_zoo_rule_grows_its_body(name):
 
 @pytest.mark.parametrize("name", nca3d.zoo())
 def test_a_zoo_rule_is_small(name):
-    assert len((resources.files("nca3d") / "zoo" / f"{name}.safetensors").read_bytes()) < 200_000
+    """200 KB; bodies of more than 5,000 cells may have a megabyte."""
+    large = nca3d.load(f"zoo:{name}").target().cells > 5000
+    assert len((resources.files("nca3d") / "zoo" / f"{name}.safetensors").read_bytes()) < (1_000_000 if large else 200_000)
 
 
 @pytest.mark.parametrize("name", nca3d.zoo())

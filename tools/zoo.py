@@ -13,7 +13,7 @@ from nca3d.files import write_atomic
 from nca3d.reports.values import as_text
 
 # Bodies beside each other in the picture.
-ACROSS = 5
+ACROSS = 6
 
 
 def row(name: str) -> str:
@@ -45,7 +45,7 @@ def table() -> str:
 
 @torch.no_grad()
 def draw(path: str, side: int = 300) -> None:
-    """All grown bodies, five beside each other."""
+    """All grown bodies, six beside each other."""
     from PIL import Image
 
     pictures = []
