@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from nca3d.config import shipped
 from nca3d.config.devices import multiplies_bf16
-from nca3d.config.recipe import Choice, Facts, fitting_batch, recipe, told
+from nca3d.config.recipe import CODE, Choice, Facts, fitting_batch, recipe, told
 from nca3d.errors import InputError
 from nca3d.registry import LazyImport, Registry
 
@@ -140,7 +140,8 @@ class Regime:
             folder: the folder of the run to resume; None = a new run.
         """
         choices = self._choices(config, given, folder)
-        if not choices:
+        # That a run may end early is said when it does.
+        if all(choice.field == "stop_when_whole" for choice in choices):
             return ""
         kept = sorted(config.open_fields & SHAPES) if config.init else []
         return told(_facts(given), choices) + (f"\n  {', '.join(kept)} as in {config.init}" if kept else "")
@@ -158,7 +159,9 @@ class Regime:
         # A rule to start from has its shapes already.
         left -= SHAPES if config.init else set()
         # What nobody looks at: a rule of one's own reads no code, seeds are all there is without a pool.
-        left -= {"code"} if config.rule not in CODED else set()
+        body: Any = getattr(given, "target", given)
+        narrow = not isinstance(config.channels, str) and config.channels < body.visible + 1 + 2 * CODE
+        left -= {"code"} if config.rule not in CODED or narrow else set()
         left -= ({"seed_every"} if not self.pooled else set()) | ({"damage_from"} if not self.damaging else set())
         choices = [choice for choice in recipe(_facts(given)) if choice.field in left]
         damaged = config.damage_count if self.damaging else 0

@@ -15,7 +15,7 @@ pytest.importorskip("optuna")
 
 def test_bad_input_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
-    lines = complaint(capsys, "sweep", "tiny", "--vary", "fire_rate=0.5,7", "batch=8,99", "--out", "s").splitlines()
+    lines = complaint(capsys, "sweep", "tiny", "--vary", "fire_rate=0.5,7", "batch=8,0", "--out", "s").splitlines()
     assert [line.split(": ")[1] for line in lines] == ["batch", "fire_rate"]
     wrong = "sweep tiny --search tp --trials 0 --measure quik --jobs -1 --maximise iou --minimise loss"
     lines = complaint(capsys, *wrong.split()).splitlines()

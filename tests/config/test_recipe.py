@@ -120,3 +120,7 @@ def test_nothing_is_chosen_that_nobody_looks_at() -> None:
     assert every - fields(regime="growing") == {"seed_every", "damage_from"}
     assert every - fields(regime="persistent") == {"damage_from"}
     assert every - fields(rule="own") == {"code"}
+
+
+def test_cells_too_narrow_for_a_code_carry_their_classes() -> None:
+    assert sized(block(3, kinds=3), channels=8).code == 0 and sized(block(3, kinds=3), channels=32).code == 8

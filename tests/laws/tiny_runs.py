@@ -12,7 +12,14 @@ CELL = {"features": 8, "memory": 4, "external": 2, "widened": 8, "preset": "cube
 def tiny_body(**changes: Any) -> nca3d.Config:
     """A ball of 7³ cells, four at a time, without a report; nothing is left to follow from the body."""
     shared: dict[str, Any] = {"size": (7, 7, 7), "channels": 8, "hidden": (16,), "batch": 4, "pool_size": 8, "report": False}
-    fixed = {"perception": "gradient", "seed_every": 1, "damage_from": 0.1, "learning_rate": 0.006, "betas": (0.9, 0.95)}
+    fixed = {
+        "perception": "gradient",
+        "steps": (12, 24),
+        "seed_every": 1,
+        "damage_from": 0.1,
+        "learning_rate": 0.006,
+        "betas": (0.9, 0.95),
+    }
     return nca3d.Config(**{"target": "sphere", "precision": "fp32", **fixed, **shared, **changes})
 
 

@@ -43,7 +43,7 @@ def test_an_entry_alone_does_not_replace_the_default_losses() -> None:
 
 def test_every_combination_is_checked_and_each_line_told_once() -> None:
     with pytest.raises(InputError) as caught:
-        plan("fire_rate=0.5,2,3", "batch=8,100", "hidden=[8],[0]", "precision=fp32,fp8").check()
+        plan("fire_rate=0.5,2,3", "batch=8,0", "hidden=[8],[0]", "precision=fp32,fp8").check()
     lines = str(caught.value).splitlines()
     assert sorted(line.split(":")[1].strip() for line in lines) == ["batch", "fire_rate", "fire_rate", "hidden", "precision"]
     assert all(line.startswith("--vary: ") for line in lines)
