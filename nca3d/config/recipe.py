@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ITERATIONS = 2000
 # Cells from which a body needs a wider network, and its halo of living cells that are "empty" costs more than itself.
 LARGE = 5000
-# Kinds from which the cells of a body that is not small carry a code instead of a channel for each of them, and its length.
+# Kinds from which the cells of a body carry a code instead of a channel for each of them, and its length.
 MANY_KINDS, CODE = 2, 8
 
 

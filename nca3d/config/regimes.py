@@ -159,6 +159,7 @@ class Regime:
         # A rule to start from has its shapes already.
         left -= SHAPES if config.init else set()
         # What nobody looks at: a rule of one's own reads no code, seeds are all there is without a pool.
+        # Nor do cells that are too narrow for one.
         body: Any = getattr(given, "target", given)
         narrow = not isinstance(config.channels, str) and config.channels < body.visible + 1 + 2 * CODE
         left -= {"code"} if config.rule not in CODED or narrow else set()

@@ -37,7 +37,7 @@ from nca3d.training.task import Task
 # lost that have less than this share of it. The worst of a batch is replaced anyway, but a batch is a small part of a pool.
 GROWN, OLD, LOST = 0.8, 4, 0.5
 # What a run asks of its bodies: where a resumed one asks for something else, it has not been whole yet.
-ASKED = ("regime", "losses", "damages", "damage_count", "damage_severity", "steps", "stop_when_whole")
+ASKED = ("regime", "losses", "damages", "damage_count", "damage_severity", "steps")
 
 
 @dataclass
