@@ -158,8 +158,7 @@ class Regime:
         left = config.open_fields | self._words(config)
         # A rule to start from has its shapes already.
         left -= SHAPES if config.init else set()
-        # What nobody looks at: a rule of one's own reads no code, seeds are all there is without a pool.
-        # Nor do cells that are too narrow for one.
+        # What nobody looks at: rules of one's own read no code, narrow cells have no room for it; without a pool all are seeds.
         body: Any = getattr(given, "target", given)
         narrow = not isinstance(config.channels, str) and config.channels < body.visible + 1 + 2 * CODE
         left -= {"code"} if config.rule not in CODED or narrow else set()
