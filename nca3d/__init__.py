@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from nca3d.metrics import body_mask, iou, to_rgba
     from nca3d.reports.report import Report
     from nca3d.rollout import Trajectory, record, rollout, seed_state
-    from nca3d.rules import RULES, CodedRule, ConvRule, Rule
+    from nca3d.rules import RULES, CodedRule, ConditionalRule, ConvRule, Rule
     from nca3d.sparse import Compact, compact, dense
     from nca3d.targets import TARGETS, Target
     from nca3d.training.loop import Run
@@ -42,6 +42,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "CodedRule": "rules",
     "Compact": "sparse",
+    "ConditionalRule": "rules",
     "Config": "config",
     "ConvRule": "rules",
     "Cube": "cube",
@@ -80,6 +81,7 @@ __all__ = [
     "TARGETS",
     "CodedRule",
     "Compact",
+    "ConditionalRule",
     "Config",
     "ConvRule",
     "Cube",

@@ -21,15 +21,18 @@ from nca3d.errors import InputError
 from nca3d.evaluation import Preset
 from nca3d.evaluation import evaluate as evaluate_rule
 from nca3d.evaluation.evaluate import EVALUATIONS
-from nca3d.evaluation.story import film
+from nca3d.evaluation.several import evaluate_several
+from nca3d.evaluation.story import film, film_several
 from nca3d.files import vacate
 from nca3d.live.page import live_page
 from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.process.streams import steady_output
 from nca3d.reports.body import write_body
 from nca3d.reports.report import Report
+from nca3d.reports.several import write_several
 from nca3d.reports.training import cost_of
 from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import ConditionalRule
 from nca3d.targets import Target
 from nca3d.training import loop
 from nca3d.training.ledger import memory_figures
@@ -71,6 +74,30 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     # A rule with a step of its own can't run in a page: such a run ends without one.
     with contextlib.suppress(InputError):
         live_page(rule, vacate(Path(run.folder) / "creature.html"), target.size, target, random_seed=config.random_seed)
+    return report
+
+
+def finish_several(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
+    """Evaluates a finished run of several bodies, and writes report, pictures and film into its folder.
+
+    Args:
+        run: the finished run.
+        trainer: its trainer, for the config and the pool.
+        progress: whether to show bars.
+
+    Returns:
+        The results of `evaluate_several`, with iterations and seconds of training.
+    """
+    config, rule = trainer.config, run.rule
+    assert isinstance(rule, ConditionalRule), "several bodies have a condition"
+    report = evaluate_several(rule, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    # From here on whoever has the rule has its numbers, too.
+    rule.card = {**rule.card, "figures": dict(report)}
+    report |= training_summary(trainer, run.metrics) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
+    report.about |= {"title": f"{len(rule.conditions)} bodies · {config.regime}", "versions": versions()}
+    filmed = film_several(rule, config.horizon, config.random_seed)
+    write_several(run.folder, report, filmed, metrics=run.metrics, config_toml=config.to_toml(), progress=progress)
+    live_page(rule, vacate(Path(run.folder) / "creature.html"), trainer.targets[0].size, random_seed=config.random_seed)
     return report
 
 
@@ -196,6 +223,20 @@ def evaluate(
         ref = RuleRef(rule, plugins=plugins)
         rule, run = ref.rule(), ref.folder
     rule = rule.rule if isinstance(rule, Run) else rule
+    if isinstance(rule, ConditionalRule):
+        if target is not None:
+            raise InputError(
+                "evaluate", "target", "a Target", "none: a rule of several bodies has its own; rule.bound(NAME) is one"
+            )
+        return evaluate_several(
+            rule,
+            preset,
+            horizon=horizon,
+            samples=samples,
+            random_seed=random_seed,
+            executor=executor,
+            progress=progress,
+        )
     # Kinds with an evaluation of their own take the run folder, and read from it what they were trained on.
     goal = run if target is None and rule.visible_kind in EVALUATIONS else target
     return evaluate_rule(

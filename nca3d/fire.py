@@ -152,11 +152,12 @@ class Draw:
         """The bound, 0 .. 2³²: a cell fires when its draw, 0 .. 2³²−1, is below it."""
         return round(self.fire_rate * _WORD)
 
-    def only(self, samples: range) -> "Draw":
-        """Returns the same draw for some samples that follow each other in the batch."""
+    def only(self, samples: range | Sequence[int]) -> "Draw":
+        """Returns the same draw for some samples of the batch, each once and in its order."""
         if len(samples) == len(self.sample_ids):
             return self
-        part = slice(samples.start, samples.stop)
+        # A range stays a view: masks may be large.
+        part = slice(samples.start, samples.stop) if isinstance(samples, range) else list(samples)
         masks = None if self.given_masks is None else self.given_masks[:, part]
         return replace(self, sample_ids=self.sample_ids[part], given_masks=masks)
 

@@ -95,6 +95,7 @@ class RuleRef:
         size: its lattice (D, H, W); "auto" = that which the body suggests; None = the card's.
         target_options: options of the body; None = the card's, or no options where `target` is passed.
         plugins: Python files to run first; None = those that the run's config names, which must have been confirmed.
+        condition: of a rule of several bodies, the one that is meant; None = all of them.
 
     Attributes:
         name: the name as it was passed.
@@ -113,8 +114,10 @@ class RuleRef:
         size: tuple[int, int, int] | Literal["auto"] | None = None,
         target_options: dict[str, Any] | None = None,
         plugins: Sequence[str | os.PathLike[str]] | None = None,
+        condition: str | None = None,
     ) -> None:
         self.name = os.fspath(name)
+        self.condition = condition
         self.folder: Path | None = None
         self.config: Config | None = None
         # What was passed wins over the card.
@@ -184,7 +187,52 @@ class RuleRef:
         rule = self.module()
         if not isinstance(rule, Rule):
             raise InputError(self.name, "rule", type(rule).__name__, "a nca3d.rules.Rule")
-        return rule.requires_grad_(trainable)
+        rule.requires_grad_(trainable)
+        return rule if self.condition is None else self.bound(rule, self.condition)
+
+    def bound(self, rule: "Rule", condition: str) -> "Rule":
+        """Returns the plain rule of one of several bodies.
+
+        Args:
+            rule: the rule of several bodies.
+            condition: the name of the body.
+
+        Raises:
+            InputError: the rule grows one body, or there is no such body.
+        """
+        from nca3d.rules.conditional import ConditionalRule
+
+        if not isinstance(rule, ConditionalRule):
+            raise InputError(self.name, "condition", repr(condition), "none: this rule grows one body")
+        if condition not in rule.conditions:
+            allowed = ", ".join(rule.conditions) + nearest(condition, rule.conditions)
+            raise InputError(self.name, "condition", repr(condition), allowed)
+        return rule.bound(condition)
+
+    def another(self, condition: str) -> "Rule":
+        """Returns the plain rule of another of the bodies, whose cells are told what they are.
+
+        Args:
+            condition: the name of the body.
+
+        Raises:
+            InputError: there is no such body, or cells are told nothing after the first.
+        """
+        rule = RuleRef(self.name, plugins=self._plugins).rule()
+        if rule.conditions and not rule.told:
+            raise InputError(self.name, "condition", repr(condition), "no change: its first cell carries the condition")
+        return self.bound(rule, condition)
+
+    def one(self) -> "Rule":
+        """Returns the rule of one body; see `rule`.
+
+        Raises:
+            InputError: it grows several bodies, and none of them is named.
+        """
+        rule = self.rule()
+        if rule.conditions:
+            raise InputError(self.name, "condition", "none", f"--condition NAME: {', '.join(rule.conditions)}")
+        return rule
 
     def target(self, rule: "Rule") -> "Target":
         """Returns the body that the rule should grow.
@@ -198,6 +246,8 @@ class RuleRef:
         from nca3d.targets import load as load_target
 
         card = rule.card
+        if rule.conditions:
+            raise InputError(self.name, "condition", "none", f"one of {', '.join(rule.conditions)}")
         if rule.visible_kind in wing_entries("evaluation"):
             found = f"one that shows a {rule.visible_kind} and grows no body"
             raise InputError(self.name, "rule", found, "a rule that grows one")

@@ -1,8 +1,9 @@
 """Many steps of one rule: `rollout(rule, state, steps)` from a `seed_state`, and the `Trajectory` that it can record."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import Any, Generic, TypedDict, TypeVar, Unpack, overload
 
@@ -12,13 +13,15 @@ from torch import Tensor
 
 from nca3d.errors import ArgumentError
 from nca3d.executors import EXECUTORS, THRESHOLD, Memory, choose
+from nca3d.executors.by_condition import ByCondition, grouped
 from nca3d.executors.cores import backward_on_few, torch_on_few
 from nca3d.executors.offload import Kept
 from nca3d.fire import Draw
 from nca3d.lattice import Size, as_size, centre
 from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import Condition, ConditionalRule
 from nca3d.rules.inputs import Inputs, RuleWithInputs
-from nca3d.sparse import Compact, dense
+from nca3d.sparse import Compact, dense, joined
 
 States = TypeVar("States", Tensor, list[Compact])
 
@@ -58,6 +61,7 @@ def seed_state(
     batch: int = 1,
     positions: Tensor | None = None,
     device: torch.device | str | None = None,
+    condition: Condition | Sequence[Condition] | None = None,
 ) -> Tensor:
     """Returns an empty lattice with the one cell that a body grows from: alpha and hidden channels 1, visible ones 0.
 
@@ -70,13 +74,17 @@ def seed_state(
         positions: The cells (d, h, w) to plant, int (B, 3), one for each sample; None = where the rule was trained to start
             (card["start"], if the lattice is the card's), else the centre (n // 2).
         device: The device of the state; None = that of the rule.
+        condition: For a rule of several bodies, the one to grow: a name, its place or a code (K,); or one for each sample, a
+            list, int (B,) or codes (B, K). It may be left out where cells are told later what they are (`rollout`).
 
     Returns:
         The state, float32 (B, C, D, H, W).
 
     Raises:
-        ValueError: A position lies outside the lattice, or no size is given and the rule knows none.
+        ValueError: A position lies outside the lattice, no size is given and the rule knows none, or the condition is no body.
     """
+    if condition is not None or (rule.conditions and not rule.told):
+        return _seeds_of(rule, size, batch, positions, device, condition)
     size = size or getattr(rule, "size", None) or rule.card.get("size")
     if size is None:
         raise ArgumentError("size", None, "(D, H, W): pass a size, since this rule has no card that names one")
@@ -94,6 +102,22 @@ def seed_state(
     return state
 
 
+def _seeds_of(
+    rule: Rule, size: Size | None, batch: int, positions: Tensor | None, device: torch.device | str | None, condition: Any
+) -> Tensor:
+    """Returns the first cells of the bodies that a condition names: each where its own body was trained to start."""
+    if not isinstance(rule, ConditionalRule):
+        raise ArgumentError("condition", repr(condition), f"None: {type(rule).__name__} grows one body")
+    if condition is None:
+        raise ArgumentError("condition", None, f"the body to grow: {', '.join(rule.conditions)}")
+    groups = grouped(rule, condition, batch)
+    parts = []
+    for samples, one in groups:
+        where = None if positions is None else torch.as_tensor(positions)[samples]
+        parts.append((samples, seed_state(rule.bound(one), size, len(samples), where, device)))
+    return joined(parts)
+
+
 def start_of(rule: Rule, size: Size) -> Size:
     """Returns the cell (d, h, w) that a body of the rule grows from: card["start"] in the card's lattice, else the centre."""
     # In another lattice than that of training the card's start may be no cell, or no good place.
@@ -105,7 +129,15 @@ def start_of(rule: Rule, size: Size) -> Size:
 
 
 @torch.no_grad()
-def record(rule: Rule, state: Tensor, steps: int, every: int = 4, *, random_seed: int = 0) -> Trajectory[Tensor]:
+def record(
+    rule: Rule,
+    state: Tensor,
+    steps: int,
+    every: int = 4,
+    *,
+    random_seed: int = 0,
+    condition: Condition | Sequence[Condition] | None = None,
+) -> Trajectory[Tensor]:
     """Runs a rollout without gradient and records it: `record(rule, seed_state(rule), 92).numpy(rule)` is a film.
 
     Args:
@@ -114,11 +146,12 @@ def record(rule: Rule, state: Tensor, steps: int, every: int = 4, *, random_seed
         steps: The number of steps, 0 or more.
         every: The number of steps from one recorded state to the next; the first and the last state are recorded too.
         random_seed: Decides which cells fire, as in `rollout`.
+        condition: Which body each sample is to grow, as in `rollout`.
 
     Returns:
         The trajectory, whose `states` are (T, B, C, D, H, W).
     """
-    return rollout(rule, state, steps, random_seed=random_seed, record_every=every)
+    return rollout(rule, state, steps, random_seed=random_seed, condition=condition, record_every=every)
 
 
 # One list for all overloads below, which differ only in what they take and return.
@@ -130,6 +163,7 @@ class Options(TypedDict, total=False):
     sample_ids: Tensor | None
     fire_masks: Tensor | None
     inputs: Tensor | Inputs | None
+    condition: Condition | Sequence[Condition] | None
     executor: str
     memory: str | int
     memory_budget: int | None
@@ -165,6 +199,7 @@ def rollout(
     sample_ids: Tensor | None = None,
     fire_masks: Tensor | None = None,
     inputs: Tensor | Inputs | None = None,
+    condition: Condition | Sequence[Condition] | None = None,
     executor: str = "auto",
     memory: str | int = "auto",
     memory_budget: int | None = None,
@@ -185,6 +220,9 @@ def rollout(
         fire_masks: Masks instead of the draw, bool (steps, B, 1, D, H, W).
         inputs: External inputs in every step, for rules that take them: float (B, E, D, H, W), E external channels, or what the
             rule's `ask(question)` returns.
+        condition: Which body each sample is to grow, for rules of several bodies whose cells are told: a name, its place, a
+            code (K,); for each sample int (B,), codes (B, K) or a list of B; for each step a list of `steps` of these, or
+            codes (steps, B, K). A list that could be either has one for each step.
         executor: How to run it: "auto" (see `nca3d.executors.choose`) or a name in `nca3d.executors.EXECUTORS`. All agree but
             "event-approx", which saves work at a small error (its report measures both) and has no gradient.
         memory: What to keep for the backward pass: "keep" = all that each step needs; "recompute" = each step is run again from
@@ -206,6 +244,7 @@ def rollout(
         ValueError: An argument does not fit; the line says which, and what is allowed.
     """
     _check(rule, state, steps, fire_masks, inputs, record_every)
+    told = _told(rule, condition, state.shape[0], steps)
     batch, _, *sides = state.shape
     device = state.values.device if isinstance(state, Compact) else state.device
     ids = torch.arange(batch, device=device) if sample_ids is None else sample_ids.to(device)
@@ -218,13 +257,13 @@ def rollout(
         rule = RuleWithInputs(rule, Inputs.of(inputs).to(state.values if isinstance(state, Compact) else state))
     # What follows from other channels is left out on the way, and read at the end.
     first, whole = state, rule
-    if (core := whole.core) is not None:
+    if (core := told.first if told else whole.core) is not None:
         rule, state = core, _changed(state, whole.to_core)
     # "auto" is decided once, on the first state: a rollout does not change its executor on the way.
-    run = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
+    found = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     # An executor that remembers what its cells computed last needs a memory for each rollout.
-    if hasattr(run, "opened"):
-        run = run.opened(activity_threshold)
+    open_run = partial(found.opened, activity_threshold) if hasattr(found, "opened") else lambda: found
+    run = open_run() if told is None else told.opened(open_run)
     plan = Memory.of(memory, memory_budget)
     if offload not in ("none", "host"):
         raise ArgumentError("offload", repr(offload), "'none' or 'host'")
@@ -232,12 +271,13 @@ def rollout(
     # One run from each recorded state to the next: executors know nothing of recording.
     recorded: list[Any] = [state]
     # The last step is recorded too, also where k does not divide the number of steps.
-    stops = sorted({*range(0, steps, record_every or max(1, steps)), steps})
+    recorded_at = {*range(0, steps, record_every or max(1, steps)), steps}
+    stops = sorted(recorded_at | {change for change in told.changes if change < steps} if told else recorded_at)
     # Threads as in training, inside this call and its backward pass alone: see `executors/cores.py`.
     with torch_on_few(state), Kept(rule, host=True).keeping() if offload == "host" else nullcontext():
         for start, stop in pairwise(stops):
             state = run(rule, state, draw, start, stop, plan)
-            recorded.append(state)
+            recorded += [state] * (stop in recorded_at)
     recorded = [first, *map(backward_on_few, recorded[1:])]
     if core is not None:
         recorded[1:] = [_changed(one, whole.from_core) for one in recorded[1:]]
@@ -245,7 +285,7 @@ def rollout(
     if record_every is None:
         return state
     # Absolute numbers, so that trajectories of a cut rollout can be joined.
-    numbers = torch.tensor([first_step + stop for stop in stops])
+    numbers = torch.tensor([first_step + stop for stop in sorted(recorded_at)])
     return Trajectory(recorded, numbers) if isinstance(state, Compact) else Trajectory(torch.stack(recorded), numbers)
 
 
@@ -281,6 +321,18 @@ def _check(
     expected = (steps, shape[0], 1, *shape[2:])
     if fire_masks is not None and (tuple(fire_masks.shape) != expected or fire_masks.dtype != torch.bool):
         raise ArgumentError("fire_masks", f"{fire_masks.dtype} {tuple(fire_masks.shape)}", f"bool {expected}")
+
+
+def _told(rule: Rule, condition: Any, batch: int, steps: int) -> ByCondition | None:
+    """Returns what each sample is told in each step; None for a rule that is told nothing."""
+    if isinstance(rule, ConditionalRule) and rule.told:
+        if condition is None:
+            raise ArgumentError("condition", None, f"the body to grow: {', '.join(rule.conditions)}")
+        return ByCondition(rule, condition, batch, steps)
+    if condition is not None:
+        why = "its first cell carries the condition: seed_state(rule, condition=…)" if rule.conditions else "it grows one body"
+        raise ArgumentError("condition", repr(condition), f"None for this {type(rule).__name__}: {why}")
+    return None
 
 
 def _check_inputs(rule: Rule, shape: tuple[int, ...], inputs: Tensor | Inputs | None) -> None:

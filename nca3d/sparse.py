@@ -4,9 +4,10 @@ A body of a few thousand cells in a lattice of millions then costs what the body
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from torch.autograd.function import once_differentiable
 
 from nca3d.errors import ArgumentError
 from nca3d.lattice import Size, as_size
+
+# A state in either form; what is done to it keeps the form.
+Form = TypeVar("Form", Tensor, "Compact")
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,39 @@ def gather(state: Tensor, cells: Tensor) -> Compact:
         cells: The flat indices of the cells, int64 (N,), rising.
     """
     return Compact(_Gather.apply(state, cells), cells, len(state), as_size(state.shape[2:]))
+
+
+def chosen(state: Form, samples: Sequence[int]) -> Form:
+    """Returns some samples of a batch, dense or compact like the batch itself.
+
+    Args:
+        state: The batch, (B, C, D, H, W).
+        samples: The places of the samples, rising.
+    """
+    if isinstance(state, Tensor):
+        return state[torch.tensor(samples, device=state.device)]
+    parts, volume = _by_sample(state.cells, state.shape), math.prod(state.size)
+    values = torch.cat([state.values[parts[sample][0]] for sample in samples])
+    cells = torch.cat([parts[sample][1] + place * volume for place, sample in enumerate(samples)])
+    return Compact(values, cells, len(samples), state.size)
+
+
+def joined(parts: Sequence[tuple[Sequence[int], Form]]) -> Form:
+    """Returns the batch that `chosen` took apart, (B, C, D, H, W).
+
+    Args:
+        parts: Of each part the places of its samples in the batch, and their states, all of one form.
+    """
+    order, first = torch.tensor([place for samples, _ in parts for place in samples]), parts[0][1]
+    if isinstance(first, Tensor):
+        return torch.cat([state for _, state in parts if isinstance(state, Tensor)])[order.argsort().to(first.device)]
+    pieces: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * len(order)
+    size = first.size
+    for samples, state in parts:
+        assert isinstance(state, Compact)
+        for place, (rows, cells) in zip(samples, _by_sample(state.cells, state.shape), strict=True):
+            pieces[place] = (state.values[rows], cells + place * math.prod(size))
+    return Compact(torch.cat([rows for rows, _ in pieces]), torch.cat([cells for _, cells in pieces]), len(order), size)
 
 
 # Written out because autograd's own indexing would copy the whole volume with its channels last, forward and backward.

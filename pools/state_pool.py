@@ -28,11 +28,13 @@ class Batch:
         index: int64 (n,), the slots, each once.
         states: (n,C,D,H,W), a copy.
         age: int64 (n,), steps since the slot's last seed.
+        label: int64 (n,), which body each state is to become; 0 in a pool of one body.
     """
 
     index: Tensor
     states: Tensor
     age: Tensor
+    label: Tensor
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,13 +58,16 @@ class StatePool:
     Args:
         states: (N,C,D,H,W) float32, finite; copied.
         generator: draws the samples and nothing else; default a fresh CPU generator seeded with 0.
-        seed: (C,D,H,W), the exact state from which dead and non-finite states start again; default a copy of `states[0]`.
+        seed: (C,D,H,W), the exact state from which dead and non-finite states start again; default a copy of `states[0]`. In a
+            pool of several bodies (L,C,D,H,W), one for each.
         dead_value: the value of all channels of a dead cell.
+        labels: int64 (N,), 0..L-1, which body each slot is to become; None = there is one body.
 
     Attributes:
         states: (N,C,D,H,W) float32.
         age: (N,) int64, steps since the slot's last seed.
-        seed: (C,D,H,W) float32.
+        seeds: (L,C,D,H,W) float32, one for each body.
+        label: (N,) int64.
         reseeded: how many states were replaced by the seed so far, `{"dead": int, "non_finite": int}`.
 
     Raises:
@@ -70,18 +75,35 @@ class StatePool:
     """
 
     def __init__(
-        self, states: Tensor, *, generator: torch.Generator | None = None, seed: Tensor | None = None, dead_value: float = 0.0
+        self,
+        states: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        seed: Tensor | None = None,
+        dead_value: float = 0.0,
+        labels: Tensor | None = None,
     ) -> None:
         if not isinstance(states, Tensor) or states.ndim != 5 or not states.numel():
             _refuse("states", _shape(states), "(N,C,D,H,W), none of them 0")
         seed = states[0] if seed is None else seed
-        if _shape(seed) != tuple(states.shape[1:]):
-            _refuse("seed", _shape(seed), f"(C,D,H,W) = {tuple(states.shape[1:])}")
+        seeds = seed[None] if isinstance(seed, Tensor) and seed.ndim == 4 else seed
+        if _shape(seeds)[1:] != tuple(states.shape[1:]) or not len(seeds) or (labels is None and len(seeds) > 1):
+            several = "" if labels is None else ", one or one for each body"
+            _refuse("seed", _shape(seed), f"(C,D,H,W) = {tuple(states.shape[1:])}{several}")
+        label = torch.zeros(len(states), dtype=torch.int64) if labels is None else torch.as_tensor(labels)
+        if (
+            _shape(label) != (len(states),)
+            or label.dtype != torch.int64
+            or not 0 <= int(label.min()) <= int(label.max()) < len(seeds)
+        ):
+            _refuse("labels", f"{_shape(label)} {label.dtype}", f"int64 ({len(states)},), each 0..{len(seeds) - 1}")
         for field, values in (("states", states), ("seed", seed)):
             _check_values(field, values)
         # Contiguous copies: an expanded seed would share its memory among all slots.
         self.states = states.detach().clone(memory_format=torch.contiguous_format)
-        self.seed = seed.detach().to(self.states.device).clone(memory_format=torch.contiguous_format)
+        self.seeds = seeds.detach().to(self.states.device).clone(memory_format=torch.contiguous_format)
+        self.label = label.to(self.states.device).clone()
+        self.labelled = labels is not None
         self.age = torch.zeros(len(states), dtype=torch.int64, device=states.device)
         self.reseeded = dict.fromkeys(REASONS, 0)
         self.dead_value = float(dead_value)
@@ -90,8 +112,16 @@ class StatePool:
     def __len__(self) -> int:
         return len(self.states)
 
+    @property
+    def seed(self) -> Tensor:
+        """The seed (C,D,H,W) of the one body, or of the first of several."""
+        return self.seeds[0]
+
     def sample(self, n: int) -> Batch:
         """Draws `n` different slots, all equally likely, and returns copies of their states.
+
+        In a pool of several bodies it draws some bodies first, as many as come at least twice each, and then about as many
+        slots of each: a body's states can be ranked among each other only where there are two.
 
         Raises:
             ValueError: `n` is below 1 or above the pool's size.
@@ -99,9 +129,25 @@ class StatePool:
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self):
             _refuse("sample", repr(n), f"1..{len(self)} (the pool's size)")
         # A permutation, not n independent draws: two samples of one slot would overwrite each other.
-        index = torch.randperm(len(self), generator=self.generator, device=self.generator.device)[:n]
-        index = index.to(self.states.device)
-        return Batch(index, self.states[index], self.age[index])
+        index = torch.randperm(len(self), generator=self.generator, device=self.generator.device).to(self.states.device)
+        index = self._balanced(index, n) if self.labelled else index[:n]
+        return Batch(index, self.states[index], self.age[index], self.label[index])
+
+    def _balanced(self, slots: Tensor, n: int) -> Tensor:
+        """Returns the first `n` of some shuffled slots, of as many bodies as can come twice, about as many of each."""
+        wanted = torch.randperm(len(self.seeds), generator=self.generator, device=self.generator.device).tolist()
+        order = wanted[: max(1, n // 2)]
+        own = {body: slots[self.label[slots] == body].tolist() for body in wanted}
+        taken: dict[int, list[int]] = {body: [] for body in wanted}
+        # In turns, the drawn bodies first; the others only where these have no slot left.
+        for bodies in (order, wanted):
+            while n and any(own[body] for body in bodies):
+                for body in bodies:
+                    if n and own[body]:
+                        taken[body].append(own[body].pop(0))
+                        n -= 1
+        # The states of a body side by side.
+        return torch.tensor([slot for body in wanted for slot in taken[body]], device=slots.device)
 
     def replace(
         self,
@@ -111,6 +157,7 @@ class StatePool:
         steps: int | Tensor = 0,
         fresh: Tensor | None = None,
         ages: Tensor | None = None,
+        labels: Tensor | None = None,
     ) -> dict[str, int]:
         """Writes states back to their own slots, detached; dead and non-finite ones become the exact seed with age 0.
 
@@ -120,6 +167,7 @@ class StatePool:
             steps: how many steps the states evolved: one number or (n,).
             fresh: bool (n,); True where the evolution began at the seed, so that the age counts from there.
             ages: (n,) integer, the ages to store, instead of `steps` and `fresh`.
+            labels: (n,) integer, which body each is to become from now on; None = the same as before.
 
         Returns:
             How many states of this call were replaced by the seed, `{"dead": int, "non_finite": int}`.
@@ -142,6 +190,9 @@ class StatePool:
                     _refuse("fresh", f"{_shape(fresh)} {getattr(fresh, 'dtype', '')}".strip(), f"bool ({n},)")
                 new_age = new_age.masked_fill(fresh.to(device), 0)
             new_age = new_age + _whole("steps", steps, n, device)
+        label = self.label[index] if labels is None else _whole("labels", labels, n, device)
+        if int(label.max()) >= len(self.seeds):
+            _refuse("labels", int(label.max()), f"0..{len(self.seeds) - 1}")
 
         # Cast first: a large float64 can become infinite in float32.
         new = new_states.detach().to(self.states)
@@ -149,7 +200,8 @@ class StatePool:
         dead = (new == self.dead_value).flatten(1).all(dim=1)
         # Such a state would never teach anything again: nothing grows from it.
         lost = dead | non_finite
-        self.states[index] = torch.where(lost.view(-1, 1, 1, 1, 1), self.seed, new)
+        self.states[index] = torch.where(lost.view(-1, 1, 1, 1, 1), self.seeds[label], new) if lost.any() else new
+        self.label[index] = label
         self.age[index] = new_age.masked_fill(lost, 0)
         counts = {"dead": int(dead.sum()), "non_finite": int(non_finite.sum())}
         # Counted for the log: many seeds in a row mean that the rule kills what it grows.
@@ -160,7 +212,9 @@ class StatePool:
     def state_dict(self) -> dict[str, Tensor]:
         """Returns a copy of all that a resumed run needs, as one flat dict of tensors (law 11)."""
         counts = {f"reseeded_{reason}": torch.tensor(count) for reason, count in self.reseeded.items()}
-        slots = {"states": self.states.clone(), "age": self.age.clone(), "seed": self.seed.clone()}
+        slots = {"states": self.states.clone(), "age": self.age.clone()}
+        # A pool of one body is saved as it always was.
+        slots |= {"seeds": self.seeds.clone(), "label": self.label.clone()} if self.labelled else {"seed": self.seed.clone()}
         return {**slots, **counts, "generator": self.generator.get_state()}
 
     def load_state_dict(self, saved: Mapping[str, Tensor]) -> None:
@@ -181,7 +235,7 @@ class StatePool:
             new = saved[field]
             if _shape(new) != tuple(value.shape) or new.dtype != value.dtype:
                 _refuse(field, f"{_shape(new)} {getattr(new, 'dtype', '')}".strip(), f"{tuple(value.shape)} {value.dtype}")
-            if field in ("states", "seed"):
+            if field in ("states", "seed", "seeds"):
                 _check_values(field, new)
             elif field != "generator" and bool((new < 0).any()):
                 _refuse(field, "a negative number", "0 or more")
@@ -191,7 +245,7 @@ class StatePool:
         except RuntimeError:
             self.generator.set_state(own["generator"])
             _refuse("generator", "bytes that are no generator state", "what state_dict gave")
-        for field in ("states", "age", "seed"):
+        for field in ("states", "age", *(("seeds", "label") if self.labelled else ("seed",))):
             getattr(self, field).copy_(saved[field])
         self.reseeded = {reason: int(saved[f"reseeded_{reason}"]) for reason in REASONS}
 

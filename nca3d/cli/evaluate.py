@@ -86,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         refuse_odd(folder, folder=True)
     rule = request.ref.rule()
     own = wing_entries("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
-    report, write = own.load()(request, rule) if own else _body(request, rule)
+    report, write = own.load()(request, rule) if own else _several(request, rule) if rule.conditions else _body(request, rule)
     _note(request, report)
     if args.json == STDOUT:  # alone on stdout, so that another program can read it
         print(report.to_json())
@@ -120,6 +120,30 @@ def _body(request: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
     def write(folder: Path) -> Path:
         moving = film(rule, target, report["horizon"], request.random_seed) if request.pictures else None
         return write_body(folder, report, moving, progress=True)
+
+    return report, write
+
+
+def _several(request: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
+    from nca3d.evaluation.several import evaluate_several
+    from nca3d.evaluation.story import film_several
+    from nca3d.reports.several import write_several
+    from nca3d.rules.conditional import ConditionalRule
+
+    assert isinstance(rule, ConditionalRule), "several bodies have a condition"
+    report = evaluate_several(
+        rule,
+        request.preset,
+        horizon=request.horizon,
+        samples=request.samples,
+        random_seed=request.random_seed,
+        executor=request.executor,
+        progress=True,
+    )
+
+    def write(folder: Path) -> Path:
+        filmed = film_several(rule, report["horizon"], request.random_seed) if request.pictures else None
+        return write_several(folder, report, filmed, progress=True)
 
     return report, write
 

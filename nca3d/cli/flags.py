@@ -41,6 +41,9 @@ def _add(group: Any, name: str, spec: Spec) -> None:
         shape = {"metavar": "|".join(spec.choices)}
     elif spec.is_table:
         shape = {"nargs": "*", "metavar": "NAME=VALUE"}
+    elif spec.alone:
+        # One a flag: a flag that takes several would swallow what stands behind it.
+        shape["action"] = "append"
     elif spec.count is not None:
         low, high = spec.count
         shape["nargs"] = low if low == high else "+" if low else "*"
@@ -56,12 +59,20 @@ def add_rule(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run", metavar="RUN", help="a run folder, one of its checkpoints, zoo:NAME, or FILE.py:NAME for a rule of one's own"
     )
+    parser.add_argument("--condition", metavar="NAME", help="of a rule of several bodies, the one that is meant")
     add_fields(parser, ("target", "size", "target_options", "executor", "plugins"))
 
 
 def rule_of(args: argparse.Namespace, fields: Mapping[str, Any]) -> RuleRef:
-    """Returns the rule that the flags name, with the body that these fields give it (see `read_flags`)."""
-    return RuleRef(args.run, **{name: fields.get(name) for name in ("target", "size", "target_options", "plugins")})
+    """Returns the rule that the flags name, with the body that these fields give it (see `read_flags`).
+
+    Raises:
+        InputError: There is no such rule, or several bodies are given.
+    """
+    if isinstance(target := fields.get("target"), tuple):
+        raise InputError("--target", "target", ", ".join(target), "one body")
+    given = {name: fields.get(name) for name in ("target", "size", "target_options", "plugins")}
+    return RuleRef(args.run, condition=args.condition, **given)
 
 
 def plugins_of(args: argparse.Namespace) -> list[str] | None:

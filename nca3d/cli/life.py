@@ -2,10 +2,10 @@
 
 import argparse
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nca3d.cli.flags import SEEDS, add_rule, read_flags, rule_of, wrong_numbers
-from nca3d.errors import ErrorCollector
+from nca3d.errors import ErrorCollector, InputError
 from nca3d.load import RuleRef
 
 if TYPE_CHECKING:
@@ -20,6 +20,13 @@ HORIZON = 64
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags that choose a rule, its body and its life."""
     add_rule(parser)
+    parser.add_argument(
+        "--then",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="of a rule of several bodies: another one that it is told to be, for three horizons; again and again",
+    )
     parser.add_argument("--steps", metavar="N", type=int, help="how long it lives (default: as long as its story needs)")
     parser.add_argument("--every", metavar="N", type=int, help="steps between two frames (default: about 60 frames in all)")
     parser.add_argument(
@@ -42,6 +49,7 @@ class LifeRequest:
         damage: wounds as the flag --damage has them; None = half of the body at the horizon.
         random_seed: decides fire masks and wounds.
         executor: how the rule is run.
+        then: the bodies that a rule of several is told to be, one after the other, after the first.
     """
 
     ref: RuleRef
@@ -50,6 +58,7 @@ class LifeRequest:
     damage: list[str] | None
     random_seed: int
     executor: str
+    then: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "LifeRequest":
@@ -62,7 +71,10 @@ class LifeRequest:
             fields = read_flags(args, errors)
             errors += wrong_numbers(args, steps=(1, None), every=(1, None), random_seed=SEEDS)
         ref = rule_of(args, fields)
-        return cls(ref, args.steps, args.every, args.damage, args.random_seed, fields.get("executor", "auto"))
+        then = tuple(args.then)
+        if then and args.condition is None:
+            raise InputError("--then", "condition", "none to begin with", "--condition NAME --then NAME")
+        return cls(ref, args.steps, args.every, args.damage, args.random_seed, fields.get("executor", "auto"), then)
 
     def tell(self, rule: "Rule", target: "Target", *, damaged: bool, horizon: int | None = None) -> "Story":
         """Lives that life and returns its frames.
@@ -73,18 +85,23 @@ class LifeRequest:
             damaged: without --damage, whether half of the body is destroyed at the horizon, with two more horizons to heal.
             horizon: steps in which the body is grown; None = as the rule's card says.
         """
-        from nca3d.evaluation.story import Cut, tell
+        from nca3d.evaluation.story import Cut, changed, tell
 
         horizon = horizon or horizon_of(rule)
+        # A change is what such a life is about: it is cut only where that is asked for.
+        damaged = damaged and not self.then
+        options: dict[str, Any] = {"every": self.every, "random_seed": self.random_seed, "executor": self.executor}
         if self.damage is None:
             cuts = [Cut(horizon, "half_space", 0.5)] if damaged and (self.steps is None or self.steps > horizon) else []
         else:
             cuts = [] if self.damage == ["none"] else [Cut.read(text) for text in self.damage]
         last = max((cut.step for cut in cuts), default=None)
         steps = self.steps or (horizon if last is None else last + 2 * horizon)
-        return tell(
-            rule, target, steps, cuts, every=self.every, random_seed=self.random_seed, executor=self.executor, progress=True
-        )
+        story = tell(rule, target, steps, cuts, **options, progress=True)
+        for name in self.then:
+            other = self.ref.another(name)
+            story = changed(story, other, self.ref.target(other), 3 * horizon, name, **options, progress=True)
+        return story
 
 
 def horizon_of(rule: "Rule") -> int:

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
     if args.beside:
         _side_by_side(args, request, out)
         return
-    rule = request.ref.rule()
+    rule = request.ref.one()
     target = request.ref.target(rule)
     suffix = out.suffix.lower()
     story = request.tell(rule, target, damaged=suffix != ".png")
@@ -122,7 +122,7 @@ def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str
 def _side_by_side(args: argparse.Namespace, request: LifeRequest, out: Path) -> None:
     from visualize import side_by_side
 
-    rules = [(ref, ref.rule()) for ref in (request.ref, RuleRef(args.beside, plugins=plugins_of(args)))]
+    rules = [(ref, ref.one()) for ref in (request.ref, RuleRef(args.beside, plugins=plugins_of(args)))]
     horizon = max(
         horizon_of(rule) for _, rule in rules
     )  # one script for both, so that the slower one is not cut before it is grown

@@ -99,7 +99,7 @@ def _draw(target: "Target", config: Config, file: Path) -> None:
     lines = list(target_lines(target))
     print(*lines, sep="\n", flush=True)
     config, _ = config.kind.sized(config, target)
-    lines.append(forecast(config, target, Growth(config, target).build_rule()))
+    lines.append(forecast(config, [target], Growth(config, target).build_rule()))
     print(lines[-1], flush=True)
     write_atomic(file, png_of(target_sheet(target, lines)))
     print(file)

@@ -224,13 +224,34 @@ AGEING_EVERY = 5
 class Body:
     """The fields of the table `[body]`: what to grow, and by which cells."""
 
-    target: str = field(
+    target: str | tuple[str, ...] = field(
         "axolotl",
-        "a shipped name (see: nca3d targets) or a path to a mesh, array, volume or image",
+        "a shipped name (see: nca3d targets) or a path to a mesh, array, volume or image; several (in a file a list, the flag "
+        "again and again) = one rule that grows each of them, by a condition",
         path="file",
+        length=(1, 64),
+        alone=True,
         group="what to grow",
     )
     target_options: dict[str, Any] = field({}, "options of the target: margin, orientation, colormap ...")  # noqa: RUF009
+    # A bias of the first layer costs nothing, may change in mid-life and may lie between two bodies; a genome does neither.
+    condition: str = field(
+        "input",
+        "how cells of several targets know which body they belong to: each is told in every step, or the first cell carries it",
+        choices=("input", "seed"),
+    )
+    condition_codes: str = field(
+        "one_hot",
+        "the code of each of several targets: one_hot, learned (condition = input alone), or a file of vectors: .npy "
+        "(bodies, K) in the order of the targets or .json {name: [numbers]}",
+        path="file",
+    )
+    switch_rate: float = field(
+        0.0,
+        "probability that a pooled body changes, in mid-life, into another of the targets (condition = input)",
+        low=0,
+        high=1,
+    )
     channels: int | str = field(
         "auto",
         "channels of a cell: visible, alpha, hidden; auto = 16, more for many classes",

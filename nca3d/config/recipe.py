@@ -5,6 +5,7 @@ serves small bodies as well. It imports no torch.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -28,12 +29,14 @@ class Facts:
         kinds: Its kinds, without "empty"; 0 = it has colours.
         far: The steps of growth from the first cell to the farthest one.
         half: Whether this machine multiplies bfloat16 numbers.
+        bodies: How many bodies there are; of several, `cells` is their mean and `far` the largest.
     """
 
     cells: int
     kinds: int
     far: int
     half: bool = False
+    bodies: int = 1
 
     @classmethod
     def of(cls, target: "Target", half: bool) -> Self:
@@ -41,8 +44,19 @@ class Facts:
         kinds = int((target.values[1:-1].flatten(1).amax(dim=1) > 0).sum()) if target.kind == "classes" else 0
         return cls(target.cells, kinds, int(target.pieces.steps_from(target.start).max()), half)
 
+    @classmethod
+    def of_several(cls, targets: "Sequence[Target]", half: bool) -> Self:
+        """Returns the facts of several bodies of one rule."""
+        each = [cls.of(target, half) for target in targets]
+        cells, kinds = sum(body.cells for body in each) // len(each), targets[0].visible - 1 if each[0].kinds else 0
+        return cls(cells, kinds, max(body.far for body in each), half, len(each))
+
     def __str__(self) -> str:
         kinds = f" of {self.kinds} kind{'s' * (self.kinds > 1)}" if self.kinds else ""
+        if self.bodies > 1:
+            return (
+                f"{self.bodies} bodies of {self.cells:,} cells on average{kinds}, the farthest {self.far} steps from the first"
+            )
         return f"{self.cells:,} cell{'s' * (self.cells != 1)}{kinds}, the farthest {self.far} steps from the first"
 
 
@@ -83,7 +97,7 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("hidden", (width,), "a body is in its weights"),
         Choice("perception", "gradient+laplacian/4", "thin parts are seen"),
         Choice("steps", steps, "growth reaches the farthest cell, and settles"),
-        Choice("batch", 2, "more, cheaper iterations"),
+        Choice("batch", 2 * body.bodies, "more, cheaper iterations" if body.bodies == 1 else "two of each"),
         Choice("seed_every", 2, "between seeds, states have time to settle and heal"),
         Choice("learning_rate", 0.004, "half as much again is slower or diverges on thin bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),

@@ -14,6 +14,7 @@ from nca3d.config.fields import HOMES, NAMED_SIZE, Body, Shared
 from nca3d.config.recipe import fitting_batch
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
+from nca3d.config.several import Several
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import names_path, write_atomic
 from nca3d.registry import searched, wing_entries
@@ -189,7 +190,14 @@ class Config(Body, Shared):
     @property
     def kind(self) -> Regime:
         """The regime's entry in the registry: which task it trains, and with which switches."""
-        return REGIMES.find(self.regime)
+        regime: Regime = REGIMES.find(self.regime)
+        # Only bodies have targets: other regimes leave the field at its default.
+        return regime if isinstance(self.target, str) else Several.of(regime)
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The names and files of all bodies that the rule is to grow, one or several."""
+        return (self.target,) if isinstance(self.target, str) else self.target
 
     @property
     def given_size(self) -> tuple[int, int, int] | Literal["auto"]:
@@ -282,8 +290,9 @@ def _sized(values: dict[str, Any]) -> dict[str, Any]:
 
     What else is "auto" has its fallback until the body is known.
     """
-    named = not names_path(values["target"])
-    size = {"size": HOMES.get(values["target"], NAMED_SIZE)} if named and values["size"] == AUTO else {}
+    target = values["target"]
+    named = isinstance(target, str) and not names_path(target)
+    size = {"size": HOMES.get(target, NAMED_SIZE)} if named and values["size"] == AUTO else {}
     open_ = _fallbacks(values)
     return {**values, **size, **open_, "_given_size": values["size"], "_open": frozenset(open_)}
 

@@ -52,6 +52,7 @@ class Regime:
 
     def subject(self, config: "Config") -> str:
         """Returns what a run's folder is named after: the name of the target."""
+        assert isinstance(config.target, str), "one body"
         return config.target
 
     def channels(self, config: "Config") -> int:
@@ -92,8 +93,9 @@ class Regime:
         from nca3d import targets
         from nca3d.targets.kept import kept_by_run
 
+        assert isinstance(config.target, str), "one body"
         if folder is not None:
-            kept = kept_by_run(Path(folder), config.anchored().target, config.target_options, config.size)
+            kept = kept_by_run(Path(folder), str(config.anchored().target), config.target_options, config.size)
             if kept is not None:
                 return kept
         return targets.load(config.target, size=config.size, **config.target_options)
@@ -144,7 +146,12 @@ class Regime:
         if all(choice.field == "stop_when_whole" for choice in choices):
             return ""
         kept = sorted(config.open_fields & SHAPES) if config.init else []
-        return told(_facts(given), choices) + (f"\n  {', '.join(kept)} as in {config.init}" if kept else "")
+        return told(self.facts(given), choices) + (f"\n  {', '.join(kept)} as in {config.init}" if kept else "")
+
+    def facts(self, given: object) -> Facts:
+        """Returns the facts of a body that was read: a `Target`, or one as a run keeps it."""
+        body: Any = getattr(given, "target", given)
+        return Facts.of(body, multiplies_bf16())
 
     @staticmethod
     def _words(config: "Config") -> set[str]:
@@ -163,7 +170,7 @@ class Regime:
         narrow = not isinstance(config.channels, str) and config.channels < body.visible + 1 + 2 * CODE
         left -= {"code"} if config.rule not in CODED or narrow else set()
         left -= ({"seed_every"} if not self.pooled else set()) | ({"damage_from"} if not self.damaging else set())
-        choices = [choice for choice in recipe(_facts(given)) if choice.field in left]
+        choices = [choice for choice in recipe(self.facts(given)) if choice.field in left]
         damaged = config.damage_count if self.damaging else 0
         return [
             choice._replace(value=fitting_batch(choice.value, config.accumulate, damaged, config.pool_size))
@@ -177,11 +184,6 @@ class Regime:
 CODED = ("conv", "coded")
 # What a rule that training starts from has already.
 SHAPES = frozenset({"hidden", "code", "perception"})
-
-
-def _facts(given: Any) -> Facts:
-    """Returns the facts of a body: a `Target`, or one as a run keeps it."""
-    return Facts.of(getattr(given, "target", given), multiplies_bf16())
 
 
 # The three experiments of Mordvintsev et al. 2020, in the order of the paper.

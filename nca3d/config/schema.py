@@ -42,6 +42,7 @@ class Spec:
         length: fewest and most entries of a list without a fixed length.
         order: "rising" or "not falling", for the entries of a list; "" = any order.
         may_be_empty: whether a text may be "".
+        alone: whether a text may stand for a list of it alone, and is kept so.
         fallback: of a field that follows from the body where it is "auto": its value until the body is known, and in runs that
             were begun before there was a rule for it; None = the field follows from nothing.
         changes_run: whether another value makes another run; False for what only looks on or saves.
@@ -62,6 +63,7 @@ class Spec:
     length: tuple[int, int] = (0, 64)
     order: str = ""
     may_be_empty: bool = False
+    alone: bool = False
     fallback: Any = None
     changes_run: bool = True
     path: str = ""
@@ -148,8 +150,9 @@ def _described(spec: Spec) -> str:
         return (one + _range(spec)) if spec.item is not str else one if spec.may_be_empty else f"{one}, not empty"
     low, high = spec.count
     number = f"{low}" if low == high else f"{low} to {high}" if low else f"at most {high}"
+    alone = f"{one}, not empty, or " if spec.alone else ""
     limits = f", each{_range(spec)}" if _range(spec) else ""
-    return f"a list of {number} {many}{limits}" + (f", {spec.order}" if spec.order else "")
+    return f"{alone}a list of {number} {many}{limits}" + (f", {spec.order}" if spec.order else "")
 
 
 def _range(spec: Spec) -> str:
@@ -179,6 +182,10 @@ def converted(value: object, spec: Spec) -> object:
         table = _plain(value, MAX_DEPTH) if isinstance(value, Mapping) else _refuse()
         return {name: _single(entry, spec) for name, entry in table.items()} if spec.item is float else table
     if spec.count is None:
+        return _single(value, spec)
+    if spec.alone and isinstance(value, list | tuple) and len(value) == 1:
+        value = value[0]
+    if spec.alone and isinstance(value, str | os.PathLike):
         return _single(value, spec)
     if not isinstance(value, list | tuple) or not spec.count[0] <= len(value) <= spec.count[1]:
         _refuse()

@@ -90,6 +90,8 @@ def located(card: dict[str, Any], folder: Path) -> dict[str, Any]:
     card = dict(card)
     if isinstance(card.get("target"), str):
         card["target"] = moved_target(card["target"], folder)
+    if isinstance(card.get("targets"), list):
+        card["targets"] = [located(one, folder) for one in card["targets"]]
     if isinstance(body := card.get("body"), dict):
         card["body"] = {**body, "file": str(folder.absolute() / Path(str(body.get("file"))).name)}
     return card

@@ -180,7 +180,7 @@ class Answering:
         """Returns a cube at rest, (1, C, D, H, W)."""
         return rule.rest(1)
 
-    def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
+    def pool_loss(self, rule: Rule, states: Tensor, label: int) -> Tensor:
         """Returns the mean square of each pooled state (B, C, D, H, W), (B,): the most active cube goes back to rest.
 
         A pooled cube still holds its earlier question; how right it was on that says nothing about the next one.
@@ -193,7 +193,7 @@ class Answering:
 
     # One iteration ----------------------------------------------------------------------------------------------------
 
-    def draw(self, iteration: int) -> Lesson:
+    def draw(self, iteration: int, labels: Tensor) -> Lesson:
         """Returns the questions of an iteration, and the candidates for their answers.
 
         Each epoch goes through all training questions once, in a new order. The order depends on the seed and the iteration
@@ -227,6 +227,13 @@ class Answering:
     # The last epoch with its order, which is too slow to draw anew in every iteration.
     _ordered: tuple[int, list[int]] = (-1, [])
     device = torch.device("cpu")
+
+    def parts(self, goal: Lesson, ids: Tensor) -> list[Tensor]:
+        """Returns all samples `ids` (n,) as one part: each brings its own question."""
+        return [ids]
+
+    def condition(self, goal: Lesson) -> None:
+        """Returns None: what a cube is to answer are its inputs."""
 
     def subset(self, goal: Lesson, ids: Tensor) -> Lesson:
         """Returns the questions with the numbers `ids`, int64 (n,), with the candidates of the whole batch."""

@@ -6,6 +6,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,8 +19,10 @@ from nca3d.evaluation.wounds import Wound, apply_wound
 from nca3d.fire import evaluation_seed
 from nca3d.metrics import iou, occupied, to_rgba
 from nca3d.reports.life import FilmedLife
+from nca3d.reports.several import FilmedBodies
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import ConditionalRule
 from nca3d.targets import Target
 
 # The number of the trial whose fire masks pictures show: one that no figure uses. The next one draws the wounds.
@@ -202,6 +205,66 @@ def film(rule: Rule, target: Target, horizon: int, random_seed: int = 0) -> Film
         life = np.concatenate([grown.frames, healed.frames[1:]])
         timelines[damage] = [*grown.steps, *healed.steps[1:]], iou(life, target).numpy()
     return FilmedLife((grown.frames, grown.steps), heal, timelines, target.rgba())
+
+
+def film_several(rule: ConditionalRule, horizon: int, random_seed: int = 0) -> FilmedBodies:
+    """Films each body of a rule of several as it grows, and the first as it is told to be the second, where cells are told.
+
+    Args:
+        rule: What each cell does, with the card that names its bodies.
+        horizon: The steps of growth.
+        random_seed: Chooses fire masks.
+    """
+    every = max(1, horizon // PAGE_FRAMES)
+    targets = {name: rule.target(name) for name in rule.conditions}
+    lives = {
+        name: tell(rule.bound(name), target, horizon, every=every, random_seed=random_seed) for name, target in targets.items()
+    }
+    first = next(iter(lives.values()))
+    morph = None
+    if rule.told and len(targets) > 1:
+        after = rule.conditions[1]
+        changed = tell(rule.bound(after), targets[after], 4 * horizon, every=1, start=first, random_seed=random_seed)
+        # Powers, so that the early frames are closer together: most happens there.
+        chosen = sorted({round((3 * horizon) ** share) for share in np.linspace(0, 1, 10)})
+        words = [f"{after}, +{step} step{'s' * (step > 1)}" for step in chosen]
+        morph = changed.frames[[0, *chosen]], [rule.conditions[0], *words]
+    growth = {name: life.frames for name, life in lives.items()}
+    return FilmedBodies(growth, first.steps, {name: target.rgba() for name, target in targets.items()}, morph)
+
+
+def changed(
+    story: Story,
+    rule: Rule,
+    target: Target,
+    steps: int,
+    word: str,
+    *,
+    every: int | None = None,
+    random_seed: int = 0,
+    executor: str = "auto",
+    progress: bool = False,
+) -> Story:
+    """Returns a story and how it goes on under another rule, such as that of another body.
+
+    Args:
+        story: The life so far.
+        rule: What each cell does from now on.
+        target: Gives the colours of classes.
+        steps: The steps to go on.
+        word: The caption of the change.
+        every: The steps between pictures, as in `tell`.
+        random_seed: Chooses fire masks, as in `tell`.
+        executor: The executor's name.
+        progress: Whether to show a progress bar on stderr.
+    """
+    options: dict[str, Any] = {"every": every, "random_seed": random_seed, "executor": executor, "progress": progress}
+    after = tell(rule, target, story.steps[-1] + steps, start=story, **options)
+    # The last frame before the change is the first after it.
+    marks = {**story.marks, len(story.frames): word, **{len(story.frames) - 1 + at: mark for at, mark in after.marks.items()}}
+    labels = None if story.labels is None or after.labels is None else np.concatenate([story.labels, after.labels[1:]])
+    frames = np.concatenate([story.frames, after.frames[1:]])
+    return Story(frames, [*story.steps, *after.steps[1:]], marks, labels, after.last)
 
 
 def _shot(rule: Rule, target: Target, state: Tensor, step: int) -> tuple[np.ndarray, np.ndarray | None, int]:

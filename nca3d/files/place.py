@@ -13,6 +13,8 @@ from nca3d.errors import InputError
 
 # The file of a run folder that keeps the body of the run. It is named here, since config and targets don't know each other.
 KEPT_TARGET = "target.safetensors"
+# The same of each of several.
+KEPT_SEVERAL = "target-[0-9][0-9].safetensors"
 
 # What an entry of a folder is called where a file belongs.
 _ODD = {

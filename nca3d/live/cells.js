@@ -9,11 +9,13 @@ const upTo = (n, multiple) => Math.ceil(n / multiple) * multiple;
 class Cells {
   /**
    * rule: what nca3d/live/payload.py describes: size, channels, visible, code, kind, palette, fire_below, threshold, step_size,
-   * padding, kernels, layers; `floats` holds the weights that its offsets point into.
+   * padding, kernels, layers, bodies; `floats` holds the weights that its offsets point into.
    */
   constructor(rule, floats, { seed = 0, sample = 0 } = {}) {
     [this.depth, this.height, this.width] = rule.size;
     this.rule = rule;
+    this.given = floats; // the weights as they came, and what follows from a condition
+    this.body = 0;
     this.volume = this.depth * this.height * this.width;
     this.stepNumber = 0;
     this.seedNumber = seed;
@@ -118,6 +120,23 @@ class Cells {
     });
   }
 
+  // ---- several bodies ---------------------------------------------------------------------------------------------
+
+  /**
+   * From now on the body is what `mix` says: a share for each of the bodies, 1 in all. Cells that are told get another bias of
+   * the first layer; where the first cell carries the condition, the next one carries that of the largest share.
+   */
+  become(mix) {
+    const { bodies, layers } = this.rule, { bias } = this.at.layers[0], { outputs } = layers[0];
+    this.body = mix.indexOf(Math.max(...mix));
+    if (!bodies.told) return;
+    for (let output = 0; output < outputs; output++) {
+      let sum = 0;
+      mix.forEach((share, body) => { sum += share * this.given[bodies.offset + body * outputs + output]; });
+      this.floats[bias / 4 + output] = sum;
+    }
+  }
+
   // ---- what is there ----------------------------------------------------------------------------------------------
 
   /** All cells dead. */
@@ -126,12 +145,15 @@ class Cells {
     this.#recount();
   }
 
-  /** The first cell, where the rule was trained to start or elsewhere: alpha and hidden channels 1, visible ones and a code 0. */
-  seed(cell = this.rule.start) {
+  /** The first cell, where the body was trained to start or elsewhere: alpha and hidden channels 1, visible ones and a code 0. */
+  seed(cell = this.rule.bodies?.starts[this.body] ?? this.rule.start) {
     this.clear();
-    const row = cell * this.room;
+    const row = cell * this.room, { bodies, channels } = this.rule;
     this.floats[row + this.rule.visible] = 1;
-    for (let channel = this.rule.visible + 1 + this.rule.code; channel < this.rule.channels; channel++) this.floats[row + channel] = 1;
+    for (let channel = this.rule.visible + 1 + this.rule.code; channel < channels; channel++) this.floats[row + channel] = 1;
+    for (let place = 0; bodies && !bodies.told && place < bodies.length; place++) {
+      this.floats[row + channels - bodies.length + place] = this.given[bodies.offset + this.body * bodies.length + place];
+    }
     if (!this.everywhere) this.occupied[this.occupiedCount++] = cell;
     this.#recount();
   }

@@ -1,6 +1,6 @@
 """A body that lives on in Python, and can be stepped, damaged and looked at."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,13 @@ from nca3d.lattice import AXES, Size, as_size
 from nca3d.metrics import iou, occupied, to_rgba
 from nca3d.rollout import rollout, seed_state
 from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import ConditionalRule
 from nca3d.targets import Target
+
+
+def targets_of(rule: ConditionalRule) -> list[Target | None]:
+    """Returns the bodies of a rule of several; None for each where its card names none."""
+    return [rule.target(name) if rule.card.get("targets") else None for name in rule.conditions]
 
 
 class Creature:
@@ -22,7 +28,7 @@ class Creature:
     Args:
         rule: Any rule.
         size: The lattice (D, H, W).
-        target: The body that it should be; None = its IoU isn't known.
+        target: The body that it should be; None = its IoU isn't known. A rule of several bodies has them on its card.
         random_seed: The seed of the fire masks. Step numbers count on after damage and after a new first cell.
         executor: The executor's name, see `nca3d.rollout`.
 
@@ -39,17 +45,53 @@ class Creature:
         self.random_seed, self.executor = random_seed, executor
         self.step_number = 0
         self._scattered = 0  # wounds of scattered cells so far
-        self.state: Tensor = seed_state(rule, self.size)
+        # Of several bodies the one that it is: a share for each, and the nearest of them.
+        self._several = rule if isinstance(rule, ConditionalRule) else None
+        self.condition: Tensor | None = None
+        self._body = 0
+        if self._several is not None:
+            self._targets = targets_of(self._several)
+            self.become([float(place == 0) for place in range(len(rule.conditions))])
+        self.state: Tensor = self._first()
+
+    def _first(self) -> Tensor:
+        """Returns the first cell of the body that it is, (1, C, D, H, W)."""
+        return seed_state(self.rule if self._several is None else self._several.bound(self._body), self.size)
+
+    def become(self, mix: Sequence[float]) -> None:
+        """Makes it another of several bodies, or one between them, from the next step on.
+
+        Args:
+            mix: A share for each of the bodies. Where the first cell carries the condition, the largest counts from the next
+                first cell on.
+
+        Raises:
+            InputError: The rule grows one body, or has another number of them.
+        """
+        rule = self._several
+        if rule is None or len(mix) != len(rule.conditions):
+            allowed = "none: the rule grows one body" if rule is None else f"one for each of {', '.join(rule.conditions)}"
+            raise InputError("become", "mix", f"{len(mix)} shares", allowed)
+        shares = torch.tensor(mix, dtype=rule.codes.dtype, device=rule.codes.device)
+        self._body = int(shares.argmax())
+        self.target = self._targets[self._body]
+        self.condition = (shares @ rule.codes.detach()) if rule.told else None
 
     def seed(self) -> None:
         """Begins again from one cell; the step number counts on, so that no fire mask comes twice."""
-        self.state = seed_state(self.rule, self.size)
+        self.state = self._first()
 
     @torch.no_grad()
     def step(self, steps: int = 1) -> None:
         """Runs the body for some steps."""
         self.state = rollout(
-            self.rule, self.state, steps, random_seed=self.random_seed, first_step=self.step_number, executor=self.executor
+            self.rule,
+            self.state,
+            steps,
+            random_seed=self.random_seed,
+            first_step=self.step_number,
+            condition=self.condition,
+            executor=self.executor,
         )
         self.step_number += steps
 

@@ -1,7 +1,8 @@
 // The page of a living body: its worker, and a few calls for whoever drives the page from outside.
 //
 // window.creature: ready (a promise) · run(steps) · status() · state() → (C, D, H, W) floats · restore({state, step, seed}) ·
-// fires(step) → 0 or 1 for each cell · cut(wound) · seed() · play(yes) · speed(steps a second); all answer with promises.
+// fires(step) → 0 or 1 for each cell · cut(wound) · seed() · become(a share for each body) · play(yes) · speed(steps a second); all
+// answer with promises.
 
 async function openCreature(root, about, weights, fragment, source) {
   const worker = new Worker(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
@@ -12,7 +13,7 @@ async function openCreature(root, about, weights, fragment, source) {
     worker.postMessage({ id: count, call, with: given });
   });
   const engine = { onframe: () => {} };
-  for (const call of ["play", "speed", "seed", "cut", "run", "status", "told", "state", "restore", "fires"]) engine[call] = (given) => ask(call, given);
+  for (const call of ["play", "speed", "seed", "become", "cut", "run", "status", "told", "state", "restore", "fires"]) engine[call] = (given) => ask(call, given);
   engine.step = () => ask("run", 1);
   const ready = new Promise((go) => { first = go; });
   worker.onerror = (event) => view.trouble(`The body can't be stepped here: ${event.message}`);
@@ -32,11 +33,15 @@ async function openCreature(root, about, weights, fragment, source) {
     requestAnimationFrame(drawn);
   };
   const bytes = await inflate(weights.floats);
-  const wanted = weights.target ? await inflate(weights.target) : null;
+  const wanted = weights.target ? await inflate(weights.target) : new Uint8Array(), volume = about.size.reduce((all, n) => all * n, 1);
+  const targets = Array.from({ length: wanted.length / volume }, (_, body) => {
+    const cells = wanted.slice(body * volume, (body + 1) * volume);
+    return { cells, count: cells.reduce((sum, n) => sum + n, 0) };
+  });
   const view = showCreature(root, about, engine, fragment);
   worker.postMessage({ begin: {
     rule: about.rule, floats: new Float32Array(bytes.buffer), seed: about.seed,
-    wanted: wanted && { cells: wanted, count: wanted.reduce((sum, n) => sum + n, 0) },
+    wanted: targets,
   } });
   // Nobody looks: nothing is computed.
   document.addEventListener("visibilitychange", () => engine.play(view.playing && !document.hidden));

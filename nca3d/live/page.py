@@ -8,9 +8,11 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.fire import check_seed
 from nca3d.lattice import Size
+from nca3d.live.creature import targets_of
 from nca3d.live.payload import describe
 from nca3d.metrics import hues
 from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import ConditionalRule
 from nca3d.targets import Target
 
 # The files that run the rule, in the order in which they need each other; page and tests use the same ones.
@@ -34,7 +36,8 @@ def live_page(
         rule: A `ConvRule`, or a subclass that keeps its step and its network.
         path: The .html file to write, in a folder that exists.
         size: The lattice (D, H, W).
-        target: The body that it should be, for colours, names and the IoU that the page shows; None = no IoU.
+        target: The body that it should be, for colours, names and the IoU that the page shows; None = no IoU. A rule of several
+            bodies has them on its card: the page has a button for each, and a slider between the last two.
         title: The headline; default the target's name.
         random_seed: The seed of the fire masks, used with the step number and sample id 0, as in `nca3d.rollout`.
 
@@ -50,11 +53,13 @@ def live_page(
     file = check_page_path(path, "live")
     check_seed(random_seed)
     about = about_page(rule, size, target, title)
-    described, floats = describe(rule, size, _palette(rule, target))
+    bodies = _bodies(rule, target)
+    described, floats = describe(rule, size, _palette(rule, bodies[0] if bodies else None))
     about |= {"rule": described, "seed": random_seed}
+    occupied = b"".join(body.occupied.numpy().astype(np.uint8).tobytes() for body in bodies)
     weights = {
         "floats": packed(floats.astype("<f4").tobytes()),  # little endian, as typed arrays are in every browser
-        "target": None if target is None else packed(target.occupied.numpy().astype(np.uint8).tobytes()),
+        "target": packed(occupied) if bodies else None,
     }
     # Inert blocks of text: the worker's program is one of them, because a file from disk can't load another.
     blocks = {
@@ -91,20 +96,40 @@ def about_page(rule: Rule, size: Size, target: Target | None, title: str | None)
         "names": [],
         "colours": [],
     }
+    if isinstance(rule, ConditionalRule):
+        bodies = _bodies(rule, target)
+        about |= {"bodies": list(rule.conditions), "told": rule.told, "compares": bool(bodies)}
+        about["title"] = title or f"one rule, {len(rule.conditions)} bodies"
+        boxes = [_box(body) for body in bodies]
+        if boxes:
+            about["box"] = [np.min([low for low, _ in boxes], 0).tolist(), np.max([high for _, high in boxes], 0).tolist()]
+        return about
     if target is None:
         return about
     if (target.kind, target.visible, target.size) != (rule.visible_kind, rule.visible, tuple(size)):
         found = f"{target.kind} with {target.visible} visible channels, {target.size}"
         allowed = f"{rule.visible_kind} with {rule.visible}, {tuple(size)}, as the rule and its lattice"
         raise InputError("live", "target", found, allowed)
-    cells = np.argwhere(target.occupied.numpy())[:, ::-1]  # the viewer counts x, y, z
-    about["box"] = [cells.min(axis=0).tolist(), (cells.max(axis=0) + 1).tolist()]
+    about["box"] = [corner.tolist() for corner in _box(target)]
     if (palette := _palette(rule, target)) is not None:
         # A small lattice may have lost a class of the source: a legend names only what can be seen.
         present = [label for label in range(1, len(target.names)) if bool((target.values[label] > 0).any())]
         about["names"] = [target.names[label] for label in present]
         about["colours"] = [np.round(255 * palette[label]).astype(int).tolist() for label in present]
     return about
+
+
+def _bodies(rule: Rule, target: Target | None) -> list[Target]:
+    """Returns the bodies that the page compares with: those of a rule of several, as its card names them, or the one."""
+    if isinstance(rule, ConditionalRule):
+        return [body for body in targets_of(rule) if body is not None]
+    return [] if target is None else [target]
+
+
+def _box(target: Target) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the low and the high corner (x, y, z) of a body; the viewer counts x, y, z."""
+    cells = np.argwhere(target.occupied.numpy())[:, ::-1]
+    return cells.min(axis=0), cells.max(axis=0) + 1
 
 
 def _palette(rule: Rule, target: Target | None) -> np.ndarray | None:

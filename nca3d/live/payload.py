@@ -13,6 +13,7 @@ from nca3d.lattice import Size, as_size
 from nca3d.rollout import start_of
 from nca3d.rules.cell import Rule
 from nca3d.rules.coded import CodedRule
+from nca3d.rules.conditional import ConditionalRule
 
 
 def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple[dict[str, Any], np.ndarray]:
@@ -29,6 +30,8 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
     Raises:
         InputError: If the rule has a step of its own; the message says where it can live instead.
     """
+    if isinstance(rule, ConditionalRule):
+        return _describe_several(rule, size, palette)
     # A page knows plain rules alone; what it plants has a code of zeros.
     code = rule.code if isinstance(rule, CodedRule) else 0
     rule = rule.written_out() if isinstance(rule, CodedRule) else rule
@@ -80,3 +83,25 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
         "layers": described,
     }
     return rule_as_json, np.concatenate(parts)
+
+
+def _describe_several(rule: ConditionalRule, size: Size, palette: np.ndarray | None) -> tuple[dict[str, Any], np.ndarray]:
+    """Describes a rule of several bodies: the plain rule of the first, and behind its weights what each body changes.
+
+    `bodies` says where that begins (`offset`), how long it is for each (`length`), where each starts, and whether it is a bias
+    of the first layer (`told`) or the last hidden channels of a first cell.
+    """
+    bound = [rule.bound(name) for name in rule.conditions]
+    described, floats = describe(bound[0], size, palette)
+    if rule.told:
+        own = torch.stack([next(iter(one.network)).get_parameter("bias").detach() for one in bound])
+    else:
+        own = rule.codes.detach()
+    size = as_size(size)
+    described["bodies"] = {
+        "told": rule.told,
+        "offset": len(floats),
+        "length": own.shape[1],
+        "starts": [int(np.ravel_multi_index(start_of(one, size), size)) for one in bound],
+    }
+    return described, np.concatenate([floats, own.cpu().float().numpy().ravel()])

@@ -15,7 +15,7 @@ function render({ model, el }) {
     onframe: () => {},
     play: (yes) => { playing = yes; last = performance.now(); clock = []; },
     speed: (steps) => { pace = steps; clock = []; },
-    step: () => send("steps", 1), seed: () => send("seed"), cut: (wound) => send("cut", wound),
+    step: () => send("steps", 1), seed: () => send("seed"), become: (mix) => send("become", mix), cut: (wound) => send("cut", wound),
   };
   const hear = (content, buffers) => {
     if (!content.frame) return;

@@ -33,7 +33,7 @@ class LiveWidget(anywidget.AnyWidget):
     Args:
         rule: Any rule.
         size: The lattice (D, H, W).
-        target: The body that it should be; None = its IoU isn't known.
+        target: The body that it should be; None = its IoU isn't known. A rule of several bodies has them on its card.
         title: The headline; None = the target's name.
         random_seed: The seed of the fire masks.
         executor: The executor's name, see `nca3d.rollout`.
@@ -90,6 +90,8 @@ class LiveWidget(anywidget.AnyWidget):
             self.creature.cut(value)
         elif call == "seed":
             self.creature.seed()
+        elif call == "become":
+            self.creature.become(value)
         self.refresh()
 
     def _repr_mimebundle_(self, **options: Any) -> Any:

@@ -3,13 +3,13 @@
 
 const LONGEST = 14; // milliseconds of stepping before messages are heard again
 
-let cells, target, pace = 32, playing = false, drawn = true, changed = true, due = 0, scattered = 1;
+let cells, targets, pace = 32, playing = false, drawn = true, changed = true, due = 0, scattered = 1;
 let clock = [], spare = null;
 const channel = new MessageChannel();
 
 function begin({ rule, floats, seed, wanted }) {
   cells = new Cells(rule, floats, { seed });
-  target = wanted;
+  targets = wanted; // one for each body, or none
   cells.seed();
   send();
   turn();
@@ -17,6 +17,7 @@ function begin({ rule, floats, seed, wanted }) {
 
 /** Intersection over union of the body and the target; null without a target. */
 function iou() {
+  const target = targets[cells.body];
   if (!target) return null;
   let both = 0, shown = 0;
   for (let i = 0; i < cells.occupiedCount; i++) {
@@ -80,6 +81,7 @@ const calls = {
   play: (yes) => { playing = yes; clock = []; due = performance.now(); },
   speed: (steps) => { pace = steps; clock = []; due = performance.now(); },
   seed: () => { cells.seed(); clock = []; },
+  become: (mix) => { cells.become(mix); clock = []; },
   cut: (wound) => cells.cut(inside(wound)),
   run: (steps) => { for (let i = 0; i < steps; i++) cells.step(); return status(); },
   status,

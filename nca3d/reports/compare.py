@@ -10,6 +10,7 @@ from nca3d.registry import Registry
 from nca3d.reports.body import BODIES
 from nca3d.reports.groups import Group, GroupTable
 from nca3d.reports.page import Kind
+from nca3d.reports.several import SEVERAL
 from nca3d.reports.values import MEANINGS, WORST, as_text, display_name, flat, is_number
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 # The kinds of reports, by the plural of what they are about; a wing registers its own.
 KINDS = Registry("report")
+# Figures of several bodies are named like those of one: whoever asks first must know them apart.
+KINDS["several"] = SEVERAL
 KINDS["bodies"] = BODIES
 
 # The number of letters that fit above a panel.

@@ -67,6 +67,12 @@ class Rule(nn.Module, ABC):
     wraps: bool = True
     #: Whether kernels depend on parameters, so that training must compute gradients for them.
     learns_kernels: bool = False
+    #: The names of the bodies that it can grow, where a condition says which (`conditional.py`); () = it grows one.
+    conditions: tuple[str, ...] = ()
+    #: Whether every cell is told the condition in every step, so that `rollout` takes one.
+    told: bool = False
+    #: What the last hidden channels of a first cell hold instead of ones, float (K,); None = ones in all.
+    genome: Tensor | None = None
     #: What a trained rule knows of its training (size, target, horizon, figures); `nca3d.load` fills it.
     card: dict[str, Any]
     #: The laws that say nothing about this rule (`nca3d.evaluation.laws`), by name, each with the reason.
@@ -199,6 +205,8 @@ class Rule(nn.Module, ABC):
             # Black, but there: a cell that is not alive would vanish in the first step.
             state[sample, : self.visible, d, h, w] = 0.0
             state[sample, self.visible :, d, h, w] = 1.0
+            if self.genome is not None:
+                state[sample, self.channels - len(self.genome) :, d, h, w] = self.genome.to(state)
 
     def pad(self, state: Tensor) -> Tensor:
         """Adds one layer of cells around the lattice: (B, C, D, H, W) becomes (B, C, D+2, H+2, W+2)."""

@@ -11,6 +11,7 @@ from nca3d.errors import InputError, nearest
 from nca3d.files import names_path
 from nca3d.registry import Registry
 from nca3d.targets.analytic import cross, gyroid, heart, jack, letter, sphere, torus
+from nca3d.targets.animals import cactus, duck, fish, penguin, snail, turtle
 from nca3d.targets.arrays import from_voxels
 from nca3d.targets.buildings import castle, cathedral
 from nca3d.targets.creatures import axolotl, mushroom, toucan
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 TARGETS = Registry("target")
 
 for _body in (
-    *(axolotl, mushroom, toucan, cross, jack, gyroid, heart, letter, sphere, torus),
+    *(axolotl, mushroom, toucan, snail, penguin, cactus, fish, turtle, duck, cross, jack, gyroid, heart, letter, sphere, torus),
     *(oak, coral, island, castle, cathedral, frog, ant, channels),
 ):
     TARGETS.register(_body.__name__)(_body)

@@ -37,6 +37,7 @@ class Target:
         source_size: The size (d, h, w) of its source where each cell of that became one here; None = it was computed or
             resampled.
         notes: What was decided while it was read, one line each: the lattice where none was asked for, the ground of an image.
+        first: The cell (z, y, x) that `start` is, where another body has a say in it; None = it follows from the body alone.
     """
 
     values: "torch.Tensor"
@@ -47,6 +48,7 @@ class Target:
     name: str = "target"
     source_size: Size | None = None
     notes: tuple[str, ...] = ()
+    first: Size | None = None
 
     @property
     def size(self) -> Size:
@@ -67,7 +69,7 @@ class Target:
     @cached_property
     def start(self) -> Size:
         """The cell (z, y, x) of the body where a new run puts its first cell: few steps from all others, see `Pieces.start`."""
-        return self.pieces.start()
+        return self.first or self.pieces.start()
 
     @cached_property
     def cells(self) -> int:

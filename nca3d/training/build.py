@@ -232,12 +232,13 @@ def compile_rule(config: Config, task: Task[Any], rule: Rule) -> None:
     print("compile: the step of this rule is being compiled, which takes seconds to a minute", file=sys.stderr)
     device = next(rule.parameters()).device
     ids = torch.arange(config.batch // config.accumulate, device=device)
-    states = task.seed(rule).to(device).expand(len(ids), -1, -1, -1, -1)
+    states = task.seed(rule)[:1].to(device).expand(len(ids), -1, -1, -1, -1)
     for with_grad in (False, True):
         with torch.set_grad_enabled(with_grad), autocast(config, device):
-            inputs = task.inputs(rule, task.subset(task.draw(1), ids))
+            goal = task.subset(task.draw(1, torch.zeros(len(ids), dtype=torch.int64)), ids)
+            inputs = task.inputs(rule, goal)
             # Two steps: the second one has a gradient to pass on to the first, which is another graph.
-            last = rollout(rule, states, 2, inputs=inputs, executor="dense", memory="keep")
+            last = rollout(rule, states, 2, inputs=inputs, condition=task.condition(goal), executor="dense", memory="keep")
     if last.requires_grad:
         last.sum().backward()
     rule.zero_grad(set_to_none=True)

@@ -7,6 +7,8 @@ The floor (`executors/floor.py`) says what is useful. SHARE was read off `floor_
 to 10,000 cells; the living cells are the body and those that touch it, three quarters of them over a rollout.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import nn
 
@@ -27,20 +29,20 @@ PASSES, BANDWIDTH = 40, 4e9
 IMPORTS = 400 << 20
 
 
-def forecast(config: Config, target: Target, rule: Rule, done: int = 0) -> str:
+def forecast(config: Config, targets: Sequence[Target], rule: Rule, done: int = 0) -> str:
     """Returns a line: about how long training will take, and how much memory.
 
     Args:
         config: The experiment, in numbers.
-        target: The body.
+        targets: The bodies, one or several.
         rule: The rule, as training begins with it.
         done: How many iterations are done already.
     """
     left = config.iterations - done
     low, high = config.steps_range
-    living = float(dilate(target.occupied[None, None]).sum())
+    living = sum(float(dilate(target.occupied[None, None]).sum()) for target in targets) / len(targets)
     rows = LIVING * living * config.batch * (low + high) / 2
-    state = 4 * rule.channels * target.occupied.numel()
+    state = 4 * rule.channels * targets[0].occupied.numel()
     seconds = PASSES * config.batch * state / BANDWIDTH
     if (multiply_adds := rule.multiply_adds()) is not None:
         ageing = living * config.ageing / 2 / AGEING_EVERY * max(1, config.batch - 2) if config.kind.pooled else 0.0

@@ -60,7 +60,7 @@ def body_of(config: Config) -> Target:
     Raises:
         InputError: The target is unknown or can't be read.
     """
-    return load(config.target, size=config.lattice, **config.target_options)
+    return load(config.targets[0], size=config.lattice, **config.target_options)
 
 
 class Growth:
@@ -81,7 +81,7 @@ class Growth:
     def __init__(self, config: Config, given: Target | KeptTarget | None = None) -> None:
         self.config = config
         if not isinstance(given, KeptTarget):
-            given = KeptTarget.of(given or body_of(config), config.target, config.target_options)
+            given = KeptTarget.of(given or body_of(config), config.targets[0], config.target_options)
         self.kept, self.target = given, given.target
         # A body that came as an array: the config names another one, or its file.
         self.own = not given.source["target"]
@@ -153,7 +153,7 @@ class Growth:
         """Returns the first cell in an empty lattice, (1, C, D, H, W)."""
         return seed_state(rule, self.config.lattice, batch=1, device="cpu")
 
-    def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
+    def pool_loss(self, rule: Rule, states: Tensor, label: int) -> Tensor:
         """Returns the loss of each pooled body as it is, (B,)."""
         # As one recorded moment (T = 1): terms of change have nothing to compare and are 0.
         return total(evaluate_terms(self.weights, states[None], self.goal, rule))
@@ -162,14 +162,21 @@ class Growth:
         """Returns the cells of each body, bool (B, D, H, W)."""
         return occupied(states, rule.visible, rule.visible_kind)
 
-    def draw(self, iteration: int) -> Target:
-        """Returns the target, the same in every iteration, on the device where the rule runs."""
+    def draw(self, iteration: int, labels: Tensor) -> Target:
+        """Returns the target on the device where the rule runs, the same in every iteration and for all `labels` (B,)."""
         return self.goal
 
     @cached_property
     def goal(self) -> Target:
         """The target on the device where the rule runs: losses look at it in each iteration, and must not copy it each time."""
         return self.target.to(self.device)
+
+    def parts(self, goal: Target, ids: Tensor) -> list[Tensor]:
+        """Returns all samples `ids` (n,) as one part: they grow into one target."""
+        return [ids]
+
+    def condition(self, goal: Target) -> None:
+        """Returns None: a rule of one body is told nothing."""
 
     def subset(self, goal: Target, ids: Tensor) -> Target:
         """Returns the goal as it is: all samples `ids` (n,) grow into one target."""

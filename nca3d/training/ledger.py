@@ -29,7 +29,7 @@ def held_bytes(trainer: "Trainer") -> dict[str, int]:
         "average": _bytes(trainer.average.values()),
         "kept": trainer.kept_bytes,
         "offloaded": trainer.moved_bytes,
-        "pool": _bytes([pool.states, pool.seed, pool.age]),
+        "pool": _bytes([pool.states, pool.seeds, pool.age]),
     }
 
 

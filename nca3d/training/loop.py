@@ -102,7 +102,7 @@ def train(
     asked = config
     config, given = config.kind.sized(config if resume else shaped(config), given, resume)
     trainer = Trainer.begin(config, given, rule)
-    decided = trainer.target.notes if trainer.target else ()
+    decided = dict.fromkeys(note for target in trainer.targets for note in target.notes)
     for message in (
         *decided,
         asked.kind.chosen(asked, given, resume),
@@ -117,8 +117,8 @@ def train(
         if folder.has_checkpoints():
             _restore(trainer, folder)
         # That of a small body is done before it is read.
-        if trainer.target and trainer.target.cells > FORECAST_FROM and trainer.iteration < config.iterations:
-            print(forecast(config, trainer.target, trainer.rule, trainer.iteration), file=sys.stderr)
+        if sum(target.cells for target in trainer.targets) > FORECAST_FROM and trainer.iteration < config.iterations:
+            print(forecast(config, trainer.targets, trainer.rule, trainer.iteration), file=sys.stderr)
         # What was trained for goes with the run; where the config names no other source, it names that file from now on.
         if changes := trainer.task.keep(folder.path):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
@@ -225,12 +225,17 @@ def _check_body(trainer: Trainer, folder: RunFolder, saved: checkpoint.Checkpoin
         InputError: the file that keeps the body is gone or another one, and what its source gives is another body.
     """
     before, now = folder.config_before(saved.scalars.get("config")), trainer.config
-    kept, found = (card.get("body", {}).get("sha256") for card in (saved.scalars["card"], trainer.rule.card))
-    if before is None or kept is None or found is None or kept == found:
+    kept, found = (_digests(card) for card in (saved.scalars["card"], trainer.rule.card))
+    if before is None or None in kept or None in found or kept == found:
         return
     if all(getattr(before, name) == getattr(now, name) for name in ("target", "target_options", "size")):
         allowed = f"the one that the run was trained on ({KEPT_TARGET} as it was written); or another one by --target"
         raise InputError(folder.path / KEPT_TARGET, "target", "another body, or none", allowed)
+
+
+def _digests(card: dict[str, Any]) -> list[str | None]:
+    """Returns the digests of the bodies of a card; None for one that is not kept."""
+    return [one.get("body", {}).get("sha256") for one in card.get("targets") or [card]]
 
 
 def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:

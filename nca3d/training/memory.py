@@ -31,7 +31,7 @@ def check_memory(config: Config) -> None:
     if needed > free:
         shorter = " ".join(str(max(1, int(n * (free / needed) ** (1 / 3)))) for n in config.lattice)
         # A body of one's own keeps its cells unless it is told not to.
-        fitted = " --target-options fit=true" if names_path(config.target) else ""
+        fitted = " --target-options fit=true" if any(map(names_path, config.targets)) else ""
         raise InputError(
             "config",
             "size",

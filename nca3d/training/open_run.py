@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
-from nca3d.files import KEPT_TARGET, locked, refuse_locked, refuse_odd, remove_folder
+from nca3d.files import KEPT_SEVERAL, KEPT_TARGET, locked, refuse_locked, refuse_odd, remove_folder
 from nca3d.registry import wing_entries
 from nca3d.training.run_folder import CONFIG, FOLDERS, LOCK, METRICS, RunFolder, never_saved
 
@@ -82,7 +82,7 @@ def _undo(path: Path, new_folders: list[Path], *, refused: bool) -> None:
         if new_folders and refused and _only_begun(path):
             if (path / "checkpoints").is_dir():
                 remove_folder(path / "checkpoints")
-            for name in (KEPT_TARGET, *wing_entries("kept")):
+            for name in (KEPT_TARGET, *_of_several(path), *wing_entries("kept")):
                 (path / name).unlink(missing_ok=True)
         if new_folders and all(entry.name == CONFIG for entry in path.iterdir()):
             (path / CONFIG).unlink(missing_ok=True)
@@ -95,7 +95,13 @@ def _only_begun(path: Path) -> bool:
     """Returns whether a run has saved what it began with, and nothing else."""
     names = {entry.name for entry in path.iterdir()}
     saved = {entry.name for entry in (path / "checkpoints").iterdir()} if "checkpoints" in names else set()
-    return saved <= {"step-000000"} and names <= {CONFIG, KEPT_TARGET, "checkpoints", *wing_entries("kept")}
+    kept = {KEPT_TARGET, *_of_several(path), *wing_entries("kept")}
+    return saved <= {"step-000000"} and names <= {CONFIG, "checkpoints", *kept}
+
+
+def _of_several(path: Path) -> list[str]:
+    """Returns the files of a run folder that keep one of several bodies."""
+    return [file.name for file in path.glob(KEPT_SEVERAL)]
 
 
 def _clear(path: Path) -> None:

@@ -15,6 +15,7 @@ from nca3d.config import Config
 from nca3d.config.shipped import OWN_TARGETS, moved_target
 from nca3d.errors import InputError, RunError
 from nca3d.files import (
+    KEPT_SEVERAL,
     open_own,
     read_file,
     write_atomic,
@@ -203,10 +204,11 @@ def never_saved(path: Path) -> bool:
         # has put there, or a run that has got so far that its checkpoints must be somewhere.
         ours = config.to_toml() == text
         kept, old = OWN_TARGETS
-        ours &= old not in names or Path(config.target).name == old
+        ours &= old not in names or Path(config.targets[0]).name == old
         ours &= all(record.get("iteration", 0) < config.save_every for record in read_metrics(path))
         half = all(re.fullmatch(r"step-\d+\.tmp-\d+", entry.name) for entry in left)
-        return ours and half and names <= {CONFIG, METRICS, LOCK, kept, old, *FOLDERS, *wing_entries("kept")}
+        several = {entry.name for entry in path.glob(KEPT_SEVERAL)}
+        return ours and half and names <= {CONFIG, METRICS, LOCK, kept, old, *several, *FOLDERS, *wing_entries("kept")}
     return False
 
 

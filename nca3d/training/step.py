@@ -63,42 +63,93 @@ def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Gen
 
 def draw_batch(
     config: Config, iteration: int, pool: pools.StatePool, rule: Rule, task: Task[Any]
-) -> tuple[pools.Batch | None, pools.Prepared]:
+) -> tuple[pools.Batch | None, pools.Prepared, Tensor]:
     """Returns the states to start from.
 
     The regime "growing" starts from the seed alone. The others sample evolved states from the pool; the worst of them is
-    replaced by the seed, and the best ones are damaged if the regime damages (Mordvintsev et al. 2020).
+    replaced by the seed, and the best ones are damaged if the regime damages (Mordvintsev et al. 2020). Of several bodies each
+    has its own worst, best and seed.
 
     Returns:
-        The sample of the pool (None without a pool), whose slots the new states go back to, and the states to run, which are on
-        the rule's device wherever the pool lies.
+        The sample of the pool (None without a pool), whose slots the new states go back to; the states to run, which are on the
+        rule's device wherever the pool lies; and which body each is to become, int64 (n,) on the CPU.
     """
     device = next(rule.parameters()).device
     if not task.pooled:
-        states = pool.seed.to(device).expand(config.batch, *pool.seed.shape).clone()
-        return None, pools.Prepared(states, *torch.zeros(2, config.batch, dtype=torch.bool, device=device))
+        # In turns: of more bodies than a batch has, others each time.
+        labels = (torch.arange(config.batch) + iteration * config.batch) % len(pool.seeds)
+        states = pool.seeds[labels.to(pool.seeds.device)].to(device)
+        return None, pools.Prepared(states, *torch.zeros(2, config.batch, dtype=torch.bool, device=device)), labels
     batch = pool.sample(config.batch)
-    states = batch.states.to(device)
+    states, labels = batch.states.to(device), batch.label.cpu()
+    # One generator for all: bodies are damaged each in its own way.
+    generator = counted_generator(config, iteration, purpose=2)
+    alike = [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
+    prepared = [
+        _prepare(config, iteration, pool, rule, task, states[ids.to(device)], int(labels[ids[0]]), generator) for ids in alike
+    ]
+    if len(prepared) == 1:
+        return batch, prepared[0], labels
+    order = torch.cat(alike).argsort().to(device)
+    parts = ([getattr(one, name) for one in prepared] for name in ("states", "fresh", "damaged"))
+    whole = pools.Prepared(*(torch.cat(part)[order] for part in parts))
+    return batch, whole, switched(config, iteration, labels, whole.fresh.cpu())
+
+
+def _prepare(
+    config: Config,
+    iteration: int,
+    pool: pools.StatePool,
+    rule: Rule,
+    task: Task[Any],
+    states: Tensor,
+    label: int,
+    generator: torch.Generator,
+) -> pools.Prepared:
+    """Returns sampled states (n, C, D, H, W) of one body with its worst replaced by its seed and its best ones damaged."""
+    seed = pool.seeds[label]
     # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
     with torch.no_grad():
-        losses = task.pool_loss(rule, states)
+        losses = task.pool_loss(rule, states, label)
         # Else the worst state has a second chance, as long as it is better than none.
-        fresh = iteration % config.seed_every == 0 or not losses.max() < task.pool_loss(rule, pool.seed[None].to(device))
-    count = damage_count(config, iteration, task)
+        due = iteration % config.seed_every == 0
+        fresh = due or not losses.max() < task.pool_loss(rule, seed[None].to(states.device), label)
+    count = min(damage_count(config, iteration, task), len(states) - 1)
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).
     kinds = list(config.damages) if count else []
     damage = pools.damage.mixture(kinds, severity=config.damage_severity) if kinds else None
     phase("damage")
-    return batch, pools.prepare(
+    return pools.prepare(
         states,
         losses,
-        seed=pool.seed if fresh else None,
+        seed=seed if fresh else None,
         damage=damage,
         damage_count=count,
         body=lambda states: task.body(rule, states),
         dead_value=rule.dead_value,
-        generator=counted_generator(config, iteration, purpose=2),
+        generator=generator,
     )
+
+
+def switched(config: Config, iteration: int, labels: Tensor, fresh: Tensor) -> Tensor:
+    """Returns which body each state is to become when some of them change it in mid-life: they pass it on in a ring.
+
+    So there are as many states of each body as before.
+
+    Args:
+        config: `switch_rate`.
+        iteration: 1, 2, …
+        labels: which body each was to become, int64 (n,).
+        fresh: which of them are seeds, bool (n,); these stay.
+    """
+    if not config.switch_rate:
+        return labels
+    generator = counted_generator(config, iteration, purpose=4)
+    chosen = ((torch.rand(len(labels), generator=generator) < config.switch_rate) & ~fresh).nonzero().squeeze(1)
+    chosen = chosen[torch.randperm(len(chosen), generator=generator)]
+    after = labels.clone()
+    after[chosen] = labels[chosen.roll(1)]
+    return after
 
 
 def damage_count(config: Config, iteration: int, task: Task[Any]) -> int:
@@ -112,7 +163,9 @@ def damage_count(config: Config, iteration: int, task: Task[Any]) -> int:
 
 
 @torch.no_grad()
-def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prepared: pools.Prepared) -> tuple[Tensor, Tensor]:
+def age_states(
+    config: Config, iteration: int, task: Task[Any], rule: Rule, prepared: pools.Prepared, labels: Tensor
+) -> tuple[Tensor, Tensor]:
     """Runs pooled states on without gradient, except those that are fresh or just damaged.
 
     Old bodies are what persistence is learned from. A body drifts slowly, and the pool alone can't show it: a state that has
@@ -137,6 +190,7 @@ def age_states(config: Config, iteration: int, task: Task[Any], rule: Rule, prep
             first_step=AGEING_STEP,
             # A state draws its fire masks by its place in the batch, whoever else is aged beside it (law 6).
             sample_ids=ageable.nonzero().squeeze(1),
+            condition=labels[ageable.cpu()] if rule.told else None,
             executor=config.executor,
             activity_threshold=config.activity_threshold,
         )
@@ -174,6 +228,7 @@ def run_moments(
     steps: int,
     count: int = 1,
     inputs: Inputs | None = None,
+    condition: int | None = None,
 ) -> Tensor:
     """Runs the rule and returns the states that the losses look at.
 
@@ -188,6 +243,7 @@ def run_moments(
         steps: length of the rollout.
         count: how many states to record.
         inputs: what the cells are fed in every step, if anything.
+        condition: the body that they are told to grow, if any.
 
     Returns:
         (T, B, C, D, H, W): the last `count` recorded states, `REST_STEPS` apart, in order of time.
@@ -207,6 +263,7 @@ def run_moments(
             first_step=done,
             sample_ids=ids,
             inputs=inputs,
+            condition=condition,
             executor=executor,
             memory=config.memory,
             memory_budget=config.memory_budget << 20,
@@ -248,26 +305,28 @@ def train_step(
     """
     # 1. Where to start: states of the pool, and what they should become.
     phase("draw")
-    batch, prepared = draw_batch(config, iteration, pool, rule, task)
+    batch, prepared, labels = draw_batch(config, iteration, pool, rule, task)
     phase("ageing")
-    states, ages = age_states(config, iteration, task, rule, prepared)
+    states, ages = age_states(config, iteration, task, rule, prepared, labels)
     phase("draw")
     living_cells = living(rule, states)
     steps = draw_steps(config, iteration, task.curriculum)
-    goal = task.draw(iteration)
+    goal = task.draw(iteration, labels)
     device = next(rule.parameters()).device
 
     # 2. Run the rule and collect gradients, `config.accumulate` parts of the batch one after the other.
     learner.begin()
     count = LOSSES.moments(task.weights)
     final_states, losses, term_sums = [], [], dict.fromkeys(task.weights, torch.zeros((), device=device, dtype=torch.float64))
-    for ids in torch.arange(config.batch, device=device).chunk(config.accumulate):
+    chunks = torch.arange(config.batch, device=device).chunk(config.accumulate)
+    parts = [part for chunk in chunks for part in task.parts(goal, chunk)]
+    for ids in parts:
         phase("forward")
         subset = task.subset(goal, ids)
         with kept.keeping() if kept else contextlib.nullcontext():
             with autocast(config, device):
                 inputs = task.inputs(rule, subset)
-                moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs)
+                moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs, task.condition(subset))
             phase("losses")
             terms = evaluate_terms(task.weights, moments, subset, rule)
             loss = balance.total(terms)
@@ -279,7 +338,9 @@ def train_step(
         losses.append(loss.detach())
         for name, term in terms.items():
             term_sums[name] = term_sums[name] + term.detach().sum().double()
-    states, loss = torch.cat(final_states), torch.cat(losses)
+    # In the order of the batch, whatever the order of its parts.
+    order = torch.cat(parts).argsort()
+    states, loss = torch.cat(final_states)[order], torch.cat(losses)[order]
     # Read once for all terms and parts: a device must come to rest for each number that is read from it.
     means = (torch.stack(list(term_sums.values())) / config.batch).tolist()
     term_means = dict(zip(term_sums, means, strict=True))
@@ -298,7 +359,7 @@ def train_step(
     phase("write")
     reseeded = {}
     if batch is not None:
-        reseeded = pool.replace(batch.index, states, steps=ages + steps, fresh=prepared.fresh)
+        reseeded = pool.replace(batch.index, states, steps=ages + steps, fresh=prepared.fresh, labels=labels)
     metrics = {"loss": float(loss.mean()), **task.metrics(rule, states, goal), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
     metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
@@ -320,7 +381,7 @@ def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:
     try:
         # One step shows whether it can run the rule at all, before the run folder exists.
         with torch.no_grad():
-            rollout(rule, task.seed(rule), 1, executor=config.executor)
+            rollout(rule, task.seed(rule), 1, condition=0 if rule.told else None, executor=config.executor)
     except ArgumentError as error:
         raise InputError("config", "executor", error.found, error.allowed) from None
     with_gradient = "executor auto runs training's rollouts; the one that was asked for runs those without gradient"

@@ -99,19 +99,30 @@ class Task(Protocol[Goal]):
         """Returns what a loaded rule should know of its training: its `card`."""
 
     def seed(self, rule: Rule) -> Tensor:
-        """Returns the state that everything begins with, (1, C, D, H, W)."""
+        """Returns the states that everything begins with, (L, C, D, H, W): one for each body that the rule is to grow."""
 
-    def pool_loss(self, rule: Rule, states: Tensor) -> Tensor:
-        """Returns how bad pooled states (B, C, D, H, W) are, (B,): the worst goes back to the seed."""
+    def pool_loss(self, rule: Rule, states: Tensor, label: int) -> Tensor:
+        """Returns how bad pooled states (B, C, D, H, W) of one body are, (B,): the worst goes back to the seed."""
 
     def body(self, rule: Rule, states: Tensor) -> Tensor:
         """Returns the cells of states (B, C, D, H, W) that damage may destroy, bool (B, D, H, W)."""
 
-    def draw(self, iteration: int) -> Goal:
-        """Returns the goal of an iteration 1, 2, …, which goes to the methods below and to the loss terms."""
+    def draw(self, iteration: int, labels: Tensor) -> Goal:
+        """Returns the goal of an iteration 1, 2, …, which goes to the methods below and to the loss terms.
+
+        Args:
+            iteration: the iteration.
+            labels: which body each sample is to become, int64 (B,).
+        """
+
+    def parts(self, goal: Goal, ids: Tensor) -> list[Tensor]:
+        """Returns the samples `ids` (n,) in the parts that can share a rollout and a loss."""
 
     def subset(self, goal: Goal, ids: Tensor) -> Goal:
         """Returns the goal of the samples `ids` alone, int64 (n,), where a batch is split into parts."""
+
+    def condition(self, goal: Goal) -> int | None:
+        """Returns what the cells of a part are told; None for nothing."""
 
     def inputs(self, rule: Rule, goal: Goal) -> Inputs | None:
         """Returns what the cells are fed in every step; None for nothing."""

@@ -96,6 +96,11 @@ class Trainer:
         """The body that is grown; None for a task of another kind."""
         return getattr(self.task, "target", None)
 
+    @property
+    def targets(self) -> list[Target]:
+        """The bodies that are grown, one or several; none for a task of another kind."""
+        return getattr(self.task, "targets", [self.target] if self.target else [])
+
     @classmethod
     def begin(cls, config: Config, given: object = None, rule: Rule | None = None) -> "Trainer":
         """Returns a trainer at iteration 0; everything that the config names is looked up and checked here.
@@ -127,11 +132,15 @@ class Trainer:
         rule.card = task.card()
         balance = Balance(config.balance, list(task.weights)).to(device)
         # The pool starts as copies of the seed. Without a pool one slot remains, which holds the seed.
-        slots, seed = config.pool_size if task.pooled else 1, task.seed(rule)
-        seeds = seed.to(choose_pool_device(config, device, slots * seed.nbytes)).expand(slots, -1, -1, -1, -1)
+        seeds = task.seed(rule)
+        slots = config.pool_size if task.pooled else len(seeds)
+        # As many slots of each body, the first ones of those that come first.
+        labels = torch.arange(slots) % len(seeds)
+        seeds = seeds.to(choose_pool_device(config, device, slots * seeds[:1].nbytes))
         # The pool's generator is the only one with a state; all others follow from seed and iteration.
         generator = torch.Generator().manual_seed(config.random_seed)
-        pool = pools.StatePool(seeds, generator=generator, dead_value=rule.dead_value)
+        own = {"labels": labels, "seed": seeds} if rule.conditions else {}
+        pool = pools.StatePool(seeds[labels.to(seeds.device)], generator=generator, dead_value=rule.dead_value, **own)
         parameters = [*rule.parameters(), *balance.parameters()]
         optimizer = build_optimizer(config, parameters, task.lr_multipliers(rule), task.in_full(rule))
         in_backward = task.in_backward(rule, optimizer) if config.optimizer_in_backward else None
@@ -197,11 +206,11 @@ class Trainer:
             return 0
         old = (self.pool.age > OLD * self.config.horizon).nonzero().squeeze(1)
         # One at a time: a pool may be as large as memory allows.
-        states, goal = (self.pool.states[k : k + 1].to(self.task.device) for k in old), self.task.draw(0)
-        worth = [self.task.metrics(self.rule, state, goal)[self.task.headline] for state in states]
+        states = ((self.pool.states[k : k + 1].to(self.task.device), self.pool.label[k : k + 1].cpu()) for k in old)
+        worth = [self.task.metrics(self.rule, state, self.task.draw(0, label))[self.task.headline] for state, label in states]
         lost = old[torch.tensor([value < LOST * look.grown for value in worth], dtype=torch.bool)]
         if len(lost):
-            self.pool.replace(lost, self.pool.seed.expand(len(lost), *self.pool.seed.shape), ages=torch.zeros_like(lost))
+            self.pool.replace(lost, self.pool.seeds[self.pool.label[lost]], ages=torch.zeros_like(lost))
         return len(lost)
 
     def _counts(self) -> bool:

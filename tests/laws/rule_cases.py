@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from nca3d.executors import compiled, event, exact, native_code, native_part
-from nca3d.rules import CodedRule, ConvRule, Rule
+from nca3d.rules import CodedRule, ConditionalRule, ConvRule, Rule
 from nca3d.rules.kernels import laplacian
 
 SIZE = (7, 6, 8)
@@ -44,6 +44,12 @@ class SixNeighbours(ConvRule):
         return [self.across.to(like), None, self.slope.to(like), None]
 
 
+@torch.no_grad()
+def bound(**options) -> Rule:
+    """The plain rule that grows the second body of a rule of two, with weights of its own: as it would be exported."""
+    return ConditionalRule(("first", "second"), **options).bound("second").requires_grad_(True)
+
+
 RULE_CASES: dict[str, Callable[[], Rule]] = {
     "gradient": lambda: ConvRule(channels=8, hidden=(24,)),
     "gradient+laplacian": lambda: ConvRule(channels=8, hidden=(24,), perception="gradient+laplacian"),
@@ -61,6 +67,9 @@ RULE_CASES: dict[str, Callable[[], Rule]] = {
     "odd sizes": lambda: ConvRule(21, (19, 3), "gradient+laplacian", visible=12, visible_kind="classes"),
     "own network": OwnNetwork,
     "six neighbours": lambda: SixNeighbours(channels=8, hidden=(24,)),
+    "bound to a body": lambda: bound(channels=8, hidden=(24,)),
+    "bound, of many kinds": lambda: bound(channels=14, hidden=(24,), visible=6, visible_kind="classes", code=3),
+    "first cell carries the body": lambda: ConditionalRule(condition="seed", channels=8, hidden=(24,)),
     "every cell fires": lambda: ConvRule(channels=8, hidden=(24,), fire_rate=1.0),
 }
 

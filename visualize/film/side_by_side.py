@@ -18,7 +18,7 @@ from visualize.frames import Box, Colour, FloatArray, Picture, as_frames, as_pic
 from visualize.render.view import AZIMUTH, ELEVATION, view
 
 WHERE = "side_by_side"
-MOST = 6
+MOST = 12
 HEADER = 0.135  # share of one body's side kept for its name
 LOWEST_HEADER, LOWEST_FOOTER = 40, 34  # pixels: letters must be read in small films too
 
@@ -49,7 +49,7 @@ def side_by_side(
     a row, more in two rows. A series that ends before the others holds its last frame, and a note under its name says so.
 
     Args:
-        films: name → (T,D,H,W,4), straight RGBA 0..1 (or uint8); one to six of them.
+        films: name → (T,D,H,W,4), straight RGBA 0..1 (or uint8); one to twelve of them.
         path: where to; the suffix says which kind of film. The folder must exist.
         fps: frames a second, 0.1 to 60.
         size: width and height in pixels of one body's picture (made even).

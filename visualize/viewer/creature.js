@@ -1,6 +1,6 @@
 // A living body to look at and to hurt. It doesn't know who steps it: `engine` is a worker of the page, or Python.
 //
-// engine: play(yes) · step() · speed(steps a second) · seed() · cut(wound); it calls `onframe({picture, step, living, iou, rate})`.
+// engine: play(yes) · step() · speed(steps a second) · seed() · cut(wound) · become(a share for each body); it calls `onframe({picture, step, living, iou, rate})`.
 // A wound is {kind: "ball", centre: [x, y, z], radius} or {kind: "half", axis: 0..2, side: ±1} or {kind: "scatter", share}.
 
 const AXES = ["x", "y", "z"];
@@ -45,11 +45,12 @@ function showCreature(root, about, engine, fragment) {
   const seed = button("Seed", "Begin again from one cell (s)", () => { past.length = 0; engine.seed(); });
   const help = node("dialog", { class: "help", click: () => help.close() }, node("p", {},
     "Click or drag on the body to cut it. Drag beside it to turn, with shift, the right button or two fingers also on it; wheel or pinch to come closer."),
-    node("dl", {}, ...[["orange", "on the body: what a cut would take; in the curve: when it was cut"], ["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
+    node("dl", {}, ...[["orange", "on the body: what a cut would take; in the curve: when it was cut"], ["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ...(about.bodies ? [["1 … 9", "become another body"]] : []), ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
       ["r", "scatter"], ["[ ]", "brush"], ["+ −", "speed"], ["v", "voxels or smooth"], ["l", "light or dark"]]
       .flatMap(([key, does]) => [node("dt", {}, key), node("dd", {}, does)])));
   const look = lookControls(root, view);
-  const footer = node("footer", {}, play, pace, size, cutHalf, scatter, seed, ...look, button("?", "Help (?)", () => help.showModal()));
+  const bodies = about.bodies ? bodyControls(about, engine, () => seed.click()) : null;
+  const footer = node("footer", {}, ...(bodies ? [bodies.row] : []), play, pace, size, cutHalf, scatter, seed, ...look, button("?", "Help (?)", () => help.showModal()));
   root.append(...(about.compares ? [chart] : []), footer, help);
   leaveRoom(root, view, heading, footer);
 
@@ -101,6 +102,7 @@ function showCreature(root, about, engine, fragment) {
     "[": () => setBrush(-0.5), "]": () => setBrush(0.5), "+": () => setPace(1), "=": () => setPace(1), "-": () => setPace(-1),
     v: () => look[0].click(), l: () => look[1].click(), "?": () => help.showModal(),
   };
+  about.bodies?.slice(0, 9).forEach((_, place) => { keys[String(place + 1)] = () => bodies.choose(place); });
   wide.forEach((axis) => { keys[AXES[axis]] = (event) => halve(axis, event.shiftKey ? -1 : 1); });
   followKeys(root, keys);
 
@@ -112,6 +114,34 @@ function showCreature(root, about, engine, fragment) {
   setPace();
   setPlaying(true);
   return { view, wound, setPlaying, trouble, get last() { return last; }, get playing() { return playing; } };
+}
+
+/** A button for each body of a rule of several; where cells are told what they are, a slider between the last two. */
+function bodyControls(about, engine, seed) {
+  let before = 1 % about.bodies.length, now = 0;
+  const buttons = about.bodies.map((name, place) => button(name, `Become a ${name}${place < 9 ? ` (${place + 1})` : ""}`, () => choose(place)));
+  const ends = [node("span"), node("span")];
+  const input = node("input", { type: "range", min: 0, max: 1, step: 0.05, value: 1, "aria-label": "Between two bodies", input: () => tell() });
+  const slider = node("label", { class: "between", title: "Between the last two bodies" }, ends[0], input, ends[1]);
+  function tell() {
+    const share = Number(input.value), mix = about.bodies.map(() => 0);
+    mix[before] += 1 - share;
+    mix[now] += share;
+    engine.become(mix);
+    buttons.forEach((one, place) => one.setAttribute("aria-pressed", String(place === (share < 0.5 ? before : now))));
+    [before, now].forEach((place, end) => { ends[end].textContent = about.bodies[place]; });
+  }
+  function choose(place) {
+    // What it is now is what it changes from.
+    if (place !== now) [before, now] = [Number(input.value) < 0.5 ? before : now, place];
+    if (before === now) before = (now + 1) % about.bodies.length;
+    input.value = 1;
+    tell();
+    if (!about.told) seed();
+  }
+  buttons[0].setAttribute("aria-pressed", "true");
+  [before, now].forEach((place, end) => { ends[end].textContent = about.bodies[place]; });
+  return { row: node("div", { class: "bodies" }, ...buttons, ...(about.told && about.bodies.length > 1 ? [slider] : [])), choose };
 }
 
 /** IoU over time, 0 .. 1, with a mark for each cut. */

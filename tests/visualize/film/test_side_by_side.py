@@ -85,7 +85,7 @@ def test_bad_films_are_one_line_and_write_nothing(growing: np.ndarray, tmp_path:
     good = {"a": growing, "b": growing[:2]}
     bad = [
         ({"films": {}}, "films"),
-        ({"films": dict.fromkeys("abcdefg", growing)}, "1..6"),
+        ({"films": dict.fromkeys("abcdefghijklm", growing)}, "1..12"),
         ({"films": growing}, "mapping"),
         ({"films": {"a": growing[0]}}, "(T,D,H,W,4)"),
         ({"steps": [1, 2]}, "steps"),

@@ -1,0 +1,50 @@
+"""What a rule of several bodies asks of a config: bodies that are read together, and settings that suit all of them.
+
+It stands in for the regime of one body (`regimes.py`) wherever a config names more than one target.
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from nca3d.config.devices import multiplies_bf16
+from nca3d.config.recipe import Facts
+from nca3d.config.regimes import Regime
+from nca3d.registry import LazyImport
+
+if TYPE_CHECKING:
+    from nca3d.config.record import Config
+
+# By name, since these modules import torch.
+TASK, FINISH = LazyImport("nca3d.training.several:Several"), LazyImport("nca3d.experiment:finish_several")
+
+
+@dataclass(frozen=True)
+class Several(Regime):
+    """A regime of bodies, for a rule that grows each of several."""
+
+    @classmethod
+    def of(cls, regime: Regime) -> Self:
+        """Returns the regime for several bodies that one for a single body stands for."""
+        return cls(**vars(regime) | {"task": TASK, "finish": FINISH})
+
+    def subject(self, config: "Config") -> str:
+        """Returns what a run's folder is named after: how many bodies there are."""
+        return f"{len(config.targets)}-bodies"
+
+    def read(self, config: "Config", folder: str | os.PathLike[str] | None = None) -> object:
+        """Reads and returns the bodies that the config names, a `Bodies`; of a resumed run those that it keeps."""
+        from nca3d.targets.kept import several_by_run
+        from nca3d.targets.together import Bodies, load_several
+
+        if folder is not None:
+            kept = several_by_run(Path(folder), config.anchored().targets, config.target_options, config.size)
+            if kept is not None:
+                return Bodies(tuple(one.target for one in kept))
+        return load_several(config.targets, size=config.size, **config.target_options)
+
+    def facts(self, given: object) -> Facts:
+        """Returns the facts of bodies that were read: those of the largest, of all kinds, and how many there are."""
+        bodies: Any = given
+        return Facts.of_several(bodies.each, multiplies_bf16())

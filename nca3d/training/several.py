@@ -1,0 +1,261 @@
+"""The task of several bodies: one rule learns to grow each of them, by a condition, from one cell, and to keep and heal it.
+
+Each slot of the pool knows which body it is to become. An iteration takes some states of each of several bodies, and each
+body's states run, are judged and are replaced as if it were the only one (`growth.Growth`); all of them move the same weights.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from nca3d.config import Config
+from nca3d.errors import InputError
+from nca3d.files import read_file
+from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import ConditionalRule
+from nca3d.rules.inputs import Inputs
+from nca3d.targets import Target
+from nca3d.targets.kept import KeptTarget, kept_name
+from nca3d.targets.together import Bodies, load_several
+from nca3d.training.build import build_rule
+from nca3d.training.course import Look
+from nca3d.training.growth import Growth
+
+# Codes that need no file, as `condition_codes` names them.
+CODES = ("one_hot", "learned")
+
+
+@dataclass(frozen=True)
+class Goals:
+    """What the states of an iteration are to become.
+
+    Attributes:
+        labels: Which body each is to become, int64 (B,) on the CPU.
+    """
+
+    labels: Tensor
+
+
+class Several:
+    """The task of growing several bodies by one rule; its methods are described in `Task`.
+
+    Args:
+        config: The experiment.
+        given: The bodies, as the config names them or as the run keeps them; None = they are read here.
+
+    Raises:
+        InputError: A body can't be used, a loss term does not fit it, or the codes don't fit the bodies.
+    """
+
+    headline = "iou"
+    fixed: Mapping[str, str] = {"condition": "how cells are told is built into the rule"}
+
+    def __init__(self, config: Config, given: Bodies | None = None) -> None:
+        self.config = config
+        bodies = given or load_several(config.targets, size=config.size, **config.target_options)
+        self.names, self.subject = bodies.names, ""
+        if config.condition == "seed" and config.switch_rate:
+            allowed = "0 where condition = seed: no cell is told anything after the first"
+            raise InputError("config", "switch_rate", config.switch_rate, allowed)
+        self.codes = given_codes(config, self.names)
+        self.each = [
+            Growth(config, KeptTarget.of(body, name, config.target_options, kept_name(place)))
+            for place, (body, name) in enumerate(zip(bodies.each, config.targets, strict=True))
+        ]
+        self.first = self.each[0]
+        self.weights, self.epoch = self.first.weights, self.first.epoch
+        self.pooled, self.damaging = self.first.pooled, self.first.damaging
+        self.curriculum, self.ageing = self.first.curriculum, self.first.ageing
+
+    @property
+    def device(self) -> torch.device:
+        """Where the rule runs."""
+        return self.first.device
+
+    @device.setter
+    def device(self, device: torch.device) -> None:
+        for one in self.each:
+            one.device = device
+
+    @property
+    def targets(self) -> list[Target]:
+        """The bodies, in the order of the conditions."""
+        return [one.target for one in self.each]
+
+    def check_rule(self, rule: Rule) -> None:
+        """Checks that the rule grows these bodies, and shows what they have.
+
+        Raises:
+            InputError: It grows others, or its visible channels are of another kind or number.
+        """
+        if rule.conditions != self.names:
+            found = f"one that grows {', '.join(rule.conditions) or 'one body'}"
+            raise InputError("train", "rule", found, f"a ConditionalRule of {', '.join(self.names)}")
+        self.first.check_rule(rule)
+
+    def build_rule(self) -> Rule:
+        """Returns a fresh rule for the bodies, or the one that `init` names.
+
+        Raises:
+            InputError: The config names a rule of one body.
+        """
+        config, target = self.config, self.first.target
+        if config.rule not in ("conv", "coded", "conditional"):
+            raise InputError(
+                "config", "rule", repr(config.rule), "conv where there are several targets: it is told which by a condition"
+            )
+        code = config.code if target.kind == "classes" else 0
+        kind = config.condition_codes if self.codes is None else "given"
+        rule = build_rule(
+            config.replace(rule="conditional"),
+            conditions=self.names,
+            condition=config.condition,
+            codes=kind,
+            code_size=0 if self.codes is None else self.codes.shape[1],
+            code=code,
+            channels=config.channels_for(target.visible),
+            hidden=config.hidden,
+            perception=config.perception,
+            visible=target.visible,
+            visible_kind=target.kind,
+            alive_threshold=config.alive_threshold,
+            padding=config.padding,
+        )
+        assert isinstance(rule, ConditionalRule)
+        if self.codes is not None and not config.init:
+            rule.codes.data.copy_(self.codes)
+        return rule
+
+    def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
+        """Returns nothing: all weights learn at one rate."""
+        return {}
+
+    def in_full(self, rule: Rule) -> list[nn.Parameter]:
+        """Returns no parameters: all cells share the weights, which are few."""
+        return []
+
+    def in_backward(self, rule: Rule, optimizer: torch.optim.Optimizer) -> None:
+        """Returns None: no cell has weights of its own."""
+
+    def card(self) -> dict[str, Any]:
+        """Returns the card: what all bodies share, and of each what it takes to grow and judge it."""
+        cards = [one.card() for one in self.each]
+        own = ("target", "target_options", "body", "start")
+        shared = {name: value for name, value in cards[0].items() if name not in own}
+        each = [
+            {"name": name, **{field: card[field] for field in own}, "target": target}
+            for name, target, card in zip(self.names, self.config.targets, cards, strict=True)
+        ]
+        starts = {tuple(card["start"]) for card in cards}
+        shared |= {"start": list(starts.pop())} if len(starts) == 1 else {}
+        return {**shared, "condition": self.config.condition, "targets": each}
+
+    def seed(self, rule: Rule) -> Tensor:
+        """Returns the first cell of each body in an empty lattice, (L, C, D, H, W)."""
+        assert isinstance(rule, ConditionalRule)
+        return torch.cat([one.seed(rule.bound(name)) for one, name in zip(self.each, self.names, strict=True)]).detach()
+
+    def pool_loss(self, rule: Rule, states: Tensor, label: int) -> Tensor:
+        """Returns the loss of each pooled state of one body as it is, (B,)."""
+        return self.each[label].pool_loss(rule, states, label)
+
+    def body(self, rule: Rule, states: Tensor) -> Tensor:
+        """Returns the cells of each body, bool (B, D, H, W)."""
+        return self.first.body(rule, states)
+
+    def draw(self, iteration: int, labels: Tensor) -> Goals:
+        """Returns which body each state is to become: the one of its label (B,)."""
+        return Goals(labels)
+
+    def parts(self, goal: Goals, ids: Tensor) -> list[Tensor]:
+        """Returns the samples `ids` (n,) of each body as a part of their own."""
+        labels = goal.labels[ids.cpu()]
+        return [ids[(labels == label).to(ids.device)] for label in labels.unique().tolist()]
+
+    def subset(self, goal: Goals, ids: Tensor) -> Target:
+        """Returns the target of samples `ids` (n,) that are all to become one body."""
+        return self.each[int(goal.labels[int(ids[0])])].goal
+
+    def condition(self, goal: Target) -> int | None:
+        """Returns the place of the body that cells are told; None where the first cell has told them."""
+        return self.names.index(goal.name) if self.config.condition == "input" else None
+
+    def inputs(self, rule: Rule, goal: Target) -> Inputs | None:
+        """Returns None: bodies grow without inputs."""
+        return None
+
+    def metrics(self, rule: Rule, states: Tensor, goal: Goals) -> dict[str, float]:
+        """Returns the mean intersection over union of states (B, C, D, H, W) with their targets, and that of each body."""
+        found: dict[str, float] = {}
+        for label in goal.labels.unique().tolist():
+            own = states[(goal.labels == label).to(states.device)]
+            found[f"iou.{self.names[label]}"] = self.each[label].metrics(rule, own, self.each[label].goal)["iou"]
+        return {"iou": sum(found.values()) / len(found), **found}
+
+    def pattern(self, rule: Rule, states: Tensor) -> dict[str, list[float]]:
+        """Returns measures of pattern of the first bodies of states (B, C, D, H, W); nothing random is drawn."""
+        return self.first.pattern(rule, states)
+
+    def fault(self, rule: Rule) -> str:
+        """Returns why a trained rule has failed: of some body none is alive at the horizon, or one isn't finite; else ""."""
+        assert isinstance(rule, ConditionalRule)
+        for one, name in zip(self.each, self.names, strict=True):
+            if wrong := one.fault(rule.bound(name)):
+                return f"{name}: {wrong}"
+        return ""
+
+    @torch.no_grad()
+    def look(self, rule: Rule, iteration: int) -> Look:
+        """Returns the worst of what a rule grows, holds and heals of its bodies, on fire masks that training never draws."""
+        assert isinstance(rule, ConditionalRule)
+        looks = [one.look(rule.bound(name), iteration) for one, name in zip(self.each, self.names, strict=True)]
+        return Look(iteration, *(min(values) for values in list(zip(*looks, strict=True))[1:]))
+
+    def note(self, rule: Rule) -> str:
+        """Returns what to know of the bodies: cells that rollouts can't reach, sources that have changed; "" for nothing."""
+        return "\n".join(note for one in self.each if (note := one.note(rule)))
+
+    def keep(self, folder: Path) -> dict[str, Any]:
+        """Saves each body as it was fitted; the config names their sources as before."""
+        for one in self.each:
+            one.kept.write(folder)
+        return {}
+
+
+def given_codes(config: Config, names: tuple[str, ...]) -> Tensor | None:
+    """Returns the codes (n, K) in the file that a config names; None = one-hot or learned ones.
+
+    Raises:
+        InputError: There is no such file, or it has no vector for each body.
+    """
+    file = config.condition_codes
+    if file in CODES:
+        if file == "learned" and config.condition == "seed":
+            raise InputError("config", "condition_codes", "'learned'", "one_hot or a file where condition = seed")
+        return None
+    data = read_file(Path(file))
+    try:
+        if file.endswith(".json"):
+            table = json.loads(data)
+            if missing := [name for name in names if name not in table]:
+                raise InputError(
+                    file, "condition_codes", f"none of {', '.join(missing)}", f"a vector for each of {', '.join(names)}"
+                )
+            array = np.asarray([table[name] for name in names], np.float32)
+        else:
+            array = np.load(Path(file), allow_pickle=False).astype(np.float32)
+    except (ValueError, TypeError, OSError) as error:
+        raise InputError(
+            file, "condition_codes", f"no vectors ({error})", "one_hot, learned, .npy (bodies, K) or .json {name: [..]}"
+        ) from None
+    if array.ndim != 2 or len(array) != len(names) or not np.isfinite(array).all():
+        raise InputError(
+            file, "condition_codes", f"{array.shape}", f"({len(names)}, K), finite: a vector for each of {', '.join(names)}"
+        )
+    return torch.from_numpy(array)
