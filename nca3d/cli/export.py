@@ -17,6 +17,7 @@ from nca3d.registry import wing_entries
 
 if TYPE_CHECKING:
     from nca3d.evaluation.story import Story
+    from nca3d.rules.cell import Rule
     from nca3d.targets import Target
 
 # Suffixes of pages, and of files for other tools.
@@ -52,6 +53,9 @@ def run(args: argparse.Namespace) -> None:
     _check(args)
     request = LifeRequest.of(args)
     rule = request.ref.rule()
+    if rule.conditions and not (args.files or args.movie):
+        _all_bodies(args, request, rule)
+        return
     target = request.ref.target(rule)
     film = request.tell(rule, target, damaged=True) if args.movie else None
     story = request.tell(rule, target, damaged=False) if args.files else None
@@ -75,6 +79,16 @@ def run(args: argparse.Namespace) -> None:
     if story is not None:
         for file in args.files:
             _save(file, story, target)
+
+
+def _all_bodies(args: argparse.Namespace, request: LifeRequest, rule: "Rule") -> None:
+    """Writes the page in which all bodies of a rule live, and prints its path."""
+    from nca3d.live.page import live_page
+
+    size = rule.card.get("size")
+    if size is None:
+        raise InputError(request.ref.name, "size", "none on its card", "a rule that knows its lattice")
+    print(live_page(rule, args.live, tuple(size), random_seed=request.random_seed))
 
 
 def _save(file: Path, story: "Story", target: "Target") -> None:

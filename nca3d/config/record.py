@@ -14,7 +14,7 @@ from nca3d.config.fields import HOMES, NAMED_SIZE, Body, Shared
 from nca3d.config.recipe import fitting_batch
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
-from nca3d.config.several import Several
+from nca3d.config.several import Several, several_contradictions
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import names_path, write_atomic
 from nca3d.registry import searched, wing_entries
@@ -389,5 +389,6 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...]
             only = ", ".join(other for other in REGIMES if REGIMES[other].per_cell) or "none that is here"
             yield (name, "regime"), f"{toml(FIELDS[name].default)}, but where rules may have weights per cell: regime {only}"
     yield from clashing(values)
+    yield from several_contradictions(values)
     if values["schedule"] == "step" and not values["milestones"]:
         yield ("milestones", "schedule"), "at least one share for schedule = step"

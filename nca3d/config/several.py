@@ -4,6 +4,7 @@ It stands in for the regime of one body (`regimes.py`) wherever a config names m
 """
 
 import os
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Any, Self
 from nca3d.config.devices import multiplies_bf16
 from nca3d.config.recipe import Facts
 from nca3d.config.regimes import Regime
+from nca3d.config.schema import toml
 from nca3d.registry import LazyImport
 
 if TYPE_CHECKING:
     from nca3d.config.record import Config
 
+# The rules of config `rule` that have a form for several bodies.
+RULES = ("conv", "coded", "conditional")
 # By name, since these modules import torch.
 TASK, FINISH = LazyImport("nca3d.training.several:Several"), LazyImport("nca3d.experiment:finish_several")
 
@@ -48,3 +52,27 @@ class Several(Regime):
         """Returns the facts of bodies that were read: those of the largest, of all kinds, and how many there are."""
         bodies: Any = given
         return Facts.of_several(bodies.each, multiplies_bf16())
+
+
+def several_contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:
+    """Yields fields about several bodies that don't go together, the one to change first, and what is allowed.
+
+    Args:
+        values: all fields by name.
+    """
+    if isinstance(values["target"], str):
+        # A single body is told nothing, so nobody could mean these.
+        for name, default in (("condition", "input"), ("condition_codes", "one_hot"), ("switch_rate", 0.0)):
+            if values[name] != default:
+                yield (name, "target"), f"{toml(default)} for one target; several of them have a condition"
+        return
+    if values["rule"] not in RULES:
+        yield ("rule", "target"), f"{', '.join(RULES[:-1])} where there are several targets: they have a form with a condition"
+    if values["condition"] == "seed":
+        if values["switch_rate"]:
+            yield ("switch_rate", "condition"), "0 where condition = seed: no cell is told anything after the first"
+        if values["condition_codes"] == "learned":
+            yield (
+                ("condition_codes", "condition"),
+                "one_hot or a file where condition = seed: a pool keeps its seeds as they are",
+            )

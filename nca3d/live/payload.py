@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from nca3d.errors import InputError
 from nca3d.executors.network import linear_layers
@@ -94,7 +94,8 @@ def _describe_several(rule: ConditionalRule, size: Size, palette: np.ndarray | N
     bound = [rule.bound(name) for name in rule.conditions]
     described, floats = describe(bound[0], size, palette)
     if rule.told:
-        own = torch.stack([next(iter(one.network)).get_parameter("bias").detach() for one in bound])
+        layers = [next(layer for layer in one.network if isinstance(layer, nn.Linear)) for one in bound]
+        own = torch.stack([layer.bias.detach() for layer in layers])
     else:
         own = rule.codes.detach()
     size = as_size(size)

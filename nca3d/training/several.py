@@ -60,9 +60,6 @@ class Several:
         self.config = config
         bodies = given or load_several(config.targets, size=config.size, **config.target_options)
         self.names, self.subject = bodies.names, ""
-        if config.condition == "seed" and config.switch_rate:
-            allowed = "0 where condition = seed: no cell is told anything after the first"
-            raise InputError("config", "switch_rate", config.switch_rate, allowed)
         self.codes = given_codes(config, self.names)
         self.each = [
             Growth(config, KeptTarget.of(body, name, config.target_options, kept_name(place)))
@@ -100,16 +97,8 @@ class Several:
         self.first.check_rule(rule)
 
     def build_rule(self) -> Rule:
-        """Returns a fresh rule for the bodies, or the one that `init` names.
-
-        Raises:
-            InputError: The config names a rule of one body.
-        """
+        """Returns a fresh rule for the bodies, or the one that `init` names."""
         config, target = self.config, self.first.target
-        if config.rule not in ("conv", "coded", "conditional"):
-            raise InputError(
-                "config", "rule", repr(config.rule), "conv where there are several targets: it is told which by a condition"
-            )
         code = config.code if target.kind == "classes" else 0
         kind = config.condition_codes if self.codes is None else "given"
         rule = build_rule(
@@ -236,8 +225,6 @@ def given_codes(config: Config, names: tuple[str, ...]) -> Tensor | None:
     """
     file = config.condition_codes
     if file in CODES:
-        if file == "learned" and config.condition == "seed":
-            raise InputError("config", "condition_codes", "'learned'", "one_hot or a file where condition = seed")
         return None
     data = read_file(Path(file))
     try:

@@ -1,0 +1,182 @@
+"""One rule of several bodies: trained in turns, each against its own target, from its own seed, under its own condition."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from resuming import cut_short, everything, timeless
+from tiny_runs import tiny_body
+
+import nca3d
+from nca3d.cli import main
+from nca3d.errors import InputError, InputErrors
+from nca3d.rules import ConditionalRule
+from nca3d.targets.together import called, load_several
+from nca3d.training.step import draw_batch, switched
+from nca3d.training.trainer import Trainer
+
+BODIES = ("sphere", "cross", "torus")
+TWO = {
+    "target": BODIES,
+    "batch": 6,
+    "pool_size": 12,
+    "steps": (4, 8),
+    "ageing": 6,
+    "iterations": 12,
+    "save_every": 6,
+    "log_every": 1,
+}
+
+
+def tiny(**changes) -> nca3d.Config:
+    return tiny_body(**{**TWO, "warmup": 0, "random_seed": 3, **changes})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"switch_rate": 0.5, "damage_count": 1, "damage_from": 0.0},
+        {"condition": "seed", "channels": 10, "regime": "persistent", "accumulate": 2},
+        {"condition_codes": "learned", "regime": "growing", "batch": 4},
+    ],
+)
+def test_a_resumed_run_is_the_same_run(tmp_path, changes):
+    """Law 11, with bodies that change in mid-life, with codes that are learned, and with seeds that carry them."""
+    straight = nca3d.train(tiny(out=str(tmp_path / "straight"), **changes), progress=False)
+    cut_short(half := tiny(out=str(tmp_path / "half"), **changes), 6)
+    resumed = nca3d.train(half, resume=tmp_path / "half", progress=False)
+    one, two = everything(straight), everything(resumed)
+    assert one.keys() == two.keys() and [name for name in one if not torch.equal(one[name], two[name])] == []
+    assert timeless(straight.metrics)[-6:] == timeless(resumed.metrics)[-6:]
+
+
+def test_each_body_has_its_own_worst_its_own_seed_and_as_many_slots():
+    trainer = Trainer.begin(tiny(condition="seed", channels=10))
+    pool = trainer.pool
+    assert pool.label.bincount().tolist() == [4, 4, 4] and len(pool.seeds) == 3
+    with torch.no_grad():
+        trainer.rule.network[-1].weight.copy_(0.01 * torch.ones_like(trainer.rule.network[-1].weight))
+    trainer.step()
+    batch, prepared, labels = draw_batch(trainer.config, 2, pool, trainer.rule, trainer.task)
+    assert labels.bincount().tolist() == [2, 2, 2]
+    for label in range(3):
+        fresh = prepared.fresh & (labels == label)
+        assert int(fresh.sum()) == 1
+        assert torch.equal(prepared.states[fresh][0], pool.seeds[label])
+    assert not torch.equal(pool.seeds[0], pool.seeds[1])
+    assert torch.equal(pool.label[batch.index], labels)
+
+
+def test_small_batches_take_two_of_some_bodies():
+    trainer = Trainer.begin(tiny(batch=4))
+    seen = set()
+    for _ in range(20):
+        labels = trainer.pool.sample(4).label
+        assert sorted(labels.bincount().tolist(), reverse=True)[:2] == [2, 2]
+        seen |= set(labels.tolist())
+    assert seen == {0, 1, 2}
+
+
+def test_bodies_that_switch_pass_their_label_on():
+    labels, fresh = torch.arange(8) % 3, torch.zeros(8, dtype=torch.bool)
+    fresh[:3] = True
+    config = tiny(switch_rate=1.0)
+    for iteration in range(1, 20):
+        after = switched(config, iteration, labels, fresh)
+        assert torch.equal(after[:3], labels[:3]) and torch.equal(after.bincount(), labels.bincount())
+    assert not torch.equal(after, labels)
+    assert torch.equal(switched(tiny(), 1, labels, fresh), labels)
+
+
+def test_a_state_is_judged_by_its_own_target_alone():
+    trainer = Trainer.begin(tiny())
+    task, goal = trainer.task, trainer.task.draw(1, torch.tensor([2, 0, 2, 1]))
+    parts = task.parts(goal, torch.arange(4))
+    assert [part.tolist() for part in parts] == [[1], [3], [0, 2]]
+    assert [task.subset(goal, part).name for part in parts] == ["sphere", "cross", "torus"]
+    assert [task.condition(task.subset(goal, part)) for part in parts] == [0, 1, 2]
+    perfect = torch.zeros(1, trainer.rule.channels, *trainer.config.lattice)
+    perfect[:, :4] = task.targets[2].values
+    assert task.metrics(trainer.rule, perfect.expand(4, -1, -1, -1, -1), goal)["iou.torus"] == 1.0
+    assert task.pool_loss(trainer.rule, perfect, 2) < task.pool_loss(trainer.rule, perfect, 0)
+
+
+@pytest.mark.slow
+def test_two_bodies_are_learnt_and_told_apart(tmp_path, capsys):
+    """The whole way: train, report, evaluate, film a change, export a page; `input` and what a page needs."""
+    out = tmp_path / "run"
+    config = nca3d.Config(
+        target=["cross", "heart"], size=(8, 10, 10), hidden=(96,), iterations=900, out=str(out), random_seed=1
+    )
+    run = nca3d.train(config, progress=False)
+    report = run.report
+    assert min(row["grow_iou"] for row in report["bodies"].values()) > 0.9
+    assert report["right_body"]["grown"] == 1.0 and report["between"] > 0
+    assert set(report["confusion"]["cross"]) == {"cross", "heart"}
+    for name in ("report.html", "film.mp4", "creature.html", "bodies.png", "confusion.png", "switch.png", "morph.png"):
+        assert (out / name).stat().st_size > 1000, name
+    rule = nca3d.load(out)
+    assert isinstance(rule, ConditionalRule) and rule.conditions == ("cross", "heart")
+    assert rule.target("heart").name == "heart"
+    state = nca3d.seed_state(rule, condition="heart")
+    grown = nca3d.rollout(rule, state, rule.card["horizon"], condition="heart")
+    assert float(nca3d.iou(grown, rule.target("heart"))) > 0.9
+    film = ["--condition", "cross", "--then", "heart", "--out", str(tmp_path / "morph.gif"), "--pixels", "64"]
+    assert main(["render", str(out), *film]) == 0
+    assert main(["export", str(out), "--live", str(tmp_path / "live.html")]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(out), "--condition", "cross", "--no-pictures", "--json", "-", "--samples", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["grow_iou"] > 0.8
+
+
+def test_bodies_of_several_files_share_kinds_lattice_and_first_cell(tmp_path):
+    ball, bar = np.zeros((5, 6, 7), np.uint8), np.zeros((3, 3, 9), np.uint8)
+    ball[1:4, 1:5, 1:6], bar[1, 1, :] = 1, 2
+    for name, labels in (("ball", ball), ("bar", bar)):
+        np.save(tmp_path / f"{name}.npy", labels)
+    bodies = load_several([str(tmp_path / "ball.npy"), str(tmp_path / "bar.npy")], "auto")
+    assert bodies.names == ("ball", "bar") and bodies.kind == "classes"
+    first, second = bodies.each
+    assert first.names == second.names and first.visible == len(first.names)
+    assert first.size == second.size and first.start == second.start
+    assert first.cells == int((ball > 0).sum()) and second.cells == 9
+    mixed = load_several([str(tmp_path / "ball.npy"), "cross"], "auto")
+    assert mixed.kind == "rgb" and mixed.each[0].visible == 3
+
+
+def test_names_that_are_alike_are_numbered():
+    assert called(["a/tree.nbt", "b/tree.vox", "axolotl"]) == ["tree-1", "tree-2", "axolotl"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "line"),
+    [
+        ({"target": "sphere", "switch_rate": 0.1}, "switch_rate: found 0.1, allowed 0.0 for one target"),
+        ({"condition": "seed", "switch_rate": 0.1}, "switch_rate: found 0.1, allowed 0 where condition = seed"),
+        ({"condition": "seed", "condition_codes": "learned"}, "condition_codes: found 'learned'"),
+        ({"rule": "mine"}, "rule: found 'mine', allowed conv, coded where there are several targets"),
+        ({"target": ()}, "target: found \\(\\), allowed text, not empty, or a list of 1 to 64 names"),
+        ({"condition": "both"}, "condition: found 'both', allowed one of input, seed"),
+    ],
+)
+def test_what_does_not_go_with_several_bodies_is_refused(changes, line):
+    with pytest.raises(InputErrors, match=line):
+        tiny(**changes)
+
+
+def test_one_name_in_a_list_is_a_single_body():
+    assert tiny_body(target=["sphere"]).target == "sphere"
+
+
+def test_codes_of_ones_own_come_from_a_file(tmp_path):
+    vectors = {name: [float(place), 1.0, -place] for place, name in enumerate(BODIES)}
+    (tmp_path / "codes.json").write_text(json.dumps(vectors))
+    trainer = Trainer.begin(tiny(condition_codes=str(tmp_path / "codes.json")))
+    assert torch.equal(trainer.rule.codes, torch.tensor([vectors[name] for name in BODIES]))
+    np.save(tmp_path / "codes.npy", np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"condition_codes: found \(2, 3\), allowed \(3, K\)"):
+        Trainer.begin(tiny(condition_codes=str(tmp_path / "codes.npy")))
+    (tmp_path / "codes.json").write_text('{"sphere": [1]}')
+    with pytest.raises(InputError, match="found none of cross, torus"):
+        Trainer.begin(tiny(condition_codes=str(tmp_path / "codes.json")))
