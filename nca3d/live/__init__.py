@@ -48,7 +48,9 @@ def live(rule: Rule, size: Size | None = None, target: Target | None = None, **o
         InputError: If no size is known, the target doesn't fit, or anywidget is missing (extra `notebooks`).
     """
     if target is None and size is None and rule.card:
-        target = rule.target()
+        # A rule of several bodies has a lattice for all of them; the widget finds their targets.
+        size = tuple(rule.card["size"]) if rule.conditions else None
+        target = None if rule.conditions else rule.target()
     size = size or (target.size if target is not None else None)
     if size is None:
         raise InputError("live", "size", None, "(D, H, W), or a trained rule with a card")
