@@ -16,7 +16,6 @@ from torch import Tensor
 
 import pools
 from nca3d.config import Config
-from nca3d.config.regimes import GROWTH
 from nca3d.errors import InputError
 from nca3d.evaluation import Preset
 from nca3d.evaluation import evaluate as evaluate_rule
@@ -126,7 +125,7 @@ def training_summary(trainer: Trainer, metrics: Sequence[Mapping[str, Any]]) -> 
 def train(
     config: Config | None = None,
     *,
-    target: Target | np.ndarray | Tensor | None = None,
+    target: Target | np.ndarray | Tensor | Mapping[str, Target | np.ndarray | Tensor] | None = None,
     rule: Rule | None = None,
     resume: str | Path | None = None,
     iterations: int | None = None,
@@ -141,7 +140,8 @@ def train(
         config: the experiment; None = the one in the folder `resume`, or the default one. Everything is checked before anything
             is written.
         target: the body to grow instead of the one that the config names: a `Target`, or an array (D, H, W) or (D, H, W, 4) as
-            `nca3d.targets.from_array` takes it. It is saved in the run folder.
+            `nca3d.targets.from_array` takes it; or several of them by name, for one rule that grows each. It is saved in the
+            run folder.
         rule: the rule to train instead of a fresh one; a copy of it is trained, with all its weights.
         resume: a run folder to continue from its newest checkpoint that verifies.
         iterations: how many iterations in all, including those already done; None = as the config says.
@@ -174,14 +174,19 @@ def train(
     changes = {"iterations": iterations, "report": report, "plugins": plugins}
     config = config.replace(**{name: value for name, value in changes.items() if value is not None})
     if target is not None:
-        if config.kind.task is not GROWTH:
+        if config.kind.table != "body":
             raise InputError("train", "target", "a body", f"no target where regime = {config.regime}, which grows no body")
         # Imported here, like every task: a config names its task, and only that one is loaded.
-        from nca3d.training.growth import custom_body
+        if isinstance(target, Mapping):
+            from nca3d.training.several import custom_bodies
 
-        given = custom_body(target, config)
-        # Where the config has no size, the body has brought its own.
-        config = config.replace(size=given.target.size)
+            config, given = custom_bodies(target, config)
+        else:
+            from nca3d.training.growth import custom_body
+
+            # Where the config has no size, the body has brought its own.
+            given = custom_body(target, config)
+            config = config.replace(size=given.target.size)
     # Each regime brings its own end of a run; it is loaded only if a report is due.
     finish = partial(config.kind.finish.load(), progress=progress) if config.report else None
     with training_memory(config):

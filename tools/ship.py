@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 import nca3d
 from nca3d import checkpoint
-from nca3d.evaluation.evaluate import evaluate, summary
+from nca3d.evaluation.evaluate import summary
 from nca3d.files import write_atomic
 from nca3d.fire import evaluation_seed
 from nca3d.load import RuleRef
@@ -43,17 +43,20 @@ def ship(run: str, name: str, standard: str = "", life: int = 100_000, note: str
     ref = RuleRef(run)
     saved, rule, config = checkpoint.load(run), ref.rule(), ref.config
     assert config is not None, "checkpoints without their run say nothing of how they came about"
-    target = ref.target(rule)
-    quick = evaluate(rule, target, "quick", progress=True)
-    # Shipped bodies go by their names; the file that keeps one lies in the run.
+    # What is judged: the one body, or each of several.
+    bodies = {name: rule.bound(name) for name in rule.conditions} or {"": rule}
+    quick = nca3d.evaluate(rule, preset="quick", progress=True)
+    # Shipped bodies go by their names; the files that keep them lie in the run.
     shipped = {name: value for name, value in saved.scalars["card"].items() if name != "body"}
+    if "targets" in shipped:
+        shipped["targets"] = [{name: value for name, value in one.items() if name != "body"} for one in shipped["targets"]]
     card = {
         "rule": saved.scalars["rule"],
         **shipped,
-        "figures": dict(quick),
+        "figures": summary(quick),
         "intervals": quick.intervals,
-        "standard": _standard(rule, target, standard),
-        **({"life": _life(rule, target, life)} if life else {}),
+        "standard": _standard(rule, standard),
+        **({"life": _worst([_life(one, life) for one in bodies.values()])} if life else {}),
         "training": {
             "config": name if name in nca3d.config.shipped.names() else "",
             "commit": _git("rev-parse", "HEAD"),
@@ -71,16 +74,22 @@ def ship(run: str, name: str, standard: str = "", life: int = 100_000, note: str
     print(f"{ZOO / name}.safetensors: {(ZOO / f'{name}.safetensors').stat().st_size / 1000:.1f} KB")
 
 
-def _standard(rule: Any, target: Any, given: str) -> dict[str, Any]:
+def _standard(rule: nca3d.Rule, given: str) -> dict[str, Any]:
     if given == "-":
         return {}
-    report = read_report(Path(given)) if given else evaluate(rule, target, "standard", progress=True)
+    report = read_report(Path(given)) if given else nca3d.evaluate(rule, preset="standard", progress=True)
     return summary(report)
 
 
+def _worst(lives: list[dict[str, Any]]) -> dict[str, Any]:
+    """The long life of the body that fared worst."""
+    return min(lives, key=lambda life: float(life["worst_iou"]))
+
+
 @torch.no_grad()
-def _life(rule: nca3d.ConvRule, target: nca3d.targets.Target, steps: int) -> dict[str, Any]:
+def _life(rule: nca3d.Rule, steps: int) -> dict[str, Any]:
     """The worst IoU of the worst of some bodies on a long way, looked at now and then."""
+    target = rule.target()
     seed, begun = evaluation_seed(0, 9), rule.card["horizon"]
     bodies = nca3d.rollout(rule, nca3d.compact(nca3d.seed_state(rule, batch=BODIES)), begun, random_seed=seed)
     worst, at = 1.0, 0

@@ -22,9 +22,12 @@ def row(name: str) -> str:
     card = rule.card
     found = {**card["figures"], **card["standard"]}
     healed = found.get("regeneration", {})
+    counts = [rule.target(one).cells for one in rule.conditions] or [rule.target().cells]
+    several = f"{len(counts)} bodies of " if len(counts) > 1 else ""
     cells = [
         f"`zoo:{name}`",
-        f"{int(rule.target().occupied.sum()):,} of {' × '.join(map(str, card['size']))}",
+        f"{several}{' – '.join(f'{count:,}' for count in sorted({min(counts), max(counts)}))} of "
+        f"{' × '.join(map(str, card['size']))}",
         card["regime"],
         as_text(found["grow_iou"]),
         f"{found['steps_held']:,} of {found['steps_tried']:,}",
@@ -52,7 +55,8 @@ def draw(path: str, side: int = 300) -> None:
     for name in nca3d.zoo():
         rule = nca3d.load(f"zoo:{name}")
         card = rule.card
-        if card["regime"] == "growing":
+        # Those that only grow, and those of several bodies, have pictures of their own.
+        if card["regime"] == "growing" or rule.conditions:
             continue
         grown = nca3d.rollout(rule, nca3d.seed_state(rule), 2 * card["horizon"], random_seed=1 << 31)
         picture = visualize.volume(nca3d.to_rgba(grown, rule, rule.target().palette)[0], size=(2 * side, 2 * side))

@@ -6,12 +6,13 @@ Imports the standard library, `nca3d.errors` and `nca3d.files` only.
 import os
 import re
 import tomllib
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError, nearest
-from nca3d.files import KEPT_TARGET
+from nca3d.files import KEPT_SEVERAL, KEPT_TARGET
 
 # A config has a few kilobytes: a larger file is a mistake, and is not read into memory.
 MAX_BYTES = 1_000_000
@@ -60,9 +61,24 @@ def read(source: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     table = _parsed(text, where)
     # Version 0.1.0 wrote `target` at the top, later ones write it in [body].
     for fields in (table, table.get("body")):
-        if isinstance(fields, dict) and isinstance(target := fields.get("target"), str):
-            fields["target"] = moved_target(target, file.parent)
+        if isinstance(fields, dict):
+            fields |= moved_targets(fields, file.parent)
     return table, where
+
+
+def moved_targets(fields: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Returns the field `target` of a config's fields with the paths of a run's own files as they are now; {} without one.
+
+    Args:
+        fields: fields by name, as a file has them.
+        folder: the folder of the config.
+    """
+    target = fields.get("target")
+    if isinstance(target, str):
+        return {"target": moved_target(target, folder)}
+    if isinstance(target, list):
+        return {"target": [moved_target(one, folder) if isinstance(one, str) else one for one in target]}
+    return {}
 
 
 def moved_target(file: str, folder: Path) -> str:
@@ -76,7 +92,8 @@ def moved_target(file: str, folder: Path) -> str:
     """
     path = Path(file)
     beside = folder.absolute() / path.name
-    gone = path.name in OWN_TARGETS and path.is_absolute() and not path.exists()
+    ours = path.name in OWN_TARGETS or fnmatchcase(path.name, KEPT_SEVERAL)
+    gone = ours and path.is_absolute() and not path.exists()
     return str(beside) if gone and beside.is_file() else file
 
 

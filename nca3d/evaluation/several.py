@@ -48,6 +48,8 @@ ROW = (
     "recovered",
     "regeneration",
 )
+# The shares of a standard evaluation that healed, of all kinds of damage.
+HEALED = ("regeneration.recovered_small", "regeneration.recovered_half_space")
 
 
 @within_memory("evaluation", "the number of samples (--samples), the preset, or the lattice")
@@ -127,7 +129,9 @@ def _put_rows(report: Report, each: Mapping[str, Report]) -> None:
     reports = list(each.values())
     for name, value in reports[0].rows():
         first = name.partition(".")[0]
-        if not (first in ROW or first.startswith("hold_iou")) or name.startswith("regeneration.") or value is None:
+        # Details by the dozen stay in the rows of the bodies.
+        detail = first == "regeneration" and name not in HEALED
+        if not (first in ROW or first.startswith("hold_iou")) or detail or value is None:
             continue
         # Of errors the largest is the worst.
         worst = max if "error" in name or ("mse" in name and "regained" not in name) else min

@@ -176,7 +176,13 @@ class Rule(nn.Module, ABC):
             if changed := kept.changed():
                 warnings.warn(changed, stacklevel=2)
             return kept.target
-        return load(card["target"], size=tuple(card["size"]), **card.get("target_options", {}))
+        options = card.get("target_options", {})
+        if among := card.get("among"):
+            from nca3d.targets.together import load_several
+
+            bodies = load_several([one["target"] for one in among], card.get("fitted") or tuple(card["size"]), **options)
+            return bodies.each[bodies.names.index(card["name"])]
+        return load(card["target"], size=tuple(card["size"]), **options)
 
     @property
     def core(self) -> "Rule | None":

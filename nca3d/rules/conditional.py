@@ -177,10 +177,11 @@ class ConditionalRule(Rule):
     def _card_of(self, condition: Condition) -> dict[str, object]:
         """Returns the card of one body; of a code that is no body's, the card without one."""
         card = {name: value for name, value in self.card.items() if name != "targets"}
-        if isinstance(condition, Tensor) and condition.is_floating_point():
+        if (isinstance(condition, Tensor) and condition.is_floating_point()) or "targets" not in self.card:
             return card
-        own = self.card.get("targets", [])
-        return card | (dict(own[self.index(int(condition) if isinstance(condition, Tensor) else condition)]) if own else {})
+        place = self.index(int(condition) if isinstance(condition, Tensor) else condition)
+        # Of a body that no run keeps, kinds and place follow from those that it was read with.
+        return card | self.card["targets"][place] | {"among": self.card["targets"]}
 
     def target(self, condition: Condition | None = None) -> "Target":
         """Returns the body that a condition names, as its run keeps it or as its card names it.

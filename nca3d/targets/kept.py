@@ -121,10 +121,15 @@ def kept_by_run(folder: Path, target: str, options: Mapping[str, Any], size: obj
     if not path.is_file():
         return None
     kept = KeptTarget.read(path)
-    named = kept.source["target"] == target and kept.source["target_options"] == dict(options)
+    named = _named(kept, target, options)
+    return kept if named and tuple(kept.target.size) == tuple(size if isinstance(size, tuple) else ()) else None
+
+
+def _named(kept: KeptTarget, target: str, options: Mapping[str, Any]) -> bool:
+    """Returns whether a body is the one that a config names."""
     # A body that came as an array has no other name than its file.
-    own = not kept.source["target"] and Path(target).name == KEPT_TARGET
-    return kept if (named or own) and tuple(kept.target.size) == tuple(size if isinstance(size, tuple) else ()) else None
+    own = not kept.source["target"] and Path(target).name == kept.file
+    return own or (kept.source["target"] == target and kept.source["target_options"] == dict(options))
 
 
 def kept_name(place: int) -> str:
@@ -145,9 +150,7 @@ def several_by_run(folder: Path, targets: Sequence[str], options: Mapping[str, A
     if not all(file.is_file() for file in files):
         return None
     kept = [KeptTarget.read(file) for file in files]
-    named = [(one.source["target"], one.source["target_options"]) for one in kept] == [
-        (name, dict(options)) for name in targets
-    ]
+    named = all(_named(one, name, options) for one, name in zip(kept, targets, strict=True))
     fits = all(one.target.size == size for one in kept)
     return kept if named and fits else None
 

@@ -4,7 +4,7 @@ Each body is read as it would be alone. Bodies of kinds get the kinds of all, by
 colours. In a lattice that is "auto" each has its own size, and stands so that all grow from one cell.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,29 @@ def load_several(names: Sequence[str], size: Wanted, **options: object) -> Bodie
         InputError: A body can't be read, or there are more kinds than a label can name.
     """
     bodies = [load(name, size=size, **options) for name in names]
-    bodies = common_kinds([replace(body, name=name) for body, name in zip(bodies, called(names), strict=True)])
-    return Bodies(tuple(one_start(bodies) if size == "auto" else bodies))
+    # A body that a run keeps has a name of its own.
+    own = [body.name if name.endswith(".safetensors") else name for body, name in zip(bodies, names, strict=True)]
+    return together(dict(zip(called(own), bodies, strict=True)), size)
+
+
+def together(bodies: Mapping[str, Target], size: Wanted) -> Bodies:
+    """Returns bodies by name in one lattice and with the kinds of all.
+
+    Args:
+        bodies: The bodies by what they are to be called.
+        size: The lattice (D, H, W) that all of them have; "auto" = the smallest in which all grow from one cell.
+
+    Raises:
+        InputError: There is none, a body has another lattice, or there are more kinds than a label can name.
+    """
+    if not bodies:
+        raise InputError("targets", "bodies", "none", "one or more")
+    alike = common_kinds([replace(body, name=name) for name, body in bodies.items()])
+    placed = one_start(alike) if size == "auto" else alike
+    for body in placed:
+        if size not in ("auto", body.size):
+            raise InputError("targets", body.name, f"a lattice of {body.size}", f"{size}, as the others")
+    return Bodies(tuple(placed))
 
 
 def called(names: Sequence[str]) -> list[str]:

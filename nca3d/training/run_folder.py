@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from nca3d.config import Config
-from nca3d.config.shipped import OWN_TARGETS, moved_target
+from nca3d.config.shipped import OWN_TARGETS, moved_targets
 from nca3d.errors import InputError, RunError
 from nca3d.files import (
     KEPT_SEVERAL,
@@ -86,9 +86,7 @@ class RunFolder:
         try:
             if not isinstance(saved, dict):
                 return Config.load(where)
-            if isinstance(target := saved.get("target"), str):
-                saved = {**saved, "target": moved_target(target, self.path)}
-            return Config.from_dict(saved, str(where))
+            return Config.from_dict({**saved, **moved_targets(saved, self.path)}, str(where))
         # What can't be read any more can't be compared; the checkpoint itself is whole.
         except InputError:
             return None

@@ -22,10 +22,10 @@ from nca3d.rules.conditional import ConditionalRule
 from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target
 from nca3d.targets.kept import KeptTarget, kept_name
-from nca3d.targets.together import Bodies, load_several
+from nca3d.targets.together import Bodies, load_several, together
 from nca3d.training.build import build_rule
 from nca3d.training.course import Look
-from nca3d.training.growth import Growth
+from nca3d.training.growth import Growth, custom_body
 
 # Codes that need no file, as `condition_codes` names them.
 CODES = ("one_hot", "learned")
@@ -60,10 +60,14 @@ class Several:
         self.config = config
         bodies = given or load_several(config.targets, size=config.size, **config.target_options)
         self.names, self.subject = bodies.names, ""
+        # Bodies that came as arrays have no other names than the files that keep them.
+        sources = ["" if Path(name).name == kept_name(place) else name for place, name in enumerate(config.targets)]
+        self.own = "" in sources
+        self.placed = all(body.first is not None for body in bodies.each)
         self.codes = given_codes(config, self.names)
         self.each = [
             Growth(config, KeptTarget.of(body, name, config.target_options, kept_name(place)))
-            for place, (body, name) in enumerate(zip(bodies.each, config.targets, strict=True))
+            for place, (body, name) in enumerate(zip(bodies.each, sources, strict=True))
         ]
         self.first = self.each[0]
         self.weights, self.epoch = self.first.weights, self.first.epoch
@@ -143,7 +147,9 @@ class Several:
         ]
         starts = {tuple(card["start"]) for card in cards}
         shared |= {"start": list(starts.pop())} if len(starts) == 1 else {}
-        return {**shared, "condition": self.config.condition, "targets": each}
+        # Bodies of a size of their own were placed so that all have one first cell.
+        fitted = {"fitted": "auto"} if self.placed else {}
+        return {**shared, **fitted, "condition": self.config.condition, "targets": each}
 
     def seed(self, rule: Rule) -> Tensor:
         """Returns the first cell of each body in an empty lattice, (L, C, D, H, W)."""
@@ -211,10 +217,31 @@ class Several:
         return "\n".join(note for one in self.each if (note := one.note(rule)))
 
     def keep(self, folder: Path) -> dict[str, Any]:
-        """Saves each body as it was fitted; the config names their sources as before."""
-        for one in self.each:
-            one.kept.write(folder)
-        return {}
+        """Saves each body as it was fitted; the config names the files of those that have no other source."""
+        files = [one.kept.write(folder) for one in self.each]
+        named = (
+            name if one.kept.source["target"] else str(file.absolute())
+            for name, one, file in zip(self.config.targets, self.each, files, strict=True)
+        )
+        return {"target": tuple(named), "target_options": {}} if self.own else {}
+
+
+def custom_bodies(bodies: Mapping[str, Target | np.ndarray | Tensor], config: Config) -> tuple[Config, Bodies]:
+    """Returns bodies that came as arrays, and the config of a run that grows them.
+
+    Args:
+        bodies: Targets or arrays by name, RGBA (D, H, W, 4) or labels (D, H, W), at least two.
+        config: Gives the size of the lattice, and the options of arrays.
+
+    Raises:
+        InputError: There are fewer than two, an array has another form, or a target another lattice.
+    """
+    if len(bodies) < 2:
+        raise InputError("train", "target", f"{len(bodies)} bodies", "two or more by name, or one as it is")
+    alone = config.replace(target="sphere")
+    found = {str(name): custom_body(body, alone).target for name, body in bodies.items()}
+    company = together(found, config.given_size)
+    return config.replace(target=tuple(map(kept_name, range(len(found)))), size=company.size), company
 
 
 def given_codes(config: Config, names: tuple[str, ...]) -> Tensor | None:

@@ -165,6 +165,21 @@ def test_what_does_not_go_with_several_bodies_is_refused(changes, line):
         tiny(**changes)
 
 
+def test_arrays_by_name_are_kept_and_go_on(tmp_path):
+    """In memory they have no file: the run keeps them, and is resumed from what it keeps, wherever it is moved to."""
+    ball, bar = np.zeros((5, 6, 7), np.uint8), np.zeros((3, 3, 7), np.uint8)
+    ball[1:4, 1:5, 1:6], bar[1, 1, :] = 1, 2
+    config = tiny_body(size="auto", iterations=2, steps=(4, 8), out=str(tmp_path / "run"), log_every=1)
+    run = nca3d.train(config, target={"ball": ball, "a.bar": bar}, progress=False)
+    assert run.rule.conditions == ("ball", "a.bar") and run.rule.target("a.bar").cells == 7
+    run.folder.rename(tmp_path / "moved")
+    more = nca3d.train(resume=tmp_path / "moved", iterations=3, progress=False)
+    assert more.rule.conditions == ("ball", "a.bar") and more.metrics[-1]["iteration"] == 3
+    assert nca3d.load(tmp_path / "moved").target("ball").cells == int((ball > 0).sum())
+    with pytest.raises(InputError, match="found 1 bodies, allowed two or more by name"):
+        nca3d.train(config, target={"ball": ball}, progress=False)
+
+
 def test_one_name_in_a_list_is_a_single_body():
     assert tiny_body(target=["sphere"]).target == "sphere"
 
