@@ -14,7 +14,7 @@ from nca3d.config.fields import HOMES, NAMED_SIZE, Body, Shared
 from nca3d.config.recipe import fitting_batch
 from nca3d.config.regimes import REGIMES, Regime
 from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
-from nca3d.config.several import Several, several_contradictions
+from nca3d.config.several import Several, bodies_in, several_contradictions
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import names_path, write_atomic
 from nca3d.registry import searched, wing_entries
@@ -343,6 +343,9 @@ def _checked(
             hint = nearest(value, (*spec.choices, *spec.words)) if isinstance(value, str) else ""
             hint = device_hint(value) or hint if name == "device" else hint
             errors.append(InputError(place, name, as_text(value), spec.allowed + hint))
+    # A folder of bodies stands for all of them.
+    if isinstance(target := values.get("target"), str) and names_path(target):
+        values["target"] = bodies_in(target)
     wrong = raw.keys() - values.keys()
     whole = {name: values.get(name, _default(spec)) for name, spec in FIELDS.items()}
     regime = whole["regime"]

@@ -18,8 +18,32 @@ from nca3d.registry import LazyImport
 if TYPE_CHECKING:
     from nca3d.config.record import Config
 
+# How many bodies one rule may have.
+MOST = 64
 # The rules of config `rule` that have a form for several bodies.
 RULES = ("conv", "coded", "conditional")
+# Suffixes of files that hold a body each. Not those of pictures: a folder of pictures is one body, a stack.
+BODIES = (
+    *(".npy", ".npz", ".ply", ".obj", ".stl", ".glb", ".gltf", ".off", ".3mf", ".vox", ".nbt", ".schem", ".schematic"),
+    *(
+        ".nii",
+        ".nii.gz",
+        ".hdr",
+        ".hdr.gz",
+        ".img",
+        ".img.gz",
+        ".mgz",
+        ".mgh",
+        ".nrrd",
+        ".nhdr",
+        ".mha",
+        ".mhd",
+        ".vti",
+        ".vtk",
+    ),
+    *(".litematic", ".csv", ".tsv", ".txt", ".safetensors"),
+)
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 # By name, since these modules import torch.
 TASK, FINISH = LazyImport("nca3d.training.several:Several"), LazyImport("nca3d.experiment:finish_several")
 
@@ -52,6 +76,18 @@ class Several(Regime):
         """Returns the facts of bodies that were read: those of the largest, of all kinds, and how many there are."""
         bodies: Any = given
         return Facts.of_several(bodies.each, multiplies_bf16())
+
+
+def bodies_in(target: str) -> str | tuple[str, ...]:
+    """Returns the files of a folder that hold a body each, sorted, where there are several and no pictures; else the target."""
+    folder = Path(target)
+    try:
+        files = sorted(file for file in folder.iterdir() if file.is_file()) if folder.is_dir() else []
+    except OSError:
+        return target
+    bodies = tuple(str(file) for file in files if file.name.lower().endswith(BODIES) and not file.name.startswith("."))
+    stack = any(file.name.lower().endswith(PICTURES) for file in files)
+    return bodies if 2 <= len(bodies) <= MOST and not stack else target
 
 
 def several_contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...], str]]:

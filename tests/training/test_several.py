@@ -10,8 +10,10 @@ from tiny_runs import tiny_body
 
 import nca3d
 from nca3d.cli import main
+from nca3d.config import several
 from nca3d.errors import InputError, InputErrors
 from nca3d.rules import ConditionalRule
+from nca3d.targets.doors import READERS
 from nca3d.targets.together import called, load_several
 from nca3d.training.step import draw_batch, switched
 from nca3d.training.trainer import Trainer
@@ -143,6 +145,21 @@ def test_bodies_of_several_files_share_kinds_lattice_and_first_cell(tmp_path):
     assert first.cells == int((ball > 0).sum()) and second.cells == 9
     mixed = load_several([str(tmp_path / "ball.npy"), "cross"], "auto")
     assert mixed.kind == "rgb" and mixed.each[0].visible == 3
+
+
+def test_a_folder_of_bodies_stands_for_all_of_them_and_one_of_pictures_for_a_stack(tmp_path):
+    files = []
+    for name in ("moth", "crab"):
+        np.save(tmp_path / f"{name}.npy", np.ones((2, 3, 4), np.uint8))
+        files.append(str(tmp_path / f"{name}.npy"))
+    config = tiny_body(target=f"{tmp_path}/", size="auto")
+    assert config.target == tuple(sorted(files)) and config.kind.subject(config) == "2-bodies"
+    (tmp_path / "slice.png").write_bytes(b"")
+    assert tiny_body(target=f"{tmp_path}/", size="auto").target == f"{tmp_path}/"
+
+
+def test_every_reader_of_a_body_is_known_to_folders():
+    assert {*several.BODIES, *several.PICTURES} == set(READERS)
 
 
 def test_names_that_are_alike_are_numbered():
