@@ -153,8 +153,8 @@ class Draw:
         return round(self.fire_rate * _WORD)
 
     def only(self, samples: range | Sequence[int]) -> "Draw":
-        """Returns the same draw for some samples of the batch, each once and in its order."""
-        if len(samples) == len(self.sample_ids):
+        """Returns the same draw for some samples of the batch, in the order that is given."""
+        if samples == range(len(self.sample_ids)):
             return self
         # A range stays a view: masks may be large.
         part = slice(samples.start, samples.stop) if isinstance(samples, range) else list(samples)

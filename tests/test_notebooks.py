@@ -32,6 +32,7 @@ def test_notebooks_stand_in_decades():
         "50_pictures",
         "60_live",
         "70_cube",
+        "80_menagerie",
     ]
 
 

@@ -22,7 +22,7 @@ from nca3d.cube.teacher.embeddings import embeddings_folder
 from nca3d.cube.teacher.teachers import load_teacher
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, training_seed
-from nca3d.losses import terms_of
+from nca3d.losses import evaluate_terms, terms_of
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.build import build_rule
@@ -228,12 +228,12 @@ class Answering:
     _ordered: tuple[int, list[int]] = (-1, [])
     device = torch.device("cpu")
 
-    def parts(self, goal: Lesson, ids: Tensor) -> list[Tensor]:
-        """Returns all samples `ids` (n,) as one part: each brings its own question."""
-        return [ids]
-
     def condition(self, goal: Lesson) -> None:
         """Returns None: what a cube is to answer are its inputs."""
+
+    def terms(self, moments: Tensor, goal: Lesson, rule: Rule) -> dict[str, Tensor]:
+        """Returns the weighted loss terms of recorded states (T, B, C, D, H, W), by name, (B,) each."""
+        return evaluate_terms(self.weights, moments, goal, rule)
 
     def subset(self, goal: Lesson, ids: Tensor) -> Lesson:
         """Returns the questions with the numbers `ids`, int64 (n,), with the candidates of the whole batch."""

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import ArgumentError
+from nca3d.executors import event
 from nca3d.executors.memory import Memory
 from nca3d.fire import Draw
 from nca3d.rules.cell import Rule
@@ -74,13 +75,22 @@ class ByCondition:
         """Runs steps start .. stop−1, during which no condition changes; arguments as of any executor."""
         assert self._open is not None, "opened comes first"
         groups = self._rules[sum(change <= start for change in self.changes) - 1]
+        order = [sample for samples, _ in groups for sample in samples]
+        given: Any = state
+        batch = list(range(len(order)))
+        # Side by side where an executor can: with compiled code on all cores.
+        if (run := self._runs.setdefault(0, self._open())) is event.run and len(groups) > 1:
+            whole = given if order == batch else chosen(given, order)
+            end: Any = event.run_bound(
+                [(len(samples), bound) for samples, bound in groups], whole, draw.only(order), start, stop, memory
+            )
+            return end if order == batch else joined([(order, end)])
         # What may be kept is for all of them.
         plan = replace(memory, budget=max(1, memory.budget // max(1, len(groups))))
-        parts, batch = [], state.shape[0]
+        parts = []
         for samples, bound in groups:
             run = self._runs.setdefault(id(bound), self._open())
-            whole: Any = state
-            part = whole if len(samples) == batch else chosen(whole, samples)
+            part = given if samples == batch else chosen(given, samples)
             parts.append((samples, run(bound, part, draw.only(samples), start, stop, plan)))
         return parts[0][1] if len(parts) == 1 else joined(parts) if parts else state
 

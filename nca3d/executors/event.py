@@ -16,6 +16,7 @@ their gradient, `native_part.py` the same in compiled code; this file turns a st
 """
 
 import math
+from collections.abc import Sequence
 from contextlib import nullcontext
 from functools import partial
 from itertools import accumulate
@@ -27,7 +28,7 @@ from torch import Tensor
 from nca3d.errors import ArgumentError
 from nca3d.executors import native_code, native_part
 from nca3d.executors.cores import torch_on_one
-from nca3d.executors.event_steps import Part, advance
+from nca3d.executors.event_steps import Part, advance, parameters_of
 from nca3d.executors.library import unavailable
 from nca3d.executors.memory import Memory
 from nca3d.executors.native_part import NativePart
@@ -65,6 +66,19 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     Raises:
         ValueError: The rule is one that this executor can't run exactly; the line names executors that can.
     """
+    return _run_rules(rule, state, draw, start, stop, memory, None)
+
+
+def _run_rules(
+    rule: Rule,
+    state: Tensor | Compact,
+    draw: Draw,
+    start: int,
+    stop: int,
+    memory: Memory,
+    rules: list[Rule] | None,
+) -> Tensor | Compact:
+    """Runs the steps by one rule, or each sample by its own where there are `rules`."""
     why = unsupported(rule)
     if why:
         others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
@@ -77,11 +91,32 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     # Beside compiled steps torch has only short work to do: waking a second thread would cost more than it saves.
     with nullcontext() if not_compiled(rule, state) else torch_on_one():
         if isinstance(state, Compact):
-            return _run(rule, state, draw, start, stop, memory)
+            return _run(rule, state, draw, start, stop, memory, rules=rules)
         # A gradient may reach dead cells too, where the first step changes them or looks at them: they need rows.
         with_grad = torch.is_grad_enabled() and state.requires_grad
         cells = _active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
-        return dense(_run(rule, cells, draw, start, stop, memory), rule.dead_value)
+        return dense(_run(rule, cells, draw, start, stop, memory, rules=rules), rule.dead_value)
+
+
+def run_bound(
+    bound: Sequence[tuple[int, Rule]], state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory
+) -> Tensor | Compact:
+    """Runs the steps of samples that are bound to different bodies, all of them at once: side by side on the cores.
+
+    Args:
+        bound: For each group of samples, which follow each other, how many there are and the rule that runs them. All rules are
+            of one shape.
+        state: The state (B, C, D, H, W), dense or compact.
+        draw: Which cells fire.
+        start: The first step.
+        stop: The step after the last.
+        memory: What to keep for the backward pass.
+
+    Raises:
+        ValueError: See `run`.
+    """
+    rules = [rule for count, rule in bound for _ in range(count)]
+    return _run_rules(rules[0], state, draw, start, stop, memory, rules)
 
 
 def run_every_cell(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, memory: Memory) -> Tensor | Compact:
@@ -128,20 +163,42 @@ def _active_cells(rule: Rule, state: Tensor) -> Compact:
     return gather(state, active.flatten().nonzero().squeeze(1))
 
 
-def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: Memory, fixed: bool = False) -> Compact:
-    """Runs the steps on rows, a segment at a time; `fixed`: every cell of the lattice is listed, and keeps its row."""
+def _run(
+    rule: Rule,
+    state: Compact,
+    draw: Draw,
+    start: int,
+    stop: int,
+    memory: Memory,
+    fixed: bool = False,
+    rules: list[Rule] | None = None,
+) -> Compact:
+    """Runs the steps on rows, a segment at a time.
+
+    Args:
+        rule: What one cell does.
+        state: The state.
+        draw: Which cells fire.
+        start: The first step.
+        stop: The step after the last.
+        memory: What to keep for the backward pass.
+        fixed: Every cell of the lattice is listed, and keeps its row.
+        rules: The rule of each sample, all of one shape; None = the one.
+    """
+    own = rules or [rule] * state.batch
     dtype = network_dtype(state.values)
     native = not not_compiled(rule, state)
     backend = NativeRows if native_code.available(state.values) else TorchRows
     kind: Any = partial(NativePart, fixed=fixed) if native else Part
     with torch.autocast(state.values.device.type, enabled=False):  # only the network may compute in fewer bits
         parts, xs = [], []
-        for values, cells, samples in _partition(state, stop - start if native else 0):
-            rows = backend(rule, len(samples), state.size, values)
+        for values, cells, samples in _partition(state, stop - start if native else 0, own):
+            one = own[samples.start]
+            rows = backend(one, len(samples), state.size, values)
             store, source = _to_rows(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
-            parts.append(kind(rule, rows, draw.only(samples), Network(rule, dtype), store))
-        with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *rule.parameters()))
+            parts.append(kind(one, rows, draw.only(samples), Network(one, dtype), store))
+        with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *parameters_of(parts)))
         saved_bytes, whole = 0, range(start, stop)
         while start < stop:
             # Asked again before each segment: the body has grown meanwhile.
@@ -161,8 +218,11 @@ def _run(rule: Rule, state: Compact, draw: Draw, start: int, stop: int, memory: 
     return _to_cells(parts, xs, state)
 
 
-def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]:
-    """Returns (values, cells, samples) of each part: whole samples, so that threads never meet, with about as many rows."""
+def _partition(state: Compact, steps: int, rules: Sequence[Rule] = ()) -> list[tuple[Tensor, Tensor, range]]:
+    """Returns (values, cells, samples) of each part: whole samples, so that threads never meet, with about as many rows.
+
+    The samples of a part have one rule, where each has one of its own.
+    """
     # Their number follows from the work alone, not from the cores: sums of gradients are then the same on any machine.
     count = max(1, min(state.batch, MOST_PARTS, len(state.cells) * steps // PART))
     volume = math.prod(state.size)
@@ -172,7 +232,9 @@ def _partition(state: Compact, steps: int) -> list[tuple[Tensor, Tensor, range]]
         # The sample that begins nearest to the k-th share of the rows.
         sample = int((firsts - len(state.cells) * k / count).abs().argmin())
         bounds += [sample] if bounds[-1] < sample < state.batch else []
-    bounds.append(state.batch)
+    # Where the next sample has another rule, another part begins.
+    changes = [k for k in range(1, len(rules)) if rules[k] is not rules[k - 1]]
+    bounds = sorted({*bounds, *changes, state.batch})
     rows = firsts[torch.tensor(bounds)].tolist()
     pieces = zip(bounds, bounds[1:], rows, rows[1:], strict=False)
     return [(state.values[a:b], state.cells[a:b] - low * volume, range(low, high)) for low, high, a, b in pieces]

@@ -108,7 +108,7 @@ def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, rec
     Returns:
         The rows (R, stride) of each part after the steps.
     """
-    parameters = trainable_parameters(parts[0].rule)
+    parameters = parameters_of(parts)
     # Inside a node of autograd's graph gradients are off: whether they are needed can be seen only here.
     with_grad = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (*xs, *parameters))
     return list(_Steps.apply(parts, steps, whole, with_grad, recompute, *xs, *parameters))
@@ -162,7 +162,7 @@ def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | N
     grads: list[Any] = [None] * len(parameters)
     # The first segment is the last to run backward: the sums are complete.
     if steps.start == ctx.whole.start:
-        grads = [sum(shares) for shares in zip(*map(_parameter_gradients, parts), strict=True)]
+        grads = _summed_gradients(parts, len(parameters))
     return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *grads
 
 
@@ -232,6 +232,23 @@ def _step_backward(
             rows.perceive_backward(store, some, grad_perception, grad_x)
     rows.leave(store)
     return grad_x
+
+
+def parameters_of(parts: list[Part]) -> list[Tensor]:
+    """Returns the trainable parameters of all parts, each once: rules bound to different bodies share most of theirs."""
+    rules = {id(part.rule): part.rule for part in parts}
+    found = {id(parameter): parameter for rule in rules.values() for parameter in trainable_parameters(rule)}
+    return list(found.values())
+
+
+def _summed_gradients(parts: list[Part], count: int) -> list[Tensor]:
+    """Returns the gradient of each of `parameters_of(parts)`, summed over the parts that have it, in their order."""
+    shares: dict[int, list[Tensor]] = {}
+    for part in parts:
+        for parameter, gradient in zip(trainable_parameters(part.rule), _parameter_gradients(part), strict=True):
+            shares.setdefault(id(parameter), []).append(gradient)
+    assert len(shares) == count, "in the order of the forward pass"
+    return [sum(own[1:], own[0]) for own in shares.values()]
 
 
 def _parameter_gradients(part: Part) -> list[Tensor]:

@@ -171,12 +171,12 @@ class Growth:
         """The target on the device where the rule runs: losses look at it in each iteration, and must not copy it each time."""
         return self.target.to(self.device)
 
-    def parts(self, goal: Target, ids: Tensor) -> list[Tensor]:
-        """Returns all samples `ids` (n,) as one part: they grow into one target."""
-        return [ids]
-
     def condition(self, goal: Target) -> None:
         """Returns None: a rule of one body is told nothing."""
+
+    def terms(self, moments: Tensor, goal: Target, rule: Rule) -> dict[str, Tensor]:
+        """Returns the weighted loss terms of recorded states (T, B, C, D, H, W), by name, (B,) each."""
+        return evaluate_terms(self.weights, moments, goal, rule)
 
     def subset(self, goal: Target, ids: Tensor) -> Target:
         """Returns the goal as it is: all samples `ids` (n,) grow into one target."""

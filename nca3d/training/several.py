@@ -168,22 +168,27 @@ class Several:
         """Returns which body each state is to become: the one of its label (B,)."""
         return Goals(labels)
 
-    def parts(self, goal: Goals, ids: Tensor) -> list[Tensor]:
-        """Returns the samples `ids` (n,) of each body as a part of their own."""
-        labels = goal.labels[ids.cpu()]
-        return [ids[(labels == label).to(ids.device)] for label in labels.unique().tolist()]
+    def subset(self, goal: Goals, ids: Tensor) -> Goals:
+        """Returns which body each of the samples `ids` (n,) is to become."""
+        return Goals(goal.labels[ids.cpu()])
 
-    def subset(self, goal: Goals, ids: Tensor) -> Target:
-        """Returns the target of samples `ids` (n,) that are all to become one body."""
-        return self.each[int(goal.labels[int(ids[0])])].goal
+    def condition(self, goal: Goals) -> Tensor | None:
+        """Returns the body of each sample, which its cells are told, int64 (B,); None where the first cell has told them."""
+        return goal.labels if self.config.condition == "input" else None
 
-    def condition(self, goal: Target) -> int | None:
-        """Returns the place of the body that cells are told; None where the first cell has told them."""
-        return self.names.index(goal.name) if self.config.condition == "input" else None
-
-    def inputs(self, rule: Rule, goal: Target) -> Inputs | None:
+    def inputs(self, rule: Rule, goal: Goals) -> Inputs | None:
         """Returns None: bodies grow without inputs."""
         return None
+
+    def terms(self, moments: Tensor, goal: Goals, rule: Rule) -> dict[str, Tensor]:
+        """Returns the weighted loss terms of recorded states (T, B, C, D, H, W), each against its own target, (B,) each."""
+        order, parts = [], []
+        for label in goal.labels.unique().tolist():
+            own = (goal.labels == label).nonzero().squeeze(1).to(moments.device)
+            order.append(own)
+            parts.append(self.each[label].terms(moments[:, own], self.each[label].goal, rule))
+        back = torch.cat(order).argsort()
+        return {name: torch.cat([part[name] for part in parts])[back] for name in parts[0]}
 
     def metrics(self, rule: Rule, states: Tensor, goal: Goals) -> dict[str, float]:
         """Returns the mean intersection over union of states (B, C, D, H, W) with their targets, and that of each body."""

@@ -17,7 +17,7 @@ from nca3d.config.fields import AGEING_EVERY
 from nca3d.errors import ArgumentError, InputError
 from nca3d.executors.offload import Kept
 from nca3d.fire import training_seed
-from nca3d.losses import LOSSES, evaluate_terms
+from nca3d.losses import LOSSES
 from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
@@ -228,7 +228,7 @@ def run_moments(
     steps: int,
     count: int = 1,
     inputs: Inputs | None = None,
-    condition: int | None = None,
+    condition: Tensor | None = None,
 ) -> Tensor:
     """Runs the rule and returns the states that the losses look at.
 
@@ -243,7 +243,7 @@ def run_moments(
         steps: length of the rollout.
         count: how many states to record.
         inputs: what the cells are fed in every step, if anything.
-        condition: the body that they are told to grow, if any.
+        condition: the body that the cells of each are told to grow, int64 (B,); None = none is told anything.
 
     Returns:
         (T, B, C, D, H, W): the last `count` recorded states, `REST_STEPS` apart, in order of time.
@@ -318,9 +318,7 @@ def train_step(
     learner.begin()
     count = LOSSES.moments(task.weights)
     final_states, losses, term_sums = [], [], dict.fromkeys(task.weights, torch.zeros((), device=device, dtype=torch.float64))
-    chunks = torch.arange(config.batch, device=device).chunk(config.accumulate)
-    parts = [part for chunk in chunks for part in task.parts(goal, chunk)]
-    for ids in parts:
+    for ids in torch.arange(config.batch, device=device).chunk(config.accumulate):
         phase("forward")
         subset = task.subset(goal, ids)
         with kept.keeping() if kept else contextlib.nullcontext():
@@ -328,7 +326,7 @@ def train_step(
                 inputs = task.inputs(rule, subset)
                 moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs, task.condition(subset))
             phase("losses")
-            terms = evaluate_terms(task.weights, moments, subset, rule)
+            terms = task.terms(moments, subset, rule)
             loss = balance.total(terms)
         phase("backward")
         # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
@@ -338,9 +336,7 @@ def train_step(
         losses.append(loss.detach())
         for name, term in terms.items():
             term_sums[name] = term_sums[name] + term.detach().sum().double()
-    # In the order of the batch, whatever the order of its parts.
-    order = torch.cat(parts).argsort()
-    states, loss = torch.cat(final_states)[order], torch.cat(losses)[order]
+    states, loss = torch.cat(final_states), torch.cat(losses)
     # Read once for all terms and parts: a device must come to rest for each number that is read from it.
     means = (torch.stack(list(term_sums.values())) / config.batch).tolist()
     term_means = dict(zip(term_sums, means, strict=True))

@@ -115,14 +115,14 @@ class Task(Protocol[Goal]):
             labels: which body each sample is to become, int64 (B,).
         """
 
-    def parts(self, goal: Goal, ids: Tensor) -> list[Tensor]:
-        """Returns the samples `ids` (n,) in the parts that can share a rollout and a loss."""
-
     def subset(self, goal: Goal, ids: Tensor) -> Goal:
         """Returns the goal of the samples `ids` alone, int64 (n,), where a batch is split into parts."""
 
-    def condition(self, goal: Goal) -> int | None:
-        """Returns what the cells of a part are told; None for nothing."""
+    def condition(self, goal: Goal) -> Tensor | None:
+        """Returns which body the cells of each sample are told to grow, int64 (B,); None for nothing."""
+
+    def terms(self, moments: Tensor, goal: Goal, rule: Rule) -> dict[str, Tensor]:
+        """Returns the weighted loss terms of recorded states (T, B, C, D, H, W), by name, (B,) each."""
 
     def inputs(self, rule: Rule, goal: Goal) -> Inputs | None:
         """Returns what the cells are fed in every step; None for nothing."""

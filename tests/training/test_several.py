@@ -94,13 +94,12 @@ def test_bodies_that_switch_pass_their_label_on():
 def test_a_state_is_judged_by_its_own_target_alone():
     trainer = Trainer.begin(tiny())
     task, goal = trainer.task, trainer.task.draw(1, torch.tensor([2, 0, 2, 1]))
-    parts = task.parts(goal, torch.arange(4))
-    assert [part.tolist() for part in parts] == [[1], [3], [0, 2]]
-    assert [task.subset(goal, part).name for part in parts] == ["sphere", "cross", "torus"]
-    assert [task.condition(task.subset(goal, part)) for part in parts] == [0, 1, 2]
+    assert task.condition(task.subset(goal, torch.tensor([1, 3]))).tolist() == [0, 1]
     perfect = torch.zeros(1, trainer.rule.channels, *trainer.config.lattice)
     perfect[:, :4] = task.targets[2].values
     assert task.metrics(trainer.rule, perfect.expand(4, -1, -1, -1, -1), goal)["iou.torus"] == 1.0
+    losses = sum(task.terms(perfect[None].expand(2, 4, -1, -1, -1, -1), goal, trainer.rule).values())
+    assert losses.argsort().tolist()[:2] == [0, 2] and float(losses[0]) == float(losses[2]) < float(losses[1])
     assert task.pool_loss(trainer.rule, perfect, 2) < task.pool_loss(trainer.rule, perfect, 0)
 
 
