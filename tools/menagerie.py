@@ -11,7 +11,7 @@ import nca3d
 import visualize
 
 # Pixels of one body's side, frames a second, frames of growth and of standing still.
-SIDE, FPS, GROWN, STILL = 160, 10, 20, 8
+SIDE, FPS, GROWN, STILL = 140, 8, 14, 8
 
 
 def main(path: str, name: str = "zoo:menagerie") -> None:

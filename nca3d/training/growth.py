@@ -21,7 +21,7 @@ from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target, from_array, load
 from nca3d.targets.kept import KeptTarget
 from nca3d.training.build import build_rule
-from nca3d.training.course import RECOVERED, WHOLE, Look
+from nca3d.training.course import EVERY, RECOVERED, WHOLE, Look
 from nca3d.training.precision import autocast
 from nca3d.training.reach import reach_note
 from nca3d.training.recovery import BAD_AT_END, EXTINCT_AT_END
@@ -243,9 +243,7 @@ class Growth:
         old = run(grown, HELD, horizon)
         healed = 1.0
         if self.damaging and config.damage_count:
-            body = self.body(rule, old)
-            generator = torch.Generator().manual_seed(iteration)
-            wound = pools.damage.half_space(config.lattice, len(old), severity=0.5, body=body, generator=generator)
+            wound = self._halves(self.body(rule, old), iteration)
             after, before = pools.damage.apply(old, wound.to(self.device), rule.dead_value), iou(old, target).clamp_min(1e-6)
             # Two horizons, as an evaluation has it; most bodies need but one.
             for first_step in (horizon + HELD, 2 * horizon + HELD):
@@ -253,6 +251,19 @@ class Growth:
                 if (healed := float((iou(after, target) / before).min())) >= RECOVERED:
                     break
         return Look(iteration, first, float(right.mean()), float(iou(old, target).mean()), healed, alive)
+
+    def _halves(self, body: Tensor, iteration: int) -> Tensor:
+        """Returns a half of each body (B, D, H, W), bool (B, 1, D, H, W), from sides that three looks go round."""
+        # Drawn ones would miss some: a body may heal from all sides but one, such as from the loss of its roof.
+        axes = [axis for axis, cells in zip("zyx", self.config.lattice, strict=True) if cells > 1]
+        sides = [sign + axis for axis in axes for sign in "+-"]
+        first = iteration // EVERY * len(body)
+        cut = pools.damage.half_space
+        halves = [
+            cut(self.config.lattice, 1, severity=0.5, body=one[None], direction=sides[(first + k) % len(sides)])
+            for k, one in enumerate(body)
+        ]
+        return torch.cat(halves)
 
     def note(self, rule: Rule) -> str:
         """Returns what to know of the body: cells that rollouts can't reach, a source that has changed; "" for nothing."""

@@ -3,10 +3,12 @@
 import json
 
 import pytest
+from tiny_runs import tiny_body
 
 from nca3d import train
 from nca3d.config import Config
 from nca3d.training.course import ENDING, EVERY, IN_A_ROW, Course, Look
+from nca3d.training.growth import Growth
 
 WHOLE = Look(0, 1.0, 1.0, 1.0, 1.0)
 
@@ -112,3 +114,20 @@ def stopping(step, at: int):
         return step(self)
 
     return stop
+
+
+def test_three_looks_cut_a_body_from_all_sides():
+    """A body that heals from five sides is not whole: its roof is missing."""
+    task = Growth(tiny_body())
+    body = task.target.occupied.expand(4, -1, -1, -1)
+    lost = set()
+    for iteration in (700, 800, 900):
+        halves = task._halves(body, iteration)[:, 0] & body
+        assert all(abs(int(half.sum()) - task.target.cells / 2) <= 1 for half in halves)
+        for half in halves:
+            way = half.nonzero().double().mean(0) - body[0].nonzero().double().mean(0)
+            axis = int(way.abs().argmax())
+            lost.add((axis, bool(way[axis] > 0)))
+    assert len(lost) == 6
+    flat = Growth(tiny_body(target="letter", size=(1, 9, 9)))
+    assert flat._halves(flat.target.occupied[None], 100).shape == (1, 1, 1, 9, 9)
