@@ -129,5 +129,3 @@ def test_three_looks_cut_a_body_from_all_sides():
             axis = int(way.abs().argmax())
             lost.add((axis, bool(way[axis] > 0)))
     assert len(lost) == 6
-    flat = Growth(tiny_body(target="letter", size=(1, 9, 9)))
-    assert flat._halves(flat.target.occupied[None], 100).shape == (1, 1, 1, 9, 9)
