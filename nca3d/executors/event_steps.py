@@ -235,7 +235,7 @@ def _step_backward(
 
 
 def parameters_of(parts: list[Part]) -> list[Tensor]:
-    """Returns the trainable parameters of all parts, each once: rules bound to different bodies share most of theirs."""
+    """Returns the trainable parameters of all parts, of any shape, each once: rules bound to different bodies share most."""
     rules = {id(part.rule): part.rule for part in parts}
     found = {id(parameter): parameter for rule in rules.values() for parameter in trainable_parameters(rule)}
     return list(found.values())

@@ -124,3 +124,16 @@ def test_nothing_is_chosen_that_nobody_looks_at() -> None:
 
 def test_cells_too_narrow_for_a_code_carry_their_classes() -> None:
     assert sized(block(3, kinds=3), channels=8).code == 0 and sized(block(3, kinds=3), channels=32).code == 8
+
+
+def test_several_bodies_get_two_of_each_and_more_iterations() -> None:
+    config = Config(target=("cross", "heart", "torus"), size=(10, 12, 12))
+    sized_ = config.kind.sized(config)[0]
+    alone = Config(target="torus", size=(10, 12, 12))
+    alone = alone.kind.sized(alone)[0]
+    assert (sized_.batch, alone.batch) == (6, 2)
+    assert alone.iterations == 2000 < sized_.iterations < 3 * alone.iterations
+    assert sized_.steps[1] >= alone.steps[1] - 7
+    assert "3 bodies of" in str(Facts(200, 0, 9, bodies=3)) and "two of each" in told(
+        Facts(200, 0, 9, bodies=3), recipe(Facts(200, 0, 9, bodies=3))
+    )
