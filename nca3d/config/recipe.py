@@ -104,7 +104,11 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("learning_rate", 0.004, "half as much again is slower or diverges on thin bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
-        Choice("iterations", int(iterations), "at most; by the root of the cells" + (", and by the bodies" if body.bodies > 1 else "")),
+        Choice(
+            "iterations",
+            int(iterations),
+            "at most; by the root of the cells" + (", and by the bodies" if body.bodies > 1 else ""),
+        ),
         Choice("stop_when_whole", True, "going on buys nothing"),
         *([Choice("precision", "bf16", "this processor has it")] if body.half else []),
     ]

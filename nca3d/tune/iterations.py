@@ -130,12 +130,12 @@ def _train(config: Config, device: torch.device, seconds: float) -> dict[str, An
         trainer = Trainer.begin(config, given)
         # What a run reads of its target is not wanted twice in memory.
         del given
-        picked, body = pick(config, trainer.task), _grown(trainer, device)
-        if body is not None:
-            trainer.pool.seed.copy_(body)
+        picked, bodies = pick(config, trainer.task), _grown(trainer, device)
+        if bodies is not None:
+            trainer.pool.seeds.copy_(bodies)
         # First: its memory is the most that an iteration takes, and the libraries are loaded by it.
-        outcome, longest = _timed(trainer, picked.longest, body, device)
-        states = body if body is not None or outcome.states is None else outcome.states.cpu()
+        outcome, longest = _timed(trainer, picked.longest, bodies, device)
+        states = bodies if bodies is not None or outcome.states is None else outcome.states.cpu()
         run = lambda n: _timed(trainer, n, states, device)[1]  # noqa: E731
         if longest < 1:
             run(picked.plain)
@@ -189,7 +189,8 @@ def _timed(trainer: Trainer, number: int, states: Tensor | None, device: torch.d
     pool = trainer.pool
     if states is not None:
         # Damage stays where a rule heals nothing: each iteration finds whole bodies again.
-        pool.states.copy_(states if states.ndim == 4 else states[torch.arange(len(pool)) % len(states)])
+        # Of several bodies each slot has its own.
+        pool.states.copy_(states[pool.label if pool.labelled else torch.arange(len(pool)) % len(states)])
     trainer.iteration = number - 1
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -206,12 +207,16 @@ def _timed(trainer: Trainer, number: int, states: Tensor | None, device: torch.d
 
 @torch.no_grad()
 def _grown(trainer: Trainer, device: torch.device) -> Tensor | None:
-    """Returns a grown body, (C, D, H, W); None for a task without bodies, whose cells are all alive from the beginning."""
-    target, rule, seed, config = trainer.target, trainer.rule, trainer.pool.seed, trainer.config
-    if target is None:
+    """Returns each body grown, (L, C, D, H, W); None for a task without bodies, whose cells are all alive at the beginning."""
+    rule, seeds, config = trainer.rule, trainer.pool.seeds, trainer.config
+    if not trainer.targets:
         return None
     if config.init:
-        return rollout(rule, seed[None].to(device), config.horizon, executor=config.executor)[0].to(seed)
+        told = torch.arange(len(seeds)) if rule.told else None
+        return rollout(rule, seeds.to(device), config.horizon, condition=told, executor=config.executor).to(seeds)
     # A fresh rule leaves each cell as it is: a body of first cells.
-    cell = seed.flatten(1)[:, int(seed[rule.alpha].argmax())]
-    return torch.where(target.occupied.to(seed.device), cell[:, None, None, None], torch.as_tensor(rule.dead_value).to(seed))
+    dead, bodies = torch.as_tensor(rule.dead_value).to(seeds), []
+    for seed, target in zip(seeds, trainer.targets, strict=True):
+        cell = seed.flatten(1)[:, int(seed[rule.alpha].argmax())]
+        bodies.append(torch.where(target.occupied.to(seed.device), cell[:, None, None, None], dead))
+    return torch.stack(bodies)
