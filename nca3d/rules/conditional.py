@@ -135,6 +135,20 @@ class ConditionalRule(Rule):
             raise ArgumentError("condition", found, f"a name, or a finite code of {self.code_size} floats")
         return condition.to(self.codes)
 
+    def nearest(self, code: Tensor) -> str:
+        """Returns the name of the body whose code is most like another one, by the cosine of the two.
+
+        Where codes are embeddings of names, it is the body that a sentence means: `rule.nearest(embedding)`.
+
+        Args:
+            code: The code (K,), such as the embedding of a sentence.
+
+        Raises:
+            ValueError: The code has another length or is not finite.
+        """
+        like = torch.cosine_similarity(self.codes.detach(), self.code_of(code)[None], dim=1)
+        return self.conditions[int(like.argmax())]
+
     def bound(self, condition: Condition) -> ConvRule:
         """Returns the plain rule that grows one body; it shares the weights of this one, and its card is that body's.
 

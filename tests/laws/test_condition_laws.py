@@ -115,6 +115,16 @@ def test_learned_codes_are_weights_of_the_rule():
     assert rule.codes.grad[:2].abs().sum(1).min() > 0 and rule.codes.grad[2].abs().sum() == 0
 
 
+def test_a_code_of_ones_own_calls_the_body_that_it_is_most_like():
+    rule = lively(codes="given", code_size=4)
+    with torch.no_grad():
+        rule.codes.copy_(torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 1], [0, 0, 1, 1]]))
+    assert rule.nearest(torch.tensor([0.1, 0.9, 0.3, 0.2])) == "second"
+    assert rule.nearest(100 * rule.codes[2]) == "third"
+    with pytest.raises(ValueError, match="a finite code of 4 floats"):
+        rule.nearest(torch.zeros(3))
+
+
 @pytest.mark.parametrize("kind", ["colours", "kinds"])
 def test_a_fresh_rule_does_nothing_under_any_condition(kind):
     """Law 1: it is the last layer that is zero, whatever the first one is told."""
