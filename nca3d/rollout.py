@@ -110,11 +110,12 @@ def _seeds_of(
         raise ArgumentError("condition", repr(condition), f"None: {type(rule).__name__} grows one body")
     if condition is None:
         raise ArgumentError("condition", None, f"the body to grow: {', '.join(rule.conditions)}")
-    groups = grouped(rule, condition, batch)
+    # A batch of none has no body.
+    groups = grouped(rule, condition, batch) or [([], 0)]
     parts = []
     for samples, one in groups:
         where = None if positions is None else torch.as_tensor(positions)[samples]
-        parts.append((samples, seed_state(rule.bound(one), size, len(samples), where, device)))
+        parts.append((samples, seed_state(rule.tied(one), size, len(samples), where, device)))
     return joined(parts)
 
 

@@ -125,7 +125,7 @@ print(*(module.__file__ for module in (nca3d, pools, visualize)), sep="\\n")
 rule = nca3d.load("zoo:axolotl")
 state = nca3d.rollout(rule, nca3d.seed_state(rule), 2)
 assert 27 <= int(rule.alive_mask(state).sum()) <= 343
-assert len(nca3d.zoo()) == 13 and {"default", "cube", "frog"} <= set(shipped.names())
+assert len(nca3d.zoo()) == 14 and {"default", "cube", "frog"} <= set(shipped.names())
 for name in shipped.names():
     nca3d.Config.load(name)
 from nca3d.cube import read_questions

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import STDOUT, add_rule, read_flags, rule_of, wrong_folder, wrong_numbers, wrong_text
-from nca3d.errors import ErrorCollector
+from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import refuse_odd
 from nca3d.load import RuleRef
 from nca3d.registry import wing_entries
@@ -80,11 +80,16 @@ def run(args: argparse.Namespace) -> int:
     """Evaluates a rule, or checks the laws of one, and returns the exit code: 1 where a law is broken, else 0."""
     request = EvaluateRequest.of(args)
     if args.laws:
-        return _laws(request.ref.module())
-    folder = args.out or request.ref.beside(f"evaluate-{request.preset}", f"evaluate-{request.ref.stem}-{request.preset}")
+        return _laws(request.ref.one() if request.ref.condition else request.ref.module())
+    preset = request.preset + (f"-{request.ref.condition}" if request.ref.condition else "")
+    folder = args.out or request.ref.beside(f"evaluate-{preset}", f"evaluate-{request.ref.stem}-{preset}")
     if args.out is None:  # a folder of ours: what is written into it must not land elsewhere
         refuse_odd(folder, folder=True)
     rule = request.ref.rule()
+    for name in ("target", "size", "target_options"):
+        if rule.conditions and (given := getattr(args, f"field_{name}", None)) is not None:
+            allowed = "none for a rule of several bodies, which has its own; --condition NAME means one of them"
+            raise InputError(f"--{name.replace('_', '-')}", name, " ".join(map(str, given)), allowed)
     own = wing_entries("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
     report, write = own.load()(request, rule) if own else _several(request, rule) if rule.conditions else _body(request, rule)
     _note(request, report)
@@ -165,9 +170,15 @@ def _tell(report: "Report") -> None:
 
 
 def _laws(rule: "nn.Module") -> int:
-    """Prints each law with its verdict, and returns 1 if any is broken, else 0."""
+    """Prints each law with its verdict, and returns 1 if any is broken, else 0.
+
+    Raises:
+        InputError: The rule grows several bodies, and none of them is named.
+    """
     from nca3d.evaluation.laws.checks import check_laws
 
+    if names := getattr(rule, "conditions", ()):
+        raise InputError("--laws", "condition", "none", f"--condition NAME: {', '.join(names)}")
     verdicts = check_laws(rule)
     for verdict in verdicts:
         print(f"{verdict.law:<12} {verdict.status:<10} {verdict.detail}")

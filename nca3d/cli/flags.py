@@ -69,7 +69,7 @@ def rule_of(args: argparse.Namespace, fields: Mapping[str, Any]) -> RuleRef:
     Raises:
         InputError: There is no such rule, or several bodies are given.
     """
-    if isinstance(target := fields.get("target"), tuple):
+    if isinstance(target := fields.get("target"), list | tuple):
         raise InputError("--target", "target", ", ".join(target), "one body")
     given = {name: fields.get(name) for name in ("target", "size", "target_options", "plugins")}
     return RuleRef(args.run, condition=args.condition, **given)
@@ -130,6 +130,8 @@ def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, 
 
 def _value(given: object, spec: Spec) -> object:
     """Converts text to the field's type; what does not convert stays text, for the validator to complain of."""
+    if isinstance(given, list) and spec.alone:
+        return given[0] if len(given) == 1 else given
     if isinstance(given, list):
         return given[0] if len(set(given)) == 1 and given[0] in spec.words else [_value(text, spec) for text in given]
     try:

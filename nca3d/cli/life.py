@@ -97,9 +97,10 @@ class LifeRequest:
             cuts = [] if self.damage == ["none"] else [Cut.read(text) for text in self.damage]
         last = max((cut.step for cut in cuts), default=None)
         steps = self.steps or (horizon if last is None else last + 2 * horizon)
+        # All of them before the first step: a name that is wrong is told at once.
+        others = [(name, self.ref.another(name)) for name in self.then]
         story = tell(rule, target, steps, cuts, **options, progress=True)
-        for name in self.then:
-            other = self.ref.another(name)
+        for name, other in others:
             story = changed(story, other, self.ref.target(other), 3 * horizon, name, **options, progress=True)
         return story
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from nca3d.cli import life
 from nca3d.cli.flags import plugins_of, wrong_numbers
 from nca3d.cli.life import LifeRequest, horizon_of
-from nca3d.errors import ErrorCollector
+from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import refuse_odd, write_atomic
 from nca3d.load import RuleRef
 
@@ -122,7 +122,12 @@ def _still(story: "Story", out: Path, args: argparse.Namespace, legend: dict[str
 def _side_by_side(args: argparse.Namespace, request: LifeRequest, out: Path) -> None:
     from visualize import side_by_side
 
-    rules = [(ref, ref.one()) for ref in (request.ref, RuleRef(args.beside, plugins=plugins_of(args)))]
+    if request.then:
+        raise InputError("--then", "name", ", ".join(request.then), "none with --beside: one of the two")
+    beside = RuleRef(args.beside, plugins=plugins_of(args))
+    # Of two rules of several bodies the same one.
+    beside.condition = args.condition if beside.rule().conditions else None
+    rules = [(ref, ref.one()) for ref in (request.ref, beside)]
     horizon = max(
         horizon_of(rule) for _, rule in rules
     )  # one script for both, so that the slower one is not cut before it is grown

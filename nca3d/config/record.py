@@ -346,6 +346,9 @@ def _checked(
     # A folder of bodies stands for all of them.
     if isinstance(target := values.get("target"), str) and names_path(target):
         values["target"] = bodies_in(target)
+    elif isinstance(target, tuple):
+        each = [bodies_in(one) if names_path(one) else one for one in target]
+        values["target"] = tuple(name for one in each for name in ((one,) if isinstance(one, str) else one))
     wrong = raw.keys() - values.keys()
     whole = {name: values.get(name, _default(spec)) for name, spec in FIELDS.items()}
     regime = whole["regime"]

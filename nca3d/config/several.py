@@ -13,6 +13,7 @@ from nca3d.config.devices import multiplies_bf16
 from nca3d.config.recipe import Facts
 from nca3d.config.regimes import Regime
 from nca3d.config.schema import toml
+from nca3d.errors import nearest
 from nca3d.registry import LazyImport
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Several(Regime):
         if folder is not None:
             kept = several_by_run(Path(folder), config.anchored().targets, config.target_options, config.size)
             if kept is not None:
-                return Bodies(tuple(one.target for one in kept))
+                return Bodies(tuple(one.target for one in kept), tuple(kept))
         return load_several(config.targets, size=config.size, **config.target_options)
 
     def facts(self, given: object) -> Facts:
@@ -96,12 +97,23 @@ def several_contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[st
     Args:
         values: all fields by name.
     """
+    if values["rule"] == "conditional" and isinstance(values["target"], str):
+        yield ("rule", "target"), "conv for one target; several of them have a condition"
     if isinstance(values["target"], str):
         # A single body is told nothing, so nobody could mean these.
         for name, default in (("condition", "input"), ("condition_codes", "one_hot"), ("switch_rate", 0.0)):
             if values[name] != default:
                 yield (name, "target"), f"{toml(default)} for one target; several of them have a condition"
         return
+    if len(set(values["target"])) < len(values["target"]):
+        yield ("target",), "each body once"
+    if values["regime"] == "growing" and values["switch_rate"]:
+        yield ("switch_rate", "regime"), "0 where regime = growing: there are no old bodies to change"
+    if values["regime"] != "growing" and values["pool_size"] < len(values["target"]):
+        yield ("pool_size", "target"), f"at least {len(values['target'])}, a slot for each of the targets"
+    codes = values["condition_codes"]
+    if codes not in ("one_hot", "learned") and not codes.lower().endswith((".npy", ".json")):
+        yield ("condition_codes",), f"one_hot, learned, or a file .npy or .json{nearest(codes, ('one_hot', 'learned'))}"
     if values["rule"] not in RULES:
         yield ("rule", "target"), f"{', '.join(RULES[:-1])} where there are several targets: they have a form with a condition"
     if values["condition"] == "seed":

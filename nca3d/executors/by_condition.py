@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -65,7 +66,7 @@ class ByCondition:
     def _rule(self, condition: Condition) -> Rule:
         key = condition if isinstance(condition, str | int) else id(condition)
         if key not in self._bound:
-            bound = self.rule.bound(condition)
+            bound = self.rule.tied(condition)
             self._bound[key] = bound.core or bound
         return self._bound[key]
 
@@ -97,6 +98,8 @@ class ByCondition:
 
 def _per_step(condition: Any, batch: int, steps: int) -> Sequence[Any]:
     """Returns the condition of each step, at least one: a list has one for each step, a tensor (steps, B, K) too."""
+    if isinstance(condition, np.ndarray):
+        condition = torch.from_numpy(condition)
     if isinstance(condition, list | tuple):
         if len(condition) == steps and steps:
             return condition
@@ -123,11 +126,13 @@ def grouped(rule: ConditionalRule, condition: object, batch: int) -> list[Group]
         ValueError: There is not one condition for each sample.
     """
     everyone = list(range(batch))
+    if isinstance(condition, np.ndarray):
+        condition = torch.from_numpy(condition)
     one_for_all: Any = condition
     if isinstance(condition, Tensor) and condition.ndim:
         if condition.is_floating_point() and condition.ndim == 1:
             return [(everyone, condition)]
-        if len(condition) != batch:
+        if len(condition) != batch or condition.dtype == torch.bool or condition.ndim != 1 + condition.is_floating_point():
             raise ArgumentError("condition", f"shape {tuple(condition.shape)}", f"({batch},) or ({batch}, {rule.code_size})")
         each: list[Any] = list(condition) if condition.is_floating_point() else condition.tolist()
     elif isinstance(condition, list | tuple):

@@ -12,8 +12,10 @@ The condition is a vector, the code of a body. There are two ways to bring it to
 
 import copy
 from collections.abc import Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -117,8 +119,8 @@ class ConditionalRule(Rule):
         """
         if isinstance(name, str) and name in self.conditions:
             return self.conditions.index(name)
-        if isinstance(name, int) and not isinstance(name, bool) and 0 <= name < len(self.conditions):
-            return name
+        if isinstance(name, Integral) and not isinstance(name, bool) and 0 <= int(name) < len(self.conditions):
+            return int(name)
         hint = nearest(name, self.conditions) if isinstance(name, str) else ""
         raise ArgumentError("condition", repr(name), f"{', '.join(self.conditions)}, or 0..{len(self.conditions) - 1}{hint}")
 
@@ -128,10 +130,13 @@ class ConditionalRule(Rule):
         Raises:
             ValueError: There is no such body, or the code has another length or is not finite.
         """
+        if isinstance(condition, np.ndarray):
+            condition = torch.from_numpy(condition)
         if not isinstance(condition, Tensor) or (condition.ndim == 0 and not condition.is_floating_point()):
-            return self.codes[self.index(int(condition) if isinstance(condition, Tensor) else condition)]
+            return self.codes[self.index(_plain(condition))]
         if condition.shape != (self.code_size,) or not condition.is_floating_point() or not condition.isfinite().all():
             found = f"{condition.dtype} {tuple(condition.shape)}".replace("torch.", "")
+            found += " with numbers that are not finite" if not condition.isfinite().all() else ""
             raise ArgumentError("condition", found, f"a name, or a finite code of {self.code_size} floats")
         return condition.to(self.codes)
 
@@ -149,13 +154,24 @@ class ConditionalRule(Rule):
         like = torch.cosine_similarity(self.codes.detach(), self.code_of(code)[None], dim=1)
         return self.conditions[int(like.argmax())]
 
+    @torch.no_grad()
     def bound(self, condition: Condition) -> ConvRule:
-        """Returns the plain rule that grows one body; it shares the weights of this one, and its card is that body's.
-
-        Gradients reach the weights of this rule, and the code if it has one.
+        """Returns the plain rule that grows one body, with weights of its own, and that body's card.
 
         Args:
             condition: The body's name, its place among `conditions`, or a code (K,), which may lie between those of two.
+
+        Raises:
+            ValueError: There is no such body.
+        """
+        learns = next(self.cell.parameters()).requires_grad
+        return copy.deepcopy(self.tied(condition)).requires_grad_(learns)
+
+    def tied(self, condition: Condition) -> ConvRule:
+        """Returns the rule that grows one body with the very weights of this one, which gradients reach: for a rollout alone.
+
+        Args:
+            condition: As in `bound`.
 
         Raises:
             ValueError: There is no such body.
@@ -193,7 +209,7 @@ class ConditionalRule(Rule):
         card = {name: value for name, value in self.card.items() if name != "targets"}
         if (isinstance(condition, Tensor) and condition.is_floating_point()) or "targets" not in self.card:
             return card
-        place = self.index(int(condition) if isinstance(condition, Tensor) else condition)
+        place = self.index(_plain(condition))
         # Of a body that no run keeps, kinds and place follow from those that it was read with.
         return card | self.card["targets"][place] | {"among": self.card["targets"]}
 
@@ -206,7 +222,7 @@ class ConditionalRule(Rule):
         """
         if condition is None:
             raise ArgumentError("condition", None, f"the body that is meant: {', '.join(self.conditions)}")
-        return self.bound(condition).target()
+        return self.tied(condition).target()
 
     # What every rule says ---------------------------------------------------------------------------------------
 
@@ -274,6 +290,12 @@ class ConditionalRule(Rule):
         names = ("channels", "visible", "visible_kind", "code", "condition", "code_size", "perception", *SHARED)
         own = {name: getattr(self, name) for name in names}
         return {"conditions": list(self.conditions), "codes": self.code_kind, "hidden": list(self.hidden), **own}
+
+
+def _plain(condition: object) -> object:
+    """Returns a condition that came as a tensor of one whole number as that number."""
+    whole = isinstance(condition, Tensor) and condition.dtype != torch.bool
+    return int(condition) if whole else condition  # type: ignore[call-overload]  # a tensor
 
 
 def _twin(module: Module) -> Module:

@@ -214,7 +214,10 @@ def _source(name_or_path: str | Path) -> tuple[Callable[..., Any], object, str]:
     if path.is_dir():
         if isinstance(name_or_path, str) and not names_path(name_or_path):
             raise InputError(
-                "target", "name", f"{name_or_path!r}, a folder", f"'{name_or_path}/': a folder of images has a slash"
+                "target",
+                "name",
+                f"{name_or_path!r}, a folder",
+                f"'{name_or_path}/': a folder of images, or of several bodies, has a slash",
             )
         return partial(read_stack, path), path, path.name
     if not path.is_file():

@@ -14,6 +14,7 @@ import numpy as np
 from nca3d.errors import InputError
 from nca3d.files import names_path
 from nca3d.targets.doors import load
+from nca3d.targets.kept import KeptTarget
 from nca3d.targets.target import Size, Target, Wanted
 
 # Free cells at each face of the lattice around all bodies.
@@ -26,9 +27,11 @@ class Bodies:
 
     Attributes:
         each: The bodies, at least one.
+        kept: The files that a run keeps of them; () = they were read from elsewhere.
     """
 
     each: tuple[Target, ...]
+    kept: tuple[KeptTarget, ...] = ()
 
     @property
     def size(self) -> Size:
@@ -90,8 +93,14 @@ def together(bodies: Mapping[str, Target], size: Wanted) -> Bodies:
 
 def called(names: Sequence[str]) -> list[str]:
     """Returns what bodies are called: shipped names as they are, files without folder and suffix; those alike are numbered."""
-    plain = [Path(name).name.split(".")[0] or name if names_path(name) else name for name in names]
+    plain = [_stem(Path(name).name) or name if names_path(name) else name for name in names]
     return [f"{name}-{plain[:k].count(name) + 1}" if plain.count(name) > 1 else name for k, name in enumerate(plain)]
+
+
+def _stem(file: str) -> str:
+    """Returns a file's name without its suffix; packed scans have two."""
+    packed = file.lower().endswith(".gz") and Path(file).with_suffix("").suffix
+    return Path(Path(file).stem).stem if packed else Path(file).stem
 
 
 def common_kinds(bodies: Sequence[Target]) -> list[Target]:

@@ -7,6 +7,7 @@ body's states run, are judged and are replaced as if it were the only one (`grow
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from nca3d.config import Config
+from nca3d.config.several import MOST
 from nca3d.errors import InputError
-from nca3d.files import read_file
+from nca3d.files import read_file, sha256
 from nca3d.rules.cell import Rule
 from nca3d.rules.conditional import ConditionalRule
 from nca3d.rules.inputs import Inputs
@@ -27,6 +29,10 @@ from nca3d.training.build import build_rule
 from nca3d.training.course import Look
 from nca3d.training.growth import Growth, custom_body
 
+# The longest name of a body that came as an array: it stands on buttons and above pictures.
+LONGEST_NAME = 60
+# The largest number in a code: a bias of its size would be all that a cell sees.
+LARGEST = 1000.0
 # Codes that need no file, as `condition_codes` names them.
 CODES = ("one_hot", "learned")
 
@@ -54,7 +60,11 @@ class Several:
     """
 
     headline = "iou"
-    fixed: Mapping[str, str] = {"condition": "how cells are told is built into the rule"}
+    fixed: Mapping[str, str] = {
+        "conditions": "the bodies of a run keep their names and places",
+        "condition": "how cells are told is built into the rule",
+        "codes": "its bodies were trained with these codes",
+    }
 
     def __init__(self, config: Config, given: Bodies | None = None) -> None:
         self.config = config
@@ -65,10 +75,12 @@ class Several:
         self.own = "" in sources
         self.placed = all(body.first is not None for body in bodies.each)
         self.codes = given_codes(config, self.names)
-        self.each = [
-            Growth(config, KeptTarget.of(body, name, config.target_options, kept_name(place)))
+        kept = bodies.kept or [
+            KeptTarget.of(body, name, config.target_options, kept_name(place))
             for place, (body, name) in enumerate(zip(bodies.each, sources, strict=True))
         ]
+        self.each = [Growth(config, one) for one in kept]
+        self.beginning = ""
         self.first = self.each[0]
         self.weights, self.epoch = self.first.weights, self.first.epoch
         self.pooled, self.damaging = self.first.pooled, self.first.damaging
@@ -121,9 +133,25 @@ class Several:
             padding=config.padding,
         )
         assert isinstance(rule, ConditionalRule)
-        if self.codes is not None and not config.init:
+        if self.codes is not None:
             rule.codes.data.copy_(self.codes)
+        self.beginning = self._begins_as(config.init) if config.init else ""
         return rule
+
+    def _begins_as(self, init: str) -> str:
+        """Returns a line that says which body of another rule each begins as; "" where they are the same.
+
+        Raises:
+            InputError: They are the same bodies in another order.
+        """
+        from nca3d.load import load_data
+
+        before = load_data(init).conditions
+        if before == self.names:
+            return ""
+        if set(before) == set(self.names):
+            raise InputError(init, "init", f"a rule of {', '.join(before)}", f"{', '.join(self.names)}, in this order")
+        return "note: " + ", ".join(f"{new} begins as {old}" for new, old in zip(self.names, before, strict=False))
 
     def lr_multipliers(self, rule: Rule) -> dict[nn.Parameter, float]:
         """Returns nothing: all weights learn at one rate."""
@@ -149,7 +177,9 @@ class Several:
         shared |= {"start": list(starts.pop())} if len(starts) == 1 else {}
         # Bodies of a size of their own were placed so that all have one first cell.
         fitted = {"fitted": "auto"} if self.placed else {}
-        return {**shared, **fitted, "condition": self.config.condition, "targets": each}
+        codes = self.config.condition_codes if self.codes is None else sha256(self.codes.numpy().tobytes())
+        told = {"condition": self.config.condition, "conditions": list(self.names), "codes": codes}
+        return {**shared, **fitted, **told, "targets": each}
 
     def seed(self, rule: Rule) -> Tensor:
         """Returns the first cell of each body in an empty lattice, (L, C, D, H, W)."""
@@ -219,7 +249,7 @@ class Several:
 
     def note(self, rule: Rule) -> str:
         """Returns what to know of the bodies: cells that rollouts can't reach, sources that have changed; "" for nothing."""
-        return "\n".join(note for one in self.each if (note := one.note(rule)))
+        return "\n".join(note for note in (self.beginning, *(one.note(rule) for one in self.each)) if note)
 
     def keep(self, folder: Path) -> dict[str, Any]:
         """Saves each body as it was fitted; the config names the files of those that have no other source."""
@@ -243,7 +273,14 @@ def custom_bodies(bodies: Mapping[str, Target | np.ndarray | Tensor], config: Co
     """
     if len(bodies) < 2:
         raise InputError("train", "target", f"{len(bodies)} bodies", "two or more by name, or one as it is")
-    alone = config.replace(target="sphere")
+    for name in bodies:
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or len(name) > LONGEST_NAME:
+            raise InputError(
+                "train", "target", f"a body called {name!r:.80}", f"names of 1 to {LONGEST_NAME} printable letters"
+            )
+    if len(bodies) > MOST:
+        raise InputError("train", "target", f"{len(bodies)} bodies", f"at most {MOST}")
+    alone = config.replace(target="sphere", condition="input", condition_codes="one_hot", switch_rate=0.0)
     found = {str(name): custom_body(body, alone).target for name, body in bodies.items()}
     company = together(found, config.given_size)
     return config.replace(target=tuple(map(kept_name, range(len(found)))), size=company.size), company
@@ -260,21 +297,30 @@ def given_codes(config: Config, names: tuple[str, ...]) -> Tensor | None:
         return None
     data = read_file(Path(file))
     try:
-        if file.endswith(".json"):
-            table = json.loads(data)
-            if missing := [name for name in names if name not in table]:
-                raise InputError(
-                    file, "condition_codes", f"none of {', '.join(missing)}", f"a vector for each of {', '.join(names)}"
-                )
-            array = np.asarray([table[name] for name in names], np.float32)
-        else:
-            array = np.load(Path(file), allow_pickle=False).astype(np.float32)
-    except (ValueError, TypeError, OSError) as error:
+        table = json.loads(data) if file.lower().endswith(".json") else np.load(BytesIO(data), allow_pickle=False)
+    # RecursionError: thousands of nested brackets are valid JSON, too deep for the parser.
+    except (ValueError, OSError, EOFError, RecursionError):
+        allowed = "a .npy of numbers (bodies, K), or a .json {name: [numbers]}"
+        raise InputError(file, "condition_codes", "a file without vectors", allowed) from None
+    each = f"a vector for each of {', '.join(names)}"
+    if isinstance(table, dict):
+        if missing := [name for name in names if name not in table]:
+            raise InputError(file, "condition_codes", f"none for {', '.join(missing)}", each)
+        table = [table[name] for name in names]
+    try:
+        array = np.asarray(table)
+        numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else None
+    except (ValueError, TypeError, OverflowError):
+        numbers = None
+    if numbers is None or numbers.ndim != 2 or len(numbers) != len(names) or not numbers.shape[1]:
+        found = "no table of numbers" if numbers is None else f"shape {numbers.shape}"
+        raise InputError(file, "condition_codes", found, f"({len(names)}, K) numbers: {each}")
+    if not (np.abs(numbers) <= LARGEST).all():
+        found = "NaN or infinity" if not np.isfinite(numbers).all() else f"{np.abs(numbers).max():g}"
+        raise InputError(file, "condition_codes", found, f"finite numbers, none beyond ±{LARGEST:g}")
+    alike = [names[k] for k in range(len(names)) if (numbers == numbers[k]).all(axis=1).sum() > 1]
+    if alike:
         raise InputError(
-            file, "condition_codes", f"no vectors ({error})", "one_hot, learned, .npy (bodies, K) or .json {name: [..]}"
-        ) from None
-    if array.ndim != 2 or len(array) != len(names) or not np.isfinite(array).all():
-        raise InputError(
-            file, "condition_codes", f"{array.shape}", f"({len(names)}, K), finite: a vector for each of {', '.join(names)}"
+            file, "condition_codes", f"one vector for {', '.join(alike)}", "another for each: nothing else tells them apart"
         )
-    return torch.from_numpy(array)
+    return torch.from_numpy(numbers.astype(np.float32))

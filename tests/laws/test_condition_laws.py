@@ -60,7 +60,7 @@ def test_executors_agree_with_the_bound_rule_as_it_is_written(kind, executor):
     rule.zero_grad()
     whole = []
     for sample, name in enumerate(NAMES):
-        one, bound = state[sample : sample + 1], rule.bound(name)
+        one, bound = state[sample : sample + 1], rule.tied(name)
         for mask in masks:
             one = bound(one, mask[sample : sample + 1])
         whole.append(one)

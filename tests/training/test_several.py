@@ -1,5 +1,6 @@
 """One rule of several bodies: trained in turns, each against its own target, from its own seed, under its own condition."""
 
+import copy
 import json
 
 import numpy as np
@@ -205,9 +206,98 @@ def test_codes_of_ones_own_come_from_a_file(tmp_path):
     (tmp_path / "codes.json").write_text(json.dumps(vectors))
     trainer = Trainer.begin(tiny(condition_codes=str(tmp_path / "codes.json")))
     assert torch.equal(trainer.rule.codes, torch.tensor([vectors[name] for name in BODIES]))
-    np.save(tmp_path / "codes.npy", np.ones((2, 3)))
-    with pytest.raises(InputError, match=r"condition_codes: found \(2, 3\), allowed \(3, K\)"):
-        Trainer.begin(tiny(condition_codes=str(tmp_path / "codes.npy")))
-    (tmp_path / "codes.json").write_text('{"sphere": [1]}')
-    with pytest.raises(InputError, match="found none of cross, torus"):
-        Trainer.begin(tiny(condition_codes=str(tmp_path / "codes.json")))
+
+
+@pytest.mark.parametrize(
+    ("codes", "line"),
+    [
+        (np.ones((2, 3)), r"shape \(2, 3\), allowed \(3, K\) numbers"),
+        (np.eye(3) * np.nan, "found NaN or infinity"),
+        (np.eye(3) * 1e38, r"none beyond ±1000"),
+        (np.ones((3, 2)), "one vector for sphere, cross, torus"),
+        (np.zeros((3, 0)), r"shape \(3, 0\)"),
+        (np.eye(3) * 1j, "no table of numbers"),
+        ('{"sphere": [1]}', "none for cross, torus"),
+        ('{"sphere": [1], "cross": [1, 2], "torus": [3]}', "no table of numbers"),
+        ('{"sphere": [1%s], "cross": [1], "torus": [3]}' % ("0" * 400), "no table of numbers"),
+        ("[" * 100_000, "a file without vectors"),
+        ("# a readme", "a file without vectors"),
+    ],
+)
+def test_codes_that_are_none_are_refused_in_one_line(tmp_path, codes, line):
+    file = tmp_path / ("codes.json" if isinstance(codes, str) else "codes.npy")
+    if isinstance(codes, str):
+        file.write_text(codes)
+    else:
+        np.save(file, codes)
+    with pytest.raises(InputError, match=line):
+        Trainer.begin(tiny(condition_codes=str(file)))
+
+
+def test_a_run_keeps_the_names_the_places_and_the_codes_of_its_bodies(tmp_path):
+    config = tiny(out=str(tmp_path / "run"), iterations=1)
+    nca3d.train(config, progress=False)
+    for changes, field in (
+        ({"target": BODIES[::-1]}, "conditions"),
+        ({"target": BODIES[:2]}, "conditions"),
+        ({"condition_codes": "learned"}, "codes"),
+        ({"condition": "seed", "channels": 8}, "condition"),
+    ):
+        with pytest.raises(InputError, match=f"{field}: found"):
+            nca3d.train(config.replace(iterations=2, **changes), resume=tmp_path / "run", progress=False)
+    with pytest.raises(InputError, match="sphere, cross, torus, allowed torus, cross, sphere, in this order"):
+        Trainer.begin(tiny(init=str(tmp_path / "run"), target=BODIES[::-1]))
+    others = Trainer.begin(tiny(init=str(tmp_path / "run"), target=("heart", "jack", "gyroid")))
+    assert "heart begins as sphere" in others.task.note(others.rule)
+
+
+def test_a_run_goes_on_without_the_files_that_its_bodies_came_from(tmp_path):
+    for name in ("moth", "crab"):
+        np.save(tmp_path / f"{name}.npy", np.pad(np.ones((2, 3, 4), np.uint8), 1))
+    files = (str(tmp_path / "moth.npy"), str(tmp_path / "crab.npy"))
+    config = tiny_body(target=files, size="auto", iterations=1, steps=(4, 8), out=str(tmp_path / "run"))
+    nca3d.train(config, progress=False)
+    (tmp_path / "crab.npy").unlink()
+    assert nca3d.train(resume=tmp_path / "run", iterations=2, progress=False).rule.conditions == ("moth", "crab")
+
+
+def test_a_bound_rule_is_a_rule_of_its_own():
+    rule = Trainer.begin(tiny()).rule
+    bound = rule.bound("cross")
+    copy.deepcopy(bound)
+    torch.optim.Adam(bound.parameters())
+    bound.to(torch.float64).requires_grad_(False)
+    assert {p.dtype for p in rule.parameters()} == {torch.float32} and all(p.requires_grad for p in rule.parameters())
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["evaluate", "zoo:menagerie", "--target", "duck"], "--target: target: found duck, allowed none for a rule of several"),
+        (["evaluate", "zoo:menagerie", "--laws"], "--laws: condition: found none, allowed --condition NAME"),
+        (["evaluate", "zoo:frog", "--condition", "duck"], "found 'duck', allowed none: this rule grows one body"),
+        (["render", "zoo:menagerie", "--condition", "duck", "--then", "snale"], "did you mean 'snail'"),
+        (["render", "zoo:menagerie", "--condition", "duck", "--then", "snail", "--beside", "zoo:frog"], "none with --beside"),
+        (["render", "zoo:menagerie"], "allowed --condition NAME: axolotl"),
+        (["train", "--target", "snail", "--target", "snail"], "allowed each body once"),
+        (
+            ["train", "--target", "snail", "--target", "duck", "--pool-size", "1", "--batch", "1"],
+            "pool_size: found 1, allowed at least 2",
+        ),
+        (["train", "--target", "snail", "--target", "duck", "--condition-codes", "onehot"], "did you mean 'one_hot'"),
+        (
+            ["train", "--target", "snail", "--target", "duck", "--regime", "growing", "--switch-rate", "1"],
+            "0 where regime = growing",
+        ),
+    ],
+)
+def test_what_a_shell_asks_for_and_can_not_have_is_told_in_one_line(words, line, capsys):
+    assert main(words) == 2
+    said = capsys.readouterr().err
+    assert line in said and len(said.strip().splitlines()) <= 2
+
+
+def test_another_body_can_be_asked_of_a_rule_of_one(tmp_path, capsys):
+    out = ["--no-pictures", "--json", "-", "--out", str(tmp_path)]
+    assert main(["evaluate", "zoo:cross", "--target", "cross", "--samples", "1", *out]) == 0
+    assert json.loads(capsys.readouterr().out)["grow_iou"] > 0.9
