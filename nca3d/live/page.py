@@ -103,6 +103,7 @@ def about_page(rule: Rule, size: Size, target: Target | None, title: str | None)
         boxes = [_box(body) for body in bodies]
         if boxes:
             about["box"] = [np.min([low for low, _ in boxes], 0).tolist(), np.max([high for _, high in boxes], 0).tolist()]
+            about |= _legend(rule, bodies)
         return about
     if target is None:
         return about
@@ -111,12 +112,20 @@ def about_page(rule: Rule, size: Size, target: Target | None, title: str | None)
         allowed = f"{rule.visible_kind} with {rule.visible}, {tuple(size)}, as the rule and its lattice"
         raise InputError("live", "target", found, allowed)
     about["box"] = [corner.tolist() for corner in _box(target)]
-    if (palette := _palette(rule, target)) is not None:
-        # A small lattice may have lost a class of the source: a legend names only what can be seen.
-        present = [label for label in range(1, len(target.names)) if bool((target.values[label] > 0).any())]
-        about["names"] = [target.names[label] for label in present]
-        about["colours"] = [np.round(255 * palette[label]).astype(int).tolist() for label in present]
-    return about
+    return about | _legend(rule, [target])
+
+
+def _legend(rule: Rule, bodies: list[Target]) -> dict[str, Any]:
+    """Returns names and colours of the classes that some body shows; {} for a rule of colours."""
+    if (palette := _palette(rule, bodies[0])) is None:
+        return {}
+    names = bodies[0].names
+    # A small lattice may have lost a class of the source: a legend names only what can be seen.
+    present = [k for k in range(1, len(names)) if any(bool((body.values[k] > 0).any()) for body in bodies)]
+    return {
+        "names": [names[label] for label in present],
+        "colours": [np.round(255 * palette[label]).astype(int).tolist() for label in present],
+    }
 
 
 def _bodies(rule: Rule, target: Target | None) -> list[Target]:
