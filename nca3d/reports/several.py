@@ -217,7 +217,7 @@ def _table(report: "Report") -> str:
     ]
     head = "".join(f"<th>{escape(title)}</th>" for title in titles)
     body = "".join(f"<tr>{''.join(f'<td>{escape(as_text(cell))}</td>' for cell in line)}</tr>" for line in lines)
-    return f'<div class="paper chart" tabindex="0"><table><tr>{head}</tr>{body}</table></div>'
+    return f"<table><tr>{head}</tr>{body}</table>"
 
 
 def several_figures(report: "Report") -> "dict[str, Figure]":
