@@ -102,7 +102,8 @@ class StatePool:
         # Contiguous copies: an expanded seed would share its memory among all slots.
         self.states = states.detach().clone(memory_format=torch.contiguous_format)
         self.seeds = seeds.detach().to(self.states.device).clone(memory_format=torch.contiguous_format)
-        self.label = label.to(self.states.device).clone()
+        # On the host, wherever the states are: nobody waits for a device to know which body a slot is.
+        self.label = label.cpu().clone()
         self.labelled = labels is not None
         self.age = torch.zeros(len(states), dtype=torch.int64, device=states.device)
         self.reseeded = dict.fromkeys(REASONS, 0)
@@ -129,15 +130,20 @@ class StatePool:
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self):
             _refuse("sample", repr(n), f"1..{len(self)} (the pool's size)")
         # A permutation, not n independent draws: two samples of one slot would overwrite each other.
-        index = torch.randperm(len(self), generator=self.generator, device=self.generator.device).to(self.states.device)
-        index = self._balanced(index, n) if self.labelled else index[:n]
-        return Batch(index, self.states[index], self.age[index], self.label[index])
+        drawn = torch.randperm(len(self), generator=self.generator, device=self.generator.device)
+        drawn = self._balanced(drawn, n) if self.labelled else drawn[:n]
+        label = self.label[drawn.cpu()] if self.labelled else torch.zeros(n, dtype=torch.int64)
+        index = drawn.to(self.states.device)
+        return Batch(index, self.states[index], self.age[index], label)
 
     def _balanced(self, slots: Tensor, n: int) -> Tensor:
         """Returns the first `n` of some shuffled slots, of as many bodies as can come twice, about as many of each."""
         wanted = torch.randperm(len(self.seeds), generator=self.generator, device=self.generator.device).tolist()
         order = wanted[: max(1, n // 2)]
-        own = {body: slots[self.label[slots] == body].tolist() for body in wanted}
+        shuffled = slots.tolist()
+        own: dict[int, list[int]] = {body: [] for body in wanted}
+        for slot in shuffled:
+            own[int(self.label[slot])].append(slot)
         taken: dict[int, list[int]] = {body: [] for body in wanted}
         # In turns, the drawn bodies first; the others only where these have no slot left.
         for bodies in (order, wanted):
@@ -190,9 +196,13 @@ class StatePool:
                     _refuse("fresh", f"{_shape(fresh)} {getattr(fresh, 'dtype', '')}".strip(), f"bool ({n},)")
                 new_age = new_age.masked_fill(fresh.to(device), 0)
             new_age = new_age + _whole("steps", steps, n, device)
-        label = self.label[index] if labels is None else _whole("labels", labels, n, device)
-        if int(label.max()) >= len(self.seeds):
-            _refuse("labels", int(label.max()), f"0..{len(self.seeds) - 1}")
+        seeds = self.seed
+        if self.labelled:
+            where = index.cpu()
+            label = self.label[where] if labels is None else _whole("labels", labels, n, torch.device("cpu"))
+            if int(label.max()) >= len(self.seeds):
+                _refuse("labels", int(label.max()), f"0..{len(self.seeds) - 1}")
+            self.label[where], seeds = label, self.seeds[label.to(device)]
 
         # Cast first: a large float64 can become infinite in float32.
         new = new_states.detach().to(self.states)
@@ -200,8 +210,7 @@ class StatePool:
         dead = (new == self.dead_value).flatten(1).all(dim=1)
         # Such a state would never teach anything again: nothing grows from it.
         lost = dead | non_finite
-        self.states[index] = torch.where(lost.view(-1, 1, 1, 1, 1), self.seeds[label], new) if lost.any() else new
-        self.label[index] = label
+        self.states[index] = torch.where(lost.view(-1, 1, 1, 1, 1), seeds, new)
         self.age[index] = new_age.masked_fill(lost, 0)
         counts = {"dead": int(dead.sum()), "non_finite": int(non_finite.sum())}
         # Counted for the log: many seeds in a row mean that the rule kills what it grows.

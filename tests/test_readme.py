@@ -79,7 +79,7 @@ def test_picture_commands_run(command, tmp_path, monkeypatch, capsys):
 def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names: dict = {}
-    exec(BLOCKS[0], names)
+    exec(BLOCKS[1], names)
     grown, damaged, healed = nca3d.iou(names["torch"].cat([names["grown"], names["damaged"], names["healed"]]), names["target"])
     assert grown > 0.9
     assert damaged < 0.6
@@ -88,9 +88,19 @@ def test_the_python_block_runs_and_heals(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_one_rule_grows_the_bodies_that_the_readme_names():
+    names: dict = {}
+    exec(BLOCKS[0], names)
+    rule = names["rule"]
+    assert float(nca3d.iou(names["snail"], rule.target("snail"))) > 0.9
+    assert float(nca3d.iou(names["duck"], rule.target("duck"))) > 0.9
+    assert isinstance(names["plain"], nca3d.ConvRule)
+
+
+@pytest.mark.slow
 def test_a_body_in_a_large_lattice_stays_compact(capsys):
     names: dict = {}
-    exec(BLOCKS[1], names)
+    exec(BLOCKS[2], names)
     assert capsys.readouterr().out == f"{len(names['grown'].values)} cells of 2097152\n"
     assert 300 < len(names["grown"].values) < 3000
 

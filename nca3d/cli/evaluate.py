@@ -77,7 +77,11 @@ class EvaluateRequest:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Evaluates a rule, or checks the laws of one, and returns the exit code: 1 where a law is broken, else 0."""
+    """Evaluates a rule, or checks the laws of one, and returns the exit code: 1 where a law is broken, else 0.
+
+    Raises:
+        InputError: The rule can't be used, or has its own bodies where others are asked for.
+    """
     request = EvaluateRequest.of(args)
     if args.laws:
         return _laws(request.ref.one() if request.ref.condition else request.ref.module())

@@ -193,7 +193,7 @@ class Answering:
 
     # One iteration ----------------------------------------------------------------------------------------------------
 
-    def draw(self, iteration: int, labels: Tensor) -> Lesson:
+    def draw(self, iteration: int, labels: Tensor | None = None) -> Lesson:
         """Returns the questions of an iteration, and the candidates for their answers.
 
         Each epoch goes through all training questions once, in a new order. The order depends on the seed and the iteration

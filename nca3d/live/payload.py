@@ -33,7 +33,7 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
     if isinstance(rule, ConditionalRule):
         return _describe_several(rule, size, palette)
     # A page knows plain rules alone; what it plants has a code of zeros.
-    code = rule.code if isinstance(rule, CodedRule) else 0
+    genome, code = rule.genome, rule.code if isinstance(rule, CodedRule) else 0
     rule = rule.written_out() if isinstance(rule, CodedRule) else rule
     # What the page can't know: a step, a network, a method or a hook that was replaced in Python.
     layers = linear_layers(rule)
@@ -82,6 +82,11 @@ def describe(rule: Rule, size: Size, palette: np.ndarray | None = None) -> tuple
         "kernels": kernels,
         "layers": described,
     }
+    if genome is not None:
+        # As of several bodies, of which there is one.
+        offset, start = sum(part.size for part in parts), rule_as_json["start"]
+        rule_as_json["bodies"] = {"told": False, "offset": offset, "length": len(genome), "starts": [start]}
+        put(genome)
     return rule_as_json, np.concatenate(parts)
 
 

@@ -84,12 +84,12 @@ def draw_batch(
     states, labels = batch.states.to(device), batch.label.cpu()
     # One generator for all: bodies are damaged each in its own way.
     generator = counted_generator(config, iteration, purpose=2)
+    if not pool.labelled:
+        return batch, _prepare(config, iteration, pool, rule, task, states, 0, generator), labels
     alike = [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
     prepared = [
         _prepare(config, iteration, pool, rule, task, states[ids.to(device)], int(labels[ids[0]]), generator) for ids in alike
     ]
-    if len(prepared) == 1:
-        return batch, prepared[0], labels
     order = torch.cat(alike).argsort().to(device)
     parts = ([getattr(one, name) for one in prepared] for name in ("states", "fresh", "damaged"))
     whole = pools.Prepared(*(torch.cat(part)[order] for part in parts))

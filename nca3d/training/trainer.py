@@ -206,11 +206,13 @@ class Trainer:
             return 0
         old = (self.pool.age > OLD * self.config.horizon).nonzero().squeeze(1)
         # One at a time: a pool may be as large as memory allows.
-        states = ((self.pool.states[k : k + 1].to(self.task.device), self.pool.label[k : k + 1].cpu()) for k in old)
+        states = ((self.pool.states[k : k + 1].to(self.task.device), self.pool.label[k : k + 1]) for k in old)
         worth = [self.task.metrics(self.rule, state, self.task.draw(0, label))[self.task.headline] for state, label in states]
         lost = old[torch.tensor([value < LOST * look.grown for value in worth], dtype=torch.bool)]
         if len(lost):
-            self.pool.replace(lost, self.pool.seeds[self.pool.label[lost]], ages=torch.zeros_like(lost))
+            self.pool.replace(
+                lost, self.pool.seeds[self.pool.label[lost.cpu()].to(self.pool.seeds.device)], ages=torch.zeros_like(lost)
+            )
         return len(lost)
 
     def _counts(self) -> bool:

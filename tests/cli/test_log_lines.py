@@ -48,7 +48,7 @@ def test_a_log_has_plain_lines_alone(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "\r" not in said and "rule 'mine' comes from the plug-in mine.py\n" in said and "life: 100%, " in said
     # A rule's name says nothing of where it is to be had.
     line = complaint(capsys, "evaluate", str(tmp_path / "run"), "--plugins", str(tmp_path / "other.py"))
-    assert ": rule: found 'mine', allowed coded, conv" in line
+    assert ": rule: found 'mine', allowed coded, conditional, conv" in line
     assert line.endswith(f"; not registered by {tmp_path / 'other.py'}; the run names {tmp_path / 'mine.py'}")
     line = complaint(capsys, "train", *SMALL.split(), "--rule", "mine", "--out", str(tmp_path / "none"))
     assert line.endswith("; one of your own is registered by --plugins FILE.py")

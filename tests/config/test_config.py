@@ -351,12 +351,13 @@ def one(spec: Spec) -> st.SearchStrategy[Any]:
 def valid(name: str) -> st.SearchStrategy[Any]:
     spec = FIELDS[name]
     bound = {"batch", "pool_size", "accumulate", "damage_count", "damages", "milestones", "schedule", "executor"}
+    bound |= {"condition", "condition_codes", "switch_rate"}
     if name in bound | {name for row in CLASHES for name in (row.field, row.other)} - {"rule"}:
         return st.just(spec.default)  # bound to each other
     if spec.is_table:
         return st.dictionaries(texts.filter(bool), one(spec) if spec.item is float else plain, max_size=3)
     values = one(spec)
-    if spec.count:
+    if spec.count and not spec.alone:
         values = st.lists(values, min_size=spec.count[0], max_size=min(spec.count[1], 5))
         values = values.map(sorted) if spec.order else values
     return values | st.sampled_from(spec.words) if spec.words else values

@@ -69,7 +69,7 @@ RULE_CASES: dict[str, Callable[[], Rule]] = {
     "six neighbours": lambda: SixNeighbours(channels=8, hidden=(24,)),
     "bound to a body": lambda: bound(channels=8, hidden=(24,)),
     "bound, of many kinds": lambda: bound(channels=14, hidden=(24,), visible=6, visible_kind="classes", code=3),
-    "first cell carries the body": lambda: ConditionalRule(condition="seed", channels=8, hidden=(24,)),
+    "first cell carries the body": lambda: bound(condition="seed", channels=8, hidden=(24,)),
     "every cell fires": lambda: ConvRule(channels=8, hidden=(24,), fire_rate=1.0),
 }
 
