@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nca3d.cli.flags import STDOUT, add_rule, read_flags, rule_of, wrong_folder, wrong_numbers, wrong_text
 from nca3d.errors import ErrorCollector, InputError
@@ -60,6 +60,11 @@ class EvaluateRequest:
     samples: int | None
     random_seed: int
     executor: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What one body and several are measured with alike."""
+        return {name: getattr(self, name) for name in ("horizon", "samples", "random_seed", "executor")}
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "EvaluateRequest":
@@ -115,16 +120,7 @@ def _body(request: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
     from nca3d.reports.body import write_body
 
     target = request.ref.target(rule)
-    report = evaluate(
-        rule,
-        target,
-        request.preset,
-        horizon=request.horizon,
-        samples=request.samples,
-        random_seed=request.random_seed,
-        executor=request.executor,
-        progress=True,
-    )
+    report = evaluate(rule, target, request.preset, **request.options, progress=True)
 
     def write(folder: Path) -> Path:
         moving = film(rule, target, report["horizon"], request.random_seed) if request.pictures else None
@@ -140,15 +136,7 @@ def _several(request: EvaluateRequest, rule: "Rule") -> ReportAndWriter:
     from nca3d.rules.conditional import ConditionalRule
 
     assert isinstance(rule, ConditionalRule), "several bodies have a condition"
-    report = evaluate_several(
-        rule,
-        request.preset,
-        horizon=request.horizon,
-        samples=request.samples,
-        random_seed=request.random_seed,
-        executor=request.executor,
-        progress=True,
-    )
+    report = evaluate_several(rule, request.preset, **request.options, progress=True)
 
     def write(folder: Path) -> Path:
         filmed = film_several(rule, report["horizon"], request.random_seed) if request.pictures else None
