@@ -87,6 +87,12 @@ class Shared:
     )
     # A body has to grow before there is anything to damage.
     damage_from: float = auto(0.1, "share of the iterations before damage begins", low=0, high=1)
+    healing_phase: float = auto(
+        0.0,
+        "share of the iterations at the end in which the learning rate begins anew, half as high, with a third of the seeds",
+        low=0,
+        high=0.9,
+    )
     losses: dict[str, float] = field(  # noqa: RUF009
         {}, "loss terms with their weights; none = the default terms of the target's kind", low=0
     )

@@ -132,6 +132,18 @@ def save_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None
         write_atomic(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
 
 
+def kept_teacher(folder: Path) -> Teacher | None:
+    """Returns the teacher that a run keeps; None for a run that ended before it saved one.
+
+    Args:
+        folder: The run folder.
+
+    Raises:
+        InputError: The saved teacher is damaged.
+    """
+    return load_saved_teacher(folder / TEACHER) if (folder / ANSWERS).is_file() else None
+
+
 def load_teacher_and_answers(folder: Path) -> tuple[Teacher, list[str]]:
     """Returns the teacher and the answers that `save_teacher` wrote.
 

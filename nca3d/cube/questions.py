@@ -83,6 +83,19 @@ class Questions:
         return sha256(json.dumps(rows).encode())
 
 
+@dataclass(frozen=True)
+class QuestionsOfRun:
+    """The questions of a run that goes on, and where the run keeps the teacher that embedded them.
+
+    Attributes:
+        questions: The questions that its config names.
+        folder: The run folder.
+    """
+
+    questions: Questions
+    folder: Path
+
+
 def shipped() -> list[str]:
     """Returns the names of the sets that are shipped with nca3d, sorted."""
     return sorted(file.stem for file in FOLDER.glob("*.jsonl"))

@@ -6,6 +6,7 @@ It imports no torch, which takes seconds: a mistake in a config is reported at o
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.config.regimes import Regime
@@ -100,18 +101,20 @@ class Answering(Regime):
 
         Args:
             config: The experiment, of regime answering.
-            folder: The folder of the run to resume; its questions are those of the config too.
+            folder: The folder of the run to resume; its questions are those of the config too, its teacher is the one that it
+                keeps.
 
         Raises:
             InputError: The questions or the teacher can't be used.
         """
         # Imported here, so that a config without a cube loads none of it.
-        from nca3d.cube.questions import read_questions
+        from nca3d.cube.questions import QuestionsOfRun, read_questions
         from nca3d.cube.teacher.teacher_ref import find_teacher
 
         table = CubeFields.of(config)
         find_teacher(table.teacher, table.teacher_layer, table.teacher_pool, table.teacher_width)
-        return read_questions(table.questions)
+        questions = read_questions(table.questions)
+        return questions if folder is None else QuestionsOfRun(questions, Path(folder))
 
 
 ANSWERING = Answering(

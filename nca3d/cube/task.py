@@ -14,8 +14,8 @@ from nca3d.cube.answers import judge, say
 from nca3d.cube.cell import GMLPRule
 from nca3d.cube.executor.learning import CellsInBackward, check
 from nca3d.cube.executor.native import unsupported
-from nca3d.cube.lesson import EmbeddedQuestions, Lesson, save_teacher
-from nca3d.cube.questions import Questions, read_questions
+from nca3d.cube.lesson import EmbeddedQuestions, Lesson, kept_teacher, save_teacher
+from nca3d.cube.questions import Questions, QuestionsOfRun, read_questions
 from nca3d.cube.regime import CubeFields
 from nca3d.cube.ridge import fit_ridge
 from nca3d.cube.teacher.embeddings import embeddings_folder
@@ -41,7 +41,8 @@ class Answering:
 
     Args:
         config: The experiment, of regime answering.
-        given: The questions, if the caller has read them already; None = read what the config names.
+        given: The questions, if the caller has read them already; of a run that goes on, with the folder of its teacher; None =
+            read what the config names.
 
     Attributes:
         fields: The table `[cube]` of the config.
@@ -58,15 +59,18 @@ class Answering:
     ageing = 0
     fixed = dict.fromkeys(("questions_digest", "teacher"), "the questions and the teacher that the run began with")
 
-    def __init__(self, config: Config, given: Questions | None = None) -> None:
+    def __init__(self, config: Config, given: Questions | QuestionsOfRun | None = None) -> None:
         self.config, self.fields = config, CubeFields.of(config)
         self.weights = terms_of(config.losses, "signal")
         self.damaging = bool(config.damages and config.damage_count)
-        questions = given or read_questions(self.fields.questions)
+        run = given.folder if isinstance(given, QuestionsOfRun) else None
+        questions = given.questions if isinstance(given, QuestionsOfRun) else given or read_questions(self.fields.questions)
         # TF-IDF learns its words from the training split alone: held-out questions must not shape the embeddings.
         train = questions.of("train")
         texts = [text for pair in train for text in (pair.question, pair.answer)]
-        teacher = load_teacher(
+        # Fitted again on another processor it would differ by rounding, and be another teacher.
+        kept = kept_teacher(run) if run and self.fields.teacher == "tfidf" else None
+        teacher = kept or load_teacher(
             self.fields.teacher,
             layer=self.fields.teacher_layer,
             pool=self.fields.teacher_pool,

@@ -8,7 +8,8 @@ from nca3d.config.schema import toml
 # What a new value means for a run that is under way.
 FROM_NOW_ON = "from now on"
 SHARES = (
-    "schedule, curriculum and damage_from are shares of it, so what follows is not bit for bit a run of {new} from the start"
+    "schedule, curriculum, damage_from and healing_phase are shares of it, so what follows is not bit for bit a run of {new} "
+    "from the start"
 )
 ROUNDING = "the same but for rounding"
 NOTES = {

@@ -24,6 +24,7 @@ from nca3d.rules.inputs import Inputs
 from nca3d.training.balance import Balance
 from nca3d.training.learner import OVERFLOW, Learner
 from nca3d.training.monitor import Work, living, work_of
+from nca3d.training.optim import RARER, healing
 from nca3d.training.phases import phase
 from nca3d.training.precision import autocast
 from nca3d.training.recovery import BAD_LOSS, EXTINCT
@@ -112,7 +113,8 @@ def _prepare(
     with torch.no_grad():
         losses = task.pool_loss(rule, states, label)
         # Else the worst state has a second chance, as long as it is better than none.
-        due = iteration % config.seed_every == 0
+        every = config.seed_every * (RARER if healing(config, iteration) else 1)
+        due = iteration % every == 0
         fresh = due or not losses.max() < task.pool_loss(rule, seed[None].to(states.device), label)
     count = min(damage_count(config, iteration, task), len(states) - 1)
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).

@@ -47,6 +47,12 @@ def test_a_small_body_of_kinds_has_the_recipe_of_a_large_one() -> None:
     assert small.steps[1] < large.steps[1]
 
 
+def test_a_body_from_a_thousand_cells_heals_in_a_phase_of_its_own() -> None:
+    assert sized(block(9)).healing_phase == 0 and sized(block(10)).healing_phase == 0.15
+    assert sized(block(10), regime="persistent").healing_phase == 0, "nothing is cut"
+    assert sized(block(10), healing_phase=0.3).healing_phase == 0.3
+
+
 def test_the_steps_follow_from_the_farthest_cell_unless_they_are_set() -> None:
     rod = np.ones((1, 1, 61), np.uint8)
     assert sized(rod).steps == (44, 119)

@@ -112,6 +112,6 @@ def test_a_moved_run_has_not_changed(tmp_path, capsys):
     capsys.readouterr()
     assert main(["train", "--resume", str(moved), "--iterations", "3"]) == 0
     assert [line for line in capsys.readouterr().err.splitlines() if line.startswith("  ")] == [
-        "  iterations was 2, is 3: schedule, curriculum and damage_from are shares of it, so what follows is not bit for bit "
-        "a run of 3 from the start"
+        "  iterations was 2, is 3: schedule, curriculum, damage_from and healing_phase are shares of it, so what follows is "
+        "not bit for bit a run of 3 from the start"
     ]

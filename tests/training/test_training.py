@@ -20,7 +20,7 @@ from nca3d.cli import main
 from nca3d.errors import InputError, InputErrors
 from nca3d.losses import LOSSES
 from nca3d.process.stop import Overdue
-from nca3d.training.optim import learning_rate
+from nca3d.training.optim import healing, learning_rate
 from nca3d.training.step import age_states, counted_generator, draw_steps
 from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
@@ -375,6 +375,26 @@ def test_schedules(schedule, expected):
     found = [learning_rate(config, iteration) / 0.5 for iteration in (100, 200, 300)]
     assert found == pytest.approx(expected, abs=2e-3)
     assert learning_rate(config, 1) == pytest.approx(0.05, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "before", "after"),
+    [("constant", [1, 1], [0.5, 0.5]), ("step", [1, 0.01], [0.5, 0.005]), ("cosine", [1, 0.1], [0.5, 0.05])],
+)
+def test_the_healing_phase_runs_the_schedule_anew_at_half_its_height(schedule, before, after):
+    config = TINY.replace(
+        schedule=schedule,
+        final_learning_rate=0.1,
+        iterations=1000,
+        learning_rate=0.5,
+        warmup=0,
+        milestones=(0.5, 0.8),
+        healing_phase=0.2,
+    )
+    found = [learning_rate(config, iteration) / 0.5 for iteration in (1, 800, 801, 1000)]
+    assert found == pytest.approx(before + after, abs=2e-3)
+    assert not healing(config, 800) and healing(config, 801)
+    assert not healing(config.replace(healing_phase=0.0), 1000)
 
 
 def test_tensorboard_events_are_written(tmp_path):
