@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,6 +37,7 @@ from nca3d.files import (
     seal,
     sweep,
 )
+from nca3d.schema.saved import check_scalars
 from nca3d.versions import versions
 
 # Version of the manifest's format. A change of what is in a folder needs a new number and a reader of the old one.
@@ -128,7 +129,9 @@ def save(
     return final
 
 
-def load(path: str | os.PathLike[str], up_to: int | None = None) -> Checkpoint:
+def load(
+    path: str | os.PathLike[str], up_to: int | None = None, check: Callable[[Checkpoint], None] | None = None
+) -> Checkpoint:
     """Returns the newest checkpoint of a run folder that verifies, or the one in a `step-NNNNNN` folder.
 
     Checkpoints that are skipped are reported on stderr, each with its reason.
@@ -136,6 +139,7 @@ def load(path: str | os.PathLike[str], up_to: int | None = None) -> Checkpoint:
     Args:
         path: a run folder, its folder of checkpoints, or one checkpoint.
         up_to: the last step that will do; None = any.
+        check: raises an InputError where what was saved makes no sense to whoever wants it; None = whatever verifies will do.
 
     Raises:
         InputError: the path is none of these, or the one checkpoint can't be used.
@@ -147,7 +151,7 @@ def load(path: str | os.PathLike[str], up_to: int | None = None) -> Checkpoint:
         raise InputError(place, "checkpoint", found, "a run folder or one of its checkpoints/step-NNNNNN")
     # One checkpoint, named outright: there is no older one to fall back on.
     if (place / MANIFEST).exists() or _STEP.fullmatch(place.name):
-        return _read(place)
+        return _read(place, check)
     bad: list[tuple[Path, InputError]] = []
     for candidate in _newest_first(place / "checkpoints" if (place / "checkpoints").is_dir() else place):
         if up_to is not None and _step_of(candidate) > up_to:
@@ -156,7 +160,7 @@ def load(path: str | os.PathLike[str], up_to: int | None = None) -> Checkpoint:
             # A link would make a run go on from another run's state without a word.
             if candidate.is_symlink():
                 raise InputError(candidate, "folder", "a link", "a folder of this run, or its path given outright")
-            good = _read(candidate)
+            good = _read(candidate, check)
         except InputError as error:
             bad.append((candidate, error))
             continue
@@ -337,11 +341,11 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(checkpoints, key=lambda path: (_step_of(path), not path.suffix), reverse=True)
 
 
-def _read(folder: Path) -> Checkpoint:
+def _read(folder: Path, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
     """Returns a verified checkpoint.
 
     Raises:
-        InputError: a file is missing or changed, or a number is not finite.
+        InputError: a file is missing or changed, a number is not finite, or `check` refuses what was saved.
     """
     manifest = _read_manifest(folder)
     groups: dict[str, dict[str, Tensor]] = {}
@@ -358,7 +362,21 @@ def _read(folder: Path) -> Checkpoint:
                 raise InputError(folder / name, key, "numbers that are not finite", "finite numbers")
     if SCALARS not in manifest["files"]:
         raise InputError(folder, SCALARS, "no such file in the manifest", "a checkpoint with its scalars")
-    return Checkpoint(manifest["step"], groups, scalars, manifest, folder)
+    saved = Checkpoint(manifest["step"], groups, scalars, manifest, folder)
+    if check:
+        check(saved)
+    return saved
+
+
+def check_training(saved: Checkpoint) -> None:
+    """Checks that a checkpoint holds what a training saves; see `load`.
+
+    Raises:
+        InputError: its scalars have another shape, belong to another step or contradict one another, or it has no rule.
+    """
+    check_scalars(saved.scalars, saved.path / SCALARS, saved.step)
+    if "rule" not in saved.groups:
+        raise InputError(saved.path, "rule.safetensors", "no such file", "a checkpoint with the rule's tensors")
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -25,10 +25,15 @@ class ArgumentError(ValueError):
     def __str__(self) -> str:
         # One line, whatever the value is: a long list or a tensor must not push the rest off the screen.
         value, place = " ".join(str(self.found).split()), f"{self.where}: " if str(self.where) else ""
-        value = value if len(value) <= 200 else value[:197] + "..."
-        line = f"{place}{self.field}: found {value}, allowed {self.allowed}"
+        value, field_name, allowed = _short(value, 200), _short(self.field, 200), _short(self.allowed, 4000)
+        line = f"{place}{field_name}: found {value}, allowed {allowed}"
         # Names of files and of what is in them may hold line breaks, or characters that command a terminal.
         return line if line.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
+
+
+def _short(text: str, most: int) -> str:
+    """Returns a text of at most so many characters: what is in somebody's file may be of any length."""
+    return text if len(text) <= most else text[: most - 3] + "..."
 
 
 class InputError(ArgumentError):

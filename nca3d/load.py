@@ -354,15 +354,10 @@ def _from_checkpoint(path: Path, hint: str) -> "Rule":
     """
     from nca3d import checkpoint
 
-    saved = checkpoint.load(path)
-    parts: dict[str, Any] = {name: saved.scalars.get(name) for name in ("card", "rule")}
-    parts["rule.safetensors"] = saved.groups.get("rule")
-    for name, part in parts.items():
-        if not isinstance(part, dict):
-            raise InputError(saved.path, name, "none" if part is None else f"a {type(part).__name__}", "a table")
+    saved = checkpoint.load(path, check=checkpoint.check_training)
     # Absolute, because a checkpoint named from within its own folder has no grandparent.
-    card = located(parts["card"], saved.path.absolute().parents[1])
-    return _build(saved.path, parts["rule"], parts["rule.safetensors"], card, hint)
+    card = located(saved.scalars["card"], saved.path.absolute().parents[1])
+    return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card, hint)
 
 
 def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any], hint: str = "") -> "Rule":
@@ -380,11 +375,15 @@ def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], 
     try:
         name = rule_record["name"]
         rule: Rule = RULES.find(name, where, "rule", hint)(**rule_record["options"])
+        # torch compares shapes, and casts what has another dtype without a word.
+        for key, own in rule.state_dict().items():
+            if key in tensors and tensors[key].dtype != own.dtype:
+                raise InputError(where, f"rule.safetensors: {key}", tensors[key].dtype, f"{own.dtype}, as the rule has")
         rule.load_state_dict(tensors)
     except InputError:
         raise
     # ValueError is how a rule refuses its options.
-    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, MemoryError, RecursionError) as error:
         raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error
     # Code of the user's own: he may have several files that register a rule of this name.
     if file := RULES.plugins.get(name):

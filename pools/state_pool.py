@@ -248,6 +248,8 @@ class StatePool:
                 _check_values(field, new)
             elif field != "generator" and bool((new < 0).any()):
                 _refuse(field, "a negative number", "0 or more")
+            elif field == "label" and bool((new >= len(self.seeds)).any()):
+                _refuse(field, f"{int(new.max())}", f"0 .. {len(self.seeds) - 1}")
         # The generator comes first: whether its bytes are a state shows only when they are set.
         try:
             self.generator.set_state(saved["generator"].cpu())

@@ -135,6 +135,6 @@ def test_an_option_that_the_rule_does_not_know_is_told_and_not_dropped(run):
     """As a later version may have written it: the rule would be another one without a word."""
     saved = checkpoint.load(run)
     rule = {**saved.scalars["rule"], "options": {**saved.scalars["rule"]["options"], "wings": 2}}
-    checkpoint.save(run, 13, saved.groups, {**saved.scalars, "rule": rule}, keep=2)
+    checkpoint.save(run, 13, saved.groups, {**saved.scalars, "iteration": 13, "rule": rule}, keep=2)
     with pytest.raises(InputError, match=r"rule: found .*unexpected keyword argument 'wings'"):
         nca3d.load(run)

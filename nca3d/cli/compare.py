@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from nca3d.cli.flags import wrong_folder
 from nca3d.config import FIELDS, Config
-from nca3d.config.schema import toml
 from nca3d.errors import ErrorCollector, InputError, nearest
 from nca3d.load import CONFIG, ZOO, load, run_folder, zoo
+from nca3d.schema.spec import toml
 
 if TYPE_CHECKING:
     from nca3d.reports.report import Report

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.config import FIELDS, Config, shipped
-from nca3d.config.schema import Spec, toml
 from nca3d.config.words import plain_value
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import odd
 from nca3d.load import CONFIG, RuleRef, run_folder
+from nca3d.schema.spec import Spec, toml
 
 # Random seeds that can be given: fire masks hash 32-bit numbers.
 SEEDS = (0, 2**32 - 1)

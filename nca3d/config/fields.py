@@ -7,8 +7,8 @@ from one place. A field `pool_size` is the TOML key `pool_size` and the flag `--
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from nca3d.config.schema import auto, field
 from nca3d.registry import wing_entries
+from nca3d.schema.spec import auto, field
 
 # The lattice where size = "auto" and the body has a name, and of what has no body.
 NAMED_SIZE = (10, 18, 14)
@@ -40,7 +40,7 @@ class Shared:
     # Cells have no common clock: each updates by chance (Mordvintsev et al. 2020). 1 = all at once, as in Conway's Life.
     fire_rate: float = field(0.5, "probability that a cell updates in a step", above=0, high=1)
     step_size: float = field(1.0, "factor on each update", above=0, high=10)
-    rule_options: dict[str, Any] = field({}, "options of a rule of your own")  # noqa: RUF009
+    rule_options: dict[str, Any] = field({}, "options of a rule of your own")
     init: str = field(
         "", "start from this rule: a run folder, a checkpoint or zoo:NAME", may_be_empty=True, path="folder", changes_run=False
     )
@@ -93,9 +93,7 @@ class Shared:
         low=0,
         high=0.9,
     )
-    losses: dict[str, float] = field(  # noqa: RUF009
-        {}, "loss terms with their weights; none = the default terms of the target's kind", low=0
-    )
+    losses: dict[str, float] = field({}, "loss terms with their weights; none = the default terms of the target's kind", low=0)
     balance: str = field(
         "fixed",
         "how much each loss term counts: as given, learned (log-variances), or by how fast it falls",
@@ -239,7 +237,7 @@ class Body:
         alone=True,
         group="what to grow",
     )
-    target_options: dict[str, Any] = field({}, "options of the target: margin, orientation, colormap ...")  # noqa: RUF009
+    target_options: dict[str, Any] = field({}, "options of the target: margin, orientation, colormap ...")
     # A bias of the first layer costs nothing, may change in mid-life and may lie between two bodies; a genome does neither.
     condition: str = field(
         "input",

@@ -13,11 +13,11 @@ from nca3d.config.devices import device_hint
 from nca3d.config.fields import HOMES, NAMED_SIZE, Body, Shared
 from nca3d.config.recipe import fitting_batch
 from nca3d.config.regimes import REGIMES, Regime
-from nca3d.config.schema import AUTO, Spec, as_text, converted, toml
 from nca3d.config.several import Several, bodies_in, several_contradictions
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.files import names_path, write_atomic
 from nca3d.registry import searched, wing_entries
+from nca3d.schema.spec import AUTO, Spec, as_text, converted, toml
 
 # The dataclasses of fields by the table of a file that has them; "" = the top of the file. Wings add their own.
 TABLES: dict[str, Any] = {"": Shared, "body": Body, **{name: late.load() for name, late in wing_entries("table").items()}}

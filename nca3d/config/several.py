@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Self
 from nca3d.config.devices import multiplies_bf16
 from nca3d.config.recipe import Facts
 from nca3d.config.regimes import Regime
-from nca3d.config.schema import toml
 from nca3d.errors import nearest
 from nca3d.registry import LazyImport
+from nca3d.schema.spec import toml
 
 if TYPE_CHECKING:
     from nca3d.config.record import Config

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.config.regimes import Regime
-from nca3d.config.schema import field
 from nca3d.registry import LazyImport
+from nca3d.schema.spec import field
 
 if TYPE_CHECKING:
     from nca3d.config import Config

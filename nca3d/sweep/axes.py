@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeGuard
 
 from nca3d.config import FIELDS
-from nca3d.config.schema import toml
 from nca3d.config.words import plain_value, split_values
 from nca3d.errors import ErrorCollector, InputError, nearest
+from nca3d.schema.spec import toml
 
 if TYPE_CHECKING:
     from optuna.trial import Trial

@@ -182,7 +182,7 @@ def create(plan: Plan, folder: Path) -> None:
 
 def _waiting(plan: Plan) -> Iterator[dict[str, Any]]:
     """Yields what each trial is given: its setting in a grid, nothing in a search."""
-    from nca3d.config.schema import toml
+    from nca3d.schema.spec import toml
 
     if plan.search != "grid":
         yield from ({} for _ in range(plan.trials))

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.config import FIELDS, Config, plugins, shipped
-from nca3d.config.schema import toml
 from nca3d.errors import ErrorCollector, InputError, nearest
+from nca3d.schema.spec import toml
 from nca3d.sweep.axes import VARY, Axis, read_axes
 
 PLAN, BASE, JOURNAL, TRIALS = "sweep.toml", "base.toml", "journal.log", "trials"

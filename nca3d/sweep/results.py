@@ -6,12 +6,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.config.schema import toml
 from nca3d.errors import InputError
 from nca3d.reports.compare import headlines, kind_of
 from nca3d.reports.groups import Group, GroupTable
 from nca3d.reports.report import Report, read_report
 from nca3d.reports.values import is_number
+from nca3d.schema.spec import toml
 from nca3d.sweep.board import Board
 from nca3d.sweep.plan import Plan
 from nca3d.training.run_folder import read_metrics

@@ -2,7 +2,7 @@
 
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from nca3d.config import FIELDS, Config
 from nca3d.config.regimes import SHAPES
-from nca3d.config.schema import toml
 from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.executors.torch_compile import compile_step
 from nca3d.registry import accepted_arguments, constructor_arguments, searched
 from nca3d.rollout import rollout
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
+from nca3d.schema.spec import as_text, toml
 from nca3d.training.precision import autocast
 from nca3d.training.task import Task
 
@@ -164,8 +164,39 @@ def rule_record(rule: Rule, preferred: str) -> dict[str, Any]:
     return {"name": name, "options": accepted_arguments(RULES.get(name, type(rule)), rule.spec())}
 
 
+def check_rule_record(where: object, saved: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Checks that a checkpoint's record of its rule is of the rule that goes on; numbers may be others now, such as fire_rate.
+
+    Args:
+        where: the checkpoint, for the message.
+        saved: its record.
+        own: the record of the rule that goes on.
+
+    Raises:
+        InputError: it names another rule, or an option that this rule doesn't have or that is of another type.
+    """
+    if saved["name"] != own["name"]:
+        raise InputError(where, "rule.name", repr(saved["name"]), f"{own['name']!r}, as this config asks")
+    if not isinstance(saved["options"], Mapping):
+        raise InputError(where, "rule.options", as_text(saved["options"]), "a table")
+    for name, value in saved["options"].items():
+        if name not in own["options"]:
+            raise InputError(where, f"rule.options.{name}", "an unknown option", ", ".join(own["options"]))
+        mine = own["options"][name]
+        if _kind(value) != _kind(mine) and not (value is None or mine is None):
+            raise InputError(where, f"rule.options.{name}", as_text(value), f"{_kind(mine)}, such as {as_text(mine)}")
+
+
+def _kind(value: object) -> str:
+    """Returns what JSON calls a value."""
+    if isinstance(value, bool):
+        return "true or false"
+    names = {int: "a number", float: "a number", str: "a text", list: "a list", tuple: "a list", dict: "a table"}
+    return names.get(type(value), "a value")
+
+
 def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Checks that two sets of tensors have the same names and shapes.
+    """Checks that two sets of tensors have the same names, shapes and dtypes: torch would cast in silence.
 
     Args:
         where: where the tensors come from, for the message.
@@ -174,10 +205,15 @@ def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], 
         expected: tensors of any shape, by name.
 
     Raises:
-        InputError: a tensor is missing, superfluous or of another shape; the message names it.
+        InputError: a tensor is missing, superfluous, of another shape or dtype; the message names it.
     """
     for name in sorted(set(found) | set(expected)):
-        shapes = [str(tuple(tensors[name].shape)) if name in tensors else "no such tensor" for tensors in (found, expected)]
+        both = [tensors.get(name) for tensors in (found, expected)]
+        shapes = ["no such tensor" if tensor is None else str(tuple(tensor.shape)) for tensor in both]
+        if shapes[0] == shapes[1] and None not in both:
+            dtypes = [str(tensor.dtype) for tensor in both if tensor is not None]
+            if dtypes[0] != dtypes[1]:
+                raise InputError(where, f"{field_name}: {name}", dtypes[0], f"{dtypes[1]}: nothing is cast in silence")
         if shapes[0] != shapes[1]:
             raise InputError(
                 where,

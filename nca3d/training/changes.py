@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from nca3d.config import FIELDS, Config
-from nca3d.config.schema import toml
+from nca3d.schema.spec import toml
 
 # What a new value means for a run that is under way.
 FROM_NOW_ON = "from now on"

@@ -235,7 +235,7 @@ def _check_body(trainer: Trainer, folder: RunFolder, saved: checkpoint.Checkpoin
 
 def _digests(card: dict[str, Any]) -> list[str | None]:
     """Returns the digests of the bodies of a card; None for one that is not kept."""
-    return [one.get("body", {}).get("sha256") for one in card.get("targets") or [card]]
+    return [(one.get("body") or {}).get("sha256") for one in card.get("targets") or [card]]
 
 
 def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
@@ -249,7 +249,7 @@ def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
         for number in recovery.candidates(checkpoint.steps(folder.path), iteration, trainer.config):
             if number == 0:
                 checkpoint.bring_first_back(folder.path)
-            trainer.restore(checkpoint.load(folder.path, up_to=number))
+            trainer.restore(checkpoint.load(folder.path, up_to=number, check=checkpoint.check_training))
             # Saved between two looks, with the harm already done: an older one will do.
             if not trainer.task.fault(trainer.rule):
                 break
@@ -265,7 +265,7 @@ def _restore(trainer: Trainer, folder: RunFolder) -> None:
         InputError: no checkpoint can be used, or it belongs to another run; nothing was written.
         RunError: the disk is full or fails.
     """
-    saved = checkpoint.load(folder.path)
+    saved = checkpoint.load(folder.path, check=checkpoint.check_training)
     _check_body(trainer, folder, saved)
     trainer.restore(saved)
     if warning := checkpoint.bit_exact_warning(saved.manifest):

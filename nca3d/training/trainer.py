@@ -20,13 +20,20 @@ from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.targets import Target
 from nca3d.training.balance import Balance
-from nca3d.training.build import check_same_shapes, choose_device, choose_pool_device, compile_rule, rule_record
+from nca3d.training.build import (
+    check_rule_record,
+    check_same_shapes,
+    choose_device,
+    choose_pool_device,
+    compile_rule,
+    rule_record,
+)
 from nca3d.training.course import Course, Look
 from nca3d.training.learner import Learner
 from nca3d.training.ledger import memory_figures
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
-from nca3d.training.optimizer_state import pack_optimizer, unpack_optimizer
+from nca3d.training.optimizer_state import check_optimizer, pack_optimizer, unpack_optimizer
 from nca3d.training.phases import phase
 from nca3d.training.ran import ran
 from nca3d.training.recovery import Recovery
@@ -299,6 +306,17 @@ class Trainer:
             ("balance", balance, self.balance.state_dict()),
         ):
             check_same_shapes(saved.path, name, tensors, expected)
+        check_rule_record(saved.path, saved.scalars["rule"], rule_record(self.rule, self.config.rule))
+        state = saved.groups.get("optimizer", {}), saved.scalars["optimizer"]
+        # Without it the run would go on as if it had just begun, and nobody would see.
+        if not state[0] and saved.scalars["iteration"] > saved.scalars["skipped"] + saved.scalars.get("overflows", 0):
+            raise InputError(saved.path, "optimizer", "no tensor of its state", f"that after {saved.step} iterations")
+        check_optimizer(self.optimizer, *state)
+        # Last of all that may refuse: it looks at everything, too, before it changes anything.
+        try:
+            self.pool.load_state_dict(saved.groups.get("pool", {}))
+        except ValueError as error:
+            raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
         # Runs of version 0.1.0 began at the centre, and their cards say nothing of it: they go on so.
         self.rule.card.pop("start", None)
         self.rule.card |= {name: value for name, value in saved.scalars["card"].items() if name == "start"}
@@ -307,11 +325,7 @@ class Trainer:
         # Copied in place, bit for bit: the average keeps its device.
         for name, tensor in self.average.items():
             tensor.copy_(average[name])
-        unpack_optimizer(self.optimizer, saved.groups["optimizer"], saved.scalars["optimizer"])
-        try:
-            self.pool.load_state_dict(saved.groups["pool"])
-        except ValueError as error:
-            raise InputError(saved.path, "pool", error, "the pool of this config (pool_size, size, channels)") from error
+        unpack_optimizer(self.optimizer, *state)
         self.iteration, self.seconds = saved.scalars["iteration"], saved.scalars["seconds"]
         self.bad_steps, self.skipped = saved.scalars["bad_steps"], saved.scalars["skipped"]
         self.learner.scale.restore(saved.scalars.get("scale", {}))

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from nca3d.config import Config
-from nca3d.config.schema import toml
+from nca3d.schema.spec import toml
 from nca3d.tune.choice import Choice
 from nca3d.tune.point import MIB, Point, kept_words, memory_words
 

@@ -13,8 +13,8 @@ from nca3d.cli import flags, main
 from nca3d.cli.command import parser_of
 from nca3d.cli.flags import SEEDS, wrong_file, wrong_folder, wrong_numbers
 from nca3d.config import FIELDS, Config
-from nca3d.config.schema import toml
 from nca3d.errors import InputError
+from nca3d.schema.spec import toml
 
 
 def config_of(*argv: str) -> Config:

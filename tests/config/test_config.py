@@ -16,8 +16,8 @@ from nca3d.config import FIELDS, Config
 from nca3d.config import shipped as configs
 from nca3d.config.clashes import CLASHES, Clash, clashing
 from nca3d.config.fields import HOMES
-from nca3d.config.schema import Spec
 from nca3d.errors import InputError, InputErrors
+from nca3d.schema.spec import Spec
 from nca3d.targets import TARGETS, doors, load
 
 

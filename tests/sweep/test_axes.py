@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nca3d.config.schema import toml
 from nca3d.config.words import plain_value, split_values
 from nca3d.errors import InputError
+from nca3d.schema.spec import toml
 from nca3d.sweep.axes import Choices, Span, read_axes
 
 

@@ -1,4 +1,4 @@
-"""What one field of a config may hold: strict conversion, the text of errors, TOML text. Imports no torch.
+"""What one field may hold, of a config or of a file: strict conversion, the text of errors, TOML text. Imports no torch.
 
 Conversion is strict, because a guess would be a run with another meaning: True is no integer, "3" is not 3, NaN and infinity
 are no numbers. Only an integer is accepted where a number is asked.
@@ -48,6 +48,7 @@ class Spec:
         changes_run: whether another value makes another run; False for what only looks on or saves.
         path: "file" or "folder" if the value may be a path; "" otherwise.
         table: the table of a file that has the field; "" = the top of the file.
+        required: whether a file must have the field; a config's fields all have a default.
         hint: the type annotation.
         default: the default value.
     """
@@ -68,6 +69,7 @@ class Spec:
     changes_run: bool = True
     path: str = ""
     table: str = ""
+    required: bool = False
     hint: Any = None
     default: Any = None
 
