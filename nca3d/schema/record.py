@@ -20,7 +20,7 @@ MOST_ERRORS = 20
 
 
 class Open:
-    """A table that may have other fields than those that are described: rules and tasks of somebody's own add theirs."""
+    """A table that may have other fields than those that are described: rules and tasks of somebody's own add some."""
 
     other_fields: ClassVar[bool] = True
 

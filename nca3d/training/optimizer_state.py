@@ -71,6 +71,11 @@ def unpack_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Ten
 def check_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], scalars: Mapping[str, Any]) -> None:
     """Checks a packed state as `unpack_optimizer` does, and changes nothing.
 
+    Args:
+        optimizer: what the state shall go into.
+        tensors: of any shape, as `pack_optimizer` returned them.
+        scalars: as `pack_optimizer` returned them.
+
     Raises:
         InputError: see `unpack_optimizer`.
     """
