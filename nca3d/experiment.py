@@ -114,6 +114,7 @@ def training_summary(trainer: Trainer, metrics: Sequence[Mapping[str, Any]]) -> 
         "training_seconds": round(trainer.seconds, 1),
         "skipped_iterations": trainer.skipped,
         "retries": len(trainer.recovery.setbacks),
+        "loss_spikes": trainer.watch.spikes,
         **({"seconds_per_epoch": round(epoch, 1 if epoch >= 10 else 3)} if epoch else {}),
         **cost_of(metrics),
         "memory": memory_figures(trainer),

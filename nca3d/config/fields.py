@@ -129,6 +129,11 @@ class Shared:
     max_bad_steps: int = field(
         20, "go back to the last good state after this many faulty iterations in a row; 5 is the most", low=1, high=10_000
     )
+    spike: str = field(
+        "log",
+        "a loss of ten times the median of the last 51 is told; or the run goes back as well, while it has retries",
+        choices=("log", "rollback"),
+    )
     retries: int = field(3, "how often to go back and on with half the learning rate; then the run fails", low=0, high=100)
     precision: str = auto(
         "fp32",

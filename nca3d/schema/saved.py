@@ -77,6 +77,16 @@ class SavedCourse:
 
 
 @dataclass(frozen=True)
+class SavedWatch:
+    """What a run has seen in its numbers; see `training.watch`."""
+
+    losses: tuple[float, ...] = required("the losses of the last iterations", length=(0, 1000))
+    spikes: int = required("losses that were spikes", low=0, high=MOST)
+    digest: float | None = required("a number that follows from all weights")
+    unmoved: int = required("iterations without a weight that moved", low=0, high=MOST)
+
+
+@dataclass(frozen=True)
 class SavedOptimizer:
     """What an optimizer has beside its tensors; see `training.optimizer_state`, which compares it with the optimizer."""
 
@@ -111,6 +121,7 @@ class Scalars:
     card: Card = required("the rule's card")
     recovery: tuple[SavedSetback, ...] = optional("how often the run went wrong")
     course: SavedCourse = optional("its looks")
+    watch: SavedWatch = optional("what it saw in its numbers")
     config: Any = optional("the fields of its config")
     ran: Any = optional("what really ran")
     scale: SavedScale = optional("the scale of the loss in fp16")

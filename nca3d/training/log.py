@@ -55,7 +55,9 @@ class Log:
         """
         self.monitor.note(outcome.work, seconds)
         if outcome.fault:
-            self._line(trainer, {"fault": outcome.fault})
+            # With the states that were lost, and started again from the seed: in other iterations they are in the means.
+            lost = {name: value for name, value in outcome.metrics.items() if name.startswith("reseeded_") and value}
+            self._line(trainer, {"fault": outcome.fault, **lost})
         else:
             self.pending.append(outcome.metrics)
         # Nothing is pending if all iterations since the last line were faulty; each of those has its own line.

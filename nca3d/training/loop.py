@@ -39,6 +39,7 @@ from nca3d.training.step import note_executor
 from nca3d.training.threads import threads
 from nca3d.training.trackers import check_trackers
 from nca3d.training.trainer import Trainer
+from nca3d.training.watch import spike_told, unmoved_told
 
 # Cells from which a training takes long enough for its forecast to be of use.
 FORECAST_FROM = 500
@@ -204,6 +205,8 @@ def _train_on(
         bar.update()
         if trainer.bad_steps >= min(config.max_bad_steps, NOTICED):
             return f"{fault}, {trainer.bad_steps} iterations in a row"
+        if cause := _spike(trainer, outcome.metrics):
+            return cause
         phase("save")
         # The last one is saved when it is known to be good.
         if trainer.iteration < trainer.end:
@@ -216,6 +219,22 @@ def _train_on(
     if trainer.bad_steps > 1:
         return f"{fault}, {trainer.bad_steps} iterations in a row"
     return trainer.task.fault(trainer.trained_rule())
+
+
+def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
+    """Tells of a loss that is a spike, and of weights that don't move; returns why the run goes back, "" if it goes on."""
+    config, where = trainer.config, f"iteration {trainer.iteration}"
+    if "unmoved" in metrics:
+        print(f"{where}: {unmoved_told(trainer.watch.unmoved)}", file=sys.stderr)
+    if "spike" not in metrics:
+        return ""
+    told = spike_told(metrics["loss"], metrics["spike"])
+    # It is no fault: when all retries are used up, the run goes on.
+    if config.spike == "rollback" and len(trainer.recovery.setbacks) < config.retries:
+        return told
+    if trainer.watch.alone:
+        print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
+    return ""
 
 
 def _check_body(trainer: Trainer, folder: RunFolder, saved: checkpoint.Checkpoint) -> None:

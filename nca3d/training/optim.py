@@ -86,10 +86,12 @@ def healing(config: Config, iteration: int) -> bool:
 
 
 def gradients_finite(parameters: Iterable[nn.Parameter]) -> bool:
-    """Returns whether every gradient is finite; ask before gradients are treated, since one NaN spreads to all weights."""
-    finite = [torch.isfinite(p.grad).all() for p in parameters if p.grad is not None]
-    # One question for all of them: a device must come to rest for each answer.
-    return not finite or bool(torch.stack(finite).all())
+    """Returns whether every gradient is finite, and the norm of all of them too; asked before gradients are treated.
+
+    One NaN would spread to all weights, and a norm that overflows would scale every gradient to zero without a word.
+    """
+    # One number for all of them: a device must come to rest for each answer.
+    return bool(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]).isfinite())
 
 
 def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:

@@ -39,6 +39,7 @@ from nca3d.training.ran import ran
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
+from nca3d.training.watch import STILL, Watch
 
 # A rule grows bodies of at least this IoU before its pool is weeded: of those that have lived so many horizons, the ones are
 # lost that have less than this share of it. The worst of a batch is replaced anyway, but a batch is a small part of a pool.
@@ -65,6 +66,7 @@ class Trainer:
         skipped: faulty iterations in all.
         recovery: what went wrong so far, and what the run does about it.
         course: what the rule was seen to grow, and when the run ends by it.
+        watch: what was seen of its losses and of weights that don't move.
         phase: what `step` is about: "" = between two iterations; "run" = nothing has changed yet; "change" = weights and pool
             are being changed, and belong to no iteration.
         kept_bytes: the most that an iteration which was counted kept on the device for its backward pass.
@@ -84,6 +86,7 @@ class Trainer:
     skipped: int = 0
     recovery: Recovery = field(default_factory=Recovery)
     course: Course = field(default_factory=Course)
+    watch: Watch = field(default_factory=Watch)
     phase: str = ""
     kept_bytes: int = 0
     moved_bytes: int = 0
@@ -199,6 +202,7 @@ class Trainer:
             decay = min(self.config.average, self.iteration / (self.iteration + 10))
             for name, tensor in self.rule.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
+        self._watch(outcome)
         if self.course.due(self.config, self.iteration):
             phase("look")
             look = self.task.look(self.trained_rule(), self.iteration)
@@ -206,6 +210,18 @@ class Trainer:
                 self.course = self.course.after(look)
                 outcome.metrics.update(look.metrics(), reseeded_lost=float(self._reseed_lost(look)))
         return outcome
+
+    def _watch(self, outcome: Outcome) -> None:
+        """Takes note of an iteration's loss, and now and then of weights that have not moved; both go into the log."""
+        loss = outcome.metrics["loss"]
+        if not outcome.fault:
+            if times := self.watch.times(loss):
+                outcome.metrics["spike"] = times
+            self.watch = self.watch.after(loss)
+        if self.iteration % STILL == 0:
+            self.watch = self.watch.looked(self.rule.parameters())
+            if self.watch.unmoved:
+                outcome.metrics["unmoved"] = float(self.watch.unmoved)
 
     def _reseed_lost(self, look: Look) -> int:
         """Starts those pooled bodies again from the seed that no longer recover, and returns how many."""
@@ -263,6 +279,7 @@ class Trainer:
             "skipped": self.skipped,
             "recovery": self.recovery.plain(),
             "course": self.course.plain(),
+            "watch": self.watch.plain(),
             "optimizer": optimizer_scalars,
             "rule": rule_record(self.rule, self.config.rule),
             "card": self.rule.card,
@@ -331,6 +348,7 @@ class Trainer:
         self.learner.scale.restore(saved.scalars.get("scale", {}))
         self.learner.overflows = saved.scalars.get("overflows", 0)
         self.recovery = Recovery.of(saved.scalars.get("recovery", []))
+        self.watch = Watch.of(saved.scalars.get("watch", {}))
         # Whoever asks for more iterations, or for something else, wants them: the looks begin anew.
         before, now = saved.scalars.get("config", {}), json.loads(json.dumps(self.config.plain()))
         otherwise = any(before[name] != now.get(name) for name in ASKED if name in before)

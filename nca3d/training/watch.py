@@ -1,0 +1,87 @@
+"""What a run watches in its numbers: a loss far above what it has been, and weights that no longer move.
+
+Neither is a fault by itself: the iteration counts, and both are told. A spike may lead back, where the config asks for it.
+"""
+
+import math
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+# How many losses the median is of, how many there must be, and how many times its median a loss must be to be a spike.
+RECENT, LEAST, TIMES = 51, 20, 10
+# After how many iterations weights are looked at: if they have all stayed, that long.
+STILL = 50
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What was seen so far; saved with each checkpoint, so that a resumed run sees the same (law 11).
+
+    Attributes:
+        losses: The losses of the last iterations without a fault, oldest first.
+        spikes: How many of all losses were spikes.
+        digest: A number that follows from all weights; None = they were not looked at yet.
+        unmoved: For how many iterations no weight has moved, as far as was looked.
+    """
+
+    losses: tuple[float, ...] = ()
+    spikes: int = 0
+    digest: float | None = None
+    unmoved: int = 0
+
+    def times(self, loss: float) -> float:
+        """Returns how many times the median of the last losses a loss is, if it is a spike; else 0."""
+        if len(self.losses) < LEAST or not math.isfinite(loss):
+            return 0.0
+        median = statistics.median(self.losses)
+        # Losses with learned weights may be negative: then it is the distance from the median that counts.
+        times = (loss - median) / max(abs(median), 1e-12) + 1
+        return times if times > TIMES else 0.0
+
+    @property
+    def alone(self) -> bool:
+        """Whether at most one of the last losses is a spike: where a loss stays high, each one is, until the median follows."""
+        return sum(bool(self.times(loss)) for loss in self.losses) <= 1
+
+    def after(self, loss: float) -> "Watch":
+        """Returns what has been seen after one loss more."""
+        return replace(self, losses=(*self.losses, loss)[-RECENT:], spikes=self.spikes + bool(self.times(loss)))
+
+    def looked(self, weights: Iterable[Tensor]) -> "Watch":
+        """Returns what has been seen after a look at the weights, of any shape; due every `STILL` iterations."""
+        digest = float(sum(_digest(weight) for weight in weights))
+        return replace(self, digest=digest, unmoved=self.unmoved + STILL if digest == self.digest else 0)
+
+    def plain(self) -> dict[str, Any]:
+        """Returns it as JSON can hold it."""
+        return {"losses": list(self.losses), "spikes": self.spikes, "digest": self.digest, "unmoved": self.unmoved}
+
+    @classmethod
+    def of(cls, saved: dict[str, Any]) -> Self:
+        """Returns what `plain` wrote."""
+        return cls(**{**saved, "losses": tuple(saved["losses"])}) if saved else cls()
+
+
+def spike_told(loss: float, times: float) -> str:
+    """Returns what to say of a spike: as a line of its own, or as the cause of going back."""
+    return f"loss spike: {loss:.4g}, {times:.3g} times its median"
+
+
+def unmoved_told(iterations: int) -> str:
+    """Returns the line about weights that don't move."""
+    return (
+        f"no weight has moved for {iterations} iterations: no gradient reaches them; look at the losses and their weights, at "
+        "what is alive, and at precision fp16"
+    )
+
+
+@torch.no_grad()
+def _digest(weight: Tensor) -> Tensor:
+    """Returns a scalar that changes when any weight does: its place counts, so that two that change places count too."""
+    flat = weight.detach().double().flatten()
+    return (flat * torch.linspace(1.0, 2.0, flat.numel(), dtype=torch.float64, device=flat.device)).sum().cpu()
