@@ -6,6 +6,9 @@ from typing import Self, TypeVar
 
 T = TypeVar("T")
 
+# Of how many errors at once each has a line.
+MOST_SHOWN = 40
+
 
 class ArgumentError(ValueError):
     """A value that can't be used, in one line: `field: found …, allowed …`.
@@ -65,7 +68,9 @@ class InputErrors(InputError):
         return self._errors
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self._errors))
+        # A file of another kind may be wrong in each of its lines.
+        more = len(self._errors) - MOST_SHOWN
+        return "\n".join([*map(str, self._errors[:MOST_SHOWN]), *([f"… and {more:,} errors more"] * (more > 0))])
 
 
 class ErrorCollector(list[InputError]):

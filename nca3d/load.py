@@ -8,7 +8,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -360,6 +360,31 @@ def _from_checkpoint(path: Path, hint: str) -> "Rule":
     return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card, hint)
 
 
+def _compare(where: object, make: "Callable[..., Rule]", options: dict[str, Any], tensors: dict[str, Any]) -> None:
+    """Compares a rule's tensors with those that its options ask for, without making these: options may ask for any size.
+
+    Raises:
+        InputError: one is missing, unknown, or of another shape or dtype, which torch would cast in silence.
+    """
+    import torch
+
+    try:
+        # On this device tensors have shapes and no memory.
+        with torch.device("meta"):
+            planned = make(**options).state_dict()
+    except InputError:
+        raise
+    # A rule of somebody's own may need numbers to be made: what is wrong with it shows when it is made in earnest.
+    except Exception:
+        return
+    for key in sorted(planned.keys() | tensors.keys()):
+        found, wanted = (
+            f"{tuple(one[key].shape)} {one[key].dtype}" if key in one else "no such tensor" for one in (tensors, planned)
+        )
+        if found != wanted:
+            raise InputError(where, f"rule.safetensors: {key}", found, f"{wanted}, as the rule's options ask")
+
+
 def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any], hint: str = "") -> "Rule":
     """Returns a rule with these weights, ready to run.
 
@@ -374,11 +399,9 @@ def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], 
 
     try:
         name = rule_record["name"]
-        rule: Rule = RULES.find(name, where, "rule", hint)(**rule_record["options"])
-        # torch compares shapes, and casts what has another dtype without a word.
-        for key, own in rule.state_dict().items():
-            if key in tensors and tensors[key].dtype != own.dtype:
-                raise InputError(where, f"rule.safetensors: {key}", tensors[key].dtype, f"{own.dtype}, as the rule has")
+        make = RULES.find(name, where, "rule", hint)
+        _compare(where, make, rule_record["options"], tensors)
+        rule: Rule = make(**rule_record["options"])
         rule.load_state_dict(tensors)
     except InputError:
         raise

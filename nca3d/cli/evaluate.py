@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.cli.flags import STDOUT, add_rule, read_flags, rule_of, wrong_folder, wrong_numbers, wrong_text
+from nca3d.cli.flags import STDOUT, add_rule, read_flags, require_place, rule_of, wrong_folder, wrong_numbers, wrong_text
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import refuse_odd
 from nca3d.load import RuleRef
@@ -94,6 +94,7 @@ def run(args: argparse.Namespace) -> int:
     folder = args.out or request.ref.beside(f"evaluate-{preset}", f"evaluate-{request.ref.stem}-{preset}")
     if args.out is None:  # a folder of ours: what is written into it must not land elsewhere
         refuse_odd(folder, folder=True)
+        require_place(folder, "--out")
     rule = request.ref.rule()
     for name in ("target", "size", "target_options"):
         if rule.conditions and (given := getattr(args, f"field_{name}", None)) is not None:

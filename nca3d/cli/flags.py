@@ -5,6 +5,7 @@ files that other flags name are looked at here too, before torch takes its secon
 """
 
 import argparse
+import contextlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.config.words import plain_value
-from nca3d.errors import ErrorCollector, InputError
+from nca3d.errors import ErrorCollector, InputError, InputErrors
 from nca3d.files import odd
 from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.schema.spec import Spec, toml
@@ -110,6 +111,28 @@ def config_from(args: argparse.Namespace) -> Config:
     return config
 
 
+@contextlib.contextmanager
+def named(args: argparse.Namespace) -> Iterator[None]:
+    """A context in which errors of "config" name the flag, or the file, that the field came from.
+
+    Raises:
+        InputErrors: what was raised within, with other places.
+    """
+    try:
+        yield
+    except InputError as error:
+        raise InputErrors(_placed(one, args) for one in error.errors) from None
+
+
+def _placed(error: InputError, args: argparse.Namespace) -> InputError:
+    """Returns an error with the flag or the file that its field came from."""
+    if error.where != "config":
+        return error
+    given = getattr(args, f"field_{error.field}", None) is not None
+    file = Path(args.resume) / CONFIG if args.resume else args.config
+    return InputError(flag_of(error.field) if given else file or "config", error.field, error.found, error.allowed)
+
+
 def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, Any], dict[str, str]]:
     """Returns the fields that flags gave, and the flag that each came from."""
     values: dict[str, Any] = {}
@@ -181,6 +204,22 @@ def wrong_folder(flag: str, folder: Path | None) -> Iterator[InputError]:
         yield InputError(flag, "folder", folder, "a folder, or a name that is free")
     elif folder is not None:
         yield from _read_only(flag, folder)
+
+
+def require_place(path: Path, flag: str) -> None:
+    """Checks that what a run folder gets by default can be written there, before hours of work are done for it.
+
+    Args:
+        path: The file or folder beside the run.
+        flag: The flag that names another place.
+
+    Raises:
+        InputError: It can't.
+    """
+    for error in _read_only("", path):
+        raise InputError(
+            path.parent, "folder", "one that can't be written to", f"a writable one, or {flag} and a place that is"
+        ) from error
 
 
 def _read_only(flag: str, path: Path) -> Iterator[InputError]:

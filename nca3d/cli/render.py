@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.cli import life
-from nca3d.cli.flags import plugins_of, wrong_numbers
+from nca3d.cli.flags import plugins_of, require_place, wrong_numbers
 from nca3d.cli.life import LifeRequest, horizon_of
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import refuse_odd, write_atomic
@@ -44,6 +44,8 @@ def run(args: argparse.Namespace) -> None:
     request = LifeRequest.of(args)
     out = args.out or _default(request)
     refuse_odd(out)
+    if args.out is None:
+        require_place(out, "--out")
     if args.beside:
         _side_by_side(args, request, out)
         return

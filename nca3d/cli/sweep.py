@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nca3d.cli.flags import add_fields, config_from, flag_of, wrong_folder, wrong_numbers
+from nca3d.cli.flags import add_fields, config_from, flag_of, named, wrong_folder, wrong_numbers
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.errors import ErrorCollector, InputError, RunError
 from nca3d.files import atomic_folder, refuse_odd
@@ -163,7 +163,8 @@ def _begun(args: argparse.Namespace) -> tuple[Path, Plan]:
         named=config.plugins_from is None,
     )
     # Whoever makes it for others to run may have neither their devices nor their packages.
-    plan.check(here=args.jobs != 0)
+    with named(args):
+        plan.check(here=args.jobs != 0)
     folder = args.out or _free(config)
     # All at once: whoever joins finds every trial.
     with atomic_folder(folder) as made:
@@ -179,9 +180,9 @@ def _resumed(args: argparse.Namespace) -> tuple[Path, Plan]:
     plan = Plan.load(args.resume)
     if args.figures:
         plan = dataclasses.replace(plan, figures=tuple(args.figures))
-    if (named := getattr(args, "field_plugins", None)) is not None:
+    if (files := getattr(args, "field_plugins", None)) is not None:
         plan = dataclasses.replace(
-            plan, base={**plan.base, "plugins": [str(Path(file).absolute()) for file in named]}, named=True
+            plan, base={**plan.base, "plugins": [str(Path(file).absolute()) for file in files]}, named=True
         )
     plan.check()
     return args.resume, plan

@@ -6,7 +6,7 @@ Put CONFIG first: a flag that takes several values would swallow it.
 import argparse
 from pathlib import Path
 
-from nca3d.cli.flags import add_fields, config_from
+from nca3d.cli.flags import add_fields, config_from, named
 from nca3d.config import plugins, shipped
 
 # What is printed of a run folder when it is done: what people look at.
@@ -31,13 +31,14 @@ def run(args: argparse.Namespace) -> None:
     from nca3d.training.memory import check_memory
     from nca3d.training.open_run import check_run_folder
 
-    plugins.check(config.plugins, config.plugins_from)
     resume = Path(args.resume) if args.resume is not None else None
-    check_memory(config)
-    check_run_folder(config, resume)
-    source = config.kind.check_inputs(config, resume)
-    from nca3d.experiment import train
+    with named(args):
+        plugins.check(config.plugins, config.plugins_from)
+        check_memory(config)
+        check_run_folder(config, resume)
+        source = config.kind.check_inputs(config, resume)
+        from nca3d.experiment import train
 
-    folder = Path(train(config, resume=resume, given=source).folder)
+        folder = Path(train(config, resume=resume, given=source).folder)
     results = [file for file in sorted(folder.rglob("*")) if file.suffix in RESULTS and file.is_file()]
     print(*sorted(results, key=lambda file: file.suffix == ".html"), folder, sep="\n")

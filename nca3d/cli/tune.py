@@ -10,7 +10,7 @@ Put CONFIG first: a flag that takes several values would swallow it.
 import argparse
 from pathlib import Path
 
-from nca3d.cli.flags import add_fields, config_from, wrong_folder, wrong_numbers, wrong_text
+from nca3d.cli.flags import add_fields, config_from, named, wrong_folder, wrong_numbers, wrong_text
 from nca3d.config import FIELDS, Config, plugins, shipped
 from nca3d.errors import ErrorCollector, InputError
 
@@ -53,18 +53,19 @@ def run(args: argparse.Namespace) -> None:
     assert config is not None  # else its errors were raised
     from nca3d.training.memory import check_memory
 
-    plugins.check(config.plugins, config.plugins_from)
-    check_memory(config)
-    config.kind.check_inputs(config)
-    # What is measured is what a run would have: nothing is left open.
-    config, _ = config.kind.sized(config)
-    from nca3d.tune.command import Request
-    from nca3d.tune.command import run as tune
+    with named(args):
+        plugins.check(config.plugins, config.plugins_from)
+        check_memory(config)
+        config.kind.check_inputs(config)
+        # What is measured is what a run would have: nothing is left open.
+        config, _ = config.kind.sized(config)
+        from nca3d.tune.command import Request
+        from nca3d.tune.command import run as tune
 
-    limit = None if args.memory_limit is None else args.memory_limit << 20
-    # A setting that a flag names is meant.
-    keepings = not hasattr(args, "field_memory")
-    tune(Request(config, batches, keepings, limit, args.seconds, args.out, args.json))
+        limit = None if args.memory_limit is None else args.memory_limit << 20
+        # A setting that a flag names is meant.
+        keepings = not hasattr(args, "field_memory")
+        tune(Request(config, batches, keepings, limit, args.seconds, args.out, args.json))
 
 
 def _batches(text: str | None, config: Config | None) -> list[int] | None:

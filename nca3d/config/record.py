@@ -36,6 +36,8 @@ def _specs() -> dict[str, Spec]:
     return specs
 
 
+# Of how many unknown fields of a file each has a line.
+MOST_UNKNOWN = 10
 # Every field of a config by its name.
 FIELDS: dict[str, Spec] = _specs()
 
@@ -331,11 +333,10 @@ def _checked(
     """
     places, errors = places or {}, list(errors)
     values: dict[str, Any] = {}
+    errors += _unknown([name for name in raw if not isinstance(name, str) or name not in FIELDS], places, where)
     for name, value in raw.items():
         place, spec = places.get(name, where), FIELDS.get(name) if isinstance(name, str) else None
         if spec is None:
-            hint = nearest(str(name), FIELDS) or "; nca3d train --help lists them"
-            errors.append(InputError(place, shipped.one_line(str(name)), "an unknown field", f"a field of Config{hint}"))
             continue
         try:
             values[name] = converted(value, spec)
@@ -370,6 +371,16 @@ def _checked(
     if errors:
         raise InputErrors(errors)
     return whole
+
+
+def _unknown(names: list[Any], places: Mapping[str, str], where: str) -> Iterable[InputError]:
+    """Yields errors of fields that there are not: the first ten, each with the nearest name, and how many more."""
+    for name in names[:MOST_UNKNOWN]:
+        hint = nearest(str(name), FIELDS) or "; nca3d train --help lists them"
+        yield InputError(places.get(name, where), shipped.one_line(str(name)), "an unknown field", f"a field of Config{hint}")
+    if (more := len(names) - MOST_UNKNOWN) > 0:
+        allowed = "fields of Config; nca3d train --help lists them"
+        yield InputError(where, "fields", f"{more:,} more that are unknown", allowed)
 
 
 def _default(spec: Spec) -> Any:

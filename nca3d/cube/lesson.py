@@ -18,11 +18,13 @@ from nca3d.cube.teacher.embeddings import embeddings_folder, embeddings_of
 from nca3d.cube.teacher.teacher import Teacher
 from nca3d.cube.teacher.teachers import load_saved_teacher
 from nca3d.errors import InputError
-from nca3d.files import read_file, refuse_odd, write_atomic
+from nca3d.files import read_file, read_sealed, refuse_odd, seal, write_atomic
 from nca3d.load import CONFIG, run_folder
 
 # The folder of the teacher and the file of the answers, within the folder of a run or of an exported cube.
 TEACHER, ANSWERS = "teacher", "answers.json"
+# The version of the file of answers, and the most bytes of it that are read.
+FORMAT, LARGEST = 1, 512_000_000
 
 
 # eq=False, here and below: comparing tensors gives a tensor, which is no answer to "equal or not".
@@ -129,7 +131,7 @@ def save_teacher(folder: Path, teacher: Teacher, answers: Sequence[str]) -> None
     if not (folder / ANSWERS).exists():
         refuse_odd(folder / TEACHER, folder=True)
         teacher.save(folder / TEACHER)
-        write_atomic(folder / ANSWERS, (json.dumps(list(answers), indent=0, ensure_ascii=False) + "\n").encode())
+        write_atomic(folder / ANSWERS, seal({"format": FORMAT, "answers": list(answers)}))
 
 
 def kept_teacher(folder: Path) -> Teacher | None:
@@ -153,16 +155,25 @@ def load_teacher_and_answers(folder: Path) -> tuple[Teacher, list[str]]:
     Raises:
         InputError: One of the two is missing or damaged.
     """
+    answers = _answers(folder / ANSWERS)
+    return load_saved_teacher(folder / TEACHER), answers
+
+
+def _answers(file: Path) -> list[str]:
+    """Returns the answers of a file with its own digest, or of a bare list, as version 0.1.0 wrote them."""
+    refuse_odd(file)
     # Folders are passed on by people: the file is checked before anything else believes it.
     try:
-        answers = json.loads(read_file(folder / ANSWERS).decode("utf-8"))
+        answers = json.loads(read_file(file).decode("utf-8"))
     except InputError:
         raise
-    except ValueError as error:
-        raise InputError(folder / ANSWERS, "answers", error, "the file that training a cube writes") from None
+    except (ValueError, RecursionError) as error:
+        raise InputError(file, "answers", error, "the file that training a cube writes") from None
+    if isinstance(answers, dict):
+        answers = read_sealed(file, {"format": int, "answers": list}, FORMAT, LARGEST)["answers"]
     if not isinstance(answers, list) or not all(isinstance(answer, str) for answer in answers) or not answers:
-        raise InputError(folder / ANSWERS, "answers", type(answers).__name__, "a list of texts")
-    return load_saved_teacher(folder / TEACHER), answers
+        raise InputError(file, "answers", type(answers).__name__, "a list of texts")
+    return answers
 
 
 def questions_of_run(name: str | Path) -> EmbeddedQuestions:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError
+from nca3d.files.place import odd
 from nca3d.files.read import parse_table, readable
 
 # How many bytes of a sealed record are read at most: whatever is there, it must not fill the memory.
@@ -40,6 +41,7 @@ def read_verified(record: Path, name: str, entry: object) -> bytes:
     if not _PLAIN.fullmatch(name) or not isinstance(entry, dict) or entry.keys() != {"size", "sha256"}:
         raise InputError(record, "files", repr(name), "plain file names, each with size and sha256")
     path = record.parent / name
+    _refuse_odd(path)
     with readable(path):
         # Checked before reading: whatever is there may be too large to read.
         if path.stat().st_size != entry["size"]:
@@ -50,6 +52,12 @@ def read_verified(record: Path, name: str, entry: object) -> bytes:
     return data
 
 
+def _refuse_odd(path: Path) -> None:
+    """Checks that a file is one: what a link leads to may be changed from elsewhere, and a pipe may wait for ever."""
+    if (found := odd(path)) and found != "a folder":
+        raise InputError(path, "file", found, "a file of its own, as it was written")
+
+
 def seal(record: Mapping[str, Any]) -> bytes:
     """Returns a record as JSON with its own digest in it, so that a flipped bit in the record is noticed, too."""
     body = {key: value for key, value in record.items() if key != "sha256"}
@@ -57,19 +65,22 @@ def seal(record: Mapping[str, Any]) -> bytes:
     return json.dumps({**body, "sha256": digest}, indent=1).encode()
 
 
-def read_sealed(path: Path, kinds: Mapping[str, type], version: int) -> dict[str, Any]:
+def read_sealed(path: Path, kinds: Mapping[str, type], version: int, largest: int = LARGEST_RECORD) -> dict[str, Any]:
     """Reads a record that `seal` made, and verifies it.
 
     Args:
         path: the record's file.
         kinds: the keys that it must have, each with its type; `format`, the first one, must be `version`.
         version: version of the format.
+        largest: how many bytes are read at most.
 
     Raises:
-        InputError: there is no such file, the format is another, a key is missing or of another type, or a bit flipped.
+        InputError: there is no such file, a link or a pipe is in its place, the format is another, a key is missing or of
+            another type, or a bit flipped.
     """
+    _refuse_odd(path)
     with readable(path), path.open("rb") as file:
-        data = file.read(LARGEST_RECORD)
+        data = file.read(largest)
     record = parse_table(data, path)
     for key, kind in kinds.items():
         # Not isinstance: True is no version.

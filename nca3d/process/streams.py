@@ -5,6 +5,7 @@ there never was an output: in all these cases the bar and the log fall silent. I
 (`bars.py`). No torch here: the shell command uses it too.
 """
 
+import codecs
 import contextlib
 import errno
 import io
@@ -21,6 +22,21 @@ from nca3d.process.bars import BarLog, is_log
 PATIENCE = 1.0
 # Characters written at once: a pipe that can take anything takes 4096 bytes (PIPE_BUF), and a character has at most 4.
 CHUNK = 1000
+# What stands for a sign where an encoding lacks it.
+PLAIN = {
+    "×": "x",
+    "…": "...",
+    "—": "-",
+    "–": "-",
+    "−": "-",
+    "→": "->",
+    "±": "+-",
+    "≥": ">=",
+    "≤": "<=",
+    "·": "*",
+    "²": "^2",
+    "³": "^3",
+}
 
 
 class SteadyStream:
@@ -48,7 +64,7 @@ class SteadyStream:
 
     def write(self, text: str) -> int:
         """Writes the text, or drops it where that is impossible; returns its length."""
-        shown = text if self._bars is None else self._bars.lines(text)
+        shown = self._encodable(text if self._bars is None else self._bars.lines(text))
         for start in range(0, len(shown), CHUNK):
             self._try("write", shown[start : start + CHUNK])
         return len(text)
@@ -56,6 +72,15 @@ class SteadyStream:
     def flush(self) -> None:
         """Passes on what is buffered, or leaves it there where that is impossible."""
         self._try("flush")
+
+    def _encodable(self, text: str) -> str:
+        """Returns a text that the stream's encoding can hold: in an ASCII locale × is x, and a name's odd bytes are escapes."""
+        encoding = getattr(self.stream, "encoding", None) or "utf-8"
+        try:
+            text.encode(encoding)
+        except UnicodeEncodeError:
+            return text.encode(encoding, "nca3d.plain").decode(encoding)
+        return text
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
@@ -70,10 +95,8 @@ class SteadyStream:
         # A signal's message in the middle of another one ("reentrant call"): it is lost, the run is not.
         except RuntimeError:
             pass
+        # The stream was closed.
         except ValueError as error:
-            # Text that the encoding lacks is a mistake in the text; other ValueErrors mean that the stream was closed.
-            if isinstance(error, UnicodeError):
-                raise
             self.failed = OSError(errno.EBADF, str(error))
 
     def _ready(self) -> bool:
@@ -123,6 +146,16 @@ def _poll_of(stream: TextIO) -> "select.poll | None":
             poll.register(descriptor, select.POLLOUT)
             return poll
     return None
+
+
+def _plain(error: UnicodeError) -> tuple[str, int]:
+    """Gives a codec what stands for the signs that its encoding lacks."""
+    assert isinstance(error, UnicodeEncodeError)
+    signs = error.object[error.start : error.end]
+    return "".join(PLAIN.get(sign) or sign.encode("ascii", "backslashreplace").decode() for sign in signs), error.end
+
+
+codecs.register_error("nca3d.plain", _plain)
 
 
 def _fill_gaps() -> None:

@@ -39,7 +39,7 @@ from nca3d.training.step import note_executor
 from nca3d.training.threads import threads
 from nca3d.training.trackers import check_trackers
 from nca3d.training.trainer import Trainer
-from nca3d.training.watch import spike_told, unmoved_told
+from nca3d.training.watch import LOST, lost_told, spike_told, unmoved_told
 
 # Cells from which a training takes long enough for its forecast to be of use.
 FORECAST_FROM = 500
@@ -225,6 +225,8 @@ def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
     """Tells of a loss that is a spike, and of weights that don't move; returns why the run goes back, "" if it goes on."""
     config, where = trainer.config, f"iteration {trainer.iteration}"
     if "unmoved" in metrics:
+        if trainer.watch.unmoved >= LOST and metrics["loss"]:
+            return lost_told(trainer.watch.unmoved)
         print(f"{where}: {unmoved_told(trainer.watch.unmoved)}", file=sys.stderr)
     if "spike" not in metrics:
         return ""

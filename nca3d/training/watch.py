@@ -1,6 +1,7 @@
 """What a run watches in its numbers: a loss far above what it has been, and weights that no longer move.
 
-Neither is a fault by itself: the iteration counts, and both are told. A spike may lead back, where the config asks for it.
+Neither is a fault by itself: the iteration counts, and both are told. A spike leads back where the config asks for it, and so
+do weights that have stood still for long: what comes of them is no trained rule.
 """
 
 import math
@@ -16,6 +17,8 @@ from torch import Tensor
 RECENT, LEAST, TIMES = 51, 20, 10
 # After how many iterations weights are looked at: if they have all stayed, that long.
 STILL = 50
+# After how many a run is lost, unless its loss is zero and nothing is left to learn.
+LOST = 100
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,11 @@ def unmoved_told(iterations: int) -> str:
         f"no weight has moved for {iterations} iterations: no gradient reaches them; look at the losses and their weights, at "
         "what is alive, and at precision fp16"
     )
+
+
+def lost_told(iterations: int) -> str:
+    """Returns why a run whose weights stand still goes back."""
+    return f"no weight has moved for {iterations} iterations"
 
 
 @torch.no_grad()

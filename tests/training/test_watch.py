@@ -12,6 +12,7 @@ from tiny_runs import tiny_body
 
 import nca3d
 from nca3d import checkpoint
+from nca3d.errors import RunError
 from nca3d.losses import LOSSES
 from nca3d.training.optim import gradients_finite
 from nca3d.training.watch import LEAST, RECENT, STILL, TIMES, Watch
@@ -92,6 +93,17 @@ def test_weights_that_do_not_move_are_told(tmp_path, capsys, registries):
     # The first look has nothing to compare with.
     assert [line["iteration"] for line in run.metrics if line.get("unmoved")] == [2 * STILL]
     assert f"no weight has moved for {STILL} iterations" in capsys.readouterr().err
+
+
+def test_a_run_whose_weights_stand_still_for_long_fails(tmp_path, registries):
+    @LOSSES.register("stone")
+    def loss(moments, target, rule):
+        return moments[-1].sum(dim=(1, 2, 3, 4)) * 0 + 1
+
+    config = TINY.replace(out=str(tmp_path / "run"), losses={"stone": 1.0}, iterations=4 * STILL, retries=1)
+    with pytest.raises(RunError, match=r"no weight has moved for 100 iterations, after 1 retry .*look at the losses \(stone\)"):
+        nca3d.train(config, progress=False)
+    assert checkpoint.load(tmp_path / "run").scalars["iteration"] < 3 * STILL
 
 
 def test_weights_that_move_are_not_told(tmp_path, capsys):
