@@ -7,9 +7,10 @@ When to choose which:
 - "dense" (`cells.py`): on a GPU, without a compiler, with dropout in training, or for a cell that is written in Python. It
   runs everywhere, and the others are measured by it.
 - "graph" (`graph.py`): to check the others. It computes the same by messages along edges, slowly, with plain autograd.
-- no executor of `rollout`, but `asking.py`: a served cube, which computes each layer only while the question passes through it.
 - "event-approx" (`approx.py`, `resting.py`): long rollouts of a cube that has nearly settled, without gradients, where a small,
   bounded error of each cell's input is allowed.
+
+Besides them `asking.py`, for a served cube alone: it computes each layer only while the question passes through it.
 """
 
 from nca3d.cube.executor import cells, graph, native, steps
