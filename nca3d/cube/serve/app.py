@@ -219,7 +219,7 @@ def _add_errors(app: FastAPI) -> None:
         detail, headers = error.detail, error.headers
         if error.status_code == 404:
             paths = ", ".join(sorted({str(getattr(route, "path", "")) for route in app.routes} - {""}))
-            detail = f"path: found {shown(request.url.path)}, allowed {paths}"
+            detail = f"path: found {shown(request.scope['path'])}, allowed {paths}"
         elif error.status_code == 405:
             detail = f"method: found {shown(request.method)}, allowed {(headers or {}).get('Allow', 'another')}"
         return JSONResponse({"detail": detail}, error.status_code, headers)

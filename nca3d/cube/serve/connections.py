@@ -41,6 +41,9 @@ class Guest(Protocol):
     def overdue(self, now: float) -> bool:
         """Whether it has been at it for longer than is allowed."""
 
+    def expire(self) -> None:
+        """Ends it because it is overdue."""
+
     def drop(self) -> None:
         """Closes it at once."""
 
@@ -106,10 +109,10 @@ class Table:
                 del self._counts[client]
 
     def sweep(self, now: float) -> None:
-        """Closes every connection that is overdue."""
+        """Ends every connection that is overdue."""
         for guest in [*self._clients, *self._refused]:
             if guest.overdue(now):
-                guest.drop()
+                guest.expire()
 
     def make_room(self) -> bool:
         """Closes the connection that is missed least; False where there is none to close."""

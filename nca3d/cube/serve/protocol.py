@@ -8,6 +8,7 @@ readings, a proxy in front may have another one than we (request smuggling), and
 import json
 import math
 import re
+import socket
 import sys
 from http import HTTPStatus
 from typing import Any
@@ -33,6 +34,7 @@ CODINGS = re.compile(rb"^transfer-encoding[ \t]*:", re.IGNORECASE | re.MULTILINE
 # By status, what is said of requests that reach no application.
 WRONG = {
     400: "request: found one that is not HTTP/1.1 as RFC 9112 has it, allowed one length, whole lines, no control characters",
+    408: "head: found none that was complete in time, allowed a few seconds; send it again",
     431: f"request: found a head that is too large, allowed {HEAD:,} bytes and {LINES} lines",
     501: "Transfer-Encoding: found another than chunked, allowed chunked",
     503: "connections: found as many as are allowed, all with questions; try again",
@@ -84,6 +86,8 @@ class GuardedProtocol(H11Protocol):
         self.since = self.loop.time()
         # Since when the client has read nothing of what waits for it.
         self.unread_since: float | None = None
+        # Whether the client has said that it sends nothing more.
+        self.is_half_closed = False
 
     # What the table asks ----------------------------------------------------------------------------------------------
 
@@ -101,6 +105,8 @@ class GuardedProtocol(H11Protocol):
             self.unread_since = now
         if self.unread_since is not None and now - self.unread_since > self.limits.patience:
             return True
+        if self.is_half_closed and self._is_gone():
+            return True
         if self.transport.is_closing():  # as soon as its last bytes are read, which was looked at above
             return False
         allowed = {
@@ -111,6 +117,14 @@ class GuardedProtocol(H11Protocol):
         }
         return now - self.since > allowed.get(self.at, math.inf)
 
+    def expire(self) -> None:
+        """Ends the connection because it is overdue: whoever has begun with a request is told so."""
+        if self.at == Phase.HEAD and not self.transport.is_closing() and not self.transport.get_write_buffer_size():
+            self._say(408)
+            self._leave()
+        else:
+            self.drop()
+
     def drop(self) -> None:
         """Closes the connection at once."""
         self.transport.abort()
@@ -119,6 +133,8 @@ class GuardedProtocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         """Enters a new connection, or refuses it where all others have a question."""
+        # asyncio reads 256 KB at once, and of a thousand requests in a row h11 would move all the others to read one.
+        transport.max_size = HEAD
         super().connection_made(transport)
         self.since = self.loop.time()
         address = get_remote_addr(transport)
@@ -148,6 +164,17 @@ class GuardedProtocol(H11Protocol):
             self.drop()
         else:
             self._settle()
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]
+        """Answers a client that has sent all it will, unless it has gone away, which looks the same.
+
+        An interim reply tells the two apart: who is gone refuses it, which is looked at in `overdue`.
+        """
+        if self.at != Phase.WORK or self.cycle.response_started or self.conn.their_http_version != b"1.1":
+            return None
+        self.is_half_closed, self.cycle.keep_alive = True, False
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        return True
 
     def send_400_response(self, msg: str) -> None:
         """Refuses a request that could not be read: uvicorn calls it where h11 has raised."""
@@ -192,6 +219,11 @@ class GuardedProtocol(H11Protocol):
             phase = Phase.IDLE
         if phase != self.at:
             self._enter(phase)
+
+    def _is_gone(self) -> bool:
+        """Whether the client has refused what was sent to it."""
+        place = self.transport.get_extra_info("socket")
+        return place is None or bool(place.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR))
 
     def _enter(self, phase: Phase, since: float | None = None) -> None:
         self.at, self.since = phase, self.loop.time() if since is None else since
