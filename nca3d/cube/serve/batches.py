@@ -1,8 +1,10 @@
 """Questions that wait are computed together: a cube takes little longer for many than for one, since it reads weights once.
 
-Nobody waits for a batch to fill: whatever waits when the cube becomes free is the next batch. Whose turn it is, is decided by
-fair queueing (start-time fair queueing, Goyal et al. 1996): each client's questions follow each other, and those of a client
-that asks little stand before the many of another.
+Nobody waits for a batch to fill: whatever waits when the cube becomes free is the next batch. Only where some wait already do
+those who have just been answered get a moment to ask again, or eight clients would be a batch of one and one of seven.
+
+Whose turn it is, is decided by fair queueing (start-time fair queueing, Goyal et al. 1996): each client's questions follow each
+other, and those of a client that asks little stand before the many of another.
 """
 
 import asyncio
@@ -14,6 +16,9 @@ from itertools import count
 
 from nca3d.cube.answers import AT_ONCE, Askable, Verdict
 from nca3d.cube.serve.limits import CLIENTS
+
+# Seconds that clients which have just been answered get to ask again: a small part of the least time of a batch.
+AGAIN = 0.005
 
 
 class Stopping(Exception):
@@ -55,6 +60,7 @@ class Batches:
         self._line: list[Job] = []
         self._worker = ThreadPoolExecutor(1, "cube")  # one thread: the cube takes every core as it is
         self._numbers, self._turn, self._turns = count(), 0, dict[str, int]()
+        self._is_resting = False
         self._running: asyncio.Future[list[list[Verdict] | Exception]] | None = None
 
     async def verdicts(self, questions: Sequence[str], best: int, client: str) -> list[Verdict]:
@@ -94,9 +100,10 @@ class Batches:
         self.stop()
         self._worker.shutdown(wait=True, cancel_futures=True)
 
-    def _start(self) -> None:
+    def _start(self, rested: bool = False) -> None:
         """Gives the cube the next batch if it is free."""
-        if self._running is not None:
+        self._is_resting &= not rested
+        if self._running is not None or self._is_resting:
             return
         jobs = self._next()
         if not jobs:
@@ -128,7 +135,11 @@ class Batches:
                 job.future.set_exception(result)
             else:
                 job.future.set_result(result)
-        self._start()
+        if 0 < sum(len(job.questions) for job in self._line) < AT_ONCE:
+            self._is_resting = True
+            asyncio.get_running_loop().call_later(AGAIN, self._start, True)
+        else:
+            self._start()
 
 
 def compute(cube: Askable, jobs: Sequence[Job]) -> list[list[Verdict] | Exception]:
