@@ -5,6 +5,7 @@ client that never reads, or for a body that nobody asked for. h11 reads requests
 readings, a proxy in front may have another one than we (request smuggling), and the request is refused.
 """
 
+import asyncio
 import json
 import math
 import re
@@ -45,7 +46,7 @@ WRONG = {
 class StrictConnection(h11.Connection):
     """A connection that refuses what could be read in two ways."""
 
-    def next_event(self) -> Any:
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Returns the next event, as h11 does.
 
         Raises:
@@ -70,7 +71,7 @@ class StrictConnection(h11.Connection):
 
 
 class GuardedProtocol(H11Protocol):
-    """One connection.
+    """One connection of a client.
 
     Args:
         table: All connections; this one is entered there.
@@ -131,10 +132,10 @@ class GuardedProtocol(H11Protocol):
 
     # What asyncio and uvicorn call -----------------------------------------------------------------------------------
 
-    def connection_made(self, transport: Any) -> None:
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Enters a new connection, or refuses it where all others have a question."""
         # asyncio reads 256 KB at once, and of a thousand requests in a row h11 would move all the others to read one.
-        transport.max_size = HEAD
+        transport.max_size = HEAD  # type: ignore[attr-defined]
         super().connection_made(transport)
         self.since = self.loop.time()
         address = get_remote_addr(transport)

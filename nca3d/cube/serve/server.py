@@ -91,7 +91,7 @@ class Acceptor:
 
 
 class Server(uvicorn.Server):
-    """uvicorn's server, with an acceptor of our own.
+    """A server as uvicorn runs it, with an acceptor of our own.
 
     Args:
         config: Its configuration.
