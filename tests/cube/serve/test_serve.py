@@ -181,6 +181,14 @@ def test_a_header_may_lie(server: Client) -> None:
     assert server.ask(QUESTIONS)[0] == 200, "who hung up holds up no one"
 
 
+def test_every_error_is_documented(server: Client) -> None:
+    _, told, _ = server("GET", "/openapi.json")
+    listed = {int(status) for path in told["paths"].values() for way in path.values() for status in way["responses"]}
+    assert listed == {200, 400, 403, 404, 405, 408, 413, 422, 429, 431, 500, 501, 503, 505}
+    text = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    assert listed - {200} == {int(status) for status in re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)}
+
+
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/answer", 405), ("POST", "/health", 405), ("GET", "/no", 404)])
 def test_other_places(server: Client, method: str, path: str, status: int) -> None:
     found, told, _ = server(method, path)
@@ -223,6 +231,10 @@ def test_bad_flags_are_a_line_each(run: Path, tmp_path: Path, capsys: pytest.Cap
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["--port", "--max-questions", "--rate"]
     assert "run folder: found no such folder" in lines[3]
+    strange = ["--connections", "3", "--connections-per-address", "-1", "--timeout", "0", "--allow-host", "http://a/"]
+    assert main(["serve", str(run), *strange]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["--connections", "--connections-per-address", "--timeout", "--allow-host"]
     assert main(["serve", str(run), "--host", "nowhere.invalid"]) == 2
     assert "--host: address: found nowhere.invalid" in capsys.readouterr().err
 
@@ -343,6 +355,26 @@ def test_too_many_that_wait_are_sent_away(served: Callable[..., tuple[Slow, Clie
     assert refused == [(503, "1")] * 3
     assert first[0] == second[0] == 200
     assert client.ask(["a"])[0] == 200
+
+
+def test_where_all_connections_are_answered_a_newcomer_is_refused(served: Callable[..., tuple[Slow, Client]]) -> None:
+    cube, client = served(connections=5)
+
+    def one_more() -> tuple[int, bytes]:
+        waits(client, 4)
+        with client.line() as line:
+            body = b'{"questions": ["a"]}'
+            line.sendall(b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            time.sleep(0.5)
+            refused = client.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            cube.go.set()
+            assert line.recv(1000).startswith(b"HTTP/1.1 200 ")
+        return refused
+
+    *answers, refused = together(*(lambda: client.ask(["a"]) for _ in range(4)), one_more)
+    assert [status for status, *_ in answers] == [200] * 4
+    assert refused[0] == 503
+    assert b"connections: found as many as are allowed" in refused[1]
 
 
 def test_a_failure_hits_nobody_else(served: Callable[..., tuple[Slow, Client]]) -> None:
