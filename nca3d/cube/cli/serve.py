@@ -3,19 +3,28 @@
 import argparse
 import contextlib
 import errno
+import os
+import re
 import signal
 import socket
 import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from nca3d.cli.flags import add_fields, plugins_of, wrong_numbers
 from nca3d.cube.cli.answer import RUN, check_cube, open_cube
+from nca3d.cube.export.record import is_surface_folder
+from nca3d.cube.serve.limits import Limits
 from nca3d.errors import ErrorCollector, InputError
 
-# Seconds that a request in progress may still take when the server is stopped.
-FAREWELL = 5
+if TYPE_CHECKING:
+    from nca3d.cube.answers import Askable
+
+# Connections that the system keeps while the cube is loading.
+BACKLOG = 2048
+# A body, and the reading of a reply, may last so many times as long as a head.
+PATIENCE = 4
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -35,6 +44,35 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--rate", metavar="N", type=int, default=60, help="requests a minute of one client; 0 = any number (default: 60)"
     )
+    parser.add_argument(
+        "--connections", metavar="N", type=int, default=512, help="at a time, at most; beyond it idle ones go (default: 512)"
+    )
+    parser.add_argument(
+        "--connections-per-address", metavar="N", type=int, default=128, help="of one client; 0 = as many (default: 128)"
+    )
+    parser.add_argument(
+        "--timeout",
+        metavar="N",
+        type=int,
+        default=5,
+        help=f"seconds for a request's head and between requests; {PATIENCE} times as many for a body (default: 5)",
+    )
+    parser.add_argument(
+        "--allow-host",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="answer to this name too, besides localhost and addresses; may be given again and again",
+    )
+    parser.add_argument(
+        "--access-log", choices=("stderr", "off"), default="stderr", help="a line for each request (default: stderr)"
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("fp32", "bf16"),
+        default="fp32",
+        help="weights in memory; bf16 takes half, where answers stay the same (default: fp32)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -48,31 +86,76 @@ def run(args: argparse.Namespace) -> int:
     """
     with ErrorCollector() as errors:
         errors += wrong_numbers(args, port=(0, 65535), max_questions=(1, 4096), max_length=(1, 100_000), rate=(0, 1_000_000))
+        errors += wrong_numbers(args, connections=(4, 100_000), connections_per_address=(0, 100_000), timeout=(1, 3600))
+        errors += _wrong_names(args.allow_host)
         missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
         errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
         errors.of(check_cube, args.run, plugins_of(args))
+    _fill_standard_descriptors()
     # The port is taken before the cube loads, which may last a minute: a port in use is told at once.
     with _listening(args.host, args.port) as place, _terminated():
-        cube = open_cube(args.run, plugins_of(args))
-        import uvicorn
+        cube, note = _cube(args)
+        if note:
+            print(f"--precision: {note}", file=sys.stderr)
+        # Imported late: they are an extra, and the answer of `--help` should not wait for them.
+        from nca3d.cube.serve import log, server
 
-        from nca3d.cube.serve.app import make_app
-        from nca3d.cube.serve.limits import Limits
-
-        host, port = place.getsockname()[:2]
-        address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-        app = make_app(
-            cube, Limits(args.max_questions, args.max_length, args.rate), lambda: print(f"{args.run}: {address}", flush=True)
+        limits = server.within_descriptors(_limits(args))
+        if limits.connections < args.connections:
+            print(f"--connections: {limits.connections}, as many as open files allow (ulimit -n)", file=sys.stderr)
+        serving = server.make_server(
+            cube, limits, names=[args.host, *args.allow_host], ready=lambda: _say_where(args.run, place)
         )
-        # No proxy headers: anybody could write another address there, and be counted as another client.
-        config = uvicorn.Config(
-            app, log_level="info", proxy_headers=False, server_header=False, timeout_graceful_shutdown=FAREWELL, lifespan="on"
-        )
-        try:
-            uvicorn.Server(config).run(sockets=[place])
-        except KeyboardInterrupt:
-            return 130
+        with contextlib.closing(log.install(args.access_log == "stderr")):
+            try:
+                serving.run(sockets=[place])
+            except KeyboardInterrupt:
+                return 130
     return 0
+
+
+def _cube(args: argparse.Namespace) -> "tuple[Askable, str]":
+    """Returns the cube, ready to be asked often, and a line about what could not be had, or ""."""
+    cube = open_cube(args.run, plugins_of(args))
+    if is_surface_folder(args.run):  # it runs without the rule, and what is needed for it
+        return cube, "float32: found a cube that ONNX Runtime computes" if args.precision == "bf16" else ""
+    from nca3d.cube.quick import quick
+
+    return quick(cube, args.precision)
+
+
+def _limits(args: argparse.Namespace) -> Limits:
+    """Returns the limits that the flags set."""
+    return Limits(
+        args.max_questions,
+        args.max_length,
+        args.rate,
+        patience=PATIENCE * args.timeout,
+        timeout=args.timeout,
+        connections=args.connections,
+        each=args.connections_per_address,
+    )
+
+
+def _say_where(name: str, place: socket.socket) -> None:
+    """Prints the address on stdout; where nobody reads it, the server serves all the same."""
+    host, port = place.getsockname()[:2]
+    with contextlib.suppress(OSError, ValueError):
+        print(f"{name}: http://{f'[{host}]' if ':' in host else host}:{port}", flush=True)
+
+
+def _wrong_names(names: list[str]) -> Iterator[InputError]:
+    """Yields an error for each name that no Host could hold."""
+    for name in names:
+        if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", name):
+            yield InputError("--allow-host", "name", name, "a name of this server without port, such as cube.example.org")
+
+
+def _fill_standard_descriptors() -> None:
+    """Opens stdin, stdout and stderr where they are closed: or a socket would get their number, and be written to as stderr."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -89,7 +172,7 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
             place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             place.bind(address)
-            place.listen()  # clients that connect while the cube is loading wait
+            place.listen(BACKLOG)  # clients that connect while the cube is loading wait
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise InputError("--port", "port", f"{port}, which is in use", "one that is free; 0 = any") from None

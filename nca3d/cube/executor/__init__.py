@@ -9,6 +9,8 @@ When to choose which:
 - "graph" (`graph.py`): to check the others. It computes the same by messages along edges, slowly, with plain autograd.
 - "event-approx" (`approx.py`, `resting.py`): long rollouts of a cube that has nearly settled, without gradients, where a small,
   bounded error of each cell's input is allowed.
+
+Besides them `asking.py`, for a served cube alone: it computes each layer only while the question passes through it.
 """
 
 from nca3d.cube.executor import cells, graph, native, steps

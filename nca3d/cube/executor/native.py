@@ -90,6 +90,7 @@ class Cube(ctypes.Structure):
         ("neighbours", _P),
         ("weights", _P * len(SLOTS)),
         ("grad_weights", _P * len(SLOTS)),
+        ("narrow", _P * len(SLOTS)),
         ("fire", _P),
         ("x", _P),
         ("face", _P),
@@ -240,6 +241,17 @@ class Step:
             if name in weights:
                 self.c.weights[place] = weights[name].data_ptr()
                 self.c.grad_weights[place] = None if grads is None else grads[name].data_ptr()
+
+    def set_narrow(self, weights: Mapping[str, Tensor]) -> None:
+        """Sets the block's weights in bfloat16, in place of `set_weights`: half the memory to read; forward steps only.
+
+        Args:
+            weights: By slot, bfloat16 (n, *shape), or (*shape) where all cells share them; contiguous.
+        """
+        self.references.append(weights)
+        for place, name in enumerate(SLOTS):
+            if name in weights:
+                self.c.narrow[place] = weights[name].data_ptr()
 
     def run(self, name: str) -> None:
         """Calls a function of compiled code, "gmlp_forward" or "gmlp_backward".

@@ -182,7 +182,7 @@ const Field *cube_fields(void) {
         FIELD(Cube, widened), FIELD(Cube, front), FIELD(Cube, start), FIELD(Cube, count), FIELD(Cube, reach),
         FIELD(Cube, mixing), FIELD(Cube, leaky), FIELD(Cube, half), FIELD(Cube, shared), FIELD(Cube, assign),
         FIELD(Cube, learns), FIELD(Cube, step_size), FIELD(Cube, neighbours), FIELD(Cube, weights), FIELD(Cube, grad_weights),
-        FIELD(Cube, fire), FIELD(Cube, x), FIELD(Cube, face), FIELD(Cube, outside), FIELD(Cube, after),
+        FIELD(Cube, narrow), FIELD(Cube, fire), FIELD(Cube, x), FIELD(Cube, face), FIELD(Cube, outside), FIELD(Cube, after),
         FIELD(Cube, grad_after), FIELD(Cube, grad_x), FIELD(Cube, grad_face), FIELD(Cube, grad_outside), FIELD(Cube, near),
         END_OF(Cube),
     };

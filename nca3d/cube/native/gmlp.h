@@ -32,6 +32,7 @@ typedef struct {
     const int32_t *neighbours;      /* (cells, 6); `cells` = outside */
     const REAL *weights[SLOTS];     /* of the block's first cell; the others' follow */
     REAL *grad_weights[SLOTS];
+    const uint16_t *narrow[SLOTS];  /* the weights in bfloat16, in place of `weights`, forward only; or NULL */
     const uint8_t *fire;            /* (batch, cells), or NULL = all */
     const REAL *x, *face, *outside; /* states; what is added to the front, and fed to each cell, or NULL */
     REAL *after;                    /* forward */
@@ -73,6 +74,7 @@ typedef struct {
     Linear linears[LINEARS];
     Norm norms[NORMS];
     REAL gate, lift, grad_gate, grad_lift; /* scale and shift of the gate */
+    REAL *widened;                         /* the cell's weights, where they came in bfloat16 */
     REAL *grad_positions, *grad_positions_bias;
     REAL *state, *firing, *seen, *even, *scaled;    /* seen: what the cell sees; even: normalised; scaled: by weights */
     REAL *entered, *split, *slopes, *calm, *calmed; /* split: u, v after GELU; calm: v normalised; calmed: scaled */

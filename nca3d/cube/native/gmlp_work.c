@@ -64,6 +64,9 @@ static char *lay_out(Work *k, char *room) {
         largest = largest < padded ? padded : largest;
     }
     k->spare = some(&room, largest);
+    int64_t numbers = 0;
+    for (int s = 0; s < SLOTS; s++) numbers += (slot_size(c, s) + 15) / 16 * 16;
+    k->widened = some(&room, c->narrow[0] ? numbers : 0);
     k->pairs = (uint32_t *)some(&room, c->half ? all : 0);
     k->left = (uint32_t *)some(&room, (widest + LOOK_WIDE) * e), k->right = (uint32_t *)some(&room, (2 * widest + LOOK_WIDE) * e);
     return room;
@@ -80,17 +83,37 @@ Work *work_new(const Cube *c) {
     return k;
 }
 
+/* Where the weights of a cell lie in full: as they are, or widened from bfloat16 into the work space, which stays in the cache. */
+static void weights_of(Work *k, int64_t cell, const REAL **w) {
+    const Cube *c = k->cube;
+    REAL *room = k->widened;
+    for (int s = 0; s < SLOTS; s++) {
+        const int64_t size = slot_size(c, s), place = c->shared ? 0 : (cell - c->start) * size;
+        if (!c->narrow[s]) {
+            w[s] = c->weights[s] + place;
+            continue;
+        }
+        const uint16_t *from = c->narrow[s] + place;
+        APART
+        for (int64_t i = 0; i < size; i++) {
+            union { uint32_t bits; float number; } wide = {(uint32_t)from[i] << 16};
+            room[i] = wide.number;
+        }
+        w[s] = room, room += (size + 15) / 16 * 16;
+    }
+}
+
 /* next: the cell that this thread is given after it, or -1; into: where what flows into each slot goes. */
 void cell_begin(Work *k, int64_t cell, int64_t next, REAL *const *into, int backward) {
     const Cube *c = k->cube;
     const REAL *w[SLOTS];
-    for (int s = 0; s < SLOTS; s++) w[s] = c->weights[s] + (c->shared ? 0 : (cell - c->start) * slot_size(c, s));
+    weights_of(k, cell, w);
     uint32_t *pairs = k->pairs;
     for (int l = 0; l < (c->mixing ? LINEARS : LOOK); l++) {
         Linear *to = &k->linears[l];
         to->w = w[2 * l], to->bias = w[2 * l + 1], to->down = to->along = NULL;
         to->grad_w = c->learns && backward ? into[2 * l] : NULL, to->grad_bias = into[2 * l + 1];
-        const int64_t further = next < 0 || c->shared ? 0 : (next - cell) * slot_size(c, 2 * l);
+        const int64_t further = next < 0 || c->shared || c->narrow[0] ? 0 : (next - cell) * slot_size(c, 2 * l);
         to->next_w = further ? to->w + further : NULL, to->next_into = further && to->grad_w && c->grad_weights[2 * l] ? to->grad_w + further : NULL;
         to->beside[0] = to->beside[1] = NULL;
         if (c->half) linear_halve(to, &pairs, !backward || (l != CLOSE && l != AROUND), backward);

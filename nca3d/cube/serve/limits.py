@@ -1,4 +1,4 @@
-"""Limits of what a server accepts: questions, characters, bytes, requests a minute.
+"""Limits of what a server accepts: questions, characters, bytes, requests a minute, connections.
 
 Only the standard library is used, so that limits can be checked before a web framework is installed.
 """
@@ -27,14 +27,20 @@ class Limits:
         length: The most characters of one question.
         rate: The most requests a minute of one client; 0 = any number.
         waiting: The most requests that may wait for their turn.
-        patience: The seconds in which a body must have arrived.
+        patience: The seconds in which a body must have arrived, and a reply must have been read.
+        timeout: The seconds in which a request's head must have arrived, and after which a silent connection is closed.
+        connections: The most connections at a time.
+        each: The most of one client at a time; 0 = as many as in all.
     """
 
     questions: int = 64
     length: int = 2000
     rate: float = 60
-    waiting: int = 32
+    waiting: int = 256
     patience: float = 20
+    timeout: float = 5
+    connections: int = 512
+    each: int = 128
 
     @property
     def body(self) -> int:

@@ -1,8 +1,7 @@
 """`nca3d serve`: a real server on a real port, asked by a plain HTTP client."""
 
-import http.client
+import asyncio
 import json
-import os
 import re
 import shutil
 import signal
@@ -17,9 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from serving import Client, started
 
 from nca3d.cube.answers import Askable, Reply
 from nca3d.cube.ask import Cube
+from nca3d.cube.serve.batches import Batches, Job, compute
 from nca3d.cube.serve.limits import Limits
 from nca3d.cube.threshold import Threshold
 
@@ -27,49 +28,9 @@ from nca3d.cube.threshold import Threshold
 pytestmark = pytest.mark.slow
 
 pytest.importorskip("fastapi")
-uvicorn = pytest.importorskip("uvicorn")
+pytest.importorskip("uvicorn")
 
 QUESTIONS = ["what is left of the tree", "what is back of the stone"]
-
-
-class Client:
-    """Requests to one server, each on a connection of its own."""
-
-    def __init__(self, port: int) -> None:
-        self.port = port
-
-    def __call__(self, method: str, path: str, body: Any = None, **headers: str) -> tuple[int, Any, dict[str, str]]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        try:
-            connection.request(method, path, body, headers, encode_chunked=hasattr(body, "__next__"))
-            answer = connection.getresponse()
-            text = answer.read().decode()
-            assert "Traceback" not in text
-            told = json.loads(text) if "json" in answer.headers.get("content-type", "") else text
-            return answer.status, told, dict(answer.headers)
-        finally:
-            connection.close()
-
-    def ask(self, questions: Any, **more: Any) -> tuple[int, Any, dict[str, str]]:
-        return self("POST", "/answer", json.dumps({"questions": questions, **more}))
-
-
-def started(*argv: str) -> tuple[subprocess.Popen[str], Client]:
-    """`nca3d serve` on a free port, once it takes requests."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "nca3d", "serve", *argv, "--port", "0"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    seen = []
-    assert process.stdout is not None
-    for line in process.stdout:
-        seen.append(line)
-        if found := re.search(r": http://127\.0\.0\.1:(\d+)$", line):
-            return process, Client(int(found[1]))
-    raise AssertionError("".join(seen))
 
 
 @pytest.fixture(scope="module")
@@ -213,11 +174,19 @@ def test_a_header_may_lie(server: Client) -> None:
     """Less is said to come than comes; or more, and then nothing does."""
     body = json.dumps({"questions": QUESTIONS[:1]}).encode()
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
-        line.sendall(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\nConnection: close\r\n\r\n" + body)
+        line.sendall(b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\nConnection: close\r\n\r\n" + body)
         assert b" 400 " in line.recv(1000)
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as line:
-        line.sendall(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n" + body)
+        line.sendall(b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9000000\r\n\r\n" + body)
     assert server.ask(QUESTIONS)[0] == 200, "who hung up holds up no one"
+
+
+def test_every_error_is_documented(server: Client) -> None:
+    _, told, _ = server("GET", "/openapi.json")
+    listed = {int(status) for path in told["paths"].values() for way in path.values() for status in way["responses"]}
+    assert listed == {200, 400, 403, 404, 405, 408, 413, 422, 429, 431, 500, 501, 503, 505}
+    text = (Path(__file__).parents[3] / "docs" / "serve.md").read_text()
+    assert listed - {200} == {int(status) for status in re.findall(r"^\| (\d{3}) \|", text, re.MULTILINE)}
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/answer", 405), ("POST", "/health", 405), ("GET", "/no", 404)])
@@ -262,11 +231,15 @@ def test_bad_flags_are_a_line_each(run: Path, tmp_path: Path, capsys: pytest.Cap
     lines = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines[:3]] == ["--port", "--max-questions", "--rate"]
     assert "run folder: found no such folder" in lines[3]
+    strange = ["--connections", "3", "--connections-per-address", "-1", "--timeout", "0", "--allow-host", "http://a/"]
+    assert main(["serve", str(run), *strange]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["--connections", "--connections-per-address", "--timeout", "--allow-host"]
     assert main(["serve", str(run), "--host", "nowhere.invalid"]) == 2
     assert "--host: address: found nowhere.invalid" in capsys.readouterr().err
 
 
-# ---- one after the other -------------------------------------------------------------------------------------------
+# ---- in turn ------------------------------------------------------------------------------------------------------
 
 
 class Slow(Askable):
@@ -287,7 +260,7 @@ class Slow(Askable):
         self.go.wait(30)
         self.now -= 1
         self.done += 1
-        if questions[0] == "fail":
+        if "fail" in questions:
             raise RuntimeError("a secret")
         return [[Reply(question, 1.0 if len(question) == 1 else 0.1)] for question in questions]
 
@@ -302,13 +275,13 @@ class Slow(Askable):
 @pytest.fixture
 def served() -> Iterator[Callable[..., tuple[Slow, Client]]]:
     """A server in this process, of a cube that is slow."""
-    from nca3d.cube.serve.app import make_app
+    from nca3d.cube.serve.server import Server, make_server
 
-    running = []
+    running: list[tuple[Server, threading.Thread, socket.socket]] = []
 
     def serve(**limits: Any) -> tuple[Slow, Client]:
         cube, place = Slow(), socket.create_server(("127.0.0.1", 0))
-        server = uvicorn.Server(uvicorn.Config(make_app(cube, Limits(**limits)), log_level="critical"))
+        server = make_server(cube, Limits(**limits))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [place]})
         thread.start()
         running.append((server, thread, place))
@@ -346,7 +319,7 @@ def together(*calls: Callable[[], Any]) -> list[Any]:
     return found
 
 
-def test_requests_take_turns_while_health_answers(served: Callable[..., tuple[Slow, Client]]) -> None:
+def test_those_that_wait_are_computed_together_while_health_answers(served: Callable[..., tuple[Slow, Client]]) -> None:
     cube, client = served()
 
     def health() -> int:
@@ -358,7 +331,7 @@ def test_requests_take_turns_while_health_answers(served: Callable[..., tuple[Sl
 
     *answers, done = together(*(lambda n=n: client.ask([f"question {n}"]) for n in range(4)), health)
     assert [told["answers"][0][0]["answer"] for _, told, _ in answers] == [f"question {n}" for n in range(4)]
-    assert (done, cube.done, cube.most) == (0, 4, 1)
+    assert (done, cube.done, cube.most) == (0, 2, 1), "the first alone, then all that had come meanwhile"
 
 
 def test_a_doubt_is_told_beside_the_answer(served: Callable[..., tuple[Slow, Client]]) -> None:
@@ -384,6 +357,86 @@ def test_too_many_that_wait_are_sent_away(served: Callable[..., tuple[Slow, Clie
     assert client.ask(["a"])[0] == 200
 
 
+def test_where_all_connections_are_answered_a_newcomer_is_refused(served: Callable[..., tuple[Slow, Client]]) -> None:
+    cube, client = served(connections=5)
+
+    def one_more() -> tuple[int, bytes]:
+        waits(client, 4)
+        with client.line() as line:
+            body = b'{"questions": ["a"]}'
+            line.sendall(b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            time.sleep(0.5)
+            refused = client.raw(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            cube.go.set()
+            assert line.recv(1000).startswith(b"HTTP/1.1 200 ")
+        return refused
+
+    *answers, refused = together(*(lambda: client.ask(["a"]) for _ in range(4)), one_more)
+    assert [status for status, *_ in answers] == [200] * 4
+    assert refused[0] == 503
+    assert b"connections: found as many as are allowed" in refused[1]
+
+
+def test_a_failure_hits_nobody_else(served: Callable[..., tuple[Slow, Client]]) -> None:
+    cube, client = served()
+
+    def go() -> None:
+        waits(client, 6)
+        cube.go.set()
+
+    bad = together(lambda: client.ask(["a"]), *(lambda n=n: client.ask(["fail" if n == 2 else "b"]) for n in range(5)), go)
+    assert sorted(status for status, *_ in bad[:-1]) == [200] * 5 + [500]
+
+
+def test_each_gets_as_many_answers_as_it_wants(served: Callable[..., tuple[Slow, Client]], run: Path) -> None:
+    cube = Cube.of_run(run)
+    wanted = [[reply.answer for reply in row] for row in cube.ask(QUESTIONS, best=4)]
+    line = Batches(cube)
+    jobs = [Job(0, number, QUESTIONS[number % 2 :], number % 4 + 1, None) for number in range(8)]  # type: ignore[arg-type]
+    for job, verdicts in zip(jobs, compute(cube, jobs), strict=True):
+        assert not isinstance(verdicts, Exception)
+        found = [[reply.answer for reply in verdict.replies] for verdict in verdicts]
+        assert found == [row[: job.best] for row in wanted[job.number % 2 :]]
+    line.close()
+
+
+def test_a_client_that_has_gone_away_is_not_computed(served: Callable[..., tuple[Slow, Client]]) -> None:
+    cube, client = served()
+
+    def leave() -> None:
+        waits(client, 1)
+        for _ in range(5):
+            with client.line() as line:
+                body = json.dumps({"questions": ["b"]}).encode()
+                line.sendall(b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+                waits(client, 2)
+            waits(client, 1)
+        cube.go.set()
+
+    first, _ = together(lambda: client.ask(["a"]), leave)
+    assert (first[0], cube.done) == (200, 1)
+
+
+def test_who_asks_little_is_not_behind_who_asks_much() -> None:
+    cube = Slow()
+
+    async def ask() -> list[str]:
+        line, order = Batches(cube), []
+
+        async def one(client: str, count: int) -> None:
+            await line.verdicts(["a"] * count, 1, client)
+            order.append(client)
+
+        tasks = [asyncio.create_task(one(client, count)) for client, count in [("much", 64)] * 5 + [("little", 1)]]
+        await asyncio.sleep(0.1)
+        cube.go.set()
+        await asyncio.gather(*tasks)
+        await asyncio.to_thread(line.close)
+        return order
+
+    assert asyncio.run(ask()) == ["much", "little", "much", "much", "much", "much"]
+
+
 def test_a_failure_shows_nothing_of_the_inside(served: Callable[..., tuple[Slow, Client]]) -> None:
     cube, client = served()
     cube.go.set()
@@ -394,5 +447,5 @@ def test_a_failure_shows_nothing_of_the_inside(served: Callable[..., tuple[Slow,
 def test_a_body_that_never_ends_is_not_waited_for(served: Callable[..., tuple[Slow, Client]]) -> None:
     _, client = served(patience=0.3)
     with socket.create_connection(("127.0.0.1", client.port), timeout=30) as line:
-        line.sendall(b"POST /answer HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        line.sendall(b"POST /answer HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{")
         assert b" 408 " in line.recv(1000)
