@@ -103,7 +103,10 @@ def _child(function: Callable[[], Any], gate: int, write: int, said: int, silent
         os.read(gate, 1)
         told = {"value": function()}
     except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else 1
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+    except KeyboardInterrupt:
+        # What a shell sees of a Python that Ctrl-C has ended.
+        code = 128 + signal.SIGINT
     except BaseException as error:
         code, told = 1, {"error": f"{type(error).__name__}: {error}"}
     with suppress(BaseException):

@@ -38,3 +38,38 @@ def quiet_trainer(**options: Any) -> Any:
 
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False}
     return Trainer(accelerator="cpu", devices=1, **{"enable_checkpointing": False, **quiet, **options})
+
+
+@functools.cache
+def learner() -> type:
+    """Returns the class of a module that learns with AdamW from batches that it draws itself."""
+    from lightning.pytorch import LightningModule
+
+    class Learner(LightningModule):
+        def __init__(self, net: torch.nn.Module, fault: Any, folder: Any) -> None:
+            super().__init__()
+            self.net, self.fault, self.folder = net, fault, folder
+
+        def training_step(self, batch: Any, index: int) -> torch.Tensor:
+            bad = self.fault.begin(self.folder)
+            loss = self.net.loss()
+            return self.fault.into(loss, self.net.layers[0].weight) if bad else loss
+
+        def configure_optimizers(self) -> torch.optim.Optimizer:
+            return torch.optim.AdamW(self.parameters(), lr=1e-2)
+
+    return Learner
+
+
+@functools.cache
+def linear() -> type:
+    """Returns the class of a module with the weights of one linear layer."""
+    from lightning.pytorch import LightningModule
+
+    class Linear(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(3, 4))
+            self.bias = torch.nn.Parameter(torch.zeros(3))
+
+    return Linear

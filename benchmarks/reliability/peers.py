@@ -31,6 +31,10 @@ class Peer:
         """Returns where the newest checkpoint of a folder lies: a file or a folder."""
         raise NotImplementedError
 
+    def next_path(self, folder: Path) -> Path:
+        """Returns where step 2 will lie."""
+        return self.path(folder)
+
     def save(self, folder: Path, step: int, state: State) -> None:
         raise NotImplementedError
 
@@ -51,6 +55,9 @@ class Ours(Peer):
 
     def path(self, folder: Path) -> Path:
         return max((folder / "checkpoints").iterdir())
+
+    def next_path(self, folder: Path) -> Path:
+        return folder / "checkpoints" / "step-000002"
 
     def save(self, folder: Path, step: int, state: State) -> None:
         self.checkpoint.save(folder, step, {"rule": state}, {"iteration": step}, keep=2)
