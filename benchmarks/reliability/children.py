@@ -33,6 +33,7 @@ class Ended:
         error: "Type: text" of what it raised; "" if nothing.
         said: what it wrote to stdout and stderr.
         seconds: how long it took.
+        peak: the most memory that it held, in bytes.
     """
 
     code: int | None
@@ -40,6 +41,7 @@ class Ended:
     error: str
     said: str
     seconds: float
+    peak: int
 
 
 class Child:
@@ -53,7 +55,7 @@ class Child:
     def __init__(self, function: Callable[[], Any], silent: bool = False) -> None:
         self._read, write = os.pipe()
         gate, self._gate = os.pipe()
-        self._said = tempfile.TemporaryFile()
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115
         self.pid = os.fork()
         if not self.pid:
             os.close(self._gate)
@@ -70,16 +72,15 @@ class Child:
         """Returns how it ended; after `timeout` seconds it is killed."""
         begun, code = time.monotonic() if begun is None else begun, None
         deadline = time.monotonic() + timeout
-        status = 0
         while time.monotonic() < deadline:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status, used = os.wait4(self.pid, os.WNOHANG)
             if pid:
                 code = os.waitstatus_to_exitcode(status)
                 break
             time.sleep(0.001)
         else:
             os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
+            _, _, used = os.wait4(self.pid, 0)
         seconds = time.monotonic() - begun
         with os.fdopen(self._read, "rb") as file:
             os.set_blocking(file.fileno(), False)
@@ -89,7 +90,7 @@ class Child:
         said = self._said.read().decode(errors="replace")
         self._said.close()
         told = json.loads(sent) if sent else {}
-        return Ended(code, told.get("value"), told.get("error", ""), said, seconds)
+        return Ended(code, told.get("value"), told.get("error", ""), said, seconds, used.ru_maxrss << 10)
 
 
 def _child(function: Callable[[], Any], gate: int, write: int, said: int, silent: bool) -> None:
@@ -169,7 +170,9 @@ def traced(function: Callable[[], Any], calls: str, injection: str, timeout: flo
 def small_disk(folder: Path, size: str) -> Iterator[bool]:
     """A context in which a folder is a file system of its own of so many bytes; False where only root may do that."""
     folder.mkdir(parents=True, exist_ok=True)
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False)
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True, check=False
+    )
     try:
         yield done.returncode == 0
     finally:

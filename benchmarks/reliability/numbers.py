@@ -1,4 +1,4 @@
-"""Rows about numbers that go wrong while a run learns: NaN, dead pools, spikes, state that changes its type, memory that grows."""
+"""Rows about numbers that go wrong while a run learns: NaN, dead pools, spikes, types that change, memory that grows."""
 
 import gc
 import json
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from reliability.children import run
 from reliability.peers import Ours, Peer, State, Torch
@@ -71,7 +71,7 @@ def spike(peer: Peer, folder: Path) -> str:
     training = training_of(peer)
     if training is None:
         return NOT_ASKED
-    _, left, said = _after(training, folder / "run", Fault("spike", 40, 40), steps=60)
+    _, _, said = _after(training, folder / "run", Fault("spike", 40, 40), steps=60)
     metrics = folder / "run" / "metrics.jsonl"
     told = said + (metrics.read_text() if metrics.exists() else "")
     return "marked" if "spike" in told else "**not marked**"

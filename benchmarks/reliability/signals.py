@@ -1,4 +1,4 @@
-"""Rows about runs that are stopped: by signals, by kills, by a folder that can't be written to; and what a resumed run becomes."""
+"""Rows about runs that are stopped: by signals, by kills, by a read-only folder; and what a resumed run becomes."""
 
 import os
 import signal

@@ -1,7 +1,7 @@
 """How each peer that trains does so: a small net on random batches, or the smallest body of ours; and what goes wrong in it.
 
-Each training saves every `save_every` steps and goes on from what its folder holds. It notes every step in a file beside, so that
-whoever kills it knows how far it had come. A fault is put into the real training: into its loss, or into one of its gradients.
+Each training saves every `save_every` steps and goes on from what its folder holds. It notes every step in a file beside, so
+that whoever kills it knows how far it had come. A fault is put into the real training: into its loss or a gradient.
 """
 
 import os
@@ -25,7 +25,8 @@ class Fault:
     """What goes wrong in some steps.
 
     Attributes:
-        kind: "" = nothing, "gradient" = one number of one gradient is NaN, "loss" = the loss is NaN, "spike" = it is ten times as large.
+        kind: "" = nothing, "gradient" = one number of one gradient is NaN, "loss" = the loss is NaN, "spike" = it is ten times
+            as large.
         first: the first such step, 1, 2, …
         last: the last one.
         note: is called in each step.
@@ -124,6 +125,7 @@ class LightningRun:
 
     def train(self, folder: Path, steps: int, save_every: int = 10, fault: Fault | None = None) -> None:
         from lightning.pytorch.callbacks import ModelCheckpoint
+
         from reliability.lightning_parts import learner, quiet_trainer
 
         torch.manual_seed(0)

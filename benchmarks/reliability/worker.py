@@ -1,6 +1,8 @@
 """Runs the rows of one peer and prints each cell as a line of JSON: PYTHON -m reliability.worker PEER [PART]."""
 
+import importlib.metadata
 import json
+import platform
 import shutil
 import sys
 import tempfile
@@ -8,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from reliability import files, inputs, numbers, saves, signals
+from reliability import contents, files, inputs, numbers, saves, signals
 from reliability.peers import PEERS, Peer
 
 Row = Callable[[Peer, Path], str]
@@ -17,7 +19,7 @@ PARTS: dict[str, tuple[str, dict[str, Row]]] = {
     "files": ("Checkpoints that have changed", files.ROWS),
     "signals": ("Runs that are stopped", signals.ROWS),
     "numbers": ("Numbers that go wrong", numbers.ROWS),
-    "inputs": ("Files from elsewhere", inputs.ROWS),
+    "inputs": ("Files from elsewhere", inputs.ROWS | contents.ROWS),
 }
 
 
@@ -42,8 +44,19 @@ def cells(peer: Peer, names: list[str]) -> Iterator[tuple[str, str, float]]:
             yield title, cell, time.monotonic() - start
 
 
+def _versions(peer: str) -> dict[str, str]:
+    """Returns the versions of the packages that a peer is made of; ours are in the line about the machine."""
+    packages = ["torch", *{"Lightning": ["lightning"], "numpy.savez": ["numpy"], "safetensors": ["safetensors"]}.get(peer, [])]
+    return {"python": platform.python_version()} | {name: importlib.metadata.version(name) for name in packages}
+
+
 def main() -> None:
-    peer = PEERS[sys.argv[1]]()
+    try:
+        peer = PEERS[sys.argv[1]]()
+    except ImportError as error:
+        print(json.dumps({"missing": str(error)}))
+        return
+    print(json.dumps({"versions": _versions(sys.argv[1])}), flush=True)
     for title, cell, seconds in cells(peer, sys.argv[2:]):
         print(json.dumps([title, cell, round(seconds, 1)]), flush=True)
 
