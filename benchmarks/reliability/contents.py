@@ -21,7 +21,7 @@ from reliability.signals import NOT_ASKED
 CHANGES: dict[str, Callable[[Tensor], Tensor | None]] = {
     "float64": lambda tensor: tensor.double(),
     "int8": lambda tensor: tensor.to(torch.int8),
-    "shape": lambda tensor: tensor[:1],
+    "shape": lambda tensor: tensor[:1] if tensor.dim() else torch.zeros(3),
     "missing": lambda tensor: None,
     "extra": lambda tensor: torch.ones(3),
     "NaN": lambda tensor: torch.full_like(tensor, float("nan")),

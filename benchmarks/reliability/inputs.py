@@ -35,12 +35,12 @@ def verdict(ended: Ended, name: str) -> str:
     if ended.code < 0:
         return f"**killed by signal {-ended.code}**"
     kind = ended.error.partition(":")[0]
-    trace = " **(trace)**" if "Traceback" in ended.said else f" ({kind})" if kind and kind not in _ONE_LINE else ""
+    trace = " **(trace)**" if "Traceback" in ended.said else f" ({kind})" if kind and kind not in ONE_LINE else ""
     return f"refused, {'file named' if name in text else 'file not named'}{trace}"
 
 
 # What our shell command shows as one line.
-_ONE_LINE = ("InputError", "InputErrors", "RunError")
+ONE_LINE = ("InputError", "InputErrors", "RunError")
 
 
 class Harm:

@@ -114,7 +114,7 @@ def _refused(peer: Peer, place: Path, ended: Ended) -> str:
     words = "kept" if left in ("old", "new") else "**lost**"
     if ended.code == 0:
         return f"{words}, **not told**"
-    text = (ended.error + ended.said).lower()
+    text = ended.error.lower()
     why = any(os.strerror(number).lower() in text for number in (errno.ENOSPC, errno.EFBIG))
     says = "says why" if why else "doesn't say why"
     return f"{words}, {says}{', file named' if place.name in text else ''}"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from reliability import contents, files, inputs, numbers, saves, signals
+from reliability import contents, files, inputs, numbers, resumes, saves, signals
 from reliability.peers import PEERS, Peer
 
 Row = Callable[[Peer, Path], str]
@@ -19,7 +19,7 @@ PARTS: dict[str, tuple[str, dict[str, Row]]] = {
     "files": ("Checkpoints that have changed", files.ROWS),
     "signals": ("Runs that are stopped", signals.ROWS),
     "numbers": ("Numbers that go wrong", numbers.ROWS),
-    "inputs": ("Files from elsewhere", inputs.ROWS | contents.ROWS),
+    "inputs": ("Files from elsewhere", inputs.ROWS | contents.ROWS | resumes.ROWS),
 }
 
 
