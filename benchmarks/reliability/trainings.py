@@ -67,7 +67,7 @@ def steps_done(folder: Path) -> int:
 
 
 class Net(nn.Module):
-    """436 weights, and the loss of a batch that is drawn from torch's own generator, as most trainings do."""
+    """441 weights, and the loss of a batch that is drawn from torch's own generator, as most trainings do."""
 
     def __init__(self) -> None:
         super().__init__()
