@@ -2,6 +2,7 @@
 # make test   installs what the tests need and runs all of them; PYTEST="tests/laws -k dense" for some
 # make test-fast  runs the tests that take a second at most: a minute and a half in all
 # make nightly    runs all with fresh random examples, all pairs of settings, fuzzers: before a large change is closed
+# make faults  hurts runs and checkpoints, ours and those of peers in .venv-faults: docs/reliability.md; five minutes on two cores
 # make check  lint and types only
 # make lock   resolves the versions that both install, after a change of constraints.txt
 # make clean  removes the virtual environment and caches
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -q -c requiremen
 # One thread a process: two processes with two threads each stall one another on two cores.
 RUN_TESTS := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
-.PHONY: demo test test-fast nightly check lock clean graphics compiler browser
+.PHONY: demo test test-fast nightly faults check lock clean graphics compiler browser
 
 demo: .venv/.installed-demo graphics compiler
 	$(BIN)/nca3d train default
@@ -30,6 +31,9 @@ test-fast: .venv/.installed-test
 
 nightly: .venv/.installed-test graphics compiler browser
 	NCA3D_EXAMPLES=nightly $(RUN_TESTS) -m "" $(PYTEST)
+
+faults: .venv/.installed-demo compiler .venv-faults/.installed
+	$(BIN)/python benchmarks/faults.py --write docs/reliability.md
 
 check: .venv/.installed-test
 	$(BIN)/ruff check .
@@ -48,6 +52,13 @@ check: .venv/.installed-test
 	  for extra in viz zarr gpu tensorboard graph teacher export serve sweep notebooks; do \
 	    $(PIP) -e ".[$$extra]" || echo "not installed: extra $$extra; its tests are skipped." >&2; done; }
 	@touch $@
+
+# What nca3d is compared with; a Python of its own, so that nothing of it is a dependency of ours. Without it less is compared.
+PEERS := torch numpy safetensors lightning==2.6.6
+.venv-faults/.installed: constraints.txt
+	@{ $(PYTHON) -m venv .venv-faults && \
+	  .venv-faults/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt $(PEERS) && touch $@; } || \
+	  { rm -rf .venv-faults; echo "not installed: $(PEERS). Lightning's column says so; the others run in .venv." >&2; }
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -83,4 +94,4 @@ lock:
 	  mv "$$folder/lock" requirements.lock
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
+	rm -rf .venv .venv-faults build *.egg-info .pytest_cache .hypothesis .ruff_cache .mypy_cache
