@@ -131,7 +131,7 @@ class Shared:
     )
     spike: str = field(
         "log",
-        "a loss of ten times the median of the last 51 is told; or the run goes back as well, while it has retries",
+        "a loss of five times the median of the last 51 is marked in the log; or the run goes back, while it has retries",
         choices=("log", "rollback"),
     )
     retries: int = field(3, "how often to go back and on with half the learning rate; then the run fails", low=0, high=100)

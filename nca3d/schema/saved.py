@@ -80,7 +80,8 @@ class SavedCourse:
 class SavedWatch:
     """What a run has seen in its numbers; see `training.watch`."""
 
-    losses: tuple[float, ...] = required("the losses of the last iterations", length=(0, 1000))
+    losses: tuple[float, ...] = required("the losses of the last iterations with old states alone", length=(0, 1000))
+    seeded: tuple[float, ...] = required("the losses of the last iterations with a fresh seed", length=(0, 1000))
     spikes: int = required("losses that were spikes", low=0, high=MOST)
     digest: float | None = required("a number that follows from all weights")
     unmoved: int = required("iterations without a weight that moved", low=0, high=MOST)

@@ -39,7 +39,7 @@ from nca3d.training.step import note_executor
 from nca3d.training.threads import threads
 from nca3d.training.trackers import check_trackers
 from nca3d.training.trainer import Trainer
-from nca3d.training.watch import LOST, lost_told, spike_told, unmoved_told
+from nca3d.training.watch import LOST, TOLD, lost_told, spike_told, unmoved_told
 
 # Cells from which a training takes long enough for its forecast to be of use.
 FORECAST_FROM = 500
@@ -234,7 +234,7 @@ def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
     # It is no fault: when all retries are used up, the run goes on.
     if config.spike == "rollback" and len(trainer.recovery.setbacks) < config.retries:
         return told
-    if trainer.watch.alone:
+    if trainer.watch.alone and metrics["spike"] >= TOLD:
         print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
     return ""
 

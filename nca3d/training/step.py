@@ -46,12 +46,14 @@ class Outcome:
         fault: why the weights were not moved; "" if all went well.
         states: (B, C, D, H, W), with which the rollout ended.
         work: what it took.
+        fresh: whether one of the states was a fresh seed.
     """
 
     metrics: dict[str, float]
     fault: str = ""
     states: Tensor | None = None
     work: Work | None = None
+    fresh: bool = True
 
 
 def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
@@ -365,7 +367,8 @@ def train_step(
         metrics |= {"loss_scale": learner.scale.value, "overflowed": float(fault == OVERFLOW)}
     # A scale that was too large is no fault of the rule: the weights stayed, and the next scale is half of it.
     fault = "" if fault == OVERFLOW else fault
-    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages))
+    fresh = batch is None or bool(prepared.fresh.any())
+    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages), fresh)
 
 
 def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:

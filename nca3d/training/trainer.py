@@ -215,9 +215,9 @@ class Trainer:
         """Takes note of an iteration's loss, and now and then of weights that have not moved; both go into the log."""
         loss = outcome.metrics["loss"]
         if not outcome.fault:
-            if times := self.watch.times(loss):
+            if times := self.watch.times(loss, outcome.fresh):
                 outcome.metrics["spike"] = times
-            self.watch = self.watch.after(loss)
+            self.watch = self.watch.after(loss, outcome.fresh)
         if self.iteration % STILL == 0:
             self.watch = self.watch.looked(self.rule.parameters())
             if self.watch.unmoved:

@@ -13,8 +13,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-# How many losses the median is of, how many there must be, and how many times its median a loss must be to be a spike.
-RECENT, LEAST, TIMES = 51, 20, 10
+# How many losses a median is of, and how many there must be.
+RECENT, LEAST = 51, 20
+# A spike is so many times the median and so many times all but a tenth of the last losses. In a run that falls fast, a loss of
+# ten times the one before is no more than six times the median.
+TIMES, ABOVE, MOST = 5, 2, 0.9
+# From how many times the median on a spike has a line of its own; each one is in the log.
+TOLD = 10
 # After how many iterations weights are looked at: if they have all stayed, that long.
 STILL = 50
 # After how many a run is lost, unless its loss is zero and nothing is left to learn.
@@ -26,34 +31,47 @@ class Watch:
     """What was seen so far; saved with each checkpoint, so that a resumed run sees the same (law 11).
 
     Attributes:
-        losses: The losses of the last iterations without a fault, oldest first.
+        losses: The losses of the last iterations without a fault whose states were all old, oldest first.
+        seeded: The same of those that had a fresh seed: where seeds come now and then, a grown body's loss is far lower.
         spikes: How many of all losses were spikes.
         digest: A number that follows from all weights; None = they were not looked at yet.
         unmoved: For how many iterations no weight has moved, as far as was looked.
     """
 
     losses: tuple[float, ...] = ()
+    seeded: tuple[float, ...] = ()
     spikes: int = 0
     digest: float | None = None
     unmoved: int = 0
 
-    def times(self, loss: float) -> float:
-        """Returns how many times the median of the last losses a loss is, if it is a spike; else 0."""
-        if len(self.losses) < LEAST or not math.isfinite(loss):
+    def times(self, loss: float, fresh: bool) -> float:
+        """Returns how many times the median of the last losses a loss is, if it is a spike; else 0.
+
+        Args:
+            loss: The loss of an iteration.
+            fresh: Whether that had a fresh seed: it is compared with its like.
+        """
+        recent = self.seeded if fresh else self.losses
+        if len(recent) < LEAST or not math.isfinite(loss):
             return 0.0
-        median = statistics.median(self.losses)
+        median, high = statistics.median(recent), sorted(recent)[int(MOST * (len(recent) - 1))]
         # Losses with learned weights may be negative: then it is the distance from the median that counts.
-        times = (loss - median) / max(abs(median), 1e-12) + 1
-        return times if times > TIMES else 0.0
+        size = max(abs(median), 1e-12)
+        times = (loss - median) / size + 1
+        return times if times > TIMES and loss - median > ABOVE * (high - median) + (ABOVE - 1) * size else 0.0
 
     @property
     def alone(self) -> bool:
         """Whether at most one of the last losses is a spike: where a loss stays high, each one is, until the median follows."""
-        return sum(bool(self.times(loss)) for loss in self.losses) <= 1
+        both = ((loss, fresh) for fresh, losses in ((False, self.losses), (True, self.seeded)) for loss in losses)
+        return sum(bool(self.times(loss, fresh)) for loss, fresh in both) <= 1
 
-    def after(self, loss: float) -> "Watch":
-        """Returns what has been seen after one loss more."""
-        return replace(self, losses=(*self.losses, loss)[-RECENT:], spikes=self.spikes + bool(self.times(loss)))
+    def after(self, loss: float, fresh: bool) -> "Watch":
+        """Returns what has been seen after one loss more; see `times`."""
+        known = replace(self, spikes=self.spikes + bool(self.times(loss, fresh)))
+        if fresh:
+            return replace(known, seeded=(*self.seeded, loss)[-RECENT:])
+        return replace(known, losses=(*self.losses, loss)[-RECENT:])
 
     def looked(self, weights: Iterable[Tensor]) -> "Watch":
         """Returns what has been seen after a look at the weights, of any shape; due every `STILL` iterations."""
@@ -62,12 +80,13 @@ class Watch:
 
     def plain(self) -> dict[str, Any]:
         """Returns it as JSON can hold it."""
-        return {"losses": list(self.losses), "spikes": self.spikes, "digest": self.digest, "unmoved": self.unmoved}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(self).items()}
 
     @classmethod
     def of(cls, saved: dict[str, Any]) -> Self:
         """Returns what `plain` wrote."""
-        return cls(**{**saved, "losses": tuple(saved["losses"])}) if saved else cls()
+        values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()}
+        return cls(**values)
 
 
 def spike_told(loss: float, times: float) -> str:

@@ -36,15 +36,30 @@ def spiking(registries):
 
 
 @given(losses=st.lists(st.floats(-1e6, 1e6), max_size=80), loss=st.floats(-1e9, 1e9))
-def test_a_spike_is_ten_times_the_median(losses, loss):
+def test_a_spike_is_far_above_the_median_and_all_but_a_few(losses, loss):
     watch = Watch()
     for one in losses:
-        watch = watch.after(one)
+        watch = watch.after(one, False)
     recent = losses[-RECENT:]
     assert list(watch.losses) == recent and Watch.of(json.loads(json.dumps(watch.plain()))) == watch
+    assert not watch.times(loss, True), "batches with a seed have had no loss yet"
     if len(recent) < LEAST or (median := statistics.median(recent)) <= 1e-9:
         return
-    assert bool(watch.times(loss)) == (loss / median > TIMES) or loss / median == pytest.approx(TIMES)
+    times, high = watch.times(loss, False), sorted(recent)[int(0.9 * (len(recent) - 1))]
+    assert not times or (times == pytest.approx(loss / median) and times > TIMES and loss >= 2 * high - 1e-9)
+    assert watch.times(1.01 * max(TIMES * median, 2 * high), False)
+
+
+@pytest.mark.parametrize("fall", [1.0, 0.995, 0.99])
+def test_ten_times_the_loss_is_a_spike_in_a_run_that_falls(fall):
+    """Every second batch has a seed, whose loss is fifty times that of a grown body."""
+    watch, noise = Watch(), torch.rand(200, generator=torch.Generator().manual_seed(0)).tolist()
+    for number, some in enumerate(noise):
+        loss, fresh = fall**number * (50.0 if number % 2 else 1.0) * (0.5 + some), bool(number % 2)
+        assert not watch.times(loss, fresh)
+        assert number < 2 * LEAST or watch.times(10 * loss * (1.5 / (0.5 + some)), fresh)
+        watch = watch.after(loss, fresh)
+    assert watch.spikes == 0
 
 
 def test_a_spike_is_marked_and_the_run_goes_on(tmp_path, capsys, spiking):
