@@ -358,3 +358,15 @@ def test_who_writes_by_name_has_a_reason() -> None:
 def test_it_loads_nothing_heavy() -> None:
     code = "import nca3d.files, sys; sys.exit(any(m in sys.modules for m in ('torch', 'numpy', 'safetensors')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_name_that_stands_twice_is_refused():
+    """One reader takes the first of the two, another one the last: what one has checked, the other doesn't use."""
+    with pytest.raises(InputError, match=r"file: JSON: found 'step' twice, allowed an object"):
+        files.parse_table(b'{"step": 1, "deep": [{"a": 1}], "step": 2}', "file")
+    with pytest.raises(InputError, match="'a' twice"):
+        files.parse_table(b'{"deep": [{"a": 1, "a": 1}]}', "file")
+    entry = '{"dtype":"F32","shape":[1],"data_offsets":[0,4]}'
+    header = f'{{"w":{entry},"w":{entry}}}'.encode()
+    with pytest.raises(InputError, match=r"file: safetensors: found a name, 'w' twice, allowed each name once"):
+        files.load_tensors(len(header).to_bytes(8, "little") + header + bytes(4), "file")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,10 +31,10 @@ def parse_table(data: bytes, where: object) -> dict[str, Any]:
         where: source of the text, for errors.
 
     Raises:
-        InputError: the text is no JSON, or no object.
+        InputError: the text is no JSON or no object, or a name stands twice in one of its tables.
     """
     try:
-        table = json.loads(data)
+        table = json.loads(data, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         raise InputError(where, "JSON", str(error) or type(error).__name__, "an object") from None
     if not isinstance(table, dict):
@@ -49,15 +50,40 @@ def load_tensors(data: bytes, where: object) -> "dict[str, Tensor]":
         where: source of the bytes, for errors.
 
     Raises:
-        InputError: the bytes are no safetensors file.
+        InputError: the bytes are no safetensors file, or have two tensors of one name, of which another reader sees the other.
     """
     from safetensors.torch import load
 
+    _refuse_twice(data, where)
     try:
         return load(data)
     # safetensors has errors of its own class; whichever it is, the file can't be used.
     except Exception as error:
         raise InputError(where, "safetensors", str(error) or type(error).__name__, "tensors") from None
+
+
+class _Twice(ValueError):
+    """A name stands twice in a table: one reader takes the first of the two, another one the last."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Returns the table that a JSON parser has found, or raises `_Twice`."""
+    table = dict(pairs)
+    if len(table) < len(pairs):
+        name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        raise _Twice(f"{name!r} twice")
+    return table
+
+
+def _refuse_twice(data: bytes, where: object) -> None:
+    """Checks that the header of a safetensors file has each name once; whatever else may be wrong is for the library to say."""
+    length = int.from_bytes(data[:8], "little")
+    try:
+        json.loads(data[8 : 8 + length] if length <= len(data) else b"", object_pairs_hook=_once)
+    except _Twice as error:
+        raise InputError(where, "safetensors", f"a name, {error}", "each name once") from None
+    except (ValueError, RecursionError):
+        return
 
 
 @contextlib.contextmanager

@@ -126,11 +126,9 @@ def load_tfidf(folder: Path, card: dict[str, Any]) -> TfidfTeacher:
     """
     data = read_file(folder / TENSORS)
     # The digest first: it tells a damaged file from one that belongs to another card.
-    if sha256(data) != card.get("sha256"):
+    if sha256(data) != card["sha256"]:
         raise InputError(folder / TENSORS, "sha256", "another digest than the card's", "the file as it was saved")
-    vocabulary = card.get("vocabulary")
-    if not isinstance(vocabulary, list) or not vocabulary or not all(isinstance(word, str) for word in vocabulary):
-        raise InputError(folder / CARD, "vocabulary", f"a {type(vocabulary).__name__}", "a list of words")
+    vocabulary = card["vocabulary"]
     tensors, _ = unpack(data, folder / TENSORS)
     components = check_vectors(tensors.get("components"), folder / TENSORS, "components", len(vocabulary), None)
     idf = tensors.get("idf")
