@@ -28,9 +28,12 @@ _PAGE = Template("""<!doctype html>
 <link rel="icon" href="data:,">
 <title>$title</title>
 <style>html, body { margin: 0; height: 100%; }
+#damaged { margin: 2em; font: 16px/1.5 system-ui, sans-serif; animation: appear 0s 3s both; }
+@keyframes appear { from { visibility: hidden; } to { visibility: visible; } }
 $style</style>
 </head>
 <body>
+<p id="damaged" role="alert">This page is not whole: its file was cut off, or has changed since. Export it again.</p>
 <main id="page" data-whole><noscript>This page draws with JavaScript and WebGL2.</noscript></main>
 $blocks
 <script type="module">
@@ -71,7 +74,11 @@ def page(title: str, scripts: Sequence[str], blocks: Mapping[str, Any], start: s
         # Either would end the block early, or make the browser's parser look for a second end.
         if "</script" in text.lower() or "<!--" in text:
             raise ArgumentError("page", "blocks", "'</script' or '<!--'", "text without them")
+    scripts = [source("whole.js"), *scripts]
+    parts = {**texts, "program": "\n".join(scripts)}
+    sums = {name: zlib.crc32(text.encode("utf-8", "replace")) for name, text in parts.items()}
     begin = (
+        f"checkWhole({_json(sums)});\n"
         'const root = document.getElementById("page"), text = (id) => document.getElementById(id).textContent, '
         "data = (id) => JSON.parse(text(id));\n"
     )
