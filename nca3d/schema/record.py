@@ -109,7 +109,7 @@ def _of_value(value: object, hint: Any, spec: Spec, where: object, name: str) ->
         try:
             converted(value, dataclasses.replace(spec, hint=hint))
         except (ValueError, TypeError, OverflowError):
-            yield InputError(where, name, as_text(value), _allowed(hint, spec))
+            yield InputError(where, name, as_text(value), _allowed(spec.hint, spec))
 
 
 def _allowed(hint: Any, spec: Spec) -> str:
