@@ -102,7 +102,7 @@ def test_the_repo_speaks_of_the_project_alone():
 
 def test_tests_lie_where_the_house_has_a_room():
     """`nca3d/training` is tested in `tests/training`, `visualize/film` in `tests/visualize/film`, but what speaks of many."""
-    across = {"laws", "golden", "contract", "fixtures", "pages", "nightly"}
+    across = {"laws", "golden", "contract", "fixtures", "pages", "nightly", "faults"}
     folders = {path.parent.relative_to(ROOT / "tests") for path in (ROOT / "tests").rglob("test_*.py")}
     assert {Path("training"), Path("cube/executor"), Path("visualize/film")} <= folders
     rooms = {folder for folder in folders if folder.parts and folder.parts[0] not in across}
