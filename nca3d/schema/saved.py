@@ -123,8 +123,8 @@ class Scalars:
     recovery: tuple[SavedSetback, ...] = optional("how often the run went wrong")
     course: SavedCourse = optional("its looks")
     watch: SavedWatch = optional("what it saw in its numbers")
-    config: Any = optional("the fields of its config")
-    ran: Any = optional("what really ran")
+    config: dict[str, Any] = optional("the fields of its config")
+    ran: dict[str, Any] = optional("what really ran")
     scale: SavedScale = optional("the scale of the loss in fp16")
     overflows: int = optional("how often the scale was too large", low=0, high=MOST)
 

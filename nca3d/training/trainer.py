@@ -302,6 +302,7 @@ class Trainer:
         Raises:
             InputError: the checkpoint belongs to another rule, pool or optimizer; the message names the field.
         """
+        checkpoint.check_training(saved)
         # A shorter run can't undo iterations that are done.
         if saved.scalars["iteration"] > self.config.iterations:
             raise InputError(
