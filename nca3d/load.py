@@ -150,7 +150,8 @@ class RuleRef:
             self.folder = run_folder(self.name)
         except InputError as error:
             # Checkpoints that were copied without their run still have all that it takes to build the rule.
-            if _has_checkpoints(Path(self.name)):
+            # A config that is a folder or a pipe is no copy without one.
+            if _has_checkpoints(Path(self.name)) and not os.path.lexists(Path(self.name) / CONFIG):
                 return
             allowed = f"{error.allowed}; or FILE.py:NAME, or zoo:{'|'.join(zoo())}"
             raise InputError(error.where, error.field, error.found, allowed) from None

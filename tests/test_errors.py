@@ -17,6 +17,7 @@ def test_an_error_has_its_fields_and_its_line():
     assert str(ONE) == "a.toml: size: found [1, 2], allowed three" and ONE.errors == [ONE]
     assert str(InputError("a", "b", "many\n  lines " + "x" * 300, "d")).startswith("a: b: found many lines xxx")
     assert len(str(InputError("a", "b", "x" * 300, "d"))) < 230
+    assert len(str(InputError("d/" * 3000, "name", "File name too long", "a shorter one"))) < 700
 
 
 def test_several_are_a_line_each():

@@ -61,3 +61,13 @@ def test_laws_of_any_module(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert main(["evaluate", f"{tmp_path / 'mine.py'}:Normed", "--laws"]) == 1
     assert "locality     broken" in capsys.readouterr().out
     assert "allowed rule, Normed" in complaint(capsys, "evaluate", f"{tmp_path / 'mine.py'}:Normd", "--laws")
+
+
+def test_a_preset_is_checked_before_torch_loads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nca3d.cli import evaluate
+    from nca3d.evaluation import PRESETS
+
+    assert tuple(PRESETS) == evaluate.PRESETS
+    monkeypatch.setattr(evaluate, "rule_of", lambda *_: pytest.fail("the rule was looked for"))
+    line = complaint(capsys, "evaluate", "zoo:axolotl", "--preset", "quik")
+    assert line == "--preset: preset: found 'quik', allowed quick, standard, full; did you mean 'quick'?"

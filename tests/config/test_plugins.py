@@ -161,6 +161,11 @@ def test_a_list_that_others_may_have_written_confirms_nothing(how: str, run: Pat
         nca3d.load(run)
 
 
+def test_a_look_at_what_is_confirmed_makes_no_folder(state: Path) -> None:
+    assert main(["trust", "nowhere.py"]) == 2
+    assert not state.exists()
+
+
 def test_init_is_no_door_for_code(tmp_path: Path) -> None:
     code = tmp_path / "evil.py"
     code.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'mark')!r}).touch()")
