@@ -116,6 +116,9 @@ class RuleRef:
         plugins: Sequence[str | os.PathLike[str]] | None = None,
         condition: str | None = None,
     ) -> None:
+        if not isinstance(name, str) and not isinstance(name, os.PathLike):
+            found = f"a {type(name).__name__}"
+            raise InputError("rule", "name", found, "a text or a Path: a run folder, a checkpoint, zoo:NAME or FILE.py:NAME")
         self.name = os.fspath(name)
         self.condition = condition
         self.folder: Path | None = None

@@ -251,6 +251,8 @@ def rollout(
     ids = torch.arange(batch, device=device) if sample_ids is None else sample_ids.to(device)
     if ids.shape != (batch,):
         raise ArgumentError("sample_ids", f"shape {tuple(ids.shape)}", f"({batch},)")
+    if ids.is_floating_point():  # they would be rounded, and two samples fire alike
+        raise ArgumentError("sample_ids", ids.dtype, "whole numbers")
     masks = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, masks)
     # From here on a rule with inputs is a rule like any other: no executor needs to know of them.
@@ -313,6 +315,9 @@ def _check(
         raise ArgumentError("state", f"shape {shape}", f"(B, {rule.channels}, D, H, W)")
     if not values.is_floating_point():
         raise ArgumentError("state", values.dtype, "a floating-point tensor")
+    # `__index__` is what whole numbers of every make have, and True is 1 to Python.
+    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+        raise ArgumentError("steps", repr(steps), "a whole number, 0 or more")
     if steps < 0:
         raise ArgumentError("steps", steps, "0 or more")
     if record_every is not None and record_every < 1:

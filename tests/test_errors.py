@@ -4,11 +4,15 @@ import pickle
 
 import pytest
 
+import nca3d
+from nca3d import rollout
 from nca3d.errors import ArgumentError, ErrorCollector, InputError, InputErrors
 from nca3d.rules import ConvRule
 from pools import damage
 from visualize import volume
 
+RULE = ConvRule()
+STATE = nca3d.seed_state(RULE, (5, 5, 5))
 ONE, OTHER = InputError("a.toml", "size", [1, 2], "three"), InputError("--batch", "batch", "'x'", "an integer")
 
 
@@ -53,6 +57,18 @@ def _fails() -> None:
     ("call", "fields", "line"),
     [
         (lambda: ConvRule(channels=2), ("channels", 2), "channels: found 2, allowed more than the 3 visible ones"),
+        (lambda: rollout(RULE, STATE, 1.5), ("steps", "1.5"), "steps: found 1.5, allowed a whole number"),
+        (lambda: rollout(RULE, STATE, True), ("steps", "True"), "steps: found True, allowed a whole number"),
+        (lambda: rollout(RULE, STATE, 1, sample_ids=STATE[:, 0, 0, 0, 0]), ("sample_ids", "torch.float32"), "whole numbers"),
+        (lambda: nca3d.load(3), ("name", "a int"), "rule: name: found a int, allowed a text or a Path"),
+        (lambda: nca3d.evaluate(None), ("rule", "a NoneType"), "evaluate: rule: found a NoneType"),
+        (
+            lambda: nca3d.evaluate(RULE, nca3d.targets.load("heart", (5, 5, 5)), horizon=1.5),
+            ("horizon", "1.5"),
+            "evaluate: horizon: found 1.5, allowed 1 step or more, a whole number",
+        ),
+        (lambda: damage.sphere((5, 5, 5), 1, severity="half"), ("severity", "'half'"), "damage: severity: found 'half'"),
+        (lambda: damage.register(3), ("name", "3"), "damage: name: found 3, allowed a printable text"),
         (lambda: damage.sphere((5, 5, 5), 1, severity=2), ("severity", 2.0), "damage: severity: found 2.0, allowed"),
         (
             lambda: volume([[1, 2], [3]]),

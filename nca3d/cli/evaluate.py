@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.cli.flags import STDOUT, add_rule, read_flags, require_place, rule_of, wrong_folder, wrong_numbers, wrong_text
+from nca3d.cli.flags import SEEDS, STDOUT, add_rule, read_flags, require_place, rule_of, wrong_folder, wrong_numbers, wrong_text
 from nca3d.errors import ErrorCollector, InputError, nearest
 from nca3d.files import refuse_odd
 from nca3d.load import RuleRef
@@ -27,6 +27,8 @@ ReportAndWriter = tuple["Report", Callable[[Path], Path]]
 
 # The presets of `nca3d.evaluation` and of wings: by name here, since those modules import torch.
 PRESETS = ("quick", "standard", "full")
+# Steps of a horizon: ten times the longest rollout of a training.
+LONGEST = 1_000_000
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -78,7 +80,7 @@ class EvaluateRequest:
         """
         with ErrorCollector() as errors:
             fields = read_flags(args, errors)
-            errors += wrong_numbers(args, horizon=(1, None), samples=(1, None), random_seed=(0, None))
+            errors += wrong_numbers(args, horizon=(1, LONGEST), samples=(1, None), random_seed=SEEDS)
             errors += [*wrong_folder("--out", args.out), *wrong_text("--json", args.json)]
             hint = nearest(args.preset, PRESETS)
             errors.add(args.preset not in PRESETS, "--preset", "preset", repr(args.preset), f"{', '.join(PRESETS)}{hint}")

@@ -72,7 +72,7 @@ class Cut:
             raise InputError("--damage", "severity", repr(severity), "0..1") from None
         if not 0 < share <= 1:
             raise InputError("--damage", "severity", severity, "above 0 to 1")
-        if direction and (name not in ("half_space", "slab") or not re.fullmatch(r"[+-][xyz]", direction)):
+        if len(parts) == 4 and (name not in ("half_space", "slab") or not re.fullmatch(r"[+-][xyz]", direction)):
             raise InputError("--damage", "direction", repr(direction), "+x, -x, +y, -y, +z or -z of a half_space or slab")
         return cls(int(step), name, share, direction or None)
 
