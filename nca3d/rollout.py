@@ -262,14 +262,14 @@ def rollout(
     first, whole = state, rule
     if (core := told.first if told else whole.core) is not None:
         rule, state = core, _changed(state, whole.to_core)
+    plan = Memory.of(memory, memory_budget)
+    if offload not in ("none", "host"):
+        raise ArgumentError("offload", repr(offload), "'none' or 'host'")
     # "auto" is decided once, on the first state: a rollout does not change its executor on the way.
     found = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     # An executor that remembers what its cells computed last needs a memory for each rollout.
     open_run = partial(found.opened, activity_threshold) if hasattr(found, "opened") else lambda: found
     run = open_run() if told is None else told.opened(open_run)
-    plan = Memory.of(memory, memory_budget)
-    if offload not in ("none", "host"):
-        raise ArgumentError("offload", repr(offload), "'none' or 'host'")
 
     # One run from each recorded state to the next: executors know nothing of recording.
     recorded: list[Any] = [state]

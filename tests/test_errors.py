@@ -8,10 +8,11 @@ import nca3d
 from nca3d import rollout
 from nca3d.errors import ArgumentError, ErrorCollector, InputError, InputErrors
 from nca3d.rules import ConvRule
-from pools import damage
+from pools import StatePool, damage
 from visualize import volume
 
 RULE = ConvRule()
+HEART = nca3d.targets.load("heart", (5, 5, 5))
 STATE = nca3d.seed_state(RULE, (5, 5, 5))
 ONE, OTHER = InputError("a.toml", "size", [1, 2], "three"), InputError("--batch", "batch", "'x'", "an integer")
 
@@ -63,11 +64,16 @@ def _fails() -> None:
         (lambda: nca3d.load(3), ("name", "a int"), "rule: name: found a int, allowed a text or a Path"),
         (lambda: nca3d.evaluate(None), ("rule", "a NoneType"), "evaluate: rule: found a NoneType"),
         (
-            lambda: nca3d.evaluate(RULE, nca3d.targets.load("heart", (5, 5, 5)), horizon=1.5),
+            lambda: nca3d.evaluate(RULE, HEART, horizon=1.5),
             ("horizon", "1.5"),
             "evaluate: horizon: found 1.5, allowed 1 step or more, a whole number",
         ),
         (lambda: damage.sphere((5, 5, 5), 1, severity="half"), ("severity", "'half'"), "damage: severity: found 'half'"),
+        (lambda: ConvRule(channels="16"), ("channels", "'16'"), "channels: found '16', allowed a whole number"),
+        (lambda: ConvRule(channels=16.5), ("channels", "16.5"), "channels: found 16.5, allowed a whole number"),
+        (lambda: nca3d.to_rgba(STATE[0, 0], RULE), ("state", "shape (5, 5, 5)"), "allowed (B, 16, D, H, W)"),
+        (lambda: nca3d.tell(RULE, HEART, -1, []), ("steps", "-1"), "tell: steps: found -1, allowed 0 or more"),
+        (lambda: StatePool(STATE, generator=3), ("generator", "a int"), "pool: generator: found a int"),
         (lambda: damage.register(3), ("name", "3"), "damage: name: found 3, allowed a printable text"),
         (lambda: damage.sphere((5, 5, 5), 1, severity=2), ("severity", 2.0), "damage: severity: found 2.0, allowed"),
         (

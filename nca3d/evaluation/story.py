@@ -150,6 +150,8 @@ def tell(
     if not isinstance(target, Target):
         raise InputError("tell", "target", f"a {type(target).__name__}", "a Target: rule.target() is that of its card")
     target.for_rule(rule.visible_kind, rule.visible, "tell")
+    if steps < 0:
+        raise InputError("tell", "steps", steps, "0 or more")
     every = max(1, round(steps / FRAMES)) if every is None else every
     # The fire masks and the wounds have a stream each: another cut leaves the rest of the life as it was.
     seed = evaluation_seed(random_seed, SEED)
