@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 
 import nca3d
@@ -9,7 +10,7 @@ from nca3d import rollout
 from nca3d.errors import ArgumentError, ErrorCollector, InputError, InputErrors
 from nca3d.rules import ConvRule
 from pools import StatePool, damage
-from visualize import volume
+from visualize import save, volume
 
 RULE = ConvRule()
 HEART = nca3d.targets.load("heart", (5, 5, 5))
@@ -23,6 +24,9 @@ def test_an_error_has_its_fields_and_its_line():
     assert str(InputError("a", "b", "many\n  lines " + "x" * 300, "d")).startswith("a: b: found many lines xxx")
     assert len(str(InputError("a", "b", "x" * 300, "d"))) < 230
     assert len(str(InputError("d/" * 3000, "name", "File name too long", "a shorter one"))) < 700
+    with pytest.raises(ValueError, match="File name too long") as caught:
+        save(np.ones((3, 3, 3, 4)), "d/" * 3000 + "x.glb")
+    assert len(str(caught.value)) < 700
 
 
 def test_several_are_a_line_each():
