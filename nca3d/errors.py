@@ -27,7 +27,9 @@ class ArgumentError(ValueError):
 
     def __str__(self) -> str:
         # One line, whatever the value is: a long list or a tensor must not push the rest off the screen.
-        value, place = " ".join(str(self.found).split()), f"{self.where}: " if str(self.where) else ""
+        value = " ".join(str(self.found).split())
+        # The most that a path may have is 4,096: a screen full of it hides what is wrong.
+        place = f"{_short(str(self.where), 600)}: " if str(self.where) else ""
         value, field_name, allowed = _short(value, 200), _short(self.field, 200), _short(self.allowed, 4000)
         line = f"{place}{field_name}: found {value}, allowed {allowed}"
         # Names of files and of what is in them may hold line breaks, or characters that command a terminal.

@@ -229,6 +229,8 @@ def evaluate(
         ref = RuleRef(rule, plugins=plugins)
         rule, run = ref.rule(), ref.folder
     rule = rule.rule if isinstance(rule, Run) else rule
+    if not isinstance(rule, Rule):
+        raise InputError("evaluate", "rule", f"a {type(rule).__name__}", "a Rule, a Run, or the name of one")
     if isinstance(rule, ConditionalRule):
         if target is not None:
             raise InputError(

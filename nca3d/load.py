@@ -116,6 +116,9 @@ class RuleRef:
         plugins: Sequence[str | os.PathLike[str]] | None = None,
         condition: str | None = None,
     ) -> None:
+        if not isinstance(name, str) and not isinstance(name, os.PathLike):
+            found = f"a {type(name).__name__}"
+            raise InputError("rule", "name", found, "a text or a Path: a run folder, a checkpoint, zoo:NAME or FILE.py:NAME")
         self.name = os.fspath(name)
         self.condition = condition
         self.folder: Path | None = None
@@ -150,7 +153,8 @@ class RuleRef:
             self.folder = run_folder(self.name)
         except InputError as error:
             # Checkpoints that were copied without their run still have all that it takes to build the rule.
-            if _has_checkpoints(Path(self.name)):
+            # A config that is a folder or a pipe is no copy without one.
+            if _has_checkpoints(Path(self.name)) and not os.path.lexists(Path(self.name) / CONFIG):
                 return
             allowed = f"{error.allowed}; or FILE.py:NAME, or zoo:{'|'.join(zoo())}"
             raise InputError(error.where, error.field, error.found, allowed) from None

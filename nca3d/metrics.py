@@ -155,8 +155,10 @@ def to_rgba(state: Tensor, rule: Rule, palette: np.ndarray | None = None, scale:
         the root mean square of a cell's features, dark to bright, and alpha grows with it.
 
     Raises:
-        ValueError: the scale is not above 0.
+        ValueError: the scale is not above 0, or the states have other axes or channels than the rule's.
     """
+    if state.ndim != 5 or state.shape[1] != rule.channels:
+        raise ArgumentError("state", f"shape {tuple(state.shape)}", f"(B, {rule.channels}, D, H, W)")
     # float32 on the CPU: pictures need no more, and NumPy has no bfloat16.
     values = state.detach().float().cpu()
     if rule.visible_kind in PICTURES:

@@ -12,7 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
-from nca3d.errors import InputError, nearest
+from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.process.supervise import running
 
 T = TypeVar("T")
@@ -80,8 +80,11 @@ class Registry(UserDict[str, Any]):
         """Returns a decorator: `@LOSSES.register("mine")` makes `mine` a value that configs may name.
 
         Raises:
-            ValueError: The name is taken by another thing. Running the same definition again, as in a notebook, replaces it.
+            ValueError: The name is taken by another thing, or can't stand in a config. Running the same definition again, as in
+                a notebook, replaces it.
         """
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise ArgumentError(self.kind, repr(name), "a name: a printable text that is not empty", "register")
 
         def add(thing: T) -> T:
             # A silent replacement would change what other people's configs mean.

@@ -251,6 +251,8 @@ def rollout(
     ids = torch.arange(batch, device=device) if sample_ids is None else sample_ids.to(device)
     if ids.shape != (batch,):
         raise ArgumentError("sample_ids", f"shape {tuple(ids.shape)}", f"({batch},)")
+    if ids.is_floating_point():  # they would be rounded, and two samples fire alike
+        raise ArgumentError("sample_ids", ids.dtype, "whole numbers")
     masks = None if fire_masks is None else fire_masks.to(device)
     draw = Draw(random_seed, first_step, ids, as_size(tuple(sides)), rule.fire_rate, steps, masks)
     # From here on a rule with inputs is a rule like any other: no executor needs to know of them.
@@ -260,14 +262,14 @@ def rollout(
     first, whole = state, rule
     if (core := told.first if told else whole.core) is not None:
         rule, state = core, _changed(state, whole.to_core)
+    plan = Memory.of(memory, memory_budget)
+    if offload not in ("none", "host"):
+        raise ArgumentError("offload", repr(offload), "'none' or 'host'")
     # "auto" is decided once, on the first state: a rollout does not change its executor on the way.
     found = EXECUTORS.find(choose(rule, state) if executor == "auto" else executor, "rollout", "executor")
     # An executor that remembers what its cells computed last needs a memory for each rollout.
     open_run = partial(found.opened, activity_threshold) if hasattr(found, "opened") else lambda: found
     run = open_run() if told is None else told.opened(open_run)
-    plan = Memory.of(memory, memory_budget)
-    if offload not in ("none", "host"):
-        raise ArgumentError("offload", repr(offload), "'none' or 'host'")
 
     # One run from each recorded state to the next: executors know nothing of recording.
     recorded: list[Any] = [state]
@@ -313,6 +315,9 @@ def _check(
         raise ArgumentError("state", f"shape {shape}", f"(B, {rule.channels}, D, H, W)")
     if not values.is_floating_point():
         raise ArgumentError("state", values.dtype, "a floating-point tensor")
+    # `__index__` is what whole numbers of every make have, and True is 1 to Python.
+    if isinstance(steps, bool) or not hasattr(steps, "__index__"):
+        raise ArgumentError("steps", repr(steps), "a whole number, 0 or more")
     if steps < 0:
         raise ArgumentError("steps", steps, "0 or more")
     if record_every is not None and record_every < 1:

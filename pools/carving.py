@@ -138,7 +138,10 @@ def bodies_and_generator(
 
 def _severities(severity: Severity, n: int) -> Tensor:
     """Returns a checked severity for each sample, float64 (n,) in 0..1."""
-    values = torch.as_tensor(severity, dtype=torch.float64)
+    try:
+        values = torch.as_tensor(severity, dtype=torch.float64)
+    except (TypeError, ValueError) as error:  # a word
+        raise ArgumentError("damage", "severity", repr(severity), "0..1, one number or one for each sample") from error
     if values.shape not in ((), (1,), (n,)):
         raise ArgumentError("damage", "severity", tuple(values.shape), f"one number or ({n},)")
     if not bool(((values >= 0) & (values <= 1)).all()):

@@ -25,8 +25,10 @@ def register(name: str) -> Callable[[_F], _F]:
         name: a name that is not taken.
 
     Raises:
-        ValueError: the decorator says so where the name is taken.
+        ValueError: the name can't stand in a config; the decorator says so where it is taken.
     """
+    if not isinstance(name, str) or not name or not name.isprintable():
+        raise ArgumentError("damage", "name", repr(name), "a printable text that is not empty")
 
     def enter(damage: _F) -> _F:
         known = DAMAGES.get(name, damage)

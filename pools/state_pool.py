@@ -108,6 +108,8 @@ class StatePool:
         self.age = torch.zeros(len(states), dtype=torch.int64, device=states.device)
         self.reseeded = dict.fromkeys(REASONS, 0)
         self.dead_value = float(dead_value)
+        if not isinstance(generator, torch.Generator | None):
+            raise ArgumentError("pool", "generator", f"a {type(generator).__name__}", "a torch.Generator, or None")
         self.generator = torch.Generator().manual_seed(0) if generator is None else generator
 
     def __len__(self) -> int:

@@ -58,6 +58,13 @@ def test_checkpoints_without_their_run_will_do(run):
         assert (ref.folder, ref.config) == (None, None) and ref.rule().card["target"] == "sphere"
 
 
+def test_a_config_that_is_no_file_is_not_taken_for_none(run):
+    (run / "config.toml").unlink()
+    (run / "config.toml").mkdir()
+    with pytest.raises(InputError, match=r"config\.toml"):
+        RuleRef("run")
+
+
 def test_what_is_given_goes_before_the_card():
     ref = RuleRef("zoo:cross", target="sphere", size=(7, 8, 9))
     target = ref.target(ref.rule())

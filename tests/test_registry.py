@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from nca3d.losses import LOSSES
+
 ROOT = Path(__file__).parents[1]
 LEAVES = """
 import pools
@@ -69,3 +71,9 @@ def test_a_test_that_leaves_something_in_a_registry_fails(tmp_path):
 def test_a_file_of_tests_that_registers_something_by_its_import_fails(tmp_path):
     said = outcome(tmp_path, AT_IMPORT)
     assert "1 error" in said and "nca3d.losses.LOSSES: ['mine']: registered by the import of a test" in said, said
+
+
+@pytest.mark.parametrize("name", [3, "", "my rule\n", None])
+def test_a_name_can_stand_in_a_config(name: object, registries: None) -> None:
+    with pytest.raises(ValueError, match=r"register: loss: found .*, allowed a name"):
+        LOSSES.register(name, moments=1)  # type: ignore[arg-type]

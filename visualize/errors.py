@@ -15,7 +15,10 @@ class ArgumentError(ValueError):
         self.where, self.field, self.found, self.allowed = where, field, found, allowed
 
     def __str__(self) -> str:
-        return f"{f'{self.where}: ' if self.where else ''}{self.field}: found {self.found}, allowed {self.allowed}"
+        # One line that can be read: a path may have 4,096 characters.
+        found = str(self.found)
+        found = found if len(found) <= 600 else f"{found[:300]}...{found[-297:]}"
+        return f"{f'{self.where}: ' if self.where else ''}{self.field}: found {found}, allowed {self.allowed}"
 
 
 class LossyWarning(UserWarning):

@@ -11,7 +11,7 @@ from typing import Any
 from nca3d.bench import settings
 from nca3d.bench.settings import GROUPS, Setting
 from nca3d.errors import ErrorCollector, nearest
-from nca3d.files import odd
+from nca3d.files import odd, unwritable
 
 WHERE = "nca3d bench"
 DEVICES = ("auto", "cpu", "cuda")
@@ -117,6 +117,10 @@ def _check_files(args: argparse.Namespace, wrong: ErrorCollector) -> None:
         wrong.add(bad, WHERE, flag, file, f"a {suffix or 'file'} name in a folder that exists{may}")
     taken = args.save is not None and os.path.lexists(args.save) and not args.save.is_dir()
     wrong.add(taken, WHERE, "--save", args.save, "a folder, which may be new")
+    # What can't be written is told now, not after minutes of measuring.
+    for flag, place in () if wrong else (("--json", json), ("--plot", args.plot), ("--save", args.save)):
+        found = "" if place is None else unwritable(place)
+        wrong.add(bool(found), WHERE, flag, found, "a place that can")
 
 
 def _plan(args: argparse.Namespace, number: Callable[..., Any], wrong: ErrorCollector) -> Setting | None:

@@ -9,6 +9,7 @@ import warnings
 from pathlib import Path
 
 from nca3d.config.devices import multiplies_bf16
+from nca3d.errors import InputError, nearest
 
 # The extras of setup.cfg, and the modules by which one sees that they are installed.
 EXTRAS = {
@@ -24,15 +25,26 @@ EXTRAS = {
     "sweep": ("optuna",),
 }
 
+# The faults that `nca3d.cli.faults` injects: by name here, since that module imports torch.
+FAULTS = ("flip-bit", "truncate", "kill-in-save", "full-disk")
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `nca3d doctor`."""
-    parser.add_argument("--inject", metavar="CASE", help="flip-bit, truncate, kill-in-save, full-disk")
+    parser.add_argument("--inject", metavar="CASE", help=", ".join(FAULTS))
 
 
 def run(args: argparse.Namespace) -> int:
-    """Injects a fault, or prints what this machine offers, and returns the exit code."""
+    """Injects a fault, or prints what this machine offers, and returns the exit code.
+
+    Raises:
+        InputError: There is no such fault.
+    """
     if args.inject:
+        if args.inject not in FAULTS:
+            raise InputError(
+                "nca3d doctor", "--inject", repr(args.inject), f"{', '.join(FAULTS)}{nearest(args.inject, FAULTS)}"
+            )
         from nca3d.cli.faults import inject
 
         return inject(args.inject)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nca3d.cli.flags import STDOUT, add_rule, read_flags, require_place, rule_of, wrong_folder, wrong_numbers, wrong_text
-from nca3d.errors import ErrorCollector, InputError
+from nca3d.cli.flags import SEEDS, STDOUT, add_rule, read_flags, require_place, rule_of, wrong_folder, wrong_numbers, wrong_text
+from nca3d.errors import ErrorCollector, InputError, nearest
 from nca3d.files import refuse_odd
 from nca3d.load import RuleRef
 from nca3d.registry import wing_entries
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 # The figures, and what writes them into a folder with pictures and a page, whose path it returns.
 ReportAndWriter = tuple["Report", Callable[[Path], Path]]
+
+# The presets of `nca3d.evaluation` and of wings: by name here, since those modules import torch.
+PRESETS = ("quick", "standard", "full")
+# Steps of a horizon: ten times the longest rollout of a training.
+LONGEST = 1_000_000
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -75,8 +80,10 @@ class EvaluateRequest:
         """
         with ErrorCollector() as errors:
             fields = read_flags(args, errors)
-            errors += wrong_numbers(args, horizon=(1, None), samples=(1, None), random_seed=(0, None))
+            errors += wrong_numbers(args, horizon=(1, LONGEST), samples=(1, None), random_seed=SEEDS)
             errors += [*wrong_folder("--out", args.out), *wrong_text("--json", args.json)]
+            hint = nearest(args.preset, PRESETS)
+            errors.add(args.preset not in PRESETS, "--preset", "preset", repr(args.preset), f"{', '.join(PRESETS)}{hint}")
         given = (args.preset, args.pictures, args.horizon, args.samples, args.random_seed)
         return cls(rule_of(args, fields), *given, fields.get("executor", "auto"))
 
@@ -96,11 +103,12 @@ def run(args: argparse.Namespace) -> int:
         refuse_odd(folder, folder=True)
         require_place(folder, "--out")
     rule = request.ref.rule()
-    for name in ("target", "size", "target_options"):
-        if rule.conditions and (given := getattr(args, f"field_{name}", None)) is not None:
-            allowed = "none for a rule of several bodies, which has its own; --condition NAME means one of them"
-            raise InputError(f"--{name.replace('_', '-')}", name, " ".join(map(str, given)), allowed)
     own = wing_entries("evaluation verb").get(rule.visible_kind)  # of rules that grow no body
+    for name in ("target", "size", "target_options"):
+        if (rule.conditions or own) and (given := getattr(args, f"field_{name}", None)) is not None:
+            allowed = "none for a rule of several bodies, which has its own; --condition NAME means one of them"
+            allowed = allowed if rule.conditions else "none for a rule that grows no body"
+            raise InputError(f"--{name.replace('_', '-')}", name, " ".join(map(str, given)), allowed)
     report, write = own.load()(request, rule) if own else _several(request, rule) if rule.conditions else _body(request, rule)
     _note(request, report)
     if args.json == STDOUT:  # alone on stdout, so that another program can read it

@@ -126,6 +126,11 @@ def _check(args: argparse.Namespace) -> None:
         flags = ["--live FILE.html", "--movie FILE.html", *(f"--{name}" for name in _exporters())]
         allowed = f"{', '.join(flags)}, or files {', '.join(FILES)}"
         raise InputError("nca3d export", "file", "nothing", allowed)
+    if args.live and not (args.files or args.movie):
+        for name in ("damage", "then", "steps", "every"):
+            if getattr(args, name):
+                found = "with --live alone, a page in which the reader decides"
+                raise InputError(f"--{name}", name, found, f"--{name} with --movie FILE.html or a FILE, which show one life")
     from visualize.formats import writable
 
     files = [("--live", args.live, PAGE), ("--movie", args.movie, PAGE), *(("FILE", file, FILES) for file in args.files)]
@@ -134,6 +139,8 @@ def _check(args: argparse.Namespace) -> None:
         if file is None:
             continue
         writable(file, flag, suffixes, folder=file.suffix.lower() == ".zarr")
+        if file.suffix.lower() == ".zarr":  # a store is a folder
+            refuse_odd(file, folder=True)
         if file.suffix.lower() == ".pvd":  # the folder of its frames
             refuse_odd(file.with_name(f"{file.stem}_frames"), folder=True)
         if file.resolve() in taken:

@@ -14,7 +14,7 @@ from typing import Any
 from nca3d.config import FIELDS, Config, shipped
 from nca3d.config.words import plain_value
 from nca3d.errors import ErrorCollector, InputError, InputErrors
-from nca3d.files import odd
+from nca3d.files import odd, unwritable
 from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.schema.spec import Spec, toml
 
@@ -144,10 +144,15 @@ def _given(args: argparse.Namespace, errors: ErrorCollector) -> tuple[dict[str, 
         places[name] = flag_of(name)
         if not spec.is_table:
             values[name] = _value(given, spec)
-        elif all(text.partition("=")[0] and "=" in text for text in given):
-            values[name] = dict(_entry(text) for text in given)
-        else:
+            continue
+        keys = [text.partition("=")[0] for text in given]
+        twice = [key for key in dict.fromkeys(keys) if keys.count(key) > 1]
+        if not all(keys) or not all("=" in text for text in given):
             errors.add(True, places[name], name, " ".join(given), "NAME=VALUE, as often as needed")
+        elif twice:  # as in a file: one of the two would count, and nobody knows which
+            errors.add(True, places[name], name, " ".join(given), f"{', '.join(twice)} once")
+        else:
+            values[name] = dict(_entry(text) for text in given)
     return values, places
 
 
@@ -223,8 +228,5 @@ def require_place(path: Path, flag: str) -> None:
 
 
 def _read_only(flag: str, path: Path) -> Iterator[InputError]:
-    place = path.absolute()
-    there = next(above for above in (place, *place.parents) if above.exists())
-    fits = there.is_dir() or there == place
-    if not fits or not os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0)):
-        yield InputError(flag, "place", f"{path}: {there} can't be written to", "a place that can")
+    if found := unwritable(path):
+        yield InputError(flag, "place", found, "a place that can")

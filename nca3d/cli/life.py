@@ -69,7 +69,7 @@ class LifeRequest:
         """
         with ErrorCollector() as errors:
             fields = read_flags(args, errors)
-            errors += wrong_numbers(args, steps=(1, None), every=(1, None), random_seed=SEEDS)
+            errors += wrong_numbers(args, steps=(1, SEEDS[1]), every=(1, None), random_seed=SEEDS)
         ref = rule_of(args, fields)
         then = tuple(args.then)
         if then and args.condition is None:

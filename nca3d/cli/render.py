@@ -4,7 +4,6 @@ Put RUN before --damage: a flag that takes several values would swallow it.
 """
 
 import argparse
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,9 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".mp4", ".gif", ".webp", ".png", ".html")
 STYLES, QUALITIES = ("voxels", "surface", "activity"), ("fast", "high")
+
+# How often the eye may walk around: beyond it an angle is a slip, and beyond 1e16 it is no angle.
+TURNS = 100
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
@@ -87,7 +89,9 @@ def _check(args: argparse.Namespace) -> None:
             value = getattr(args, name)
             errors.add(value not in allowed, f"--{name}", name, repr(value), ", ".join(allowed))
         errors += wrong_numbers(args, pixels=(64, 4096), fps=(0.1, 60))
-        errors.add(not math.isfinite(args.orbit), "--orbit", "degrees", args.orbit, "a finite number")
+        errors.add(
+            not abs(args.orbit) <= TURNS * 360, "--orbit", "degrees", args.orbit, f"a finite number, {TURNS} turns at most"
+        )
     if args.background != "auto":
         from visualize.render import as_colour
 

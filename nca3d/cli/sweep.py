@@ -124,6 +124,16 @@ def _wrong(args: argparse.Namespace) -> list[InputError]:
     else:
         errors.add(args.trials is None, "--search", "trials", "none", "--trials N, how many settings to try")
         errors.add(not args.vary, "--search", "vary", "nothing", "--vary FIELD=LOW..HIGH, what to search in")
+    for axis in args.vary or ():
+        field = axis.partition("=")[0]
+        both = getattr(args, f"field_{field}", None) is not None
+        errors.add(
+            both,
+            flag_of(field),
+            field,
+            "a value beside --vary, which replaces it",
+            f"one of {flag_of(field)} and --vary {field}=…",
+        )
     both = args.maximise is not None and args.minimise is not None
     errors.add(both, "--minimise", "figure", args.minimise, "one of --maximise and --minimise")
     if args.out is not None and args.out.is_dir() and (inside := sorted(args.out.iterdir())):

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
     """Searches, and prints what was found. All files and flags are checked before torch takes its seconds to load."""
     with ErrorCollector() as errors:
         config = errors.of(config_from, args)
-        errors += wrong_numbers(args, memory_limit=LIMITS, seconds=(0.0, None))
+        errors += wrong_numbers(args, memory_limit=LIMITS, seconds=(0.0, 86_400.0))
         errors += wrong_folder("--out", args.out)
         errors += wrong_text("--json", args.json)
         batches = errors.of(_batches, args.batches, config)

@@ -71,6 +71,9 @@ def run(files: Iterable[str], source: str | None = None) -> None:
 def confirmed() -> Mapping[str, str]:
     """Returns the digests that were confirmed, each with the path of the file at that time."""
     place = _store()
+    # A look makes no folder.
+    if not os.path.lexists(place):
+        return {}
     # A list that others could have written confirms nothing.
     with contextlib.suppress(OSError, InputError):
         private_folder(place.parent)

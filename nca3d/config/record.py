@@ -397,6 +397,11 @@ def _contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[str, ...]
         yield ("damage_count", "batch", "regime"), f"at most batch - 1 = {batch - 1} (one is always a fresh seed)"
     if regime.damaging and values["damage_count"] and not values["damages"]:
         yield ("damages", "damage_count", "regime"), "at least one kind, or damage_count = 0"
+    if values["losses"] and not any(values["losses"].values()):
+        yield ("losses",), "at least one weight above 0; without any the default terms of the target's kind"
+    # They would be two arguments of one name, of the function that loads a target.
+    if taken := {"size", "name_or_path"} & values["target_options"].keys():
+        yield ("target_options",), f"options of the target without {', '.join(sorted(taken))}, which has a field of its own"
     if batch % values["accumulate"]:
         yield ("accumulate", "batch"), f"a divisor of batch = {batch}"
     for name in REGIMES:

@@ -88,21 +88,21 @@ class GMLPRule(GMLPCell):
         step_size: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> None:
+        widths = {"features": (features, 2), "memory": (memory, 1), "external": (external, 0), "widened": (widened, 1)}
+        # Before anything is computed with them; `type(…) is int`, since True and False are ints too.
+        for name, (width, least) in widths.items():
+            if type(width) is not int or width < least:
+                raise ArgumentError(name, repr(width), f"a whole number, {least} or more")
         super().__init__(features + memory, features, "signal", fire_rate, None, step_size, "zeros")
         # A subclass with a `forward` of its own must not be replaced by the fast executors, which know only this one.
         self.takes_inputs = type(self).forward is GMLPRule.forward
         self.stepper = "gmlp" if self.takes_inputs else ""
         self.size = as_size(size)
         starts = ("published", "carry") if preset == "cube" else ("published",)
-        # `type(…) is int`, since True and False are ints too.
         are_ints = not isinstance(periods, int) and all(type(period) is int for period in periods)
         periods_fit = are_ints and 0 < len(periods) <= features and min(periods) >= 1
-        # Each width less its lowest allowed value, plus 1: one comparison for the four of them.
-        fewest = min(features - 1, memory, external + 1, widened)
-        sizes = f"{features}, {memory}, {external}, {widened}"
         blocks = f"{coarse}, external {external}"
         for name, fits, found, allowed in (
-            ("features, memory, external, widened", fewest > 0, sizes, "2, 1, 0, 1 or more"),
             ("preset", preset in ("nca", "cube"), repr(preset), "nca, cube"),
             ("types_by", types_by in ("layer", "learned"), repr(types_by), "layer, learned"),
             ("start", start in starts, repr(start), ", ".join(starts)),

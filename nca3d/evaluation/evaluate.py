@@ -90,8 +90,8 @@ def evaluate(
     if horizon is None:
         # A body grows by at most one cell a step: twice the longest side lets it reach every corner, and settle.
         horizon = rule.card.get("horizon") or 2 * max(body.size) + 10
-    if horizon < 1:
-        raise InputError("evaluate", "horizon", horizon, "1 step or more")
+    if isinstance(horizon, bool) or not hasattr(horizon, "__index__") or horizon < 1:
+        raise InputError("evaluate", "horizon", repr(horizon), "1 step or more, a whole number")
     preset = replace(preset, wounds=tuple(wound for wound in preset.wounds if wound.cuts(body.size)))
     work = _work(preset, horizon, len(robustness.variations(rule, body.size)))
     with torch_on_one(), tqdm(total=work, disable=not progress, desc="evaluate", unit="step") as bar:

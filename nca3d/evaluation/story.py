@@ -72,7 +72,7 @@ class Cut:
             raise InputError("--damage", "severity", repr(severity), "0..1") from None
         if not 0 < share <= 1:
             raise InputError("--damage", "severity", severity, "above 0 to 1")
-        if direction and (name not in ("half_space", "slab") or not re.fullmatch(r"[+-][xyz]", direction)):
+        if len(parts) == 4 and (name not in ("half_space", "slab") or not re.fullmatch(r"[+-][xyz]", direction)):
             raise InputError("--damage", "direction", repr(direction), "+x, -x, +y, -y, +z or -z of a half_space or slab")
         return cls(int(step), name, share, direction or None)
 
@@ -150,6 +150,8 @@ def tell(
     if not isinstance(target, Target):
         raise InputError("tell", "target", f"a {type(target).__name__}", "a Target: rule.target() is that of its card")
     target.for_rule(rule.visible_kind, rule.visible, "tell")
+    if steps < 0:
+        raise InputError("tell", "steps", steps, "0 or more")
     every = max(1, round(steps / FRAMES)) if every is None else every
     # The fire masks and the wounds have a stream each: another cut leaves the rest of the life as it was.
     seed = evaluation_seed(random_seed, SEED)

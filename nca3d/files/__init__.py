@@ -5,7 +5,7 @@ A file here is one idea. May import `errors` alone, and the standard library; wh
 
 from nca3d.files.atomic import atomic_folder, is_running, move_folder, remove_folder, sweep, write_atomic
 from nca3d.files.lock import locked, refuse_locked
-from nca3d.files.place import KEPT_SEVERAL, KEPT_TARGET, names_path, odd, open_own, refuse_odd, vacate
+from nca3d.files.place import KEPT_SEVERAL, KEPT_TARGET, names_path, odd, open_own, refuse_odd, unwritable, vacate
 from nca3d.files.read import load_tensors, parse_table, read_file
 from nca3d.files.record import file_entry, read_sealed, read_verified, seal, sha256
 from nca3d.files.user_folders import cache_folder, private_folder, state_folder
@@ -35,6 +35,7 @@ __all__ = [
     "sha256",
     "state_folder",
     "sweep",
+    "unwritable",
     "vacate",
     "write_atomic",
 ]

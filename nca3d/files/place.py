@@ -51,6 +51,20 @@ def odd(path: str | os.PathLike[str]) -> str:
     return _ODD.get(stat.S_IFMT(mode), "no regular file")
 
 
+def unwritable(path: Path) -> str:
+    """Returns why a file or folder can't be made or written at a place, before hours of work are done for it; "" if it can.
+
+    Args:
+        path: the place; folders above it that are missing would be made.
+    """
+    place = path.absolute()
+    there = next(above for above in (place, *place.parents) if above.exists())
+    fits = there.is_dir() or there == place
+    # On a read-only file system nobody may write, not even root.
+    may = fits and os.access(there, os.W_OK | (os.X_OK if there.is_dir() else 0))
+    return "" if may else f"{path}: {there} can't be written to"
+
+
 def refuse_odd(path: Path, *, folder: bool = False) -> None:
     """Checks that a place is free or holds a file, or a folder if that is what belongs there; hard links count as files.
 

@@ -177,7 +177,7 @@ def read_report(path: Path) -> Report:
         path: A report.json, or a folder that has one (of an evaluation or of a run).
 
     Raises:
-        InputError: If there is no report.
+        InputError: If there is no report, or it has no figure.
     """
     file = path / "report.json" if path.is_dir() else path
     try:
@@ -185,4 +185,8 @@ def read_report(path: Path) -> Report:
     except InputError as error:
         allowed = "a folder with report.json: nca3d evaluate makes one"
         raise InputError(path, "report", error.found, allowed) from None
-    return Report.from_json(data, file)
+    report = Report.from_json(data, file)
+    # Any table is JSON, a package.json too.
+    if not any(isinstance(value, int | float) for _, value in report.rows()):
+        raise InputError(file, "report", "no figure in it", "a report.json that nca3d wrote")
+    return report

@@ -90,6 +90,9 @@ class Rule(nn.Module, ABC):
     ) -> None:
         super().__init__()
         # Checked here once: a wrong number would otherwise show up as a body that does not grow, an hour into training.
+        for name, count in (("channels", channels), ("visible", visible)):
+            if isinstance(count, bool) or not hasattr(count, "__index__"):
+                raise ArgumentError(name, repr(count), "a whole number")
         if not 0 < visible < channels:
             raise ArgumentError("channels", channels, f"more than the {visible} visible ones (alpha needs one)")
         if visible_kind not in ("rgb", "classes", "signal"):

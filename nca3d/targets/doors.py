@@ -156,8 +156,13 @@ def _build(builder: Callable[..., Any], where: object, name: str, size: object, 
             _check_room(builder, before, options, where)
     try:
         source = builder(before, **options)
-    except OSError as error:
-        if not isinstance(where, Path):
+    except InputError:
+        raise
+    except Exception as error:
+        if named and (file := TARGETS.plugins.get(name)):  # a user's code can fail in any way
+            found = f"{type(error).__name__}: {error}"
+            raise InputError(file, f"target {name!r}", found, "a builder(size, **options) that returns a body") from error
+        if not isinstance(error, OSError) or not isinstance(where, Path):
             raise
         raise InputError(where, "file", f"unreadable ({error.strerror or error})", "a readable file") from error
     target = source if isinstance(source, Target) else from_voxels(source, where, name, before)

@@ -1,6 +1,7 @@
 """The options of a target as they come from a config: names, types and ranges are checked here."""
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, TypeGuard, Unpack, get_args, get_origin
 
@@ -49,8 +50,8 @@ def is_number(value: object) -> TypeGuard[float]:
 
 
 def _names(value: object) -> bool:
-    """Whether a value is None or a list of strings."""
-    return value is None or (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value))
+    """Whether a value is None or a list of strings, one or more."""
+    return value is None or (isinstance(value, list | tuple) and bool(value) and all(isinstance(name, str) for name in value))
 
 
 # Option name -> (whether a value is allowed, the words for what is); options of a single target are checked by that target.
@@ -68,6 +69,7 @@ CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "key": (lambda v: v is None or isinstance(v, str), "the name of an array in the file"),
     "colormap": (lambda v: isinstance(v, str) and v in COLORMAPS, ", ".join(sorted(COLORMAPS))),
     "pieces": (lambda v: isinstance(v, str) and v in MENDS, ", ".join(MENDS)),
+    "nan": (lambda v: v is None or (is_number(v) and math.isfinite(v)), "the number that NaN is read as, such as 0"),
     "names": (_names, "a list of class names, the first of them for empty cells"),
 }
 

@@ -44,6 +44,14 @@ def test_bad_input_is_one_line(name, tmp_path, monkeypatch, capsys):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("flag", ["--json", "--plot", "--save"])
+def test_what_cannot_be_written_is_told_before_anything_is_measured(flag, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "measure_floor", lambda *_: pytest.fail("measured"))
+    monkeypatch.setattr("os.access", lambda *_: False)
+    assert main(["bench", "quick", flag, str(tmp_path / "x.png")]) == 2
+    assert f"bench: {flag}: found {tmp_path / 'x.png'}: {tmp_path} can't be written to" in capsys.readouterr().err
+
+
 def test_all_that_is_wrong_at_once(capsys):
     assert main(["bench", *PLAN, "--steps", "x", "--batch", "0", "--hidden", "8", "-1", "--channels", "2"]) == 2
     lines = capsys.readouterr().err.splitlines()

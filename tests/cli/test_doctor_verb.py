@@ -21,6 +21,15 @@ def test_the_doctor_injects_faults(case: str) -> None:
     assert done.stdout.endswith(f"{case}: the rule held\n")
 
 
+def test_an_unknown_fault_is_told_at_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nca3d.cli import doctor, faults
+
+    assert tuple(faults.CASES) == doctor.FAULTS
+    monkeypatch.setitem(sys.modules, "nca3d.cli.faults", None)  # an import of it, and of torch with it, would fail
+    assert main(["doctor", "--inject", "flipbit"]) == 2
+    assert "did you mean 'flip-bit'?" in capsys.readouterr().err
+
+
 def test_the_doctor_sees_a_broken_rule(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     from nca3d import checkpoint
 

@@ -61,3 +61,24 @@ def test_laws_of_any_module(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     assert main(["evaluate", f"{tmp_path / 'mine.py'}:Normed", "--laws"]) == 1
     assert "locality     broken" in capsys.readouterr().out
     assert "allowed rule, Normed" in complaint(capsys, "evaluate", f"{tmp_path / 'mine.py'}:Normd", "--laws")
+
+
+def test_a_preset_is_checked_before_torch_loads(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    from nca3d.cli import evaluate
+    from nca3d.evaluation import PRESETS
+
+    assert tuple(PRESETS) == evaluate.PRESETS
+    monkeypatch.setattr(evaluate, "rule_of", lambda *_: pytest.fail("the rule was looked for"))
+    line = complaint(capsys, "evaluate", "zoo:axolotl", "--preset", "quik")
+    assert line == "--preset: preset: found 'quik', allowed quick, standard, full; did you mean 'quick'?"
+
+
+def test_numbers_that_no_evaluation_would_reach(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = complaint(capsys, "evaluate", "zoo:axolotl", "--horizon", str(10**15), "--random-seed", str(2**32)).splitlines()
+    assert lines[0].endswith(f"found {10**15}, allowed 1 .. 1000000") and lines[1].endswith("allowed 0 .. 2**32 - 1")
+
+
+@pytest.mark.parametrize("text", ["{}", '{"name": "package", "version": "1.0"}', '{"grow_iou": "high"}'])
+def test_a_table_without_a_figure_is_no_report(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "report.json").write_text(text)
+    assert "report: found no figure in it, allowed" in complaint(capsys, "compare", str(tmp_path / "report.json"))

@@ -121,6 +121,11 @@ def test_every_field_can_be_given_as_text(tmp_path: Path) -> None:
         assert getattr(config_of(str(empty), *argv), name) == getattr(Config(), name), toml(value)
 
 
+def test_an_entry_of_a_table_is_given_once(capsys: pytest.CaptureFixture[str]) -> None:
+    line = complaint(capsys, "train", "tiny", "--target-options", "margin=1", "fit=true", "margin=3")
+    assert line == "--target-options: target_options: found margin=1 fit=true margin=3, allowed margin once"
+
+
 def test_all_errors_of_file_and_flags_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "own.toml"
     file.write_text("sise = [1, 2, 3]\nwarmup = -1\n")

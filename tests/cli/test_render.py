@@ -108,4 +108,6 @@ def test_two_cuts_at_one_step_and_large_suffixes(tmp_path, monkeypatch, capsys):
     times = np.load("two.NPZ")["steps"]
     assert (np.diff(times) > 0).all() and len(times) == 5
     assert cli.main(["render", "zoo:cross", "--out", "U.PNG", *QUICK]) == 0
+    assert cli.main(["render", "zoo:cross", "--orbit", "1e300"]) == 2
+    assert "allowed a finite number, 100 turns at most" in capsys.readouterr().err
     assert cli.main(["render", "zoo:cross", "--orbit", "nan"]) == 2

@@ -20,6 +20,8 @@ def test_bad_input_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     wrong = "sweep tiny --search tp --trials 0 --measure quik --jobs -1 --maximise iou --minimise loss"
     lines = complaint(capsys, *wrong.split()).splitlines()
     assert len(lines) == 6 and "did you mean 'tpe'" in "".join(lines)
+    twice = complaint(capsys, "sweep", "tiny", "--vary", "fire_rate=0.5,1", "--fire-rate", "0.3", "--out", "s")
+    assert twice.startswith("--fire-rate: fire_rate: found a value beside --vary")
     assert "--resume: --seeds: found 3" in complaint(capsys, "sweep", "--resume", "s", "--seeds", "3")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("years")

@@ -188,6 +188,9 @@ CONTRADICTIONS = [
     (dict(batch=4, damage_count=4), "damage_count", "batch - 1 = 3"),
     (dict(batch=8, accumulate=3), "accumulate", "divisor of batch = 8"),
     (dict(damages=()), "damages", "at least one"),
+    (dict(losses={"rgba": 0.0, "overflow": 0}), "losses", "at least one weight above 0"),
+    (dict(target_options={"margin": 1, "size": 3}), "target_options", "without size"),
+    (dict(target_options={"name_or_path": "frog"}), "target_options", "without name_or_path"),
     (dict(schedule="step", milestones=()), "milestones", "at least one"),
 ]
 

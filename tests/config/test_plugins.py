@@ -161,6 +161,11 @@ def test_a_list_that_others_may_have_written_confirms_nothing(how: str, run: Pat
         nca3d.load(run)
 
 
+def test_a_look_at_what_is_confirmed_makes_no_folder(state: Path) -> None:
+    assert main(["trust", "nowhere.py"]) == 2
+    assert not state.exists()
+
+
 def test_init_is_no_door_for_code(tmp_path: Path) -> None:
     code = tmp_path / "evil.py"
     code.write_text(f"import pathlib; pathlib.Path({str(tmp_path / 'mark')!r}).touch()")
@@ -206,3 +211,10 @@ def test_a_silly_limit_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NCA3D_PLUGIN_SECONDS", "soon")
     with pytest.raises(InputError, match="NCA3D_PLUGIN_SECONDS"):
         supervise.execute("own.py", b"", "file")
+
+
+@pytest.mark.parametrize("does", ["raise KeyError('a')", "raise OSError('b')"])
+def test_a_target_of_a_plugin_that_fails_is_one_line(does: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "p.py").write_text(f"import nca3d\n@nca3d.TARGETS.register('mine')\ndef mine(size):\n    'Mine.'\n    {does}\n")
+    assert main(["targets", "mine", "--plugins", str(tmp_path / "p.py")]) == 2
+    assert f"{tmp_path / 'p.py'}: target 'mine': found {does[6:9]}" in capsys.readouterr().err

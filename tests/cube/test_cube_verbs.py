@@ -42,6 +42,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (["--executor", "event"], "--executor: executor: found event: a cube's cells are never dead"),
         (["--samples", "3"], "--samples: number: found 3: a cube is asked questions"),
+        (["--target", "frog"], "--target: target: found f"),
         (["--json", "{run}/none/a.json"], "--json: file: found"),
         (["--out", "{run}/config.toml/here"], "--out: place: found"),
     ],

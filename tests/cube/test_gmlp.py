@@ -432,3 +432,9 @@ def test_bad_shapes_are_one_line():
         nca3d.rollout(made, made.rest(), 1, inputs=torch.zeros(1, 11, *SIZE))
     with pytest.raises(ValueError, match="found lattice"):
         nca3d.rollout(made, torch.zeros(1, 48, 5, 3, 4), 1)
+
+
+@pytest.mark.parametrize(("name", "value"), [("features", "many"), ("features", -1), ("memory", 2.5), ("widened", True)])
+def test_widths_are_whole_numbers(name, value):
+    with pytest.raises(ValueError, match=rf"{name}: found {value!r}, allowed a whole number, [12] or more"):
+        rule(**{name: value})

@@ -197,6 +197,9 @@ def test_a_dead_body_is_an_empty_stage(page_of, axolotl):
         (["zoo:axolotl", "body.npz", "--every", "0"], "number: found 0, allowed 1 or more"),
         (["zoo:axolotl", "--live", "a.html", "--movie", "a.html"], "allowed another name for each file"),
         (["zoo:axolotl", "--live", "a.html", "a.npz", "--steps", "8", "--damage", "99:sphere"], "found 99, allowed 0 .. 8"),
+        (["zoo:axolotl", "--live", "a.html", "--damage", "2:zork"], "--damage: damage: found with --live alone"),
+        (["zoo:axolotl", "a.npz", "--steps", "1000000000000"], "found 1000000000000, allowed 1 .. 2**32 - 1"),
+        (["zoo:axolotl", "body.npz", "--damage", "3:half_space:0.5:"], "direction: found ''"),
         (["zoo:axolotl", "--live", "a.html", "--random-seed", "4294967300"], "allowed 0 .. 2**32 - 1"),
         (["zoo:axolotl", "--live", "/proc/a.html"], "allowed a file that can be written"),
         (["zoo:axolotl", "a.npz", f"{'n' * 250}.npz"], "allowed a file that can be written"),
@@ -208,6 +211,13 @@ def test_bad_input_is_one_line(argv, words, tmp_path, monkeypatch, capsys):
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert words in error
     assert not list(tmp_path.iterdir())
+
+
+def test_a_file_where_a_store_belongs_is_told_before_it_is_filmed(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(cli.export.LifeRequest, "of", lambda *_: pytest.fail("the life was looked for"))
+    (tmp_path / "a.zarr").write_text("mine")
+    assert cli.main(["export", "zoo:axolotl", str(tmp_path / "a.zarr")]) == 2
+    assert "folder: found a file, allowed a folder of its own" in capsys.readouterr().err
 
 
 def test_the_page_in_docs_lives(page_of):

@@ -200,6 +200,7 @@ def header(shape: tuple[int, ...], dtype: str = "<f4") -> bytes:
         (header((4096, 4096, 1 << 20, 4)), ("281,474,976,710,656 bytes", "at most")),
         (header((1 << 62, 1 << 62, 4)), ("at most",)),
         (header((-1, 3, 3)), ("header",)),
+        (header((True, 4, 4), "|u1") + bytes(16), ("header", "(True, 4, 4)", "whole numbers")),
         (header((4, 4, 4), "|u1") + bytes(63), ("63", "64 bytes")),
         (b"", ("0 bytes",)),
         (b"\x93NUMPY", ("header",)),
@@ -235,6 +236,33 @@ def test_npz_bombs_and_broken_archives(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.undo()
     path.write_bytes(bytes(data))
     one_line(lambda: targets.load(path, (8, 8, 8)), "own.npz", "unreadable")
+
+
+def test_zeros_packed_small_are_refused_before_room_is_made_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "own.npz"
+    monkeypatch.setattr(read_arrays, "LOOKED_AT", 1 << 20)
+    nothing = np.zeros((128, 128, 128), np.uint8)
+    np.savez_compressed(path, own=nothing)
+    with monkeypatch.context() as without:
+        without.setattr(read_arrays, "_read_npy", lambda *_: pytest.fail("room was made"))
+        one_line(lambda: targets.load(path, "auto"), "own.npz[own]", "2,097,280 bytes of nothing but zeros")
+    # A body may lie anywhere in as much of nothing.
+    nothing[-3:, -3:, -3:] = 1
+    np.savez_compressed(path, own=nothing)
+    assert int(targets.load(path, "auto").occupied.sum()) == 27
+
+
+def test_an_archive_of_thousands_shows_the_first_names(tmp_path: Path) -> None:
+    path = tmp_path / "own.npz"
+    with zipfile.ZipFile(path, "w") as archive:
+        for number in range(2000):
+            archive.writestr(f"a{number}.npy", b"")
+    one_line(lambda: targets.load(path, "auto"), "2000 arrays", "a0, a1", "a19, … and 1,980 more")
+
+
+@pytest.mark.parametrize("option", [{"nan": "x"}, {"nan": float("inf")}, {"names": []}])
+def test_options_are_checked_where_they_would_mean_nothing(option: dict[str, object]) -> None:
+    one_line(lambda: from_array(np.ones((3, 3, 3), int), "auto", name="own", **option), "target 'own'", next(iter(option)))
 
 
 def test_an_archive_of_a_version_that_nobody_reads_is_one_line(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ BAD = {
     "a batch beyond all": (["--batches", "8,100000"], ["--batches", "batch 100000", "4_096"]),
     "no memory": (["--memory-limit", "0"], ["--memory-limit", "found 0"]),
     "no time": (["--seconds", "-1"], ["--seconds", "-1"]),
+    "no end": (["--seconds", "inf"], ["--seconds", "inf"]),
     "a folder that is a file": (["--out", "file"], ["--out", "file"]),
     "numbers into nowhere": (["--json", "nowhere/x.json"], ["--json", "nowhere"]),
     "a field of the config": (["--fire-rate", "2"], ["--fire-rate", "found 2"]),

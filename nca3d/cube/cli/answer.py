@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from nca3d.cli.flags import SEEDS, STDOUT, add_fields, plugins_of, wrong_numbers, wrong_text
 from nca3d.config import Config
 from nca3d.cube.export.record import is_surface_folder, read_record
-from nca3d.cube.questions import encodable
+from nca3d.cube.questions import LONGEST, encodable
 from nca3d.cube.threshold import FEWEST
 from nca3d.errors import ErrorCollector, InputError
 from nca3d.files import write_atomic
@@ -120,6 +120,8 @@ def _checked(args: argparse.Namespace) -> list[str]:
     for question in questions:
         if not encodable(question):  # Python passes on bytes that are no UTF-8 as halves of surrogate pairs
             raise InputError("nca3d answer", "QUESTION", ascii(question), "a text in UTF-8")
+        if len(question) > LONGEST:  # as of questions to learn
+            raise InputError("nca3d answer", "QUESTION", f"{len(question):,} characters", f"at most {LONGEST:,}")
     return questions
 
 

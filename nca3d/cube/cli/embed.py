@@ -12,6 +12,8 @@ from nca3d.cube.teacher.tensors import header
 from nca3d.errors import ErrorCollector
 from nca3d.files import odd
 
+SUFFIX = ".safetensors"
+
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """Adds the flags of `nca3d embed` to a parser."""
@@ -43,11 +45,16 @@ def run(args: argparse.Namespace) -> None:
     with ErrorCollector() as errors:
         questions = errors.of(read_questions, args.data)
         named = errors.of(find_teacher, args.model, args.layer, args.pool, args.width)
-        out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}.safetensors")
+        out: Path = args.out or Path(f"{Path(args.data).stem or 'questions'}{SUFFIX}")
+        of_models = named is not None and args.model == "tfidf" and (args.layer != -1 or args.pool != "mean")
+        errors.add(of_models, "--layer, --pool", "model", "tfidf, which has neither", "the two with a model alone")
+        before_out = len(errors)
         errors += wrong_file("--out", out)
         # An older output may be replaced; a file of another program may not.
         taken = not odd(out) and out.is_file() and (header(out) or {}).get("nca3d") != "embeddings"
         errors.add(taken, "--out", "file", f"{out}, which nca3d embed did not write", "a name that is free")
+        other = len(errors) == before_out and out.suffix != SUFFIX
+        errors.add(other, "--out", "suffix", repr(out.suffix), f"{SUFFIX}, which is what is written")
         errors += wrong_folder("--cache", args.cache)
     assert questions is not None and named is not None  # otherwise the collector has raised their errors
     start = time.perf_counter()

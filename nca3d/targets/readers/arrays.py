@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import IO, Unpack
 
@@ -13,6 +14,11 @@ from nca3d.targets.labels import Labels
 from nca3d.targets.options import MAX_BYTES
 from nca3d.targets.readers.label_tables import find_table
 from nca3d.targets.target import Target, Wanted
+
+# How many names of an archive's arrays a line shows.
+SHOWN = 20
+# Bytes from which an archive's entry is looked through before room is made for it.
+LOOKED_AT = 1 << 26
 
 
 def read_array(
@@ -79,6 +85,8 @@ def _read_npy(file: IO[bytes], held: int, where: object, kinds: str = "biuf") ->
         shape, by_column, dtype = read(file)
     except Exception as error:  # numpy parses the header as Python: whatever that raises, the user needs one line
         raise InputError(where, "header", f"no readable NumPy header ({error})", "a file written by numpy.save") from error
+    if any(isinstance(side, bool) for side in shape):  # numpy lets True pass for 1, until it makes the array
+        raise InputError(where, "header", f"shape {shape}", "whole numbers")
     if dtype.hasobject or dtype.kind not in kinds:
         raise InputError(where, "dtype", dtype, "bool, integer or float numbers")
     need = math.prod(shape, start=dtype.itemsize)  # Python's integers don't overflow: a huge shape stays huge
@@ -105,13 +113,13 @@ def _read_npz(path: Path, key: str | None, frame: int | None) -> tuple[np.ndarra
     with archive:
         entries = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         if key is None and len(entries) != 1:
-            ways = f"key = one of {', '.join(entries) or 'none'}"
+            ways = f"key = one of {_first(entries) or 'none'}"
             if "frames" in entries and frame is None:  # a film of ours, or one like it
                 ways += "; of several frames, frame = -1 is the last (--target-options key=frames frame=-1)"
             raise InputError(path, "key", f"{len(entries)} arrays", ways)
         name = next(iter(entries)) if key is None else key
         if name not in entries:
-            raise InputError(path, "key", repr(name), f"{', '.join(entries)}{nearest(name, entries)}")
+            raise InputError(path, "key", repr(name), f"{_first(entries)}{nearest(name, entries)}")
         array = _read_entry(archive, entries[name], f"{path}[{name}]")
         if name != "labels" or not {"names", "palette"} & entries.keys():
             return array, None
@@ -124,10 +132,37 @@ def _read_npz(path: Path, key: str | None, frame: int | None) -> tuple[np.ndarra
     return array, Labels(array, named, dict(enumerate(map(tuple, (palette / 255).tolist()))))
 
 
+def _first(names: Collection[str]) -> str:
+    """Returns names with commas between them: an archive may hold thousands, of which a line shows the first."""
+    shown = ", ".join(list(names)[:SHOWN])
+    return shown + (f", … and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "")
+
+
+def _refuse_zeros(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: object) -> None:
+    """Refuses a large entry that holds nothing but zeros without making room for them: packed they are next to nothing.
+
+    Raises:
+        InputError: There is no number but 0 in it.
+    """
+    try:
+        with archive.open(info) as file:
+            np.lib.format.read_magic(file)
+            file.readline()
+            # What is a body ends this soon.
+            while part := file.read(1 << 20):
+                if part.count(0) < len(part):
+                    return
+    except Exception:  # what is broken in it is told where it is read
+        return
+    raise InputError(where, "labels", f"{info.file_size:,} bytes of nothing but zeros", "at least one occupied cell")
+
+
 def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: object, kinds: str = "biuf") -> np.ndarray:
     """Reads one array of an archive."""
     if info.file_size > MAX_BYTES + 65536:  # 64 KiB for the header
         raise InputError(where, "size", f"{info.file_size:,} bytes", f"at most {MAX_BYTES:,} bytes")
+    if info.file_size > LOOKED_AT:
+        _refuse_zeros(archive, info, where)
     try:
         file = archive.open(info)
     except Exception as error:

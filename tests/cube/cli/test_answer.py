@@ -121,6 +121,7 @@ WRONG = [
     (["{run}", "q", "--best", "0", "--steps", "0"], ["--best: number: found 0, allowed 1", "--steps: number: found 0"]),
     (["{run}", "q", "--random-seed", str(1 << 32)], ["--random-seed: number"]),
     (["{run}", "q", "--json", "{tmp}/no/where.json"], ["--json: file"]),
+    (["{run}", "x" * 5000], ["QUESTION: found 5,000 characters, allowed at most 4,096"]),
     (["{run}", "q", "--bset", "3"], ["did you mean '--best'?"]),
     (["{body}", "q"], ["regime: found 'regenerating', allowed answering"]),
     (["{broken}", "q"], ["rule.json: JSON: found"]),

@@ -86,6 +86,8 @@ ONE_LINE = [
     (["own.jsonl", "--out", "none/x"], "--out: file: found none/x"),
     (["own.jsonl", "--out", "."], "--out: file"),
     (["own.jsonl", "--out", "own.jsonl"], "--out: file: found own.jsonl, which nca3d embed did not write"),
+    (["own.jsonl", "--out", "x.npy"], "--out: suffix: found '.npy', allowed .safetensors"),
+    (["own.jsonl", "--layer", "2"], "--layer, --pool: model: found tfidf, which has neither"),
     (["own.jsonl", "--cache", "own.jsonl"], "--cache: folder: found own.jsonl"),
     (["own.jsonl", "--modle", "tfidf"], "did you mean '--model'"),
 ]
