@@ -370,3 +370,9 @@ def test_a_name_that_stands_twice_is_refused():
     header = f'{{"w":{entry},"w":{entry}}}'.encode()
     with pytest.raises(InputError, match=r"file: safetensors: found a name, 'w' twice, allowed each name once"):
         files.load_tensors(len(header).to_bytes(8, "little") + header + bytes(4), "file")
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e400"])
+def test_what_is_no_number_of_json_is_refused(number):
+    with pytest.raises(InputError, match="file: JSON: found "):
+        files.parse_table(f'{{"iou": {number}}}'.encode(), "file")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +24,7 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
 
 
-def parse_table(data: bytes, where: object) -> dict[str, Any]:
+def parse_table(data: str | bytes, where: object) -> dict[str, Any]:
     """Returns a JSON object.
 
     Args:
@@ -31,10 +32,10 @@ def parse_table(data: bytes, where: object) -> dict[str, Any]:
         where: source of the text, for errors.
 
     Raises:
-        InputError: the text is no JSON or no object, or a name stands twice in one of its tables.
+        InputError: the text is no JSON or no object, a name stands twice in one of its tables, or a number is not finite.
     """
     try:
-        table = json.loads(data, object_pairs_hook=_once)
+        table = json.loads(data, object_pairs_hook=_once, parse_constant=_no_number, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise InputError(where, "JSON", str(error) or type(error).__name__, "an object") from None
     if not isinstance(table, dict):
@@ -73,6 +74,19 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         name, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         raise _Twice(f"{name!r} twice")
     return table
+
+
+def _no_number(name: str) -> float:
+    """Refuses what Python's writers call NaN and Infinity: no JSON has them."""
+    raise ValueError(f"{name}, which is no number of JSON")
+
+
+def _finite(text: str) -> float:
+    """Returns a number, or raises where it is beyond those that a float can be."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]}, which is beyond all floats")
+    return number
 
 
 def _refuse_twice(data: bytes, where: object) -> None:

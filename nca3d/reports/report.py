@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError
-from nca3d.files import read_file, write_atomic
+from nca3d.files import parse_table, read_file, write_atomic
 from nca3d.reports.values import WORST, as_text, bootstrap, flat, json_safe, mean, meaning, measured_values, wilson
 
 # The version of a report's JSON. 1: figures at the top level, for an evaluation and a training run alike; no number: older.
@@ -105,12 +105,9 @@ class Report(dict[str, Any]):
             InputError: If it is no JSON table, one of a newer schema, or a part of it has another shape.
         """
         try:
-            record = json.loads(text)
-        # RecursionError: thousands of nested brackets are valid JSON, too deep for the parser.
-        except (ValueError, RecursionError) as error:
-            raise InputError(where, "report", error, "a report.json that nca3d wrote") from None
-        if not isinstance(record, dict):
-            raise InputError(where, "report", f"a {type(record).__name__}", "the table that an evaluation writes")
+            record = parse_table(text, where)
+        except InputError as error:
+            raise InputError(where, "report", error.found, "the table that an evaluation writes (report.json)") from None
         schema = record.pop("schema", 0)
         if not isinstance(schema, int) or schema > SCHEMA:
             raise InputError(where, "schema", schema, f"up to {SCHEMA}: a newer nca3d wrote this report")

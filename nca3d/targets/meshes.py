@@ -280,7 +280,9 @@ def _checked(mesh: Mesh, where: object) -> tuple[Mesh, str]:
         # In shares of its longest side: squares of very small or large numbers would be 0 or infinite.
         scaled = (corners - corners[:, :1]) / np.maximum(np.abs(corners - corners[:, :1]).max((1, 2)), 1e-300)[:, None, None]
         keep = np.flatnonzero(areas(scaled) > 1e-12)
-        if 0 < len(keep) < len(corners):
+        if not len(keep):
+            raise InputError(where, "faces", f"{len(corners):,} without area", "a body: its faces are all points and lines")
+        if len(keep) < len(corners):
             count = len(corners) - len(keep)
             line = "1 face without area left out" if count == 1 else f"{count:,} faces without area left out"
             mesh = mesh.only(keep)

@@ -24,6 +24,7 @@ from nca3d.rules.conditional import ConditionalRule
 from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target
 from nca3d.targets.kept import KeptTarget, kept_name
+from nca3d.targets.readers.arrays import read_npy
 from nca3d.targets.together import Bodies, load_several, together
 from nca3d.training.build import build_rule
 from nca3d.training.course import Look
@@ -33,6 +34,8 @@ from nca3d.training.growth import Growth, custom_body
 LONGEST_NAME = 60
 # The largest number in a code: a bias of its size would be all that a cell sees.
 LARGEST = 1000.0
+# The most numbers in a code: those of the longest embeddings of sentences that there are.
+LONGEST_CODE = 16_384
 # Codes that need no file, as `condition_codes` names them.
 CODES = ("one_hot", "learned")
 
@@ -297,7 +300,12 @@ def given_codes(config: Config, names: tuple[str, ...]) -> Tensor | None:
         return None
     data = read_file(Path(file))
     try:
-        table = json.loads(data) if file.lower().endswith(".json") else np.load(BytesIO(data), allow_pickle=False)
+        if file.lower().endswith(".json"):
+            table = json.loads(data)
+        else:
+            table = read_npy(BytesIO(data), len(data), file)  # which doesn't believe its header
+    except InputError:
+        raise
     # RecursionError: thousands of nested brackets are valid JSON, too deep for the parser.
     except (ValueError, OSError, EOFError, RecursionError):
         allowed = "a .npy of numbers (bodies, K), or a .json {name: [numbers]}"
@@ -312,9 +320,9 @@ def given_codes(config: Config, names: tuple[str, ...]) -> Tensor | None:
         numbers = array.astype(np.float64) if array.dtype.kind in "iuf" else None
     except (ValueError, TypeError, OverflowError):
         numbers = None
-    if numbers is None or numbers.ndim != 2 or len(numbers) != len(names) or not numbers.shape[1]:
+    if numbers is None or numbers.ndim != 2 or len(numbers) != len(names) or not 1 <= numbers.shape[1] <= LONGEST_CODE:
         found = "no table of numbers" if numbers is None else f"shape {numbers.shape}"
-        raise InputError(file, "condition_codes", found, f"({len(names)}, K) numbers: {each}")
+        raise InputError(file, "condition_codes", found, f"({len(names)}, K) numbers, K at most {LONGEST_CODE:,}: {each}")
     if not (np.abs(numbers) <= LARGEST).all():
         found = "NaN or infinity" if not np.isfinite(numbers).all() else f"{np.abs(numbers).max():g}"
         raise InputError(file, "condition_codes", found, f"finite numbers, none beyond ±{LARGEST:g}")

@@ -244,7 +244,7 @@ def test_zeros_packed_small_are_refused_before_room_is_made_for_them(tmp_path: P
     nothing = np.zeros((128, 128, 128), np.uint8)
     np.savez_compressed(path, own=nothing)
     with monkeypatch.context() as without:
-        without.setattr(read_arrays, "_read_npy", lambda *_: pytest.fail("room was made"))
+        without.setattr(read_arrays, "read_npy", lambda *_: pytest.fail("room was made"))
         one_line(lambda: targets.load(path, "auto"), "own.npz[own]", "2,097,280 bytes of nothing but zeros")
     # A body may lie anywhere in as much of nothing.
     nothing[-3:, -3:, -3:] = 1

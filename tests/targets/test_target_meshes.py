@@ -230,6 +230,7 @@ BAD = {
     "nan.ply": (ply(with_nan, FACES), ("vertices", "2 not finite", "index 3")),
     "inf.ply": (ply(with_inf, FACES), ("vertices", "1 not finite", "index 4")),
     "flat.ply": (ply(CORNERS * [1, 1, 0], FACES), ("extent", "1 x 1 x 0", "flat")),
+    "line.ply": (ply(np.arange(24.0).reshape(8, 3), FACES), ("faces", "without area")),
     "point.ply": (ply(CORNERS * 0, FACES), ("extent", "flat")),
     "noface.ply": (ply(CORNERS, []), ("faces",)),
     "empty.ply": (ply(np.zeros((0, 3)), []), ("faces",)),

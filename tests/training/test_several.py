@@ -216,7 +216,8 @@ def test_codes_of_ones_own_come_from_a_file(tmp_path):
         (np.eye(3) * 1e38, r"none beyond ±1000"),
         (np.ones((3, 2)), "one vector for sphere, cross, torus"),
         (np.zeros((3, 0)), r"shape \(3, 0\)"),
-        (np.eye(3) * 1j, "no table of numbers"),
+        (np.eye(3) * 1j, "dtype: found complex128"),
+        (np.ones((3, 16_385)), r"shape \(3, 16385\), allowed \(3, K\) numbers, K at most 16,384"),
         ('{"sphere": [1]}', "none for cross, torus"),
         ('{"sphere": [1], "cross": [1, 2], "torus": [3]}', "no table of numbers"),
         ('{"sphere": [1%s], "cross": [1], "torus": [3]}' % ("0" * 400), "no table of numbers"),
@@ -231,6 +232,14 @@ def test_codes_that_are_none_are_refused_in_one_line(tmp_path, codes, line):
     else:
         np.save(file, codes)
     with pytest.raises(InputError, match=line):
+        Trainer.begin(tiny(condition_codes=str(file)))
+
+
+def test_codes_whose_header_promises_more_than_there_is_are_not_believed(tmp_path):
+    file = tmp_path / "codes.npy"
+    with file.open("wb") as stream:
+        np.lib.format.write_array_header_1_0(stream, {"descr": "<f8", "fortran_order": False, "shape": (3, 2**43)})
+    with pytest.raises(InputError, match=r"codes\.npy: header: found shape \(3, 8796093022208\)"):
         Trainer.begin(tiny(condition_codes=str(file)))
 
 

@@ -42,7 +42,7 @@ def read_array(
         if key is not None:
             raise InputError(path, "key", repr(key), "only with .npz (a .npy file holds one array)")
         with path.open("rb") as file:
-            array = _read_npy(file, path.stat().st_size, path)
+            array = read_npy(file, path.stat().st_size, path)
     else:
         array, known = _read_npz(path, key, frame)
     where: object = path if key is None else f"{path}[{key}]"
@@ -74,10 +74,22 @@ def _one_frame(array: np.ndarray, key: str | None, frame: int | None, where: obj
     return array[frame]
 
 
-def _read_npy(file: IO[bytes], held: int, where: object, kinds: str = "biuf") -> np.ndarray:
+def read_npy(file: IO[bytes], held: int, where: object, kinds: str = "biuf") -> np.ndarray:
     """Reads one array from a stream that has `held` bytes.
 
     numpy's own reader would first make room for what the header promises, and would unpickle objects: both are refused here.
+
+    Args:
+        file: The stream, at the beginning of the array.
+        held: How many bytes it has.
+        where: Source of the bytes, for errors.
+        kinds: The letters of the dtypes that will do.
+
+    Returns:
+        The array, of any shape.
+
+    Raises:
+        InputError: The header can't be read or promises too much, or the bytes are not those of such an array.
     """
     try:
         version = np.lib.format.read_magic(file)
@@ -168,4 +180,4 @@ def _read_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo, where: object, 
     except Exception as error:
         raise InputError(where, "file", f"unreadable entry ({error})", "a file written by numpy.savez") from error
     with file:
-        return _read_npy(file, info.file_size, where, kinds)
+        return read_npy(file, info.file_size, where, kinds)
