@@ -8,6 +8,8 @@ from pathlib import Path
 
 from nca3d.cli.flags import add_fields, config_from, named
 from nca3d.config import plugins, shipped
+from nca3d.config.names import check_names
+from nca3d.load import RuleRef
 
 # What is printed of a run folder when it is done: what people look at.
 RESULTS = (".png", ".mp4", ".gif", ".webp", ".html")
@@ -34,6 +36,9 @@ def run(args: argparse.Namespace) -> None:
     resume = Path(args.resume) if args.resume is not None else None
     with named(args):
         plugins.check(config.plugins, config.plugins_from)
+        check_names(config)
+        if config.init and resume is None:
+            RuleRef(config.init, plugins=())
         check_memory(config)
         check_run_folder(config, resume)
         source = config.kind.check_inputs(config, resume)

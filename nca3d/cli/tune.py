@@ -12,6 +12,7 @@ from pathlib import Path
 
 from nca3d.cli.flags import add_fields, config_from, named, wrong_folder, wrong_numbers, wrong_text
 from nca3d.config import FIELDS, Config, plugins, shipped
+from nca3d.config.names import check_names
 from nca3d.errors import ErrorCollector, InputError
 
 # A pool or a batch that fits into less than a MiB is none.
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> None:
 
     with named(args):
         plugins.check(config.plugins, config.plugins_from)
+        check_names(config)
         check_memory(config)
         config.kind.check_inputs(config)
         # What is measured is what a run would have: nothing is left open.
