@@ -3,18 +3,31 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nca3d.errors import InputError
 from nca3d.files import parse_table, read_file, write_atomic
 from nca3d.reports.values import WORST, as_text, bootstrap, flat, json_safe, mean, meaning, measured_values, wilson
+from nca3d.schema.record import Open, check_record, optional
 
 # The version of a report's JSON. 1: figures at the top level, for an evaluation and a training run alike; no number: older.
 SCHEMA = 1
 
 # Endings of names of figures that are shares of questions, each right or wrong: these have Wilson intervals.
 SHARES = ("top1", "top5")
+
+
+@dataclass(frozen=True)
+class ReportFile(Open):
+    """What stands beside the figures of a report, which have names of their own."""
+
+    schema: int = optional("the version of the file", low=0)
+    spread: dict[str, Any] | None = optional("the values behind figures")
+    intervals: dict[str, Any] | None = optional("the intervals of figures")
+    series: dict[str, Any] | None = optional("what charts are drawn from")
+    about: dict[str, Any] | None = optional("what was evaluated")
 
 
 class Report(dict[str, Any]):
@@ -108,12 +121,9 @@ class Report(dict[str, Any]):
             record = parse_table(text, where)
         except InputError as error:
             raise InputError(where, "report", error.found, "the table that an evaluation writes (report.json)") from None
-        schema = record.pop("schema", 0)
-        if not isinstance(schema, int) or schema > SCHEMA:
+        check_record(record, ReportFile, where)
+        if (schema := record.pop("schema", 0)) > SCHEMA:
             raise InputError(where, "schema", schema, f"up to {SCHEMA}: a newer nca3d wrote this report")
-        for name in ("spread", "intervals", "series", "about"):
-            if not isinstance(record.get(name), dict | None):
-                raise InputError(where, name, f"a {type(record[name]).__name__}", "a table")
         for name, values in (record.get("spread") or {}).items():
             if not _are_values(name, values):
                 raise InputError(where, f"spread.{name}", values, "a list of numbers, each 0 .. 1 in a share")

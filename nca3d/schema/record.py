@@ -8,12 +8,13 @@ import functools
 import math
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, ClassVar, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
 
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.schema.spec import MAX_DEPTH, Spec, as_text, converted, field
 
-Value = TypeVar("Value")
+# The type of a table with any names, of whatever JSON can hold.
+Table = dict[str, Any]
 
 # How many errors of one table are shown, and how many names that it should not have: the first ones tell what the file is.
 MOST_ERRORS = 20
@@ -93,9 +94,9 @@ def _of_value(value: object, hint: Any, spec: Spec, where: object, name: str) ->
     hint, may_be_null = _without_none(hint)
     if value is None and may_be_null:
         return
-    if hint is Any:
-        if not plain(value):
-            yield InputError(where, name, as_text(value), "finite numbers, texts, lists and tables")
+    if hint is Any or hint == Table:
+        if not plain(value) or (hint == Table and not isinstance(value, Mapping)):
+            yield InputError(where, name, as_text(value), _allowed(spec.hint, spec))
     elif dataclasses.is_dataclass(hint):
         assert isinstance(hint, type)
         yield from _errors(value, hint, where, name)
@@ -116,7 +117,9 @@ def _allowed(hint: Any, spec: Spec) -> str:
     """Returns the allowed values of a field in words."""
     hint, may_be_null = _without_none(hint)
     if hint is Any:
-        words = "any value"
+        words = "finite numbers, texts, lists and tables"
+    elif hint == Table:
+        words = "a table of finite numbers, texts, lists and tables"
     elif dataclasses.is_dataclass(hint):
         words = "a table"
     else:
