@@ -24,6 +24,8 @@ TOLD = 10
 STILL = 50
 # After how many a run is lost, unless its loss is zero and nothing is left to learn.
 LOST = 100
+# How many weights are looked at at once.
+PART = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Watch:
 
     def looked(self, weights: Iterable[Tensor]) -> "Watch":
         """Returns what has been seen after a look at the weights, of any shape; due every `STILL` iterations."""
-        digest = float(sum(_digest(weight) for weight in weights))
+        digest = sum(map(_digest, weights))
         return replace(self, digest=digest, unmoved=self.unmoved + STILL if digest == self.digest else 0)
 
     def plain(self) -> dict[str, Any]:
@@ -108,7 +110,11 @@ def lost_told(iterations: int) -> str:
 
 
 @torch.no_grad()
-def _digest(weight: Tensor) -> Tensor:
-    """Returns a scalar that changes when any weight does: its place counts, so that two that change places count too."""
-    flat = weight.detach().double().flatten()
-    return (flat * torch.linspace(1.0, 2.0, flat.numel(), dtype=torch.float64, device=flat.device)).sum().cpu()
+def _digest(weight: Tensor) -> float:
+    """Returns a number that changes when any weight does: its place counts, so that two that change places count too."""
+    total = 0.0
+    # Part by part: in double precision at once, the weights of a large cube would take as much memory again.
+    for number, part in enumerate(weight.detach().flatten().split(PART)):
+        places = torch.linspace(1.0, 2.0, len(part), dtype=torch.float64, device=part.device)
+        total += (number + 1) * float((part.double() * places).sum())
+    return total
