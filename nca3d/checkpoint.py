@@ -23,7 +23,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from nca3d.errors import InputError, InputErrors, RunError
+from nca3d.errors import InputError, InputErrors, NotFiniteError, RunError
 from nca3d.files import (
     atomic_folder,
     file_entry,
@@ -214,7 +214,7 @@ def _check_tensors(where: Path, group: str, tensors: Mapping[str, Tensor]) -> No
             found = tensor.layout if isinstance(tensor, Tensor) else f"a {type(tensor).__name__}"
             raise InputError(where, f"{group}.{name}", found, "a dense tensor")
         if not _all_finite(tensor):
-            raise RunError(f"{where}: not saved: {group}.{name} is not finite; the older checkpoints are untouched")
+            raise NotFiniteError(f"{where}: not saved: {group}.{name} is not finite; the older checkpoints are untouched")
 
 
 def _all_finite(tensor: Tensor) -> bool:

@@ -105,6 +105,10 @@ class RunError(RuntimeError):
     """A run that failed on its own: bodies died out, numbers are not finite, the disk is full. The last checkpoint stays."""
 
 
+class NotFiniteError(RunError):
+    """A number that is not finite where a run would save it: nothing was written, and the run can go back."""
+
+
 def nearest(word: str, words: Iterable[str]) -> str:
     """Returns a hint such as `; did you mean 'learning_rate'?`, or "" when no word is near."""
     close = difflib.get_close_matches(word, list(words), n=1)

@@ -56,7 +56,7 @@ def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: object
         rule: the rule whose states these are.
 
     Raises:
-        InputError: a term returned another shape than (B,).
+        InputError: a term returned no tensor of real numbers, or another shape than (B,).
     """
     weighted = {}
     for name, weight in weights.items():
@@ -64,6 +64,9 @@ def evaluate_terms(weights: Mapping[str, float], moments: Tensor, target: object
         # A pooled state comes alone, without its past: repeated, it is a state that does not change.
         recording = moments[-count:] if len(moments) >= count else moments[-1:].expand(count, *moments.shape[1:])
         term = LOSSES.find(name)(recording, target, rule)
+        if not isinstance(term, Tensor) or term.is_complex():
+            found = f"a {type(term).__name__}" if not isinstance(term, Tensor) else f"numbers of {term.dtype}"
+            raise InputError("losses", name, found, f"a tensor of real numbers ({moments.shape[1]},), one for each sample")
         if tuple(term.shape) != (moments.shape[1],):
             raise InputError("losses", name, f"shape {tuple(term.shape)}", f"{(moments.shape[1],)}, one number for each sample")
         weighted[name] = weight * term

@@ -82,6 +82,9 @@ class SavedWatch:
 
     losses: tuple[float, ...] = required("the losses of the last iterations with old states alone", length=(0, 1000))
     seeded: tuple[float, ...] = required("the losses of the last iterations with a fresh seed", length=(0, 1000))
+    aged: tuple[float, ...] = required("the losses of the last iterations with aged states", length=(0, 1000))
+    told: bool = required("whether the last loss is to be told")
+    silent: int = required("iterations without a gradient", low=0, high=MOST)
     spikes: int = required("losses that were spikes", low=0, high=MOST)
     digest: float | None = required("a number that follows from all weights")
     unmoved: int = required("iterations without a weight that moved", low=0, high=MOST)
@@ -95,6 +98,7 @@ class SavedOptimizer:
     shapes: Any = required("the shapes of all parameters")
     groups: Any = required("the options of each group")
     states: Any = required("what each parameter's state has beside tensors")
+    tensors: int = optional("how many tensors it has", low=0, high=MOST)
 
 
 @dataclass(frozen=True)

@@ -215,11 +215,12 @@ def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], 
             if dtypes[0] != dtypes[1]:
                 raise InputError(where, f"{field_name}: {name}", dtypes[0], f"{dtypes[1]}: nothing is cast in silence")
         if shapes[0] != shapes[1]:
+            fields = "balance, losses" if field_name == "balance" else "channels, hidden, perception"
             raise InputError(
                 where,
                 f"{field_name}: {name}",
                 shapes[0],
-                f"{shapes[1]}, as this config asks (channels, hidden, perception)",
+                f"{shapes[1]}, as this config asks ({fields})",
             )
 
 

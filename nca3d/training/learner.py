@@ -1,13 +1,14 @@
 """How a loss becomes moved weights: the backward pass with its scale, a look at the gradients, the optimizer."""
 
 import contextlib
+import math
 from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
 
 from nca3d.config import Config
-from nca3d.training.optim import gradients_finite, treat_gradients
+from nca3d.training.optim import gradient_norm, treat_gradients
 from nca3d.training.precision import LossScale
 from nca3d.training.recovery import BAD_GRADIENT
 from nca3d.training.task import InBackward
@@ -28,6 +29,7 @@ class Learner:
     Attributes:
         scale: the scale of the loss.
         overflows: how often the weights stayed where they were because the scale was too large.
+        norm: the norm of the last gradients, but for those that move weights inside the backward pass.
     """
 
     def __init__(
@@ -35,7 +37,7 @@ class Learner:
     ) -> None:
         self.optimizer, self.in_backward = optimizer, in_backward
         self.scale = LossScale(config, device)
-        self.overflows = 0
+        self.overflows, self.norm = 0, math.nan
 
     def begin(self) -> None:
         """Drops the gradients of the iteration before."""
@@ -52,7 +54,8 @@ class Learner:
         # What moves weights before it knows all of their gradients must know beforehand that these are finite.
         if self.in_backward and not self.in_backward.surely_finite():
             self.in_backward.write_gradients()
-        if gradients_finite(parameters):
+        self.norm = gradient_norm(parameters)
+        if math.isfinite(self.norm):
             return ""
         return OVERFLOW if self.scale.overflowed() else BAD_GRADIENT
 

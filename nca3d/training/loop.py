@@ -16,7 +16,7 @@ import pools
 from nca3d import checkpoint
 from nca3d.config import Config, plugins
 from nca3d.config.shipped import located
-from nca3d.errors import InputError, RunError
+from nca3d.errors import InputError, NotFiniteError, RunError
 from nca3d.files import KEPT_TARGET
 from nca3d.process.stop import Overdue, StopSignal
 from nca3d.process.streams import steady_output
@@ -39,7 +39,7 @@ from nca3d.training.step import note_executor
 from nca3d.training.threads import threads
 from nca3d.training.trackers import check_trackers
 from nca3d.training.trainer import Trainer
-from nca3d.training.watch import LOST, TOLD, lost_told, spike_told, unmoved_told
+from nca3d.training.watch import LOST, lost_told, silent_told, spike_told, unmoved_told
 
 # Cells from which a training takes long enough for its forecast to be of use.
 FORECAST_FROM = 500
@@ -210,7 +210,10 @@ def _train_on(
         phase("save")
         # The last one is saved when it is known to be good.
         if trainer.iteration < trainer.end:
-            saver.in_between()
+            try:
+                saver.in_between()
+            except NotFiniteError as error:
+                return _spoilt(error)
         # The bar ends where the run does.
         bar.total = trainer.end
     if trainer.iteration < trainer.end:
@@ -218,7 +221,19 @@ def _train_on(
     # One bad iteration at the end does no harm: the weights are those of the one before.
     if trainer.bad_steps > 1:
         return f"{fault}, {trainer.bad_steps} iterations in a row"
-    return trainer.task.fault(trainer.trained_rule())
+    if wrong := trainer.task.fault(trainer.trained_rule()):
+        return wrong
+    # Saved here, where the run can still go back.
+    try:
+        saver.last()
+    except NotFiniteError as error:
+        return _spoilt(error)
+    return ""
+
+
+def _spoilt(error: NotFiniteError) -> str:
+    """Returns why a run goes back whose numbers can't be saved: what no iteration looks at, such as the running average."""
+    return str(error).partition("not saved: ")[2].partition(";")[0]
 
 
 def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
@@ -228,14 +243,15 @@ def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
         if trainer.watch.unmoved >= LOST and metrics["loss"]:
             return lost_told(trainer.watch.unmoved)
         print(f"{where}: {unmoved_told(trainer.watch.unmoved)}", file=sys.stderr)
-    if "spike" not in metrics:
+    if metrics.get("no_gradient"):
+        print(f"{where}: {silent_told(trainer.watch.silent)}", file=sys.stderr)
+    if not trainer.watch.told:
         return ""
     told = spike_told(metrics["loss"], metrics["spike"])
     # It is no fault: when all retries are used up, the run goes on.
     if config.spike == "rollback" and len(trainer.recovery.setbacks) < config.retries:
         return told
-    if trainer.watch.alone and metrics["spike"] >= TOLD:
-        print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
+    print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
     return ""
 
 
@@ -267,7 +283,10 @@ def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
     """
     iteration, recovery, seconds = trainer.iteration, trainer.recovery, trainer.seconds
     try:
-        for number in recovery.candidates(checkpoint.steps(folder.path), iteration, trainer.config):
+        # Where no weight has moved for long, what was saved meanwhile is no better.
+        saved = checkpoint.steps(folder.path)
+        moving = [number for number in saved if number <= iteration - trainer.watch.unmoved] or saved[-1:]
+        for number in recovery.candidates(moving, iteration, trainer.config):
             if number == 0:
                 checkpoint.bring_first_back(folder.path)
             trainer.restore(checkpoint.load(folder.path, up_to=number, check=checkpoint.check_training))

@@ -82,16 +82,17 @@ def learning_rate(config: Config, iteration: int) -> float:
 
 def healing(config: Config, iteration: int) -> bool:
     """Returns whether an iteration belongs to the healing phase, the last one of a run, if its config has one."""
-    return iteration > (1 - config.healing_phase) * config.iterations
+    # Whoever measures iterations may go on beyond the last one of a config.
+    return config.healing_phase > 0 and iteration > (1 - config.healing_phase) * config.iterations
 
 
-def gradients_finite(parameters: Iterable[nn.Parameter]) -> bool:
-    """Returns whether every gradient is finite, and the norm of all of them too; asked before gradients are treated.
+def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
+    """Returns the norm of all gradients together, not finite if one is not or if it overflows; asked before they are treated.
 
     One NaN would spread to all weights, and a norm that overflows would scale every gradient to zero without a word.
     """
     # One number for all of them: a device must come to rest for each answer.
-    return bool(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]).isfinite())
+    return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
 
 def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:

@@ -32,7 +32,8 @@ def pack_optimizer(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor],
     states = [optimizer.state.get(parameter, {}) for parameter in _parameters(optimizer)]
     places = _places(groups, states).items()
     tensors = {f"{place}.{key}": value for place, entry in places for key, value in entry.items() if isinstance(value, Tensor)}
-    scalars = {"type": _type(optimizer), "shapes": _shapes(optimizer), "groups": _plain(groups), "states": _plain(states)}
+    scalars: dict[str, Any] = {"type": _type(optimizer), "shapes": _shapes(optimizer), "tensors": len(tensors)}
+    scalars |= {"groups": _plain(groups), "states": _plain(states)}
     return tensors, scalars
 
 
@@ -104,6 +105,9 @@ def _checked(
         if place not in places or not key:
             raise InputError(_WHERE, name, "a tensor of that name", f"tensors of {len(states)} parameters")
         places[place][key] = tensor
+    # Without them the run would go on as if it had just begun, and nobody would see. Version 0.1.0 did not count them.
+    if scalars.get("tensors", len(tensors)) != len(tensors):
+        raise InputError(_WHERE, "tensors", len(tensors), f"{scalars['tensors']}, as many as were saved")
     for number, (group, loaded) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
         _check_options(f"groups[{number}]", group, loaded)
     for number, (parameter, state) in enumerate(zip(_parameters(optimizer), states, strict=True)):

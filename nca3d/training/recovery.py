@@ -24,6 +24,7 @@ DRAWS = 1 << 29
 
 # Why a run goes wrong, as an iteration and the check at the end say it.
 EXTINCT, EXTINCT_AT_END = "no living cell in the whole batch", "no living cell at the horizon"
+UNMOVED = "no weight has moved"
 BAD_LOSS, BAD_GRADIENT, BAD_AT_END = "non-finite loss", "non-finite gradient", "non-finite values at the horizon"
 
 
@@ -130,6 +131,9 @@ class Recovery:
 
 def _remedies(config: Config, last: Setback) -> str:
     """Returns what to change: the settings that are bolder than the defaults; else what else may be the cause."""
+    if last.cause.startswith(UNMOVED):
+        losses = ", ".join(config.losses) or "the default ones"
+        return f"no gradient reaches the weights: look at the losses ({losses}), and go on with others"
     bold = [name for name in ("fire_rate", "step_size", "alive_threshold") if _is_bold(config, name)]
     flags = " ".join(f"--{name.replace('_', '-')} {_number(FIELDS[name].default)}" for name in bold)
     if config.losses:

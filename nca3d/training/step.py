@@ -46,14 +46,14 @@ class Outcome:
         fault: why the weights were not moved; "" if all went well.
         states: (B, C, D, H, W), with which the rollout ended.
         work: what it took.
-        fresh: whether one of the states was a fresh seed.
+        like: what its loss is compared with: "aged" if states were aged, else "seeded" if one was a fresh seed, else "losses".
     """
 
     metrics: dict[str, float]
     fault: str = ""
     states: Tensor | None = None
     work: Work | None = None
-    fresh: bool = True
+    like: str = "losses"
 
 
 def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
@@ -368,7 +368,8 @@ def train_step(
     # A scale that was too large is no fault of the rule: the weights stayed, and the next scale is half of it.
     fault = "" if fault == OVERFLOW else fault
     fresh = batch is None or bool(prepared.fresh.any())
-    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages), fresh)
+    like = "aged" if bool(ages.any()) else "seeded" if fresh else "losses"
+    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages), like)
 
 
 def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:

@@ -2,7 +2,7 @@
 
 import copy
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +39,7 @@ from nca3d.training.ran import ran
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
-from nca3d.training.watch import STILL, Watch
+from nca3d.training.watch import AT_WORK, STILL, Watch
 
 # A rule grows bodies of at least this IoU before its pool is weeded: of those that have lived so many horizons, the ones are
 # lost that have less than this share of it. The worst of a batch is replaced anyway, but a batch is a small part of a pool.
@@ -202,7 +202,7 @@ class Trainer:
             decay = min(self.config.average, self.iteration / (self.iteration + 10))
             for name, tensor in self.rule.state_dict().items():
                 self.average[name].lerp_(tensor, 1 - decay)
-        self._watch(outcome)
+        self._watch(outcome, rate)
         if self.course.due(self.config, self.iteration):
             phase("look")
             look = self.task.look(self.trained_rule(), self.iteration)
@@ -211,17 +211,27 @@ class Trainer:
                 outcome.metrics.update(look.metrics(), reseeded_lost=float(self._reseed_lost(look)))
         return outcome
 
-    def _watch(self, outcome: Outcome) -> None:
-        """Takes note of an iteration's loss, and now and then of weights that have not moved; both go into the log."""
+    def _watch(self, outcome: Outcome, rate: float) -> None:
+        """Takes note of an iteration's loss and gradient, and now and then of weights that have not moved; for the log."""
         loss = outcome.metrics["loss"]
         if not outcome.fault:
-            if times := self.watch.times(loss, outcome.fresh):
+            if times := self.watch.times(loss, outcome.like):
                 outcome.metrics["spike"] = times
-            self.watch = self.watch.after(loss, outcome.fresh)
-        if self.iteration % STILL == 0:
-            self.watch = self.watch.looked(self.rule.parameters())
-            if self.watch.unmoved:
-                outcome.metrics["unmoved"] = float(self.watch.unmoved)
+            self.watch = self.watch.after(loss, outcome.like)
+            if not self.learner.in_backward:
+                self.watch = self.watch.after_gradient(self.learner.norm)
+                if self.watch.silent and self.watch.silent % STILL == 0:
+                    outcome.metrics["no_gradient"] = float(self.watch.silent)
+        else:
+            self.watch = replace(self.watch, told=False)
+        if self.iteration % STILL:
+            return
+        if rate < AT_WORK * self.config.learning_rate:
+            self.watch = replace(self.watch, digest=None, unmoved=0)
+            return
+        self.watch = self.watch.looked(self.rule.parameters())
+        if self.watch.unmoved:
+            outcome.metrics["unmoved"] = float(self.watch.unmoved)
 
     def _reseed_lost(self, look: Look) -> int:
         """Starts those pooled bodies again from the seed that no longer recover, and returns how many."""
@@ -326,9 +336,6 @@ class Trainer:
             check_same_shapes(saved.path, name, tensors, expected)
         check_rule_record(saved.path, saved.scalars["rule"], rule_record(self.rule, self.config.rule))
         state = saved.groups.get("optimizer", {}), saved.scalars["optimizer"]
-        # Without it the run would go on as if it had just begun, and nobody would see.
-        if not state[0] and saved.scalars["iteration"] > saved.scalars["skipped"] + saved.scalars.get("overflows", 0):
-            raise InputError(saved.path, "optimizer", "no tensor of its state", f"that after {saved.step} iterations")
         check_optimizer(self.optimizer, *state)
         # Last of all that may refuse: it looks at everything, too, before it changes anything.
         try:

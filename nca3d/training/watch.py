@@ -6,24 +6,28 @@ do weights that have stood still for long: what comes of them is no trained rule
 
 import math
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import torch
 from torch import Tensor
 
+from nca3d.training.recovery import UNMOVED
+
 # How many losses a median is of, and how many there must be.
-RECENT, LEAST = 51, 20
+RECENT, LEAST = 51, 12
 # A spike is so many times the median and so many times all but a tenth of the last losses. In a run that falls fast, a loss of
 # ten times the one before is no more than six times the median.
 TIMES, ABOVE, MOST = 5, 2, 0.9
-# From how many times the median on a spike has a line of its own; each one is in the log.
-TOLD = 10
+# Each is in the log. One that is told, and that a run goes back for, is so many times all but a tenth, and so many times all.
+FAR, BEYOND = 3, 2
 # After how many iterations weights are looked at: if they have all stayed, that long.
 STILL = 50
 # After how many a run is lost, unless its loss is zero and nothing is left to learn.
 LOST = 100
+# At less than this share of a run's rate weights may well stand still: a schedule may end at zero.
+AT_WORK = 0.01
 # How many weights are looked at at once.
 PART = 1 << 20
 
@@ -32,48 +36,58 @@ PART = 1 << 20
 class Watch:
     """What was seen so far; saved with each checkpoint, so that a resumed run sees the same (law 11).
 
+    A loss is compared with its like: a batch with a fresh seed has a far higher one than grown bodies, and so have aged ones.
+
     Attributes:
-        losses: The losses of the last iterations without a fault whose states were all old, oldest first.
-        seeded: The same of those that had a fresh seed: where seeds come now and then, a grown body's loss is far lower.
+        losses: The losses of the last iterations without a fault whose states were all from the pool, oldest first.
+        seeded: The same of those that had a fresh seed.
+        aged: The same of those whose states were aged.
         spikes: How many of all losses were spikes.
+        told: Whether the last one is to be told.
         digest: A number that follows from all weights; None = they were not looked at yet.
         unmoved: For how many iterations no weight has moved, as far as was looked.
+        silent: For how many iterations all gradients have been zero.
     """
 
     losses: tuple[float, ...] = ()
     seeded: tuple[float, ...] = ()
+    aged: tuple[float, ...] = ()
     spikes: int = 0
+    told: bool = False
     digest: float | None = None
     unmoved: int = 0
+    silent: int = 0
 
-    def times(self, loss: float, fresh: bool) -> float:
+    def times(self, loss: float, like: str = "losses") -> float:
         """Returns how many times the median of the last losses a loss is, if it is a spike; else 0.
 
         Args:
             loss: The loss of an iteration.
-            fresh: Whether that had a fresh seed: it is compared with its like.
+            like: What it is compared with: "losses", "seeded" or "aged".
         """
-        recent = self.seeded if fresh else self.losses
+        recent = self._recent(like)
         if len(recent) < LEAST or not math.isfinite(loss):
             return 0.0
-        median, high = statistics.median(recent), sorted(recent)[int(MOST * (len(recent) - 1))]
-        # Losses with learned weights may be negative: then it is the distance from the median that counts.
-        size = max(abs(median), 1e-12)
-        times = (loss - median) / size + 1
-        return times if times > TIMES and loss - median > ABOVE * (high - median) + (ABOVE - 1) * size else 0.0
+        times, high = _measure(loss, recent)
+        return times if times > TIMES and times > ABOVE * high else 0.0
 
-    @property
-    def alone(self) -> bool:
-        """Whether at most one of the last losses is a spike: where a loss stays high, each one is, until the median follows."""
-        both = ((loss, fresh) for fresh, losses in ((False, self.losses), (True, self.seeded)) for loss in losses)
-        return sum(bool(self.times(loss, fresh)) for loss, fresh in both) <= 1
-
-    def after(self, loss: float, fresh: bool) -> "Watch":
+    def after(self, loss: float, like: str = "losses") -> "Watch":
         """Returns what has been seen after one loss more; see `times`."""
-        known = replace(self, spikes=self.spikes + bool(self.times(loss, fresh)))
-        if fresh:
-            return replace(known, seeded=(*self.seeded, loss)[-RECENT:])
-        return replace(known, losses=(*self.losses, loss)[-RECENT:])
+        times, recent = self.times(loss, like), self._recent(like)
+        # Where the loss stays up there, or is noise, one line is enough: the next one must be far beyond it.
+        told = times > 0 and times >= FAR * _measure(loss, recent)[1]
+        told = told and times >= BEYOND * max(_measure(one, recent)[0] for one in recent)
+        more: dict[str, Any] = {like: (*getattr(self, like), loss)[-RECENT:]}
+        return replace(self, spikes=self.spikes + bool(times), told=told, **more)
+
+    def _recent(self, like: str) -> tuple[float, ...]:
+        """Returns what a loss is compared with: as long as there are few of its like, all of them."""
+        own: tuple[float, ...] = getattr(self, like)
+        return own if len(own) >= LEAST else self.losses + self.seeded + self.aged
+
+    def after_gradient(self, norm: float) -> "Watch":
+        """Returns what has been seen after one gradient more, of this norm."""
+        return replace(self, silent=self.silent + 1 if norm == 0 else 0)
 
     def looked(self, weights: Iterable[Tensor]) -> "Watch":
         """Returns what has been seen after a look at the weights, of any shape; due every `STILL` iterations."""
@@ -104,9 +118,24 @@ def unmoved_told(iterations: int) -> str:
     )
 
 
+def silent_told(iterations: int) -> str:
+    """Returns the line about gradients that are all zero, while the optimizer's momentum may still move the weights."""
+    return f"all gradients have been zero for {iterations} iterations: look at the losses, and at what is alive"
+
+
 def lost_told(iterations: int) -> str:
     """Returns why a run whose weights stand still goes back."""
-    return f"no weight has moved for {iterations} iterations"
+    return f"{UNMOVED} for {iterations} iterations"
+
+
+def _measure(loss: float, recent: Sequence[float]) -> tuple[float, float]:
+    """Returns how many times the median of the last losses a loss is, and how many times that all but a tenth of them are.
+
+    Losses with learned weights may be negative: then it is the distance from the median that counts.
+    """
+    median, high = statistics.median(recent), sorted(recent)[int(MOST * (len(recent) - 1))]
+    size = max(abs(median), 1e-12)
+    return (loss - median) / size + 1, (high - median) / size + 1
 
 
 @torch.no_grad()

@@ -358,7 +358,8 @@ def valid(name: str) -> st.SearchStrategy[Any]:
     if name in bound | {name for row in CLASHES for name in (row.field, row.other)} - {"rule"}:
         return st.just(spec.default)  # bound to each other
     if spec.is_table:
-        return st.dictionaries(texts.filter(bool), one(spec) if spec.item is float else plain, max_size=3)
+        tables = st.dictionaries(texts.filter(bool), one(spec) if spec.item is float else plain, max_size=3)
+        return tables.filter(lambda table: not table or any(table.values())) if name == "losses" else tables
     values = one(spec)
     if spec.count and not spec.alone:
         values = st.lists(values, min_size=spec.count[0], max_size=min(spec.count[1], 5))

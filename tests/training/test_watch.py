@@ -1,6 +1,7 @@
 """What a run sees in its numbers: spikes of the loss, weights that don't move, norms that overflow, states that were lost."""
 
 import json
+import math
 import statistics
 
 import pytest
@@ -12,9 +13,10 @@ from tiny_runs import tiny_body
 
 import nca3d
 from nca3d import checkpoint
-from nca3d.errors import RunError
+from nca3d.errors import InputError, RunError
 from nca3d.losses import LOSSES
-from nca3d.training.optim import gradients_finite
+from nca3d.training.optim import gradient_norm
+from nca3d.training.trainer import Trainer
 from nca3d.training.watch import LEAST, RECENT, STILL, TIMES, Watch
 
 TINY = tiny_body(iterations=40, save_every=10, log_every=1, schedule="constant", warmup=0, steps=(2, 4), damage_count=0)
@@ -39,15 +41,14 @@ def spiking(registries):
 def test_a_spike_is_far_above_the_median_and_all_but_a_few(losses, loss):
     watch = Watch()
     for one in losses:
-        watch = watch.after(one, False)
+        watch = watch.after(one)
     recent = losses[-RECENT:]
     assert list(watch.losses) == recent and Watch.of(json.loads(json.dumps(watch.plain()))) == watch
-    assert not watch.times(loss, True), "batches with a seed have had no loss yet"
     if len(recent) < LEAST or (median := statistics.median(recent)) <= 1e-9:
         return
-    times, high = watch.times(loss, False), sorted(recent)[int(0.9 * (len(recent) - 1))]
+    times, high = watch.times(loss), sorted(recent)[int(0.9 * (len(recent) - 1))]
     assert not times or (times == pytest.approx(loss / median) and times > TIMES and loss >= 2 * high - 1e-9)
-    assert watch.times(1.01 * max(TIMES * median, 2 * high), False)
+    assert watch.times(1.01 * max(TIMES * median, 2 * high))
 
 
 @pytest.mark.parametrize("fall", [1.0, 0.995, 0.99])
@@ -55,11 +56,22 @@ def test_ten_times_the_loss_is_a_spike_in_a_run_that_falls(fall):
     """Every second batch has a seed, whose loss is fifty times that of a grown body."""
     watch, noise = Watch(), torch.rand(200, generator=torch.Generator().manual_seed(0)).tolist()
     for number, some in enumerate(noise):
-        loss, fresh = fall**number * (50.0 if number % 2 else 1.0) * (0.5 + some), bool(number % 2)
-        assert not watch.times(loss, fresh)
-        assert number < 2 * LEAST or watch.times(10 * loss * (1.5 / (0.5 + some)), fresh)
-        watch = watch.after(loss, fresh)
+        loss, like = fall**number * (50.0 if number % 2 else 1.0) * (0.5 + some), "seeded" if number % 2 else "losses"
+        assert not watch.times(loss, like)
+        assert number < 2 * LEAST or watch.after(10 * loss * (1.5 / (0.5 + some)), like).told
+        watch = watch.after(loss, like)
     assert watch.spikes == 0
+
+
+def test_a_loss_that_runs_away_is_told_again_and_noise_is_not():
+    watch = Watch()
+    for number in range(100):
+        watch = watch.after(0.5 + 0.01 * (number % 7))
+    told = []
+    for loss in (3.0, 0.5, 9.0, 8.0, 0.5, 47.0, 60.0, 0.5, 5000.0, 5000.0):
+        watch = watch.after(loss)
+        told += [loss] if watch.told else []
+    assert told == [3.0, 9.0, 47.0, 5000.0] and watch.spikes == 7
 
 
 def test_a_spike_is_marked_and_the_run_goes_on(tmp_path, capsys, spiking):
@@ -110,6 +122,67 @@ def test_weights_that_do_not_move_are_told(tmp_path, capsys, registries):
     assert f"no weight has moved for {STILL} iterations" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("schedule", ["step", "cosine"])
+def test_a_schedule_that_ends_at_nothing_is_no_standstill(schedule, tmp_path, capsys):
+    """Weights may stand still where the rate is as good as zero: the run is done, and nothing of it is given up."""
+    config = TINY.replace(
+        out=str(tmp_path / "run"), iterations=300, schedule=schedule, milestones=(0.2,), final_learning_rate=0.0
+    )
+    nca3d.train(config, progress=False)
+    assert checkpoint.load(tmp_path / "run").step == 300 and "moved" not in capsys.readouterr().err
+
+
+def test_gradients_of_zero_are_told_while_momentum_moves_the_weights(tmp_path, capsys, registries):
+    calls = []
+
+    @LOSSES.register("fading")
+    def loss(moments, target, rule):
+        calls.extend([0] * torch.is_grad_enabled())
+        return moments[-1].square().mean(dim=(1, 2, 3, 4)) * (1.0 if len(calls) < 20 else 0.0) + 1
+
+    run = nca3d.train(TINY.replace(out=str(tmp_path / "run"), losses={"fading": 1.0}, iterations=80), progress=False)
+    assert [line["iteration"] for line in run.metrics if line.get("no_gradient")] == [69]
+    assert f"all gradients have been zero for {STILL} iterations" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("part", ["average", "optimizer", "seed", "weights"])
+@pytest.mark.parametrize("at", [20, 40])
+def test_what_no_iteration_looks_at_leads_back_when_it_is_saved(part, at, tmp_path, capsys, monkeypatch):
+    """A number that is not finite in the running average, say: the run goes back, and does not save it."""
+    step, done = Trainer.step, []
+
+    def spoilt(trainer):
+        outcome = step(trainer)
+        if trainer.iteration == at and not done:
+            done.append(at)
+            parts = {
+                "average": lambda: next(iter(trainer.average.values())),
+                "optimizer": lambda: next(iter(trainer.optimizer.state.values()))["exp_avg_sq"],
+                "seed": lambda: trainer.pool.seeds,
+                "weights": lambda: next(trainer.rule.parameters()).data,
+            }
+            parts[part]().fill_(float("inf"))
+        return outcome
+
+    monkeypatch.setattr(Trainer, "step", spoilt)
+    run = nca3d.train(TINY.replace(out=str(tmp_path / "run")), progress=False)
+    (setback,) = checkpoint.load(run.folder).scalars["recovery"]
+    assert "finite" in setback["cause"] and setback["back_to"] == at - 10
+    assert run.metrics[-1]["iteration"] == 40 and all(t.isfinite().all() for t in run.rule.state_dict().values())
+
+
+@pytest.mark.parametrize("what", [None, 1.0, [1.0], "numpy", "complex"])
+def test_a_loss_that_gives_no_tensor_is_one_line(what, tmp_path, registries):
+    @LOSSES.register("odd")
+    def loss(moments, target, rule):
+        term = moments[-1].mean(dim=(1, 2, 3, 4))
+        return {"numpy": lambda: term.detach().numpy(), "complex": lambda: term * 1j}.get(str(what), lambda: what)()
+
+    with pytest.raises(InputError, match=r"losses: odd: found (a |numbers of torch.complex64)"):
+        nca3d.train(TINY.replace(out=str(tmp_path / "run"), losses={"rgba": 1.0, "odd": 1.0}), progress=False)
+
+
 def test_a_run_whose_weights_stand_still_for_long_fails(tmp_path, registries):
     @LOSSES.register("stone")
     def loss(moments, target, rule):
@@ -133,7 +206,7 @@ def test_a_norm_that_overflows_is_no_gradient(values, good):
     """Each number of 1e30 is finite, and scaled to length 1 it would be zero."""
     weights = [torch.nn.Parameter(torch.zeros(2)), torch.nn.Parameter(torch.zeros(3))]
     weights[0].grad = torch.tensor(values)
-    assert gradients_finite(weights) is good
+    assert math.isfinite(gradient_norm(weights)) is good
 
 
 def test_states_that_were_lost_are_counted_and_logged(tmp_path, registries):
