@@ -22,6 +22,8 @@ RECENT, LEAST = 51, 12
 TIMES, ABOVE, MOST = 5, 2, 0.9
 # Each is in the log. One that is told, and that a run goes back for, is so many times all but a tenth, and so many times all.
 FAR, BEYOND = 3, 2
+# As long as it is compared with others than its like, it must be so many times their median to be told.
+UNLIKE = 10
 # After how many iterations weights are looked at: if they have all stayed, that long.
 STILL = 50
 # After how many a run is lost, unless its loss is zero and nothing is left to learn.
@@ -77,7 +79,9 @@ class Watch:
         # Where the loss stays up there, or is noise, one line is enough: the next one must be far beyond it.
         told = times > 0 and times >= FAR * _measure(loss, recent)[1]
         told = told and times >= BEYOND * max(_measure(one, recent)[0] for one in recent)
-        more: dict[str, Any] = {like: (*getattr(self, like), loss)[-RECENT:]}
+        own: tuple[float, ...] = getattr(self, like)
+        told = told and (times >= UNLIKE or len(own) >= LEAST)
+        more: dict[str, Any] = {like: (*own, loss)[-RECENT:]}
         return replace(self, spikes=self.spikes + bool(times), told=told, **more)
 
     def _recent(self, like: str) -> tuple[float, ...]:
