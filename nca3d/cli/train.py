@@ -9,6 +9,7 @@ from pathlib import Path
 from nca3d.cli.flags import add_fields, config_from, named
 from nca3d.config import plugins, shipped
 from nca3d.config.names import check_names
+from nca3d.errors import InputError
 from nca3d.load import RuleRef
 
 # What is printed of a run folder when it is done: what people look at.
@@ -22,6 +23,18 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", metavar="FOLDER", help="go on with the run in FOLDER; flags may change its config")
     parser.add_argument("--print-config", action="store_true", help="print the whole config as TOML and stop")
     add_fields(parser)
+
+
+def _check_init(name: str) -> None:
+    """Checks that there is a rule to start from, as far as that can be told without torch.
+
+    Raises:
+        InputError: There is none.
+    """
+    try:
+        RuleRef(name, plugins=())
+    except InputError as error:
+        raise InputError("config", "init", f"{name!r}: {error.found}", error.allowed) from None
 
 
 def run(args: argparse.Namespace) -> None:
@@ -38,7 +51,7 @@ def run(args: argparse.Namespace) -> None:
         plugins.check(config.plugins, config.plugins_from)
         check_names(config)
         if config.init and resume is None:
-            RuleRef(config.init, plugins=())
+            _check_init(config.init)
         check_memory(config)
         check_run_folder(config, resume)
         source = config.kind.check_inputs(config, resume)

@@ -226,7 +226,7 @@ class Trainer:
             self.watch = replace(self.watch, told=False)
         if self.iteration % STILL:
             return
-        if rate < AT_WORK * self.config.learning_rate:
+        if rate < AT_WORK * self.recovery.settings(self.config).learning_rate:
             self.watch = replace(self.watch, digest=None, unmoved=0)
             return
         self.watch = self.watch.looked(self.rule.parameters())
