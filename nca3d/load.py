@@ -7,8 +7,7 @@ imported, which happens when the rule itself is needed. Tensors come from safete
 import json
 import os
 import re
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -342,11 +341,13 @@ def _from_zoo(name: str) -> "Rule":
     """Returns a shipped rule; its JSON file is the card with the rule's constructor in it."""
     from safetensors.torch import load as load_tensors
 
+    from nca3d.rules.rebuild import rebuild
+
     folder = resources.files("nca3d") / "zoo"
     # The card of a shipped rule also holds the constructor's record, which is no part of a rule's card.
     card = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
     tensors = load_tensors((folder / f"{name}.safetensors").read_bytes())
-    return _build(f"{ZOO}{name}", card.pop("rule"), tensors, card)
+    return rebuild(f"{ZOO}{name}", card.pop("rule"), tensors, card)
 
 
 def _from_checkpoint(path: Path, hint: str) -> "Rule":
@@ -357,63 +358,9 @@ def _from_checkpoint(path: Path, hint: str) -> "Rule":
         hint: What an error adds if its rule is not registered.
     """
     from nca3d import checkpoint
+    from nca3d.rules.rebuild import rebuild
 
     saved = checkpoint.load(path, check=checkpoint.check_training)
     # Absolute, because a checkpoint named from within its own folder has no grandparent.
     card = located(saved.scalars["card"], saved.path.absolute().parents[1])
-    return _build(saved.path, saved.scalars["rule"], saved.groups["rule"], card, hint)
-
-
-def _compare(where: object, make: "Callable[..., Rule]", options: dict[str, Any], tensors: dict[str, Any]) -> None:
-    """Compares a rule's tensors with those that its options ask for, without making these: options may ask for any size.
-
-    Raises:
-        InputError: one is missing, unknown, or of another shape or dtype, which torch would cast in silence.
-    """
-    import torch
-
-    try:
-        # On this device tensors have shapes and no memory.
-        with torch.device("meta"):
-            planned = make(**options).state_dict()
-    except InputError:
-        raise
-    # A rule of somebody's own may need numbers to be made: what is wrong with it shows when it is made in earnest.
-    except Exception:
-        return
-    for key in sorted(planned.keys() | tensors.keys()):
-        found, wanted = (
-            f"{tuple(one[key].shape)} {one[key].dtype}" if key in one else "no such tensor" for one in (tensors, planned)
-        )
-        if found != wanted:
-            raise InputError(where, f"rule.safetensors: {key}", found, f"{wanted}, as the rule's options ask")
-
-
-def _build(where: object, rule_record: dict[str, Any], tensors: dict[str, Any], card: dict[str, Any], hint: str = "") -> "Rule":
-    """Returns a rule with these weights, ready to run.
-
-    Args:
-        where: source of the record, for errors.
-        rule_record: name and options of its constructor, see `training.build.rule_record`.
-        tensors: its state_dict.
-        card: what it knows of its training.
-        hint: what an error adds if the rule is not registered.
-    """
-    from nca3d.rules import RULES
-
-    try:
-        name = rule_record["name"]
-        make = RULES.find(name, where, "rule", hint)
-        _compare(where, make, rule_record["options"], tensors)
-        rule: Rule = make(**rule_record["options"])
-        rule.load_state_dict(tensors)
-    except InputError:
-        raise
-    # ValueError is how a rule refuses its options.
-    except (KeyError, TypeError, ValueError, OverflowError, RuntimeError, MemoryError, RecursionError) as error:
-        raise InputError(where, "rule", error, "weights that fit the rule that the checkpoint describes") from error
-    # Code of the user's own: he may have several files that register a rule of this name.
-    if file := RULES.plugins.get(name):
-        print(f"{where}: rule {name!r} comes from the plug-in {one_line(file)}", file=sys.stderr)
-    rule.card = card
-    return rule.eval()
+    return rebuild(saved.path, saved.scalars["rule"], saved.groups["rule"], card, hint)

@@ -4,6 +4,7 @@ A state is a table of tensors that follow from its step, so that whoever loads o
 ours write to one path again and again.
 """
 
+from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +20,26 @@ def state_of(step: int, megabytes: float = 1.0) -> State:
     return {f"w{number}": torch.randn(int(megabytes * 2**20) // 32, generator=generator) for number in range(8)}
 
 
-class Peer:
+class Peer(ABC):
     """Saves states and loads the newest; one whose package is missing can't be made."""
 
     name = ""
 
-    def __init__(self) -> None:
-        pass
-
+    @abstractmethod
     def path(self, folder: Path) -> Path:
         """Returns where the newest checkpoint of a folder lies: a file or a folder."""
-        raise NotImplementedError
 
     def next_path(self, folder: Path) -> Path:
         """Returns where step 2 will lie."""
         return self.path(folder)
 
+    @abstractmethod
     def save(self, folder: Path, step: int, state: State) -> None:
-        raise NotImplementedError
+        """Saves a state."""
 
+    @abstractmethod
     def load(self, folder: Path) -> State:
         """Returns the newest state of a folder, or raises what the library raises."""
-        raise NotImplementedError
 
 
 class Ours(Peer):

@@ -8,7 +8,7 @@ import functools
 import math
 from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
-from typing import Any, ClassVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from nca3d.errors import InputError, InputErrors, nearest
 from nca3d.schema.spec import MAX_DEPTH, Spec, as_text, converted, field
@@ -22,8 +22,6 @@ MOST_ERRORS = 20
 
 class Open:
     """A table that may have other fields than those that are described: rules and tasks of somebody's own add some."""
-
-    other_fields: ClassVar[bool] = True
 
 
 def required(doc: str, **limits: object) -> Any:

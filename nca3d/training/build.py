@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from nca3d.config import FIELDS, Config
 from nca3d.config.regimes import SHAPES
@@ -16,6 +15,7 @@ from nca3d.registry import accepted_arguments, constructor_arguments, searched
 from nca3d.rollout import rollout
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
+from nca3d.rules.rebuild import check_same_tensors
 from nca3d.schema.spec import as_text, toml
 from nca3d.training.precision import autocast
 from nca3d.training.task import Task
@@ -24,6 +24,8 @@ from nca3d.training.task import Task
 FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
 # Arguments of rules that say nothing of the shapes of their weights, and those that have flags of their own.
 SHAPELESS = {"fire_rate", "step_size", "alive_threshold", "padding", "dropout"}
+# What the shapes of a rule's tensors follow from, for errors.
+SHAPED_BY = "this config asks (channels, hidden, perception)"
 FLAGS = {"channels", "hidden", "perception", "code"}
 # The share of a device's free memory that a pool may take before it goes to the host's.
 POOL_SHARE = 0.25
@@ -132,7 +134,7 @@ def _check_init(name: str, source: Rule, rule: Rule) -> None:
     # What shapes don't depend on, such as the fire rate, may differ.
     differ = [key for key in theirs if key not in SHAPELESS and theirs[key] != ours.get(key)]
     if not differ:
-        check_same_shapes(name, "init", source.state_dict(), rule.state_dict())
+        check_same_tensors(name, "init", source.state_dict(), rule.state_dict(), SHAPED_BY)
     found = ", ".join(f"{key} = {toml(theirs[key])}" for key in differ)
     asked = ", ".join(f"{key} = {toml(ours[key]) if key in ours else 'none'}" for key in differ)
     flags = [f"--{key} {_words(theirs[key])}" for key in differ if key in FLAGS]
@@ -193,35 +195,6 @@ def _kind(value: object) -> str:
         return "true or false"
     names = {int: "a number", float: "a number", str: "a text", list: "a list", tuple: "a list", dict: "a table"}
     return names.get(type(value), "a value")
-
-
-def check_same_shapes(where: object, field_name: str, found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
-    """Checks that two sets of tensors have the same names, shapes and dtypes: torch would cast in silence.
-
-    Args:
-        where: where the tensors come from, for the message.
-        field_name: what they are, for the message.
-        found: tensors of any shape, by name.
-        expected: tensors of any shape, by name.
-
-    Raises:
-        InputError: a tensor is missing, superfluous, of another shape or dtype; the message names it.
-    """
-    for name in sorted(set(found) | set(expected)):
-        both = [tensors.get(name) for tensors in (found, expected)]
-        shapes = ["no such tensor" if tensor is None else str(tuple(tensor.shape)) for tensor in both]
-        if shapes[0] == shapes[1] and None not in both:
-            dtypes = [str(tensor.dtype) for tensor in both if tensor is not None]
-            if dtypes[0] != dtypes[1]:
-                raise InputError(where, f"{field_name}: {name}", dtypes[0], f"{dtypes[1]}: nothing is cast in silence")
-        if shapes[0] != shapes[1]:
-            fields = "balance, losses" if field_name == "balance" else "channels, hidden, perception"
-            raise InputError(
-                where,
-                f"{field_name}: {name}",
-                shapes[0],
-                f"{shapes[1]}, as this config asks ({fields})",
-            )
 
 
 def choose_device(config: Config) -> torch.device:

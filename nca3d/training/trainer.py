@@ -18,11 +18,12 @@ from nca3d.executors.offload import Kept
 from nca3d.losses import LOSSES
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
+from nca3d.rules.rebuild import check_same_tensors
 from nca3d.targets import Target
 from nca3d.training.balance import Balance
 from nca3d.training.build import (
+    SHAPED_BY,
     check_rule_record,
-    check_same_shapes,
     choose_device,
     choose_pool_device,
     compile_rule,
@@ -333,7 +334,8 @@ class Trainer:
             ("average", average, self.average),
             ("balance", balance, self.balance.state_dict()),
         ):
-            check_same_shapes(saved.path, name, tensors, expected)
+            who_asks = "this config asks (balance, losses)" if name == "balance" else SHAPED_BY
+            check_same_tensors(saved.path, name, tensors, expected, who_asks)
         check_rule_record(saved.path, saved.scalars["rule"], rule_record(self.rule, self.config.rule))
         state = saved.groups.get("optimizer", {}), saved.scalars["optimizer"]
         check_optimizer(self.optimizer, *state)

@@ -25,8 +25,9 @@ from nca3d.config.fields import AGEING_EVERY
 from nca3d.executors.memory import noted_segments
 from nca3d.rollout import rollout
 from nca3d.training.build import choose_device
+from nca3d.training.draws import draw_ageing, draw_steps
 from nca3d.training.memory import free_memory
-from nca3d.training.step import Outcome, draw_ageing, draw_steps
+from nca3d.training.step import Outcome
 from nca3d.training.task import Task
 from nca3d.training.threads import threads
 from nca3d.training.trainer import Trainer

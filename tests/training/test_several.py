@@ -16,7 +16,7 @@ from nca3d.errors import InputError, InputErrors
 from nca3d.rules import ConditionalRule
 from nca3d.targets.doors import READERS
 from nca3d.targets.together import called, load_several
-from nca3d.training.step import draw_batch, switched
+from nca3d.training.draws import draw_batch, switched
 from nca3d.training.trainer import Trainer
 
 BODIES = ("sphere", "cross", "torus")

@@ -20,8 +20,8 @@ from nca3d.cli import main
 from nca3d.errors import InputError, InputErrors
 from nca3d.losses import LOSSES
 from nca3d.process.stop import Overdue
+from nca3d.training.draws import age_states, counted_generator, draw_steps
 from nca3d.training.optim import healing, learning_rate
-from nca3d.training.step import age_states, counted_generator, draw_steps
 from nca3d.training.threads import choose_threads
 from nca3d.training.trainer import Trainer
 

@@ -6,7 +6,7 @@ import torch
 import pools
 from nca3d.config import Config
 from nca3d.executors.memory import Memory
-from nca3d.training.step import age_states, draw_ageing, draw_steps
+from nca3d.training.draws import age_states, draw_ageing, draw_steps
 from nca3d.training.trainer import Trainer
 from nca3d.tune.iterations import STILL, measure, pick
 
