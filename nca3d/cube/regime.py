@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nca3d.config.regimes import Regime
-from nca3d.errors import InputError
 from nca3d.registry import LazyImport
 from nca3d.schema.spec import field
 
@@ -115,9 +114,6 @@ class Answering(Regime):
         table = CubeFields.of(config)
         find_teacher(table.teacher, table.teacher_layer, table.teacher_pool, table.teacher_width)
         questions = read_questions(table.questions)
-        # Before minutes of embedding.
-        if config.batch > (count := len(questions.of("train"))):
-            raise InputError("config", "batch", config.batch, f"at most the {count} questions of split train")
         return questions if folder is None else QuestionsOfRun(questions, Path(folder))
 
 

@@ -67,6 +67,9 @@ class Answering:
         questions = given.questions if isinstance(given, QuestionsOfRun) else given or read_questions(self.fields.questions)
         # TF-IDF learns its words from the training split alone: held-out questions must not shape the embeddings.
         train = questions.of("train")
+        # Before minutes of embedding.
+        if config.batch > len(train):
+            raise InputError("config", "batch", config.batch, f"at most the {len(train)} questions of split train")
         texts = [text for pair in train for text in (pair.question, pair.answer)]
         # Fitted again on another processor it would differ by rounding, and be another teacher.
         kept = kept_teacher(run) if run and self.fields.teacher == "tfidf" else None
@@ -84,8 +87,6 @@ class Answering:
             if spread <= ALIKE * embeddings.square().mean():
                 found = f"{questions.name}, whose {name} all look the same to teacher {teacher.id}"
                 raise InputError("config", "questions", found, "a set of different ones, or another teacher")
-        if config.batch > len(self.train):
-            raise InputError("config", "batch", config.batch, f"at most the {len(self.train)} questions of split train")
         self.epoch = len(self.train) / config.batch
 
     def _training_embeddings(self) -> tuple[Tensor, Tensor]:

@@ -251,7 +251,8 @@ def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
     # It is no fault: when all retries are used up, the run goes on.
     if config.spike == "rollback" and len(trainer.recovery.setbacks) < config.retries:
         return told
-    print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
+    if not trainer.watch.usual(metrics["loss"]):
+        print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
     return ""
 
 

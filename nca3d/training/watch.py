@@ -84,6 +84,10 @@ class Watch:
         more: dict[str, Any] = {like: (*own, loss)[-RECENT:]}
         return replace(self, spikes=self.spikes + bool(times), told=told, **more)
 
+    def usual(self, loss: float) -> bool:
+        """Whether a loss is no more than a batch with a fresh seed costs: a grown body that was badly hurt costs as much."""
+        return len(self.seeded) >= LEAST and loss <= statistics.median(self.seeded)
+
     def _recent(self, like: str) -> tuple[float, ...]:
         """Returns what a loss is compared with: as long as there are few of its like, all of them."""
         own: tuple[float, ...] = getattr(self, like)

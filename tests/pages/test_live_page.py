@@ -223,7 +223,7 @@ def test_a_file_where_a_store_belongs_is_told_before_it_is_filmed(tmp_path, monk
 def test_the_page_in_docs_lives(page_of):
     file = Path(__file__).parents[2] / "docs" / "live.html"
     parts = [script(name) for name in (*ENGINE, "worker.js", "page.js")]
-    parts += [source(name) for name in ("volume.js", "parts.js", "creature.js", "body.glsl", "style.css")]
+    parts += [source(name) for name in ("whole.js", "volume.js", "parts.js", "creature.js", "body.glsl", "style.css")]
     assert all(part in file.read_text() for part in parts), "made anew by: nca3d export zoo:axolotl --live docs/live.html"
     page = opened(page_of, file)
     wait_for(page, "creature.last.iou > 0.95")

@@ -3,7 +3,6 @@
 import argparse
 import contextlib
 import errno
-import os
 import re
 import signal
 import socket
@@ -91,7 +90,6 @@ def run(args: argparse.Namespace) -> int:
         missing = [name for name in ("fastapi", "uvicorn") if find_spec(name) is None]
         errors.add(bool(missing), "nca3d serve", "extra", f"no {', '.join(missing)}", "pip install 'nca3d[serve]'")
         errors.of(check_cube, args.run, plugins_of(args))
-    _fill_standard_descriptors()
     # The port is taken before the cube loads, which may last a minute: a port in use is told at once.
     with _listening(args.host, args.port) as place, _terminated():
         cube, note = _cube(args)
@@ -149,13 +147,6 @@ def _wrong_names(names: list[str]) -> Iterator[InputError]:
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9._-]{1,253}", name):
             yield InputError("--allow-host", "name", name, "a name of this server without port, such as cube.example.org")
-
-
-def _fill_standard_descriptors() -> None:
-    """Opens stdin, stdout and stderr where they are closed: or a socket would get their number, and be written to as stderr."""
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
 
 
 @contextlib.contextmanager
