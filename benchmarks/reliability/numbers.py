@@ -67,14 +67,25 @@ def _for_long(peer: Peer, folder: Path, kind: str) -> str:
 
 
 def spike(peer: Peer, folder: Path) -> str:
-    """The loss of step 40 is ten times as large: is it marked anywhere?"""
+    """The loss of step 42 is ten times as large: is it marked?
+
+    Not in a fifth step, in which our bodies age: there many a loss is as large by itself.
+    """
     training = training_of(peer)
     if training is None:
         return NOT_ASKED
-    _, _, said = _after(training, folder / "run", Fault("spike", 40, 40), steps=60)
-    metrics = folder / "run" / "metrics.jsonl"
-    told = said + (metrics.read_text() if metrics.exists() else "")
-    return "marked" if "spike" in told else "**not marked**"
+    # Beside a run without the fault: a loss may have spikes of its own.
+    marks = [_marks(training, folder / name, fault) for name, fault in (("run", Fault("spike", 42, 42)), ("calm", Fault()))]
+    return "marked" if marks[0] - marks[1] else "**not marked**"
+
+
+def _marks(training: Training, folder: Path, fault: Fault) -> set[str]:
+    """Returns the lines of a run of 60 steps that speak of a spike, those of a log by their iterations."""
+    _, _, said = _after(training, folder, fault, steps=60)
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    told = {str(line["iteration"]) for line in map(json.loads, lines) if "spike" in line}
+    return told | {line for line in said.splitlines() if "spike" in line}
 
 
 def dead_pool(peer: Peer, folder: Path) -> str:
