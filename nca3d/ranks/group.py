@@ -1,0 +1,148 @@
+"""What ranks tell each other: each method is called by all of them at the same point of their work, and all get the answer.
+
+Sums are always made in the order of ranks, so that every rank has the same bits.
+"""
+
+import os
+import pickle
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Ranks:
+    """The processes that train together, as one of them sees it.
+
+    Args:
+        rank: The number of this one, 0 .. size − 1.
+        size: How many there are.
+        local: The number of this one among those of its machine: which device is its own.
+
+    Attributes:
+        doing: What this rank is about, such as "iteration 7"; the others name it when it is lost.
+        sent_bytes: How many bytes this rank has sent to others so far, as far as tensors go.
+    """
+
+    def __init__(self, rank: int = 0, size: int = 1, local: int = 0) -> None:
+        self.rank, self.size, self.local = rank, size, local
+        self.doing = ""
+        self.sent_bytes = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the rank that logs, saves and prints."""
+        return self.rank == 0
+
+    def share(self, count: int, rank: int | None = None) -> range:
+        """Returns which of `count` things are a rank's: as many as those of the others, give or take one; in order of ranks.
+
+        Args:
+            count: How many things there are.
+            rank: Whose share; None = this rank's.
+        """
+        rank = self.rank if rank is None else rank
+        return range(count * rank // self.size, count * (rank + 1) // self.size)
+
+    # What all tell all ------------------------------------------------------------------------------------------------
+
+    def gather(self, tensor: "Tensor") -> "list[Tensor]":
+        """Returns every rank's tensor, in the order of ranks; all have one shape and dtype."""
+        if self.size == 1:
+            return [tensor]
+        import torch.distributed as dist
+
+        tensor = tensor.contiguous()
+        self.sent_bytes += tensor.nbytes * (self.size - 1)
+        parts = [tensor.new_empty(tensor.shape) for _ in range(self.size)]
+        dist.all_gather(parts, tensor)
+        return parts
+
+    def gather_rows(self, tensor: "Tensor", counts: Sequence[int]) -> "Tensor":
+        """Returns all ranks' rows one after the other, (sum of counts, …).
+
+        Args:
+            tensor: This rank's rows, (counts[rank], …).
+            counts: How many rows each rank has; all know it.
+        """
+        if self.size == 1:
+            return tensor
+        import torch
+
+        most = max(counts)
+        padded = tensor.new_zeros(most, *tensor.shape[1:])
+        padded[: len(tensor)] = tensor
+        return torch.cat([part[:count] for part, count in zip(self.gather(padded), counts, strict=True)])
+
+    def sum(self, tensor: "Tensor") -> "Tensor":
+        """Returns the sum of every rank's tensor, added in the order of ranks."""
+        first, *others = self.gather(tensor)
+        if not others:
+            return first
+        total = first.clone()
+        for other in others:
+            total += other
+        return total
+
+    def any(self, truth: bool) -> bool:
+        """Returns whether it is true on one rank at least."""
+        return any(self.gather_objects(truth)) if self.size > 1 else truth
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """Returns every rank's value, in the order of ranks: whatever can be pickled, since only our own processes speak here."""
+        if self.size == 1:
+            return [value]
+        import torch
+        import torch.distributed as dist
+
+        data = torch.frombuffer(bytearray(pickle.dumps(value)), dtype=torch.uint8)
+        sizes = [int(size) for size in self.gather(torch.tensor([len(data)]))]
+        padded = torch.zeros(max(sizes), dtype=torch.uint8)
+        padded[: len(data)] = data
+        self.sent_bytes += len(padded) * (self.size - 1)
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return [pickle.loads(part[:size].numpy().tobytes()) for part, size in zip(parts, sizes, strict=True)]
+
+    def from_first(self, value: Any) -> Any:
+        """Returns the value of rank 0 on every rank; what the others give is not looked at."""
+        return self.gather_objects(value if self.first else None)[0]
+
+    # What one tells another -------------------------------------------------------------------------------------------
+
+    def exchange(self, sent: "Mapping[int, Tensor]", received: "Mapping[int, Tensor]") -> None:
+        """Sends tensors to other ranks and fills those that come from them; ranks that have nothing for each other don't wait.
+
+        Args:
+            sent: By the rank that gets it. Contiguous.
+            received: By the rank that it comes from: filled in place, of the sender's shape and dtype. Contiguous.
+        """
+        import torch.distributed as dist
+
+        work = [dist.irecv(tensor, rank) for rank, tensor in sorted(received.items())]
+        for rank, tensor in sorted(sent.items()):
+            self.sent_bytes += tensor.nbytes
+            work.append(dist.isend(tensor, rank))
+        for one in work:
+            one.wait()
+
+
+ALONE = Ranks()
+_current = ALONE
+
+
+def current() -> Ranks:
+    """Returns the ranks that this process is one of; `ALONE` where it is the only one."""
+    return _current
+
+
+def set_current(ranks: Ranks) -> None:
+    """Makes this process one of some ranks; `joined` alone calls it, and tests."""
+    global _current
+    _current = ranks
+
+
+def expected() -> int:
+    """Returns how many processes a launcher such as torchrun says that there are; 1 without one."""
+    return int(os.environ.get("WORLD_SIZE", "1")) if os.environ.get("RANK", "").isdigit() else 1
