@@ -21,6 +21,7 @@ class Ranks:
         local: The number of this one among those of its machine: which device is its own.
 
     Attributes:
+        splits: What they share out: "samples" of a batch, or the "lattice", so that each has some cells of every sample.
         doing: What this rank is about, such as "iteration 7"; the others name it when it is lost.
         sent_bytes: How many bytes this rank has sent to others so far, as far as tensors go.
     """
@@ -28,6 +29,7 @@ class Ranks:
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0) -> None:
         self.rank, self.size, self.local = rank, size, local
         self.doing = ""
+        self.splits = "samples"
         self.sent_bytes = 0
 
     @property
