@@ -15,6 +15,7 @@ from torch.autograd.function import once_differentiable
 from nca3d.executors.network import ROWS, Network, add_kernel_gradients, pad_rows, trainable_parameters
 from nca3d.executors.store import Rows, Store
 from nca3d.fire import Draw
+from nca3d.rules.by_sample import BySample, collecting
 from nca3d.rules.cell import Rule
 
 
@@ -90,8 +91,16 @@ class Part:
         self.network.clear()
         self.rows.grad_taps.zero_()
 
-    def parameter_gradients(self) -> list[Tensor]:
-        """Returns each trainable parameter's gradient, of the same shape, summed since `clear`; without `rows.grad_taps`."""
+    @property
+    def by_sample(self) -> bool:
+        """Whether gradients of parameters are summed up for each sample alone."""
+        return False
+
+    def parameter_gradients(self, sample: int) -> list[Tensor]:
+        """Returns each trainable parameter's gradient by a sample of this part, of the parameter's shape, summed since `clear`.
+
+        What reaches parameters through `rows.grad_taps` is not in it. Where not `by_sample`, sample 0 stands for all.
+        """
         return self.network.gradients
 
 
@@ -127,7 +136,7 @@ class _Steps(torch.autograd.Function):
         saved: list[list[Tensor | None]] = [[p.store.cells, p.store.x, p.store.alive] for p in parts]
         per_step = type(parts[0]).forward(parts, steps, with_grad and not recompute)
         ctx.parts, ctx.steps, ctx.whole, ctx.recompute = parts, steps, whole, recompute
-        ctx.grad_x = any(x.requires_grad for x in xs)
+        ctx.grad_x, ctx.collector = any(x.requires_grad for x in xs), collecting()
         if with_grad:
             # Parameters too, so that autograd notices if they are changed before the backward pass.
             saved = saved if recompute else per_step
@@ -162,7 +171,7 @@ def _backward_parts(ctx: Any, gradients: tuple[Tensor, ...]) -> tuple[Tensor | N
     grads: list[Any] = [None] * len(parameters)
     # The first segment is the last to run backward: the sums are complete.
     if steps.start == ctx.whole.start:
-        grads = _summed_gradients(parts, len(parameters))
+        grads = _summed_gradients(parts, len(parameters), ctx.collector)
     return None, None, None, None, None, *(grad_xs if ctx.grad_x else [None] * len(parts)), *grads
 
 
@@ -241,21 +250,29 @@ def parameters_of(parts: list[Part]) -> list[Tensor]:
     return list(found.values())
 
 
-def _summed_gradients(parts: list[Part], count: int) -> list[Tensor]:
-    """Returns the gradient of each of `parameters_of(parts)`, summed over the parts that have it, in their order."""
-    shares: dict[int, list[Tensor]] = {}
+def _summed_gradients(parts: list[Part], count: int, collector: BySample | None) -> list[Tensor | None]:
+    """Returns the gradient of each of `parameters_of(parts)`, added up in the order of parts and of their samples.
+
+    Where somebody collects gradients by sample they are handed in instead, and there is none to return.
+    """
+    totals: dict[int, Tensor | None] = {id(parameter): None for parameter in parameters_of(parts)}
+    assert len(totals) == count, "in the order of the forward pass"
     for part in parts:
-        for parameter, gradient in zip(trainable_parameters(part.rule), _parameter_gradients(part), strict=True):
-            shares.setdefault(id(parameter), []).append(gradient)
-    assert len(shares) == count, "in the order of the forward pass"
-    return [sum(own[1:], own[0]) for own in shares.values()]
+        for sample in range(part.rows.batch if part.by_sample else 1):
+            for parameter, gradient in zip(trainable_parameters(part.rule), _gradients_by(part, sample), strict=True):
+                before = totals[id(parameter)]
+                if collector is not None and part.by_sample and parameter.is_leaf:
+                    collector.add(parameter, int(part.draw.sample_ids[sample]), gradient)
+                else:
+                    totals[id(parameter)] = gradient if before is None else before + gradient
+    return list(totals.values())
 
 
-def _parameter_gradients(part: Part) -> list[Tensor]:
-    """Returns the gradient of each trainable parameter from this part's samples."""
-    grads, rule = part.parameter_gradients(), part.rule
+def _gradients_by(part: Part, sample: int) -> list[Tensor]:
+    """Returns the gradient of each trainable parameter by one sample of a part; sample 0 stands for all if it must."""
+    grads, rule = part.parameter_gradients(sample), part.rule
     if not rule.learns_kernels:
         return grads
     # From (27, stride) back to the layout of a kernel.
-    grad_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.grad_taps]
+    grad_kernels = [tap[:, : rule.channels].t().reshape(rule.channels, 3, 3, 3) for tap in part.rows.grad_taps[sample]]
     return add_kernel_gradients(rule, grads, grad_kernels)

@@ -95,6 +95,7 @@ class NativePart(Part):
             pointers(*(w.data_ptr() for w in weights)),
             pointers(*(None if b is None else b.data_ptr() for b in biases)),
             self.network.dtype == torch.bfloat16,
+            self.rows.batch if torch.is_grad_enabled() else 1,
         )
         if not self.c.net:
             raise MemoryError("no memory for the update network")
@@ -198,13 +199,18 @@ class NativePart(Part):
         self.rows.code.layers_clear(self.c.net)
         self.rows.grad_taps.zero_()
 
-    def parameter_gradients(self) -> list[Tensor]:
+    @property
+    def by_sample(self) -> bool:
+        """Whether gradients of parameters are summed up for each sample alone."""
+        return True
+
+    def parameter_gradients(self, sample: int) -> list[Tensor]:
         parameters = trainable_parameters(self.rule)
         # New tensors each time: autograd keeps what it gets.
         gradients = {id(parameter): torch.zeros_like(parameter) for parameter in parameters}
         for place, layer in enumerate(linear_layers(self.rule) or []):
             grads = [gradients.get(id(parameter)) for parameter in (layer.weight, layer.bias)]
-            self.rows.code.layers_collect(self.c.net, place, *(None if g is None else g.data_ptr() for g in grads))
+            self.rows.code.layers_collect(self.c.net, place, sample, *(None if g is None else g.data_ptr() for g in grads))
         return list(gradients.values())
 
 

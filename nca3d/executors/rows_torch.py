@@ -84,7 +84,7 @@ class TorchRows(Rows):
     def taps_backward(self, store: Store, rows: Tensor, grad_perception: Tensor) -> None:
         around = self._neighbours(store.cells[rows])
         grads = grad_perception.view(len(rows), self.kinds, self.rule.channels)
-        self.grad_taps += torch.einsum("noc,nkc->koc", store.x[around], grads[:, self.at_places])
+        self.grad_taps[0] += torch.einsum("noc,nkc->koc", store.x[around], grads[:, self.at_places])
 
     def add(self, x: Tensor, rows: Tensor, change: Tensor) -> None:
         x.index_add_(0, rows, change, alpha=self.rule.step_size)

@@ -62,7 +62,8 @@ class Rows(ABC):
 
     Attributes:
         taps: What each kernel but the identity weighs each neighbour with, (K, 27, stride).
-        grad_taps: The gradients of these, summed over calls of `taps_backward`.
+        grad_taps: The gradients of these, summed over calls of `taps_backward`, (B, K, 27, stride): compiled code has a sum for
+            each sample, others have all in the first.
     """
 
     # The dtype of indices of cells and rows.
@@ -84,7 +85,7 @@ class Rows(ABC):
         self.taps = like.new_zeros(len(self.places), 27, self.stride)
         for tap, kernel in zip(self.taps, (kernel for kernel in kernels if kernel is not None), strict=True):
             tap[:, : rule.channels] = kernel.detach().expand(rule.channels, 3, 3, 3).reshape(rule.channels, 27).t()
-        self.grad_taps = torch.zeros_like(self.taps)
+        self.grad_taps = like.new_zeros(batch, *self.taps.shape)
 
     def padded(self, values: Tensor) -> Tensor:
         """Returns the states of cells (N, C) as rows (N + 2, stride), after the rows DEAD and OUTSIDE."""

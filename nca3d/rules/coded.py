@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nca3d.errors import ArgumentError
+from nca3d.rules.by_sample import EachSample, collecting
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule
 
@@ -108,7 +109,11 @@ class CodedRule(ConvRule):
         with torch.autocast(code.device.type, enabled=False):
             weight = self.readout.weight.to(code.dtype)
             if code.ndim > 2:
-                return (weight @ code.flatten(2)).unflatten(2, code.shape[2:])
+                collector = collecting() if weight.requires_grad and weight.is_leaf else None
+                if collector is None:
+                    return (weight @ code.flatten(2)).unflatten(2, code.shape[2:])
+                logits: Tensor = EachSample.apply(weight, code.flatten(2), collector)
+                return logits.unflatten(2, code.shape[2:])
             # Whole tiles, so that the bits of a cell don't depend on how many others there are (law 3).
             padded = torch.cat([code, code.new_zeros(-len(code) % 16, code.shape[1])])
             return (padded @ weight.t())[: len(code)]

@@ -11,7 +11,7 @@ The condition is a vector, the code of a body. There are two ways to bring it to
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from nca3d.errors import ArgumentError, nearest
+from nca3d.rules.by_sample import collecting
 from nca3d.rules.cell import Rule
 from nca3d.rules.coded import SHARED, CodedRule
 from nca3d.rules.conv import ConvRule
@@ -186,9 +187,11 @@ class ConditionalRule(Rule):
             rule.genome = code
             return rule
         first = self._first()
-        # In full: autocast is for the network.
-        with torch.autocast(code.device.type, enabled=False):
-            bias = first.bias + self.shift.weight @ code
+        bias = self._bias(code)
+        if (collector := collecting()) is not None and bias.requires_grad and torch.is_grad_enabled():
+            named = _plain(condition)
+            if isinstance(named, str | int):
+                bias = collector.tie(self.index(named), bias)
         layer = _twin(first)
         # Not a parameter where a gradient has to pass through it, yet it stands in its place, as in `torch.func`.
         layer._parameters["bias"] = bias if bias.requires_grad else nn.Parameter(bias, requires_grad=False)  # type: ignore[assignment]
@@ -197,6 +200,23 @@ class ConditionalRule(Rule):
             rule.cell = owner = _twin(owner)
         owner.network = nn.Sequential(layer, *list(owner.network)[1:])
         return rule
+
+    def _bias(self, code: Tensor) -> Tensor:
+        """Returns the bias of the first layer for cells that are told a code (K,)."""
+        # In full: autocast is for the network.
+        with torch.autocast(code.device.type, enabled=False):
+            return self._first().bias + self.shift.weight @ code
+
+    def pass_on(self, gradients: Mapping[int, Tensor]) -> None:
+        """Passes gradients of the tied biases of bodies, each summed over its samples, on to the parameters that they follow from.
+
+        Args:
+            gradients: By the places of the bodies; each of the shape of the first bias.
+        """
+        for condition in sorted(gradients):
+            bias = self._bias(self.code_of(condition))
+            if bias.requires_grad:
+                bias.backward(gradients[condition])
 
     def _first(self) -> nn.Linear:
         """Returns the first layer of the network."""

@@ -71,11 +71,12 @@ static int round_weights(Layers *net) {
     return 1;
 }
 
-/* A copy of a network. weights: (out, in) of each layer; biases: (out), or NULL. Returns NULL where memory is missing. */
-Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half) {
+/* A copy of a network with gradients for so many samples. weights: (out, in) of each layer; biases: (out), or NULL. Returns NULL where memory is missing. */
+Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half,
+                   int64_t samples) {
     Layers *net = calloc(1, sizeof *net);
     if (!net) return NULL;
-    net->layers = layers, net->half = half;
+    net->layers = layers, net->half = half, net->samples = samples;
     int64_t *w = malloc((layers + 1) * sizeof *w);
     net->widths = w;
     REAL ***lists[] = {&net->weights, &net->transposed, &net->biases, &net->grad_weights, &net->grad_biases, &net->values,
@@ -87,8 +88,8 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
         good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->grads[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
         if (l == layers || !good) break;
         const int64_t in = w[l], out = w[l + 1];
-        net->weights[l] = zeros(out * ROUND(in)), net->grad_weights[l] = zeros(out * ROUND(in));
-        net->transposed[l] = zeros(in * ROUND(out)), net->grad_biases[l] = zeros(ROUND(out));
+        net->weights[l] = zeros(out * ROUND(in)), net->grad_weights[l] = zeros(samples * out * ROUND(in));
+        net->transposed[l] = zeros(in * ROUND(out)), net->grad_biases[l] = zeros(samples * ROUND(out));
         net->biases[l] = biases[l] ? zeros(ROUND(out)) : NULL;
         good &= net->weights[l] && net->grad_weights[l] && net->transposed[l] && net->grad_biases[l];
         good &= !biases[l] || net->biases[l];
@@ -106,17 +107,18 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
 /* Starts a new sum of the gradients. */
 void layers_clear(Layers *net) {
     for (int l = 0; l < net->layers; l++) {
-        memset(net->grad_weights[l], 0, net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
-        memset(net->grad_biases[l], 0, ROUND(net->widths[l + 1]) * sizeof(REAL));
+        memset(net->grad_weights[l], 0, net->samples * net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
+        memset(net->grad_biases[l], 0, net->samples * ROUND(net->widths[l + 1]) * sizeof(REAL));
     }
 }
 
-/* Adds the gradients of a layer's weights (out, in) and bias (out), summed since `layers_clear`; either may be NULL. */
-void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias) {
+/* Adds the gradients of a layer's weights (out, in) and bias (out) by one sample, summed since `layers_clear`; either may be NULL. */
+void layers_collect(const Layers *net, int32_t l, int64_t sample, REAL *weight, REAL *bias) {
     const int64_t in = net->widths[l], out = net->widths[l + 1];
+    const REAL *weights = net->grad_weights[l] + sample * out * ROUND(in), *biases = net->grad_biases[l] + sample * ROUND(out);
     for (int64_t o = 0; o < out; o++) {
-        if (bias) bias[o] += net->grad_biases[l][o];
-        for (int64_t i = 0; weight && i < in; i++) weight[o * in + i] += net->grad_weights[l][o * ROUND(in) + i];
+        if (bias) bias[o] += biases[o];
+        for (int64_t i = 0; weight && i < in; i++) weight[o * in + i] += weights[o * ROUND(in) + i];
     }
 }
 
@@ -148,7 +150,7 @@ static void through_layer(Layers *net, int l, int64_t rows, const uint32_t *pair
 /* grad_weights += gradᵀ · values and grads[l] = grads[l + 1] · weightsᵀ; pairs: of values[l], if numbers are rounded */
 static void back_through_layer(Layers *net, int l, int64_t rows, const uint32_t *pairs) {
     const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
-    REAL *grad = net->grads[l + 1], *weight = net->grad_weights[l];
+    REAL *grad = net->grads[l + 1], *weight = net->grad_weights[l] + net->sample * out * in;
 #if HAS_HALF
     if (net->half) {
         pairs_down(grad, rows, wide, net->left_pairs), pairs_turned(pairs, rows, in, net->right_pairs);
@@ -202,7 +204,7 @@ REAL *layers_backward(Layers *net, int64_t rows, const uint32_t *kept) {
     for (int l = net->layers - 1; l >= 0; l--) {
         const int64_t wide = ROUND(net->widths[l + 1]);
         const REAL *grad = net->grads[l + 1];
-        REAL *bias = net->grad_biases[l];
+        REAL *bias = net->grad_biases[l] + net->sample * wide;
         for (int64_t o = 0; o < wide; o += LANES) {
             vec sum = load(bias + o);
             for (int64_t i = 0; i < rows; i++) sum += load(grad + i * wide + o);

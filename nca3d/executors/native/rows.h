@@ -55,7 +55,7 @@ typedef struct {
     const REAL *taps;            /* (K, 27, stride): the weight of each neighbour in each kernel but the identity */
     const int32_t *place;        /* (K + 1): the place of each kernel in a perception; last: that of the identity, or -1 */
     REAL *perception;            /* (n, wide); backward: its gradient */
-    REAL *grad_taps;             /* (K, 27, stride) */
+    REAL *grad_taps;             /* (samples, K, 27, stride): one sum for each sample, as of the weights */
     int64_t kernels, wide, channels, stride;
     int32_t sobel; /* 1: the first three kernels are the Sobel ones for x, y, z, which share most of their sums; 2: one that
                     * weighs a neighbour by how many axes it is away follows, as Laplacians do */
@@ -97,15 +97,17 @@ typedef struct {
     REAL **biases;         /* (ROUND(out)), or NULL */
     REAL **values;         /* (layers + 1): (BLOCK, ROUND(width)), the input of each layer, then the output */
     REAL **grads;          /* (layers + 1): the gradients of these */
-    REAL **grad_weights, **grad_biases;
+    REAL **grad_weights, **grad_biases; /* one for each sample: their sum over a batch has one order, however that is split */
+    int64_t samples, sample;            /* how many there are; to which the rows of a backward pass belong */
     uint32_t **weight_pairs, **transposed_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
     uint32_t **seen; /* for half: what each layer saw of the last block, as pairs along its rows, (rows, ROUND(width) / 2) */
 } Layers;
 
-Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half);
+Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *weights, const REAL *const *biases, int32_t half,
+                   int64_t samples);
 void layers_free(Layers *net);
 void layers_clear(Layers *net);
-void layers_collect(const Layers *net, int32_t l, REAL *weight, REAL *bias);
+void layers_collect(const Layers *net, int32_t l, int64_t sample, REAL *weight, REAL *bias);
 int64_t layers_kept(const Layers *net);
 REAL *layers_forward(Layers *net, int64_t rows, int output, uint32_t *keep);
 REAL *layers_backward(Layers *net, int64_t rows, const uint32_t *kept);

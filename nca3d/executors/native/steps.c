@@ -117,6 +117,20 @@ static REAL *propose(Part *p, const int32_t *cells, const int32_t *rows, const R
     return layers_forward(p->net, n, output, keep);
 }
 
+/* How many of the rows from the i-th on go through the network at once: rows of one sample, whose gradients are a sum of their own. */
+static int64_t block_of(Part *p, const int32_t *cells, const int32_t *rows, int64_t i, int64_t count) {
+    const int64_t volume = (int64_t)p->lattice->depth * p->lattice->height * p->lattice->width;
+    const int64_t sample = cells[rows[i]] / volume, end = (sample + 1) * volume;
+    int64_t low = i + 1, high = count - i < BLOCK ? count : i + BLOCK;
+    p->net->sample = sample;
+    if (cells[rows[high - 1]] < end) return high - i;
+    while (low < high) { /* the first row of a later sample */
+        const int64_t middle = (low + high) / 2;
+        if (cells[rows[middle]] < end) low = middle + 1; else high = middle;
+    }
+    return low - i;
+}
+
 static void set_fire(Part *p, int64_t step) {
     p->fire.step = (uint32_t)(p->first_step + step);
     p->fire.mask = p->masks ? p->masks + step * p->mask_step : NULL;
@@ -156,8 +170,8 @@ static int forward(Part *p) {
     const int64_t kept_room = aligned(count * words * (int64_t)sizeof(uint32_t));
     if (words && kept_at + kept_room > p->tape_room) return 0;
     uint32_t *keep = words ? (uint32_t *)(p->tape + kept_at) : NULL;
-    for (int64_t i = 0; i < count; i += BLOCK) {
-        const int64_t some = count - i < BLOCK ? count - i : BLOCK;
+    for (int64_t i = 0, some; i < count; i += some) {
+        some = block_of(p, p->cells, fired, i, count);
         const REAL *change = propose(p, p->cells, fired + i, p->x, some, 1, keep ? keep + i * words : NULL);
         add_rows(y, fired + i, change, some, p->sight.channels, stride, stride, p->factor);
     }
@@ -241,8 +255,8 @@ static void backward(Part *p, const Record *record, int through_perception) {
     REAL *grad_change = p->space;
     scaled_rows(p->grad_x, fired, grad_change, record->fired, stride, stride, stride, p->factor);
     map_set(p->lattice, cells, n);
-    for (int64_t i = 0; i < record->fired; i += BLOCK) {
-        const int64_t some = record->fired - i < BLOCK ? record->fired - i : BLOCK;
+    for (int64_t i = 0, some; i < record->fired; i += some) {
+        some = block_of(p, cells, fired, i, record->fired);
         const uint32_t *kept = NULL;
         if (record->kept >= 0)
             kept = (const uint32_t *)(tape + record->kept) + i * layers_kept(p->net);
@@ -252,6 +266,7 @@ static void backward(Part *p, const Record *record, int through_perception) {
         Sight s = p->sight;
         s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.perception = layers_backward(p->net, some, kept);
         s.x = (REAL *)x;
+        s.grad_taps += p->net->sample * s.kernels * 27 * stride;
         if (p->learns_kernels) taps_backward(&s, some);
         s.x = p->grad_x;
         if (through_perception) perceive_backward(&s, some);
