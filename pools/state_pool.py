@@ -131,31 +131,10 @@ class StatePool:
         """
         if isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= len(self):
             _refuse("sample", repr(n), f"1..{len(self)} (the pool's size)")
-        # A permutation, not n independent draws: two samples of one slot would overwrite each other.
-        drawn = torch.randperm(len(self), generator=self.generator, device=self.generator.device)
-        drawn = self._balanced(drawn, n) if self.labelled else drawn[:n]
+        drawn = draw_slots(self.label, len(self.seeds) if self.labelled else 0, n, self.generator)
         label = self.label[drawn.cpu()] if self.labelled else torch.zeros(n, dtype=torch.int64)
         index = drawn.to(self.states.device)
         return Batch(index, self.states[index], self.age[index], label)
-
-    def _balanced(self, slots: Tensor, n: int) -> Tensor:
-        """Returns the first `n` of some shuffled slots, of as many bodies as can come twice, about as many of each."""
-        wanted = torch.randperm(len(self.seeds), generator=self.generator, device=self.generator.device).tolist()
-        order = wanted[: max(1, n // 2)]
-        shuffled = slots.tolist()
-        own: dict[int, list[int]] = {body: [] for body in wanted}
-        for slot in shuffled:
-            own[int(self.label[slot])].append(slot)
-        taken: dict[int, list[int]] = {body: [] for body in wanted}
-        # In turns, the drawn bodies first; the others only where these have no slot left.
-        for bodies in (order, wanted):
-            while n and any(own[body] for body in bodies):
-                for body in bodies:
-                    if n and own[body]:
-                        taken[body].append(own[body].pop(0))
-                        n -= 1
-        # The states of a body side by side.
-        return torch.tensor([slot for body in wanted for slot in taken[body]], device=slots.device)
 
     def replace(
         self,
@@ -275,6 +254,36 @@ class StatePool:
         return index.long()
 
 
+def draw_slots(label: Tensor, bodies: int, n: int, generator: torch.Generator) -> Tensor:
+    """Draws `n` different slots of a pool, int64 (n,), as `StatePool.sample` says.
+
+    Args:
+        label: Which body each slot is to become, int64 (N,) on the CPU.
+        bodies: How many bodies there are; 0 = slots are drawn without looking at that.
+        n: How many, 1..N.
+        generator: Draws them.
+    """
+    # A permutation, not n independent draws: two samples of one slot would overwrite each other.
+    drawn = torch.randperm(len(label), generator=generator, device=generator.device)
+    if not bodies:
+        return drawn[:n]
+    wanted = torch.randperm(bodies, generator=generator, device=generator.device).tolist()
+    order = wanted[: max(1, n // 2)]
+    own: dict[int, list[int]] = {body: [] for body in wanted}
+    for slot in drawn.tolist():
+        own[int(label[slot])].append(slot)
+    taken: dict[int, list[int]] = {body: [] for body in wanted}
+    # In turns, the drawn bodies first; the others only where these have no slot left.
+    for turn in (order, wanted):
+        while n and any(own[body] for body in turn):
+            for body in turn:
+                if n and own[body]:
+                    taken[body].append(own[body].pop(0))
+                    n -= 1
+    # The states of a body side by side.
+    return torch.tensor([slot for body in wanted for slot in taken[body]], device=drawn.device)
+
+
 def prepare(
     states: Tensor,
     losses: Tensor | Sequence[float],
@@ -285,6 +294,8 @@ def prepare(
     body: int | Callable[[Tensor], Tensor] = 3,
     generator: torch.Generator | None = None,
     dead_value: float = 0.0,
+    own: Sequence[int] | None = None,
+    gather: Callable[[Tensor, list[int]], Tensor] | None = None,
 ) -> Prepared:
     """Returns a sampled batch with its worst state replaced by the seed and its best states damaged (law 9).
 
@@ -301,11 +312,17 @@ def prepare(
             (k,C,D,H,W) -> bool (k,D,H,W).
         generator: is passed to `damage`.
         dead_value: the value of destroyed cells, in all channels.
+        own: where a batch lies in several processes, the numbers 0..n-1 of the samples that `states` has, rising; `losses` has
+            those of all n. None = `states` has all.
+        gather: returns the bodies bool (k,D,H,W) of the samples whose numbers are given, in that order, from those of this
+            process, in the same order.
 
     Raises:
         ValueError: shapes, counts or masks don't fit.
     """
     n = len(states) if isinstance(states, Tensor) and states.ndim == 5 else 0
+    if own is not None and n == len(own):
+        n = len(losses)
     if not n:
         _refuse("states", _shape(states), "(n,C,D,H,W), n at least 1")
     if seed is not None and _shape(seed) != tuple(states.shape[1:]):
@@ -320,16 +337,23 @@ def prepare(
     # The worst makes room for a fresh seed, so that growing is not forgotten. The best are damaged: a body that is not grown
     # yet has nothing to regenerate. A stable sort, so that equal losses rank alike on every machine.
     ranked = torch.where(losses.isfinite(), losses.double(), torch.inf).argsort(stable=True)
-    worst, best = ranked[-1], ranked[:damage_count]
+    worst, best = int(ranked[-1]), ranked[:damage_count].tolist()
+    place = {number: row for row, number in enumerate(range(n) if own is None else own)}
     prepared = states.detach().clone()
-    if seed is not None:
-        prepared[worst] = seed.to(prepared)
+    fresh, damaged = torch.zeros(2, len(prepared), dtype=torch.bool, device=states.device)
+    if seed is not None and worst in place:
+        prepared[place[worst]] = seed.to(prepared)
+        fresh[place[worst]] = True
     if damage is not None and damage_count:
-        whole = prepared[best]
+        rows = [place[number] for number in best if number in place]
+        whole = prepared[rows]
         bodies = body(whole) if callable(body) else whole[:, body] > damages.ALIVE_THRESHOLD
-        prepared[best] = damages.apply(whole, damage(bodies, generator), dead_value)
-    fresh, damaged = torch.zeros(2, n, dtype=torch.bool, device=states.device)
-    fresh[worst], damaged[best] = seed is not None, True
+        # All of them, so that each process draws the same wounds.
+        masks = damage(bodies if gather is None else gather(bodies, best), generator)
+        if rows:
+            mine = [number for number, sample in enumerate(best) if sample in place]
+            prepared[rows] = damages.apply(whole, masks[mine], dead_value)
+        damaged[rows] = True
     return Prepared(prepared, fresh, damaged)
 
 

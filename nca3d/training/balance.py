@@ -55,9 +55,21 @@ class Balance(nn.Module):
         stacked = torch.stack([terms[name] for name in self.names])
         if self.how == "fixed":
             return stacked.sum(dim=0)
-        factors = self.factors().to(stacked)
+        # Detached: what it learns itself follows from the whole batch, see `own_loss`.
+        factors = self.factors().detach().to(stacked)
         summed = (factors[:, None] * stacked).sum(dim=0)
-        return summed if self.log_variance is None else summed + self.log_variance.sum().to(stacked)
+        return summed if self.log_variance is None else summed + self.log_variance.detach().sum().to(stacked)
+
+    def own_loss(self, terms: Tensor) -> Tensor | None:
+        """Returns the loss that "learned" factors learn by, a scalar; None where nothing is learned.
+
+        Args:
+            terms: The terms of the whole batch, (terms, B) in the order of `names`, without gradient.
+        """
+        if self.log_variance is None:
+            return None
+        factors = self.factors().to(terms)
+        return ((factors[:, None] * terms).sum(dim=0) + self.log_variance.sum().to(terms)).mean()
 
     @torch.no_grad()
     def note(self, means: Mapping[str, float]) -> None:

@@ -16,6 +16,8 @@ from nca3d.rollout import rollout
 from nca3d.rules.cell import Rule
 from nca3d.training.optim import RARER, healing
 from nca3d.training.phases import phase
+from nca3d.training.ranked_pool import RankedPool
+from nca3d.training.shares import Share, split
 from nca3d.training.task import Task
 
 # Ageing counts its steps from here, so that its fire masks are not those of the training rollout.
@@ -31,64 +33,99 @@ def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Gen
 
 
 def draw_batch(
-    config: Config, iteration: int, pool: pools.StatePool, rule: Rule, task: Task[Any]
-) -> tuple[pools.Batch | None, pools.Prepared, Tensor]:
+    config: Config, iteration: int, pool: pools.StatePool | RankedPool, rule: Rule, task: Task[Any]
+) -> tuple[pools.Batch | None, pools.Prepared, Tensor, Share]:
     """Returns the states to start from.
 
     The regime "growing" starts from the seed alone. The others sample evolved states from the pool; the worst of them is
     replaced by the seed, and the best ones are damaged if the regime damages (Mordvintsev et al. 2020). Of several bodies each
-    has its own worst, best and seed.
+    has its own worst, best and seed. Where several processes share out a batch, all this is drawn and ranked over the whole.
 
     Returns:
-        The sample of the pool (None without a pool), whose slots the new states go back to; the states to run, which are on the
-        rule's device wherever the pool lies; and which body each is to become, int64 (n,) on the CPU.
+        The sample of the pool (None without a pool), whose slots the new states go back to; the states that this process is to
+        run, which are on the rule's device wherever the pool lies; which body each of the whole batch is to become, int64 (B,)
+        on the CPU; and which samples of the batch these states are.
     """
     device = next(rule.parameters()).device
     if not task.pooled:
         # In turns: of more bodies than a batch has, others each time.
         labels = (torch.arange(config.batch) + iteration * config.batch) % len(pool.seeds)
-        states = pool.seeds[labels.to(pool.seeds.device)].to(device)
-        return None, pools.Prepared(states, *torch.zeros(2, config.batch, dtype=torch.bool, device=device)), labels
-    batch = pool.sample(config.batch)
+        share = split(config.batch)
+        states = pool.seeds[labels[share.index].to(pool.seeds.device)].to(device)
+        return None, pools.Prepared(states, *torch.zeros(2, len(share), dtype=torch.bool, device=device)), labels, share
+    if isinstance(pool, RankedPool):
+        batch, share = pool.sample(config.batch)
+    else:
+        batch, share = pool.sample(config.batch), Share.of([0] * config.batch)
     states, labels = batch.states.to(device), batch.label.cpu()
     # One generator for all: bodies are damaged each in its own way.
     generator = counted_generator(config, iteration, purpose=2)
+    alike = [(labels == label).nonzero().squeeze(1).tolist() for label in labels.unique().tolist()]
+    # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
+    losses = torch.zeros(len(states), device=device)
+    with torch.no_grad():
+        for places in alike:
+            if own := _rows(share, places):
+                losses[own] = task.pool_loss(rule, states[own], int(labels[places[0]]))
+    losses = share.whole(losses)
+    prepared = pools.Prepared(states.clone(), *torch.zeros(2, len(states), dtype=torch.bool, device=device))
+    for places in alike:
+        own = _rows(share, places)
+        label = int(labels[places[0]])
+        part = _prepare(config, iteration, pool.seeds[label], rule, task, label, states[own], losses, share, places, generator)
+        for name in ("states", "fresh", "damaged"):
+            getattr(prepared, name)[own] = getattr(part, name)
     if not pool.labelled:
-        return batch, _prepare(config, iteration, pool, rule, task, states, 0, generator), labels
-    alike = [(labels == label).nonzero().squeeze(1) for label in labels.unique().tolist()]
-    prepared = [
-        _prepare(config, iteration, pool, rule, task, states[ids.to(device)], int(labels[ids[0]]), generator) for ids in alike
-    ]
-    order = torch.cat(alike).argsort().to(device)
-    parts = ([getattr(one, name) for one in prepared] for name in ("states", "fresh", "damaged"))
-    whole = pools.Prepared(*(torch.cat(part)[order] for part in parts))
-    return batch, whole, switched(config, iteration, labels, whole.fresh.cpu())
+        return batch, prepared, labels, share
+    fresh = share.whole(prepared.fresh.to(torch.uint8)).bool().cpu()
+    return batch, prepared, switched(config, iteration, labels, fresh), share
+
+
+def _rows(share: Share, places: list[int]) -> list[int]:
+    """Returns the rows, among the states of this process, of those of some places of the batch that it has."""
+    rows = {place: row for row, place in enumerate(share.places)}
+    return [rows[place] for place in places if place in rows] if share.ranks.size > 1 else places
 
 
 def _prepare(
     config: Config,
     iteration: int,
-    pool: pools.StatePool,
+    seed: Tensor,
     rule: Rule,
     task: Task[Any],
-    states: Tensor,
     label: int,
+    states: Tensor,
+    losses: Tensor,
+    share: Share,
+    places: list[int],
     generator: torch.Generator,
 ) -> pools.Prepared:
-    """Returns sampled states (n, C, D, H, W) of one body with its worst replaced by its seed and its best ones damaged."""
-    seed = pool.seeds[label]
-    # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
+    """Returns sampled states of one body with its worst replaced by its seed and its best ones damaged.
+
+    Args:
+        config, iteration, rule, task, generator: See `draw_batch`.
+        seed: The seed (C, D, H, W) of the body.
+        label: Which body it is.
+        states: Its states that this process has, (n, C, D, H, W).
+        losses: How bad each sample of the whole batch is, (B,).
+        share: Which samples of the batch this process has.
+        places: The places in the batch of all states of this body.
+    """
+    losses = losses[places]
     with torch.no_grad():
-        losses = task.pool_loss(rule, states, label)
         # Else the worst state has a second chance, as long as it is better than none.
         every = config.seed_every * (RARER if healing(config, iteration) else 1)
         due = iteration % every == 0
         fresh = due or not losses.max() < task.pool_loss(rule, seed[None].to(states.device), label)
-    count = min(damage_count(config, iteration, task), len(states) - 1)
+    count = min(damage_count(config, iteration, task), len(places) - 1)
     # A config may name no kind of damage as long as it asks for none (damage_count = 0).
     kinds = list(config.damages) if count else []
     damage = pools.damage.mixture(kinds, severity=config.damage_severity) if kinds else None
     phase("damage")
+
+    def gather(bodies: Tensor, best: list[int]) -> Tensor:
+        return share.whole(bodies.to(torch.uint8), [places[number] for number in best]).bool()
+
     return pools.prepare(
         states,
         losses,
@@ -98,6 +135,8 @@ def _prepare(
         body=lambda states: task.body(rule, states),
         dead_value=rule.dead_value,
         generator=generator,
+        own=share.among(places),
+        gather=gather if share.ranks.size > 1 else None,
     )
 
 
@@ -134,12 +173,18 @@ def damage_count(config: Config, iteration: int, task: Task[Any]) -> int:
 
 @torch.no_grad()
 def age_states(
-    config: Config, iteration: int, task: Task[Any], rule: Rule, prepared: pools.Prepared, labels: Tensor
+    config: Config, iteration: int, task: Task[Any], rule: Rule, prepared: pools.Prepared, labels: Tensor, ids: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Runs pooled states on without gradient, except those that are fresh or just damaged.
 
     Old bodies are what persistence is learned from. A body drifts slowly, and the pool alone can't show it: a state that has
     drifted is the worst of its batch, and goes back to the seed before training has seen it. Ageing reaches beyond that.
+
+    Args:
+        config, iteration, task, rule: See `draw_batch`.
+        prepared: The states that this process runs.
+        labels: Which body each of these is to become, int64 (n,) on the CPU.
+        ids: Their places in the whole batch, int64 (n,).
 
     Returns:
         The states (n, C, D, H, W), and the number of steps by which each was aged, int64 (n,).
@@ -159,7 +204,7 @@ def age_states(
             random_seed=training_seed(config.random_seed, iteration),
             first_step=AGEING_STEP,
             # A state draws its fire masks by its place in the batch, whoever else is aged beside it (law 6).
-            sample_ids=ageable.nonzero().squeeze(1),
+            sample_ids=ids[ageable],
             condition=labels[ageable.cpu()] if rule.told else None,
             executor=config.executor,
             activity_threshold=config.activity_threshold,

@@ -18,15 +18,19 @@ from nca3d.executors.offload import Kept
 from nca3d.fire import training_seed
 from nca3d.losses import LOSSES
 from nca3d.rollout import rollout
+from nca3d.rules.by_sample import BySample
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
+from nca3d.training.adding import add_up
 from nca3d.training.balance import Balance
 from nca3d.training.draws import age_states, draw_batch, draw_steps
 from nca3d.training.learner import OVERFLOW, Learner
 from nca3d.training.monitor import Work, living, work_of
 from nca3d.training.phases import phase
 from nca3d.training.precision import autocast
+from nca3d.training.ranked_pool import RankedPool
 from nca3d.training.recovery import BAD_LOSS, EXTINCT
+from nca3d.training.shares import Share
 from nca3d.training.task import Task
 
 # Steps between two recorded states of a loss that compares several, such as `rest`.
@@ -117,7 +121,7 @@ def train_step(
     rule: Rule,
     balance: Balance,
     learner: Learner,
-    pool: pools.StatePool,
+    pool: pools.StatePool | RankedPool,
     kept: Kept | None = None,
     change: Callable[[], None] = lambda: None,
 ) -> Outcome:
@@ -136,47 +140,55 @@ def train_step(
         kept: keeps what the backward pass needs, or counts it; None = autograd does, and nobody counts.
         change: is called before anything changes but the generator of the pool: up to there an iteration can be undone.
     """
-    # 1. Where to start: states of the pool, and what they should become.
+    # 1. Where to start: states of the pool, and what they should become. Of several processes each has a share of the batch.
     phase("draw")
-    batch, prepared, labels = draw_batch(config, iteration, pool, rule, task)
+    batch, prepared, labels, share = draw_batch(config, iteration, pool, rule, task)
+    device = next(rule.parameters()).device
+    places = share.index.to(device)
     phase("ageing")
-    states, ages = age_states(config, iteration, task, rule, prepared, labels)
+    states, ages = age_states(config, iteration, task, rule, prepared, labels[share.index], places)
     phase("draw")
     living_cells = living(rule, states)
     steps = draw_steps(config, iteration, task.curriculum)
     goal = task.draw(iteration, labels)
-    device = next(rule.parameters()).device
 
     # 2. Run the rule and collect gradients, `config.accumulate` parts of the batch one after the other.
     learner.begin()
-    count = LOSSES.moments(task.weights)
-    final_states, losses, term_sums = [], [], dict.fromkeys(task.weights, torch.zeros((), device=device, dtype=torch.float64))
-    for ids in torch.arange(config.batch, device=device).chunk(config.accumulate):
+    count, found = LOSSES.moments(task.weights), BySample()
+    final_states, losses, term_parts = [states[:0]], [torch.zeros(0, device=device)], []
+    for rows in torch.arange(len(share), device=device).chunk(config.accumulate) if len(share) else []:
         phase("forward")
+        ids = places[rows]
         subset = task.subset(goal, ids)
-        with kept.keeping() if kept else contextlib.nullcontext():
-            with autocast(config, device):
-                inputs = task.inputs(rule, subset)
-                moments = run_moments(config, iteration, rule, states[ids], ids, steps, count, inputs, task.condition(subset))
-            phase("losses")
-            terms = task.terms(moments, subset, rule)
-            loss = balance.total(terms)
-        phase("backward")
-        # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
-        learner.backward(loss.sum() / config.batch)
+        with found.over(ids.tolist()):
+            with kept.keeping() if kept else contextlib.nullcontext():
+                with autocast(config, device):
+                    inputs = task.inputs(rule, subset)
+                    condition = task.condition(subset)
+                    moments = run_moments(config, iteration, rule, states[rows], ids, steps, count, inputs, condition)
+                phase("losses")
+                terms = task.terms(moments, subset, rule)
+                loss = balance.total(terms)
+            phase("backward")
+            # Divided by the whole batch, so that accumulated gradients equal those of one large batch (law 8).
+            learner.backward(loss.sum() / config.batch)
         phase("losses")
         final_states.append(moments[-1].detach())
         losses.append(loss.detach())
-        for name, term in terms.items():
-            term_sums[name] = term_sums[name] + term.detach().sum().double()
-    states, loss = torch.cat(final_states), torch.cat(losses)
+        term_parts.append(torch.stack([terms[name].detach() for name in task.weights]))
+    states = torch.cat(final_states)
+    # Of the whole batch from here on.
+    loss = share.whole(torch.cat(losses))
+    each = share.whole(torch.cat([*term_parts, loss.new_zeros(len(task.weights), 0)], dim=1).t()).t()
+    add_up(rule, found, share, labels)
+    if (own := balance.own_loss(each)) is not None:
+        learner.backward(own)
     # Read once for all terms and parts: a device must come to rest for each number that is read from it.
-    means = (torch.stack(list(term_sums.values())) / config.batch).tolist()
-    term_means = dict(zip(term_sums, means, strict=True))
+    term_means = dict(zip(task.weights, (each.double().sum(dim=1) / config.batch).tolist(), strict=True))
 
     # 3. Learn, unless something went wrong: one NaN in a step of the optimizer spoils all weights for good.
     phase("checks")
-    fault = _fault(rule, states, loss, learner)
+    fault = _fault(rule, states, loss, learner, share)
     change()
     if not fault:
         phase("optimizer")
@@ -187,17 +199,23 @@ def train_step(
     # 4. Write back, faulty or not: the pool itself starts dead and non-finite states again from the seed.
     phase("write")
     reseeded = {}
-    if batch is not None:
+    aged, fresh = bool(ages.any()), batch is None or bool(prepared.fresh.any())
+    if batch is not None and isinstance(pool, RankedPool):
+        ages, fresh_of = share.whole(torch.stack([ages, prepared.fresh.long()], dim=1)).cpu().unbind(dim=1)
+        before = batch.age.masked_fill(fresh_of.bool(), 0)
+        reseeded = pool.replace(batch.index, states, share, ages=before + ages + steps, labels=labels)
+        aged, fresh = bool(ages.any()), bool(fresh_of.any())
+    elif batch is not None:
         reseeded = pool.replace(batch.index, states, steps=ages + steps, fresh=prepared.fresh, labels=labels)
-    metrics = {"loss": float(loss.mean()), **task.metrics(rule, states, goal), "steps": float(steps)}
+    own_metrics = task.metrics(rule, states, task.subset(goal, places)) if len(share) else {}
+    metrics = {"loss": float(loss.mean()), **share.mean(own_metrics), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
     metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
     if config.precision == "fp16":
         metrics |= {"loss_scale": learner.scale.value, "overflowed": float(fault == OVERFLOW)}
     # A scale that was too large is no fault of the rule: the weights stayed, and the next scale is half of it.
     fault = "" if fault == OVERFLOW else fault
-    fresh = batch is None or bool(prepared.fresh.any())
-    like = "aged" if bool(ages.any()) else "seeded" if fresh else "losses"
+    like = "aged" if aged else "seeded" if fresh else "losses"
     return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages), like)
 
 
@@ -219,13 +237,16 @@ def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:
     return f"executor {config.executor} has no gradient: {with_gradient}"
 
 
-def _fault(rule: Rule, states: Tensor, loss: Tensor, learner: Learner) -> str:
-    """Returns why this iteration must not move the weights, or ""; gradients are not normalised yet."""
+def _fault(rule: Rule, states: Tensor, loss: Tensor, learner: Learner, share: Share) -> str:
+    """Returns why this iteration must not move the weights, or ""; gradients are not normalised yet.
+
+    All processes find the same: the loss (B,) and the gradients are those of the whole batch.
+    """
     if not torch.isfinite(loss).all():
         return BAD_LOSS
     if wrong := learner.look(rule.parameters()):
         return wrong
     # Without a living cell no gradient says how to come back to life.
-    if not rule.alive_mask(states).any():
+    if not share.ranks.any(bool(rule.alive_mask(states).any())):
         return EXTINCT
     return ""

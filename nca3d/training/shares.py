@@ -1,0 +1,102 @@
+"""What each of several processes runs of one batch, and how what they find becomes the batch's again.
+
+A sample is known by its place in the whole batch: its fire masks follow from it (law 4), and sums are made in its order (law 8),
+so that nothing depends on who runs it. One process alone has all places, and is asked nothing else.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from nca3d.ranks import ALONE, Ranks, current
+
+
+@dataclass(frozen=True)
+class Share:
+    """Who runs which samples of a batch.
+
+    Attributes:
+        ranks: The processes, as this one sees them.
+        runner: The rank that runs the sample at each place.
+        places: The places of those that this process runs, rising.
+    """
+
+    ranks: Ranks
+    runner: tuple[int, ...]
+    places: tuple[int, ...]
+
+    @classmethod
+    def of(cls, runner: Sequence[int], ranks: Ranks = ALONE) -> "Share":
+        """Returns this process's share, from the rank that runs the sample at each place."""
+        return cls(ranks, tuple(runner), tuple(place for place, rank in enumerate(runner) if rank == ranks.rank))
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    @property
+    def index(self) -> Tensor:
+        """The places of this process's samples, int64 (n,)."""
+        return torch.tensor(self.places, dtype=torch.int64)
+
+    def among(self, places: Sequence[int]) -> list[int]:
+        """Returns which of some places are this process's, as their numbers in that list."""
+        own = set(self.places)
+        return [number for number, place in enumerate(places) if place in own]
+
+    def whole(self, rows: Tensor, places: Sequence[int] | None = None) -> Tensor:
+        """Returns what all processes have found, one row for each sample, (B, …) in the order of places.
+
+        Args:
+            rows: What this process has found of its own samples, (n, …) in their order.
+            places: Some places, in the order in which their rows are wanted and come; None = all.
+        """
+        if self.ranks.size == 1:
+            return rows
+        order = list(range(len(self.runner)) if places is None else places)
+        by_rank = [[number for number, place in enumerate(order) if self.runner[place] == rank] for rank in range(self.ranks.size)]
+        found = self.ranks.gather_rows(rows, [len(own) for own in by_rank])
+        back = torch.tensor([number for own in by_rank for number in own], dtype=torch.int64)
+        return found[back.argsort().to(found.device)]
+
+    def mean(self, metrics: Mapping[str, float]) -> dict[str, float]:
+        """Returns the means over the whole batch of what this process's samples have on average, by name."""
+        if self.ranks.size == 1:
+            return dict(metrics)
+        found = self.ranks.gather_objects((len(self), dict(metrics)))
+        names = dict.fromkeys(name for count, own in found if count for name in own)
+        weighed = {name: [(count, own[name]) for count, own in found if count and name in own] for name in names}
+        return {name: sum(n * value for n, value in each) / sum(n for n, _ in each) for name, each in weighed.items()}
+
+
+def split(batch: int) -> Share:
+    """Returns the shares of a batch whose samples lie nowhere yet: as many for each process, in the order of ranks.
+
+    Where processes share out the lattice, each runs all samples.
+
+    Args:
+        batch: The number of samples.
+    """
+    ranks = current()
+    if ranks.size == 1 or ranks.splits != "samples":
+        return Share.of([0] * batch)
+    return Share.of([rank for rank in range(ranks.size) for _ in ranks.share(batch, rank)], ranks)
+
+
+def deal(owner: Sequence[int]) -> Share:
+    """Returns the shares of a batch whose samples lie with some ranks: as few as possible have to move.
+
+    Args:
+        owner: The rank where the sample at each place lies.
+    """
+    ranks, runner = current(), [-1] * len(owner)
+    left = [len(ranks.share(len(owner), rank)) for rank in range(ranks.size)]
+    for place, rank in enumerate(owner):
+        if left[rank]:
+            runner[place], left[rank] = rank, left[rank] - 1
+    free = [rank for rank in range(ranks.size) for _ in range(left[rank])]
+    for place, rank in enumerate(runner):
+        if rank < 0:
+            runner[place] = free.pop(0)
+    return Share.of(runner, ranks)
