@@ -199,6 +199,17 @@ class StatePool:
             self.reseeded[reason] += count
         return counts
 
+    def state(self, slot: int) -> Tensor:
+        """Returns the state (C,D,H,W) of a slot, 0..N-1."""
+        return self.states[slot]
+
+    def reseed(self, slots: Sequence[int]) -> None:
+        """Starts slots again from the seed of their bodies, with age 0."""
+        if slots:
+            index = torch.tensor(list(slots), device=self.states.device)
+            self.states[index] = self.seeds[self.label[index.cpu()].to(self.seeds.device)]
+            self.age[index] = 0
+
     def state_dict(self) -> dict[str, Tensor]:
         """Returns a copy of all that a resumed run needs, as one flat dict of tensors (law 11)."""
         counts = {f"reseeded_{reason}": torch.tensor(count) for reason, count in self.reseeded.items()}

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from nca3d.cli.flags import add_fields, config_from, named
-from nca3d.config import plugins, shipped
+from nca3d.config import Config, plugins, shipped
 from nca3d.config.names import check_names
 from nca3d.errors import InputError
 from nca3d.load import RuleRef
@@ -43,10 +43,20 @@ def run(args: argparse.Namespace) -> None:
     if args.print_config:
         print(config.to_toml(), end="")
         return
+    from nca3d.ranks.joined import joined
+
+    with joined(config.timeout):
+        _train(args, config)
+
+
+def _train(args: argparse.Namespace, config: Config) -> None:
+    """Trains as one of the processes that torchrun has started, or alone."""
+    from nca3d.ranks.restart import noted_run
     from nca3d.training.memory import check_memory
     from nca3d.training.open_run import check_run_folder
 
-    resume = Path(args.resume) if args.resume is not None else None
+    # torchrun has started the processes anew: they go on where they were.
+    resume = Path(args.resume) if args.resume is not None else noted_run()
     with named(args):
         plugins.check(config.plugins, config.plugins_from)
         check_names(config)

@@ -193,6 +193,18 @@ class Shared:
     activity_threshold: float = field(
         1e-3, "for event-approx: cells whose input changed by no more than this are skipped", low=0, high=1e6
     )
+    # A rank owns the states, or the cells, that it runs; bodies run on any, a cube with weights per cell best by its cells.
+    split: str = field(
+        "auto",
+        "what several processes (torchrun) share out: the samples of a batch, or the cells of the lattice; auto = samples for "
+        "bodies, cells for cubes with weights of their own",
+        choices=("auto", "samples", "lattice"),
+        changes_run=False,
+    )
+    timeout: int = field(
+        300, "seconds that one of several processes waits for another before that counts as lost", low=1, high=86_400,
+        changes_run=False,
+    )
     # Fire masks hash 32-bit numbers.
     random_seed: int = field(0, "every random draw follows from it", low=0, high=2**31 - 1, group="house-keeping")
     out: str = field(

@@ -50,6 +50,10 @@ class Regime:
         # From the centre a body reaches its farthest cell in about half its longest side; the rest is time to settle.
         return max(config.lattice) + 5, 2 * max(config.lattice) + 10
 
+    def splits(self, config: "Config") -> str:
+        """Returns what several processes share out: the "samples" of a batch, or the cells of the "lattice"."""
+        return "samples" if config.split == "auto" else str(config.split)
+
     def subject(self, config: "Config") -> str:
         """Returns what a run's folder is named after: the name of the target."""
         assert isinstance(config.target, str), "one body"

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
@@ -20,6 +21,10 @@ SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP 
 PATIENCE = 2.0
 # Seconds after which a process ends that was told to, whatever it is doing. Nothing may be lost by then.
 FAREWELL = 8.0
+# The same for one of several processes: the launcher that told it waits for it. If it is saving, it may take LONGEST.
+PARTING, LONGEST = 5.0, 25.0
+# Seconds in which a launcher may repeat a signal that all its processes have got already, as from Ctrl-C in a terminal.
+REPEATED = 3.0
 
 
 class Overdue(BaseException):
@@ -33,13 +38,20 @@ class StopSignal:
     another interactive shell it raises KeyboardInterrupt instead, so that its variables live on. Outside the main thread
     Python can't handle signals, and this does nothing. The former handlers come back at the end.
 
+    Args:
+        several: whether this is one of several processes that a launcher has started. It may be waiting for one that is no more:
+            it ends some seconds after a signal, whatever it is doing.
+
     Attributes:
         requested: number of the first signal; None before one came.
+        saving: tells whether a save is going on, which must not be cut off.
         may_interrupt: tells whether the work may be broken off at this moment by `Overdue`, see `PATIENCE`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, several: bool = False) -> None:
         self.requested: int | None = None
+        self.several, self._since = several, 0.0
+        self.saving: Callable[[], bool] = lambda: False
         self.may_interrupt: Callable[[], bool] = lambda: False
         # What handled each signal before, to be put back.
         self._former: dict[int, Any] = {}
@@ -67,7 +79,9 @@ class StopSignal:
             if self.may_interrupt():
                 raise Overdue
         elif self.requested is None:
-            self.requested = number
+            self.requested, self._since = number, time.monotonic()
+            if self.several:
+                self._timers.append(_later(PARTING, self._part))
             if self._message is not None:
                 self._timers.append(_ended_soon(number))
                 self.leave(self._message)
@@ -75,11 +89,21 @@ class StopSignal:
         # A lost terminal sends several, and a machine that shuts down sends SIGTERM and SIGHUP: this is no second wish.
         elif number == HANGUP or self.requested == HANGUP:
             self.requested = self.requested if number == HANGUP else number
+        # From the terminal and once more from the launcher.
+        elif self.several and time.monotonic() - self._since < REPEATED:
+            pass
         elif number == signal.SIGINT and _interactive():
             raise KeyboardInterrupt
         else:
             # Whoever asks twice wants out now, whatever Python is doing; 128 + number is the shell's convention.
             os._exit(128 + number)
+
+    def _part(self) -> None:
+        """Ends this process, unless it is saving."""
+        if self.saving() and time.monotonic() - self._since < LONGEST:
+            self._timers.append(_later(0.2, self._part))
+        else:
+            os._exit(128 + (self.requested or signal.SIGTERM))
 
     def _call_time(self) -> None:
         """Sends the signal once more, from a thread: it wakes up the main one, which may be asleep."""

@@ -8,16 +8,19 @@ import contextlib
 import json
 import os
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
-from nca3d.errors import InputError, RunError
+from nca3d.errors import RunError
 from nca3d.ranks.group import Ranks
 
 # Seconds for which a rank waits to learn the cause from whoever has failed.
 WORD = 3.0
+# Seconds between two signs of life.
+BEAT = 0.5
 # What the errors of a broken or late connection have in common, in gloo and NCCL.
 LOST = ("gloo", "nccl", "connection", "timed out", "timeout", "socket", "peer", "store", "process group")
 FAILED = "failed"
@@ -34,6 +37,7 @@ class Ending:
     def __init__(self, ranks: Ranks, timeout: float) -> None:
         self.ranks, self.timeout = ranks, timeout
         self.store: Any = None
+        self._over = threading.Event()
 
     def open(self) -> None:
         """Finds the launcher's store and signs in there.
@@ -56,10 +60,10 @@ class Ending:
         Raises:
             RunError: Another rank failed, was killed, or has not answered in time.
         """
+        threading.Thread(target=self._beat, daemon=True).start()
         try:
             yield
-        except (KeyboardInterrupt, InputError):
-            # What all were told, and all refuse.
+        except KeyboardInterrupt:
             raise
         except SystemExit as error:
             self._say(f"it left with exit code {error.code}")
@@ -69,6 +73,8 @@ class Ending:
                 self._say(_short(error))
                 raise
             raise RunError(self._cause(error)) from error
+        finally:
+            self._over.set()
 
     def _say(self, cause: str) -> None:
         """Tells the others why this rank goes; the first one that fails is the cause, what follows are consequences."""
@@ -110,18 +116,22 @@ class Ending:
         return None
 
     def _late(self) -> int | None:
-        """Returns the rank that has said nothing for longest; None where all say the same."""
+        """Returns the rank that has asked the others for the least; None where all have asked as often."""
         done = {}
         for rank in range(self.ranks.size):
             with contextlib.suppress(Exception):
                 done[rank] = int(self.store.get(f"beat/{rank}")) if self.store.check([f"beat/{rank}"]) else 0
-        others = {rank: count for rank, count in done.items() if rank != self.ranks.rank}
-        return min(others, key=lambda rank: others[rank]) if others else None
+        done[self.ranks.rank] = self.ranks.calls
+        late = min(done, key=lambda rank: done[rank])
+        return late if late != self.ranks.rank and done[late] < self.ranks.calls else None
 
-    def beat(self, count: int) -> None:
-        """Notes how far this rank has come; called once an iteration."""
-        with contextlib.suppress(Exception):
-            self.store.set(f"beat/{self.ranks.rank}", str(count))
+    def _beat(self) -> None:
+        """Says now and then how often this rank has asked the others for something, until the others are no more."""
+        while not self._over.wait(BEAT):
+            try:
+                self.store.set(f"beat/{self.ranks.rank}", str(self.ranks.calls))
+            except Exception:
+                return
 
 
 def _runs(pid: int) -> bool:

@@ -5,11 +5,15 @@ Sums are always made in the order of ranks, so that every rank has the same bits
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from nca3d.errors import InputError, RunError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+Result = TypeVar("Result")
 
 
 class Ranks:
@@ -23,6 +27,7 @@ class Ranks:
     Attributes:
         splits: What they share out: "samples" of a batch, or the "lattice", so that each has some cells of every sample.
         doing: What this rank is about, such as "iteration 7"; the others name it when it is lost.
+        calls: How often this rank has asked the others for something: who hangs, has asked less often.
         sent_bytes: How many bytes this rank has sent to others so far, as far as tensors go.
     """
 
@@ -30,7 +35,7 @@ class Ranks:
         self.rank, self.size, self.local = rank, size, local
         self.doing = ""
         self.splits = "samples"
-        self.sent_bytes = 0
+        self.calls = self.sent_bytes = 0
 
     @property
     def first(self) -> bool:
@@ -55,6 +60,7 @@ class Ranks:
             return [tensor]
         import torch.distributed as dist
 
+        self.calls += 1
         tensor = tensor.contiguous()
         self.sent_bytes += tensor.nbytes * (self.size - 1)
         parts = [tensor.new_empty(tensor.shape) for _ in range(self.size)]
@@ -122,12 +128,36 @@ class Ranks:
         """
         import torch.distributed as dist
 
+        self.calls += 1
         work = [dist.irecv(tensor, rank) for rank, tensor in sorted(received.items())]
         for rank, tensor in sorted(sent.items()):
             self.sent_bytes += tensor.nbytes
             work.append(dist.isend(tensor, rank))
         for one in work:
             one.wait()
+
+
+def by_first(work: Callable[[], Result]) -> Result:
+    """Does something on rank 0 alone, and returns its result on every rank.
+
+    Raises:
+        Exception: What it raised on rank 0, on every rank.
+    """
+    ranks = current()
+    if ranks.size == 1:
+        return work()
+    result, error = None, None
+    if ranks.first:
+        try:
+            result = work()
+        except (InputError, RunError) as raised:
+            error = raised
+    told = ranks.from_first((result, None if error is None else (error, error.__cause__)))
+    if told[1] is None:
+        return cast(Result, told[0])
+    if error is not None:
+        raise error
+    raise told[1][0] from told[1][1]
 
 
 ALONE = Ranks()

@@ -13,6 +13,7 @@ from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.executors.torch_compile import compile_step
 from nca3d.registry import accepted_arguments, constructor_arguments, searched
 from nca3d.rollout import rollout
+from nca3d.ranks import current
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.rules.rebuild import check_same_tensors
@@ -203,6 +204,11 @@ def choose_device(config: Config) -> torch.device:
     Raises:
         InputError: the config asks for "cuda", and there is no CUDA device.
     """
+    if config.device in ("auto", "cuda") and torch.cuda.is_available() and current().size > 1:
+        # Each process of a machine has a device of its own.
+        device = torch.device("cuda", current().local % torch.cuda.device_count())
+        torch.cuda.set_device(device)
+        return device
     if config.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if config.device == "cuda" and not torch.cuda.is_available():

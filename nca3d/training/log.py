@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any
 
 import pools
+from nca3d.ranks import current
 from nca3d.training.monitor import Monitor
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.step import Outcome
@@ -37,13 +38,15 @@ class Log:
         self.monitor = Monitor(trainer.config, trainer.rule, trainer.task.epoch)
         # Metrics of the iterations since the last line.
         self.pending: list[dict[str, float]] = []
-        self.trackers = Trackers(folder.path, trainer.config)
+        # Of several processes the first one logs, what is its own share where nobody has the whole.
+        self.trackers = Trackers(folder.path, trainer.config) if current().first else None
 
     def __enter__(self) -> "Log":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.trackers.close()
+        if self.trackers is not None:
+            self.trackers.close()
 
     def write(self, trainer: Trainer, outcome: Outcome, seconds: float) -> None:
         """Records one iteration; a line is due every `log_every` iterations, and at once for a faulty one.
@@ -53,6 +56,8 @@ class Log:
             outcome: what came of it.
             seconds: how long it took.
         """
+        if self.trackers is None:
+            return
         self.monitor.note(outcome.work, seconds)
         if outcome.fault:
             # With the states that were lost, and started again from the seed: in other iterations they are in the means.
@@ -79,13 +84,16 @@ class Log:
         self.pending = []
         self.monitor.figures()
         self.folder.cut_metrics(trainer.iteration)
+        if self.trackers is None:
+            return
         last, retry = trainer.recovery.setbacks[-1], len(trainer.recovery.setbacks)
         self._line(trainer, {"fault": last.cause, "failed_at": last.iteration, "retry": retry})
 
     def _line(self, trainer: Trainer, values: dict[str, Any]) -> None:
         where = {"iteration": trainer.iteration, "seconds": round(trainer.seconds, 3)}
         self.folder.append_metrics({**where, **values, "skipped": trainer.skipped})
-        self.trackers.write(values, trainer.iteration)
+        if self.trackers is not None:
+            self.trackers.write(values, trainer.iteration)
 
 
 def pattern_metrics(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:

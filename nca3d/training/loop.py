@@ -21,8 +21,12 @@ from nca3d.files import KEPT_TARGET
 from nca3d.process.stop import Overdue, StopSignal
 from nca3d.process.streams import steady_output
 from nca3d.process.supervise import no_way_out
+from nca3d.ranks import by_first, current
+from nca3d.ranks.joined import joined
+from nca3d.ranks.restart import noted_run
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
+from nca3d.training.agreed import check_alike, load_newest, stopping
 from nca3d.training.build import shaped
 from nca3d.training.changes import changes
 from nca3d.training.forecast import forecast
@@ -32,6 +36,7 @@ from nca3d.training.open_run import open_run_folder
 from nca3d.training.phases import phase
 from nca3d.training.profiler import Profiler
 from nca3d.training.ran import note_place
+from nca3d.training.ranked_pool import RankedPool
 from nca3d.training.recovery import NOTICED, Recovery
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.saving import Saver
@@ -93,6 +98,24 @@ def train(
         KeyboardInterrupt: stopped by Ctrl-C, after saving.
         SystemExit: stopped by another signal, after saving.
     """
+    with joined(config.timeout) as ranks:
+        ranks.splits = config.kind.splits(config)
+        # torchrun has started the processes anew: they go on where they were.
+        if resume is None:
+            resume = noted_run() if ranks.size > 1 else None
+        return _train(config, resume, progress, given, rule, finish)
+
+
+def _train(
+    config: Config,
+    resume: str | Path | None,
+    progress: bool,
+    given: object,
+    rule: Rule | None,
+    finish: Callable[[Run, Trainer], Report] | None,
+) -> Run:
+    """Trains as one of the processes, or alone; see `train`."""
+    ranks = current()
     # Paths become absolute, so that the run can be continued from any folder.
     config = config.anchored()
     # Plug-ins first: they register the rules, losses and damages that the config may name.
@@ -103,6 +126,7 @@ def train(
     asked = config
     config, given = config.kind.sized(config if resume else shaped(config), given, resume)
     trainer = Trainer.begin(config, given, rule)
+    check_alike(trainer)
     decided = dict.fromkeys(note for target in trainer.targets for note in target.notes)
     for message in (
         *decided,
@@ -114,27 +138,30 @@ def train(
         if message:
             print(message, file=sys.stderr)
     # The folder is made last: a config that can't be used leaves nothing behind.
-    with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal() as stop, threads(config):
+    with open_run_folder(config, resume, trainer.task.subject) as folder, StopSignal(ranks.size > 1) as stop, threads(config):
         if folder.has_checkpoints():
             _restore(trainer, folder)
         # That of a small body is done before it is read.
         if sum(target.cells for target in trainer.targets) > FORECAST_FROM and trainer.iteration < config.iterations:
             print(forecast(config, trainer.targets, trainer.rule, trainer.iteration), file=sys.stderr)
         # What was trained for goes with the run; where the config names no other source, it names that file from now on.
-        if changes := trainer.task.keep(folder.path):
+        if changes := by_first(lambda: trainer.task.keep(folder.path)):
             trainer.config = trainer.task.config = folder.config = config = config.replace(**changes)
             trainer.rule.card |= {name: value for name, value in trainer.task.card().items() if name != "start"}
             folder.write_config()
         _iterate(trainer, folder, stop, Saver(trainer, folder), progress)
         if trainer.iteration >= trainer.end and (told := trainer.course.told(config, trainer.seconds)):
             print(f"{folder.path}: {told}", file=sys.stderr)
-        if stop.requested is not None and trainer.iteration < trainer.end:
+        if trainer.iteration < trainer.end and stopping(stop):
             stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
 
         rule = trainer.trained_rule()
         rule.card = located(rule.card, folder.path)
+        if isinstance(trainer.pool, RankedPool):
+            trainer.pool = trainer.pool.whole()
         run = Run(rule, folder.path, trainer.pool, folder.metrics())
-        if finish is not None:
+        # Of several processes the first one makes the report; the others are done.
+        if finish is not None and ranks.first:
             # All is saved: from here on a signal need not wait.
             undone = f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"
             with stop.at_once(undone):
@@ -142,7 +169,8 @@ def train(
                     run.report = finish(run, trainer)
                 except OSError as error:
                     raise RunError(f"{undone} ({error})") from error
-            folder.require()
+            if not folder.is_there():
+                folder.require()
     return run
 
 
@@ -153,8 +181,10 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
         RunError: it went wrong once too often, something called sys.exit, or the end can't be saved.
     """
     config = trainer.config
-    stop.may_interrupt = lambda: trainer.phase == "run"
-    bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not progress, unit="it", desc="train")
+    # Several processes stop between two iterations: one can't break off alone what all are about.
+    stop.may_interrupt = lambda: current().size == 1 and trainer.phase == "run"
+    stop.saving = lambda: saver.busy
+    bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not (progress and current().first), unit="it", desc="train")
     # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
     start_time = time.monotonic() - trainer.seconds
     with saver.whatever_happens(), no_way_out(), Log(folder, trainer) as log, Profiler(folder, trainer) as profiler, bar:
@@ -184,7 +214,8 @@ def _train_on(
     """Trains until all iterations are done, a signal came, or too many were bad in a row; returns what is wrong then, or ""."""
     config, fault = trainer.config, ""
     # A signal only sets `stop.requested`: an iteration is never torn, and the run can be resumed bit for bit.
-    while trainer.iteration < trainer.end and stop.requested is None:
+    while trainer.iteration < trainer.end and not stopping(stop):
+        current().doing = f"iteration {trainer.iteration + 1}"
         profiler.next()
         begun = time.perf_counter()
         try:
@@ -285,12 +316,12 @@ def _go_back(trainer: Trainer, folder: RunFolder, cause: str) -> None:
     iteration, recovery, seconds = trainer.iteration, trainer.recovery, trainer.seconds
     try:
         # Where no weight has moved for long, what was saved meanwhile is no better.
-        saved = checkpoint.steps(folder.path)
+        saved = by_first(lambda: checkpoint.steps(folder.path))
         moving = [number for number in saved if number <= iteration - trainer.watch.unmoved] or saved[-1:]
         for number in recovery.candidates(moving, iteration, trainer.config):
             if number == 0:
-                checkpoint.bring_first_back(folder.path)
-            trainer.restore(checkpoint.load(folder.path, up_to=number, check=checkpoint.check_training))
+                by_first(lambda: checkpoint.bring_first_back(folder.path))
+            trainer.restore(load_newest(folder.path, number, checkpoint.check_training))
             # Saved between two looks, with the harm already done: an older one will do.
             if not trainer.task.fault(trainer.rule):
                 break
@@ -306,7 +337,7 @@ def _restore(trainer: Trainer, folder: RunFolder) -> None:
         InputError: no checkpoint can be used, or it belongs to another run; nothing was written.
         RunError: the disk is full or fails.
     """
-    saved = checkpoint.load(folder.path, check=checkpoint.check_training)
+    saved = load_newest(folder.path, check=checkpoint.check_training)
     _check_body(trainer, folder, saved)
     trainer.restore(saved)
     if warning := checkpoint.bit_exact_warning(saved.manifest):

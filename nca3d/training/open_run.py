@@ -11,6 +11,8 @@ from pathlib import Path
 from nca3d.config import Config
 from nca3d.errors import InputError, RunError
 from nca3d.files import KEPT_SEVERAL, KEPT_TARGET, locked, refuse_locked, refuse_odd, remove_folder
+from nca3d.ranks import by_first, current
+from nca3d.ranks.restart import note_run
 from nca3d.registry import wing_entries
 from nca3d.training.run_folder import CONFIG, FOLDERS, LOCK, METRICS, RunFolder, never_saved
 
@@ -30,6 +32,26 @@ def open_run_folder(config: Config, resume: str | os.PathLike[str] | None = None
         InputError: the folder is not empty, not writable, a file, locked by another run, or has nothing to resume; nothing
             was written.
     """
+    if current().size == 1:
+        with _opened(config, resume, subject) as folder:
+            yield folder
+        return
+    # Of several processes the first one opens it, and the others learn where it is, or why it can't be had.
+    with contextlib.ExitStack() as stack:
+        own = {}
+
+        def open_first() -> Path:
+            own["folder"] = stack.enter_context(_opened(config, resume, subject))
+            note_run(own["folder"].path)
+            return own["folder"].path
+
+        path = by_first(open_first)
+        yield own.get("folder") or RunFolder(path, config)
+
+
+@contextlib.contextmanager
+def _opened(config: Config, resume: str | os.PathLike[str] | None, subject: str) -> Iterator[RunFolder]:
+    """A context with the run folder, locked by this process; see `open_run_folder`."""
     # Whether the folder can be used is known before anything is locked or written.
     path, new_folders = (_resumed(Path(resume)), []) if resume is not None else _new(config, subject)
     try:
@@ -64,6 +86,10 @@ def check_run_folder(config: Config, resume: str | os.PathLike[str] | None = Non
     Raises:
         InputError: the folder can't be used, for the same reasons as in `open_run_folder`.
     """
+    by_first(lambda: _check_run_folder(config, resume))
+
+
+def _check_run_folder(config: Config, resume: str | os.PathLike[str] | None) -> None:
     if resume is not None:
         _resumed(Path(resume))
     elif config.out:

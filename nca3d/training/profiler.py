@@ -16,6 +16,7 @@ from nca3d.config.fields import AGEING_EVERY
 from nca3d.executors.cores import cores
 from nca3d.files import vacate, write_atomic
 from nca3d.process.status import status_bytes
+from nca3d.ranks import current
 from nca3d.reports.profile import Operation, Phase, Profile
 from nca3d.training.phases import PHASES, Clock, phase, watch
 from nca3d.training.run_folder import RunFolder
@@ -71,13 +72,13 @@ class Profiler:
         self.folder, self.trainer = folder, trainer
         config, task = trainer.config, trainer.task
         mature = int(task.curriculum * config.iterations) + 1 if task.ageing else None
-        self._windows = windows(trainer.iteration, config.iterations, mature) if config.profile else []
+        self._windows = windows(trainer.iteration, config.iterations, mature) if config.profile and current().first else []
         self._device = next(trainer.rule.parameters()).device
         self._look: _Look | None = None
         self._written = False
 
     def __enter__(self) -> "Profiler":
-        if self.trainer.config.profile and not self._windows:
+        if self.trainer.config.profile and current().first and not self._windows:
             print("profile: too few iterations are left to look at", file=sys.stderr)
         return self
 

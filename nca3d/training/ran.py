@@ -46,7 +46,7 @@ def ran(trainer: "Trainer") -> dict[str, str | int | float]:
         "memory": config.memory if isinstance(config.memory, str) else "segments",
         "segment": segment_of(config, rule, state, executor),
         "offload": config.offload,
-        "pool_device": trainer.pool.states.device.type,
+        "pool_device": trainer.pool.seed.device.type,
     }
 
 

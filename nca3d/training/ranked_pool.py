@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 import pools
-from nca3d.ranks import Ranks
+from nca3d.ranks import Ranks, current
+from nca3d.rules.cell import Rule
 from nca3d.training.shares import Share, deal
 
 
@@ -113,6 +114,10 @@ class RankedPool:
             self.reseeded[reason] += count
         return counts
 
+    def state(self, slot: int) -> Tensor | None:
+        """Returns the state (C, D, H, W) of a slot; None where another process has it."""
+        return self.rows.get(slot)
+
     def reseed(self, slots: Sequence[int]) -> None:
         """Starts slots again from the seed; all ranks name the same."""
         for slot in slots:
@@ -170,3 +175,22 @@ class RankedPool:
         self.reseeded = dict(whole.reseeded)
         self.owner = [rank for rank in range(self.ranks.size) for _ in self.ranks.share(len(self), rank)]
         self.rows = {slot: whole.states[slot].clone() for slot in self.ranks.share(len(self))}
+
+
+def build_pool(
+    seeds: Tensor, labels: Tensor, generator: torch.Generator, rule: Rule, shared: bool
+) -> pools.StatePool | RankedPool:
+    """Returns a pool of copies of seeds, shared out where several processes share out the samples of a batch.
+
+    Args:
+        seeds: One for each body, (L, C, D, H, W).
+        labels: Which body each slot is to become, int64 (N,).
+        generator: Draws the samples.
+        rule: The rule that is trained.
+        shared: Whether evolved states come back, so that there is something to share out.
+    """
+    ranks = current()
+    if shared and ranks.size > 1 and ranks.splits == "samples":
+        return RankedPool(ranks, seeds, labels, generator, rule.dead_value, bool(rule.conditions))
+    own = {"labels": labels, "seed": seeds} if rule.conditions else {}
+    return pools.StatePool(seeds[labels.to(seeds.device)], generator=generator, dead_value=rule.dead_value, **own)

@@ -20,6 +20,7 @@ from nca3d.files import (
     read_file,
     write_atomic,
 )
+from nca3d.ranks import by_first, current
 from nca3d.registry import wing_entries
 
 CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", "run.lock"
@@ -29,6 +30,9 @@ FOLDERS = ("checkpoints", "first", "profile", "tensorboard", "wandb")
 
 class RunFolder:
     """A run folder that this process has locked; `open_run_folder` makes it.
+
+    Of several processes the first one has it, and does there what all ask for; each method is called by all of them, but for
+    `append_metrics`.
 
     Args:
         path: the folder.
@@ -45,6 +49,9 @@ class RunFolder:
 
     def has_checkpoints(self) -> bool:
         """Returns whether there is anything to go on from, damaged or not; half-written checkpoints don't count."""
+        return by_first(self._has_checkpoints)
+
+    def _has_checkpoints(self) -> bool:
         return any((self.path / "checkpoints").glob("step-*[0-9]")) and not never_saved(self.path)
 
     def is_there(self) -> bool:
@@ -57,6 +64,9 @@ class RunFolder:
         Raises:
             RunError: it was deleted, moved or replaced.
         """
+        by_first(self._require)
+
+    def _require(self) -> None:
         if self.is_there():
             self._mend()
         else:
@@ -65,7 +75,8 @@ class RunFolder:
 
     def write_config(self) -> None:
         """Writes `config.toml`, whole or not at all."""
-        _write(self.path / CONFIG, self.config.to_toml())
+        if current().first:
+            _write(self.path / CONFIG, self.config.to_toml())
 
     def _mend(self) -> None:
         """Writes again what somebody has removed from the folder, as far as that is known."""
@@ -101,6 +112,9 @@ class RunFolder:
         Raises:
             RunError: the disk is full or fails.
         """
+        return by_first(lambda: self._keep_config(config, iteration))
+
+    def _keep_config(self, config: Config, iteration: int) -> Path:
         text, stem = config.to_toml(), f"config-until-{iteration:06d}"
         for number in itertools.count(1):
             path = self.path / f"{stem}{f'-{number}' if number > 1 else ''}.toml"
@@ -144,6 +158,9 @@ class RunFolder:
         Raises:
             RunError: the disk is full or fails.
         """
+        by_first(lambda: self._cut_metrics(iteration))
+
+    def _cut_metrics(self, iteration: int) -> None:
         # Closed first: an open file would go on writing into the old one.
         self.close()
         lines = [json.dumps(record) + "\n" for record in self.metrics() if record.get("iteration", 0) <= iteration]

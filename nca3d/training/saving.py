@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from nca3d import checkpoint
 from nca3d.errors import RunError
 from nca3d.process import room
+from nca3d.ranks import by_first, current
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.trainer import Trainer
 
@@ -26,6 +27,8 @@ class Saver:
         self.trainer, self.folder = trainer, folder
         # A resumed run was saved where it goes on.
         self._saved: int | None = trainer.iteration or None
+        # Whether a save is going on.
+        self.busy = False
 
     def first(self) -> None:
         """Saves a run that was never saved: whatever comes, there is something to go back to.
@@ -46,7 +49,7 @@ class Saver:
                 raise
             # The old one of this iteration is there: whoever resumes from it goes wrong once more, and then the same way.
             print(error, file=sys.stderr)
-        checkpoint.remove_after(self.folder.path, self.trainer.iteration)
+        by_first(lambda: checkpoint.remove_after(self.folder.path, self.trainer.iteration))
 
     def in_between(self) -> None:
         """Saves where that is due; never in the middle of bad steps: the last checkpoint must be worth going back to.
@@ -99,6 +102,10 @@ class Saver:
             print(
                 f"{where}: not saved: iteration {iteration} was only half done; the older checkpoints are kept", file=sys.stderr
             )
+        # The others may be gone, or at work: a save takes all of them.
+        elif current().size > 1:
+            if iteration:
+                print(f"{where}: goes on from its last checkpoint with: nca3d train --resume {where}", file=sys.stderr)
         # Nothing was done yet: nobody misses it.
         elif iteration:
             try:
@@ -110,13 +117,20 @@ class Saver:
                     print(error, file=sys.stderr)
 
     def _save(self) -> None:
+        self.busy = True
+        try:
+            self._save_or_make_room()
+        finally:
+            self.busy = False
+
+    def _save_or_make_room(self) -> None:
         self.folder.require()
         try:
             self.trainer.save(self.folder.path)
         except RunError as error:
             if not isinstance(error.__cause__, OSError):
                 raise
-            removed = checkpoint.make_room(self.folder.path)
+            removed = by_first(lambda: checkpoint.make_room(self.folder.path))
             if not removed:
                 raise
             self.trainer.save(self.folder.path)
@@ -125,4 +139,4 @@ class Saver:
         self._saved = self.trainer.iteration
         if self._saved:
             config = self.trainer.config
-            checkpoint.set_first_aside(self.folder.path, config.keep_checkpoints, config.save_every)
+            by_first(lambda: checkpoint.set_first_aside(self.folder.path, config.keep_checkpoints, config.save_every))

@@ -199,7 +199,7 @@ def train_step(
     # 4. Write back, faulty or not: the pool itself starts dead and non-finite states again from the seed.
     phase("write")
     reseeded = {}
-    aged, fresh = bool(ages.any()), batch is None or bool(prepared.fresh.any())
+    own_ages, aged, fresh = ages, bool(ages.any()), batch is None or bool(prepared.fresh.any())
     if batch is not None and isinstance(pool, RankedPool):
         ages, fresh_of = share.whole(torch.stack([ages, prepared.fresh.long()], dim=1)).cpu().unbind(dim=1)
         before = batch.age.masked_fill(fresh_of.bool(), 0)
@@ -216,7 +216,7 @@ def train_step(
     # A scale that was too large is no fault of the rule: the weights stayed, and the next scale is half of it.
     fault = "" if fault == OVERFLOW else fault
     like = "aged" if aged else "seeded" if fresh else "losses"
-    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, ages), like)
+    return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, own_ages), like)
 
 
 def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:

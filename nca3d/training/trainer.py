@@ -16,6 +16,7 @@ from nca3d.errors import ErrorCollector, InputError
 from nca3d.executors.arithmetic import full_float32
 from nca3d.executors.offload import Kept
 from nca3d.losses import LOSSES
+from nca3d.ranks import by_first, current
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.rules.rebuild import check_same_tensors
@@ -36,6 +37,7 @@ from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import check_optimizer, pack_optimizer, unpack_optimizer
 from nca3d.training.phases import phase
+from nca3d.training.ranked_pool import RankedPool, build_pool
 from nca3d.training.ran import ran
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
@@ -79,7 +81,7 @@ class Trainer:
     rule: Rule
     balance: Balance
     learner: Learner
-    pool: pools.StatePool
+    pool: pools.StatePool | RankedPool
     average: dict[str, Tensor] = field(default_factory=dict)
     iteration: int = 0
     seconds: float = 0.0
@@ -150,8 +152,7 @@ class Trainer:
         seeds = seeds.to(choose_pool_device(config, device, slots * seeds[:1].nbytes))
         # The pool's generator is the only one with a state; all others follow from seed and iteration.
         generator = torch.Generator().manual_seed(config.random_seed)
-        own = {"labels": labels, "seed": seeds} if rule.conditions else {}
-        pool = pools.StatePool(seeds[labels.to(seeds.device)], generator=generator, dead_value=rule.dead_value, **own)
+        pool = build_pool(seeds, labels, generator, rule, shared=task.pooled)
         parameters = [*rule.parameters(), *balance.parameters()]
         optimizer = build_optimizer(config, parameters, task.lr_multipliers(rule), task.in_full(rule))
         in_backward = task.in_backward(rule, optimizer) if config.optimizer_in_backward else None
@@ -238,16 +239,22 @@ class Trainer:
         """Starts those pooled bodies again from the seed that no longer recover, and returns how many."""
         if not self.task.pooled or look.grown < GROWN:
             return 0
-        old = (self.pool.age > OLD * self.config.horizon).nonzero().squeeze(1)
-        # One at a time: a pool may be as large as memory allows.
-        states = ((self.pool.states[k : k + 1].to(self.task.device), self.pool.label[k : k + 1]) for k in old)
-        worth = [self.task.metrics(self.rule, state, self.task.draw(0, label))[self.task.headline] for state, label in states]
-        lost = old[torch.tensor([value < LOST * look.grown for value in worth], dtype=torch.bool)]
-        if len(lost):
-            self.pool.replace(
-                lost, self.pool.seeds[self.pool.label[lost.cpu()].to(self.pool.seeds.device)], ages=torch.zeros_like(lost)
-            )
+        old = (self.pool.age > OLD * self.config.horizon).nonzero().squeeze(1).tolist()
+        lost = [slot for slot in old if self._is_lost(slot, look)]
+        if isinstance(self.pool, RankedPool):
+            lost = [slot for found in current().gather_objects(lost) for slot in found]
+        self.pool.reseed(lost)
         return len(lost)
+
+    def _is_lost(self, slot: int, look: Look) -> bool:
+        """Whether a pooled body no longer recovers; no body of another process is."""
+        state = self.pool.state(slot)
+        if state is None:
+            return False
+        # One at a time: a pool may be as large as memory allows.
+        goal = self.task.draw(0, self.pool.label[slot : slot + 1])
+        found = self.task.metrics(self.rule, state[None].to(self.task.device), goal)
+        return bool(found[self.task.headline] < LOST * look.grown)
 
     def _counts(self) -> bool:
         """Whether this iteration counts what it keeps: each one that moves it, else the first of a process and a few more."""
@@ -267,6 +274,8 @@ class Trainer:
 
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint folder and returns its path; see `checkpoint.save` for what it survives.
+
+        All processes call it; the first one writes, and what befalls it there befalls all.
 
         Args:
             folder: the run folder.
@@ -300,8 +309,10 @@ class Trainer:
         scalars["ran"] = ran(self) | {"memory": memory_figures(self)}
         if scale := self.learner.scale.plain():
             scalars |= {"scale": scale, "overflows": self.learner.overflows}
-        return checkpoint.save(
-            folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints, every=self.config.save_every
+        return by_first(
+            lambda: checkpoint.save(
+                folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints, every=self.config.save_every
+            )
         )
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:

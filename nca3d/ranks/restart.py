@@ -1,0 +1,40 @@
+"""torchrun starts processes anew when one was lost: the run that they were at is found again.
+
+All attempts of a launcher share a folder of its own, in which a note says where the run is. It is gone with the launcher.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+NOTE = "nca3d-run"
+
+
+def restarted() -> bool:
+    """Whether this process is a later attempt of its launcher."""
+    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
+
+
+def note_run(folder: Path) -> None:
+    """Notes the folder of the run that this launcher is at."""
+    note = _note()
+    if note is not None:
+        with contextlib.suppress(OSError):
+            note.write_text(str(folder.absolute()), encoding="utf-8")
+
+
+def noted_run() -> Path | None:
+    """Returns the folder of the run that an earlier attempt of this launcher was at; None where there is none."""
+    note = _note()
+    if not restarted() or note is None:
+        return None
+    with contextlib.suppress(OSError):
+        folder = Path(note.read_text(encoding="utf-8"))
+        return folder if folder.is_dir() else None
+    return None
+
+
+def _note() -> Path | None:
+    """Returns the note of this launcher: three folders above the file in which it wants errors (…/attempt_1/0/error.json)."""
+    file = os.environ.get("TORCHELASTIC_ERROR_FILE", "")
+    return Path(file).parents[2] / NOTE if file and len(Path(file).parents) > 3 else None
