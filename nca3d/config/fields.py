@@ -202,7 +202,10 @@ class Shared:
         changes_run=False,
     )
     timeout: int = field(
-        300, "seconds that one of several processes waits for another before that counts as lost", low=1, high=86_400,
+        300,
+        "seconds that one of several processes waits for another before that counts as lost",
+        low=1,
+        high=86_400,
         changes_run=False,
     )
     # Fire masks hash 32-bit numbers.

@@ -39,8 +39,8 @@ class StopSignal:
     Python can't handle signals, and this does nothing. The former handlers come back at the end.
 
     Args:
-        several: whether this is one of several processes that a launcher has started. It may be waiting for one that is no more:
-            it ends some seconds after a signal, whatever it is doing.
+        several: whether this is one of several processes that a launcher has started. It may be waiting for one that is no
+            more: so it ends some seconds after a signal, whatever it is doing.
 
     Attributes:
         requested: number of the first signal; None before one came.

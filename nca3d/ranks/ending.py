@@ -48,7 +48,9 @@ class Ending:
         import torch.distributed as dist
 
         try:
-            self.store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=self.timeout)))
+            store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=self.timeout)))
+            # The launcher's store outlives its processes: what those of an earlier attempt said is of no use.
+            self.store = dist.PrefixStore(f"nca3d/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
             self.store.set(f"who/{self.ranks.rank}", json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
         except (RuntimeError, ValueError) as error:
             raise RunError(f"rank {self.ranks.rank}: the other ranks can't be reached: {_short(error)}") from error
@@ -146,8 +148,10 @@ def _runs(pid: int) -> bool:
 def _is_loss(error: BaseException) -> bool:
     """Whether an error is that of a connection to another rank."""
     text = f"{type(error).__name__} {error}".lower()
-    return isinstance(error, RuntimeError) and type(error).__module__.startswith(("torch", "builtins")) and any(
-        word in text for word in LOST
+    return (
+        isinstance(error, RuntimeError)
+        and type(error).__module__.startswith(("torch", "builtins"))
+        and any(word in text for word in LOST)
     )
 
 

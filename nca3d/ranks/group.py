@@ -98,7 +98,7 @@ class Ranks:
         return any(self.gather_objects(truth)) if self.size > 1 else truth
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """Returns every rank's value, in the order of ranks: whatever can be pickled, since only our own processes speak here."""
+        """Returns every rank's value, in the order of ranks: whatever can be pickled, since none but our own processes speak."""
         if self.size == 1:
             return [value]
         import torch
@@ -134,7 +134,9 @@ class Ranks:
             self.sent_bytes += tensor.nbytes
             work.append(dist.isend(tensor, rank))
         for one in work:
-            one.wait()
+            # None: a rank that is not in the group, which none of ours is.
+            if one is not None:
+                one.wait()
 
 
 def by_first(work: Callable[[], Result]) -> Result:
@@ -148,10 +150,14 @@ def by_first(work: Callable[[], Result]) -> Result:
         return work()
     result, error = None, None
     if ranks.first:
+        # What it asks of others meanwhile, it asks alone: they wait for its answer.
+        set_current(ALONE)
         try:
             result = work()
         except (InputError, RunError) as raised:
             error = raised
+        finally:
+            set_current(ranks)
     told = ranks.from_first((result, None if error is None else (error, error.__cause__)))
     if told[1] is None:
         return cast(Result, told[0])

@@ -208,7 +208,7 @@ class ConditionalRule(Rule):
             return self._first().bias + self.shift.weight @ code
 
     def pass_on(self, gradients: Mapping[int, Tensor]) -> None:
-        """Passes gradients of the tied biases of bodies, each summed over its samples, on to the parameters that they follow from.
+        """Passes gradients of the tied biases of bodies, each summed over its samples, on to the parameters behind them.
 
         Args:
             gradients: By the places of the bodies; each of the shape of the first bias.

@@ -36,7 +36,9 @@ def _by_sample(parameters: list[nn.Parameter], found: BySample, share: Share) ->
     """Returns each parameter with the sum of its gradients by sample."""
     if not parameters:
         return []
-    total = _in_order(share.whole(_rows(share, [[found.of(p, place) for p in parameters] for place in share.places], parameters)))
+    total = _in_order(
+        share.whole(_rows(share, [[found.of(p, place) for p in parameters] for place in share.places], parameters))
+    )
     parts = total.split([parameter.numel() for parameter in parameters])
     return [(p, part.view_as(p).to(p.dtype)) for p, part in zip(parameters, parts, strict=True)]
 

@@ -11,9 +11,9 @@ from nca3d.config import FIELDS, Config
 from nca3d.config.regimes import SHAPES
 from nca3d.errors import ArgumentError, InputError, nearest
 from nca3d.executors.torch_compile import compile_step
+from nca3d.ranks import current
 from nca3d.registry import accepted_arguments, constructor_arguments, searched
 from nca3d.rollout import rollout
-from nca3d.ranks import current
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.rules.rebuild import check_same_tensors

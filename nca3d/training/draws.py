@@ -103,13 +103,17 @@ def _prepare(
     """Returns sampled states of one body with its worst replaced by its seed and its best ones damaged.
 
     Args:
-        config, iteration, rule, task, generator: See `draw_batch`.
+        config: The experiment.
+        iteration: 1, 2, …
         seed: The seed (C, D, H, W) of the body.
+        rule: The rule that is trained.
+        task: What is trained for.
         label: Which body it is.
         states: Its states that this process has, (n, C, D, H, W).
         losses: How bad each sample of the whole batch is, (B,).
         share: Which samples of the batch this process has.
         places: The places in the batch of all states of this body.
+        generator: Draws the damage; equal in all processes.
     """
     losses = losses[places]
     with torch.no_grad():
@@ -181,7 +185,10 @@ def age_states(
     drifted is the worst of its batch, and goes back to the seed before training has seen it. Ageing reaches beyond that.
 
     Args:
-        config, iteration, task, rule: See `draw_batch`.
+        config: The experiment.
+        iteration: 1, 2, …
+        task: What is trained for.
+        rule: The rule that is trained.
         prepared: The states that this process runs.
         labels: Which body each of these is to become, int64 (n,) on the CPU.
         ids: Their places in the whole batch, int64 (n,).

@@ -184,7 +184,9 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     # Several processes stop between two iterations: one can't break off alone what all are about.
     stop.may_interrupt = lambda: current().size == 1 and trainer.phase == "run"
     stop.saving = lambda: saver.busy
-    bar = tqdm(total=config.iterations, initial=trainer.iteration, disable=not (progress and current().first), unit="it", desc="train")
+    bar = tqdm(
+        total=config.iterations, initial=trainer.iteration, disable=not (progress and current().first), unit="it", desc="train"
+    )
     # As if the run had begun earlier by what it took before, so that a resumed run goes on counting.
     start_time = time.monotonic() - trainer.seconds
     with saver.whatever_happens(), no_way_out(), Log(folder, trainer) as log, Profiler(folder, trainer) as profiler, bar:

@@ -1,7 +1,7 @@
 """What each of several processes runs of one batch, and how what they find becomes the batch's again.
 
-A sample is known by its place in the whole batch: its fire masks follow from it (law 4), and sums are made in its order (law 8),
-so that nothing depends on who runs it. One process alone has all places, and is asked nothing else.
+A sample is known by its place in the whole batch: its fire masks follow from it (law 4), and sums are made in its order
+(law 8), so that nothing depends on who runs it. One process alone has all places, and is asked nothing else.
 """
 
 from collections.abc import Mapping, Sequence
@@ -55,7 +55,9 @@ class Share:
         if self.ranks.size == 1:
             return rows
         order = list(range(len(self.runner)) if places is None else places)
-        by_rank = [[number for number, place in enumerate(order) if self.runner[place] == rank] for rank in range(self.ranks.size)]
+        by_rank = [
+            [number for number, place in enumerate(order) if self.runner[place] == rank] for rank in range(self.ranks.size)
+        ]
         found = self.ranks.gather_rows(rows, [len(own) for own in by_rank])
         back = torch.tensor([number for own in by_rank for number in own], dtype=torch.int64)
         return found[back.argsort().to(found.device)]

@@ -205,7 +205,7 @@ def train_step(
         before = batch.age.masked_fill(fresh_of.bool(), 0)
         reseeded = pool.replace(batch.index, states, share, ages=before + ages + steps, labels=labels)
         aged, fresh = bool(ages.any()), bool(fresh_of.any())
-    elif batch is not None:
+    elif batch is not None and isinstance(pool, pools.StatePool):
         reseeded = pool.replace(batch.index, states, steps=ages + steps, fresh=prepared.fresh, labels=labels)
     own_metrics = task.metrics(rule, states, task.subset(goal, places)) if len(share) else {}
     metrics = {"loss": float(loss.mean()), **share.mean(own_metrics), "steps": float(steps)}

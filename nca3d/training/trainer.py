@@ -37,8 +37,8 @@ from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
 from nca3d.training.optimizer_state import check_optimizer, pack_optimizer, unpack_optimizer
 from nca3d.training.phases import phase
-from nca3d.training.ranked_pool import RankedPool, build_pool
 from nca3d.training.ran import ran
+from nca3d.training.ranked_pool import RankedPool, build_pool
 from nca3d.training.recovery import Recovery
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
