@@ -97,7 +97,7 @@ class Part:
         return False
 
     def parameter_gradients(self, sample: int) -> list[Tensor]:
-        """Returns each trainable parameter's gradient by a sample of this part, of the parameter's shape, summed since `clear`.
+        """Returns the gradient of each trainable parameter, of its shape (…,), by a sample of this part, summed since `clear`.
 
         What reaches parameters through `rows.grad_taps` is not in it. Where not `by_sample`, sample 0 stands for all.
         """

@@ -55,7 +55,7 @@ class Ranks:
     # What all tell all ------------------------------------------------------------------------------------------------
 
     def gather(self, tensor: "Tensor") -> "list[Tensor]":
-        """Returns every rank's tensor, in the order of ranks; all have one shape and dtype."""
+        """Returns every rank's tensor, in the order of ranks; all have one shape, any, and one dtype."""
         if self.size == 1:
             return [tensor]
         import torch.distributed as dist
@@ -84,7 +84,7 @@ class Ranks:
         return torch.cat([part[:count] for part, count in zip(self.gather(padded), counts, strict=True)])
 
     def sum(self, tensor: "Tensor") -> "Tensor":
-        """Returns the sum of every rank's tensor, added in the order of ranks."""
+        """Returns the sum of every rank's tensor, of any shape, added in the order of ranks."""
         first, *others = self.gather(tensor)
         if not others:
             return first
@@ -97,8 +97,8 @@ class Ranks:
         """Returns whether it is true on one rank at least."""
         return any(self.gather_objects(truth)) if self.size > 1 else truth
 
-    def gather_objects(self, value: Any) -> list[Any]:
-        """Returns every rank's value, in the order of ranks: whatever can be pickled, since none but our own processes speak."""
+    def gather_objects(self, value: Result) -> list[Result]:
+        """Returns every rank's value, in the order of ranks: whatever can be pickled, since only our own processes speak."""
         if self.size == 1:
             return [value]
         import torch
@@ -113,9 +113,9 @@ class Ranks:
         dist.all_gather(parts, padded)
         return [pickle.loads(part[:size].numpy().tobytes()) for part, size in zip(parts, sizes, strict=True)]
 
-    def from_first(self, value: Any) -> Any:
+    def from_first(self, value: Result) -> Result:
         """Returns the value of rank 0 on every rank; what the others give is not looked at."""
-        return self.gather_objects(value if self.first else None)[0]
+        return cast(Result, self.gather_objects(value if self.first else None)[0])
 
     # What one tells another -------------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class Ranks:
         """Sends tensors to other ranks and fills those that come from them; ranks that have nothing for each other don't wait.
 
         Args:
-            sent: By the rank that gets it. Contiguous.
+            sent: By the rank that gets it, of any shape. Contiguous.
             received: By the rank that it comes from: filled in place, of the sender's shape and dtype. Contiguous.
         """
         import torch.distributed as dist

@@ -4,10 +4,8 @@ import contextlib
 import ctypes
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
 
 from nca3d.errors import InputError, RunError
 from nca3d.ranks.ending import Ending
@@ -87,9 +85,3 @@ def _quiet(ranks: Ranks) -> Iterator[None]:
         return
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
         yield
-
-
-def written_by_first(text: Any) -> None:
-    """Prints a line on stderr, from rank 0 alone."""
-    if current().first:
-        print(text, file=sys.stderr)

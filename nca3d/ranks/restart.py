@@ -1,4 +1,4 @@
-"""torchrun starts processes anew when one was lost: the run that they were at is found again.
+"""A launcher starts processes anew when one was lost: the run that they were at is found again.
 
 All attempts of a launcher share a folder of its own, in which a note says where the run is. It is gone with the launcher.
 """

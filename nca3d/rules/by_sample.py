@@ -47,12 +47,12 @@ class BySample:
             _now.reset(token)
 
     def add(self, tensor: Tensor, place: int, gradient: Tensor) -> None:
-        """Adds to the gradient of a tensor, a leaf of autograd's graph, by the sample at a place of the batch."""
+        """Adds to the gradient of a tensor of any shape, a leaf of autograd's graph, by the sample at a place of the batch."""
         own = self._found.setdefault(id(tensor), {})
         own[place] = own[place] + gradient if place in own else gradient
 
     def tie(self, condition: int, tensor: Tensor) -> Tensor:
-        """Returns a leaf that stands in for a tensor which follows from parameters and a condition, such as a bias.
+        """Returns a leaf that stands in for a tensor, of any shape, that follows from parameters and a condition, as a bias does.
 
         Samples under one condition may run in several processes. Their gradients meet at the leaf; from there on autograd
         passes their sum on to the parameters, once.
@@ -62,11 +62,11 @@ class BySample:
         return self.tied[condition]
 
     def has(self, tensor: Tensor) -> bool:
-        """Whether a tensor's gradients came by sample."""
+        """Whether the gradients of a tensor, of any shape, came by sample."""
         return id(tensor) in self._found
 
     def of(self, tensor: Tensor, place: int) -> Tensor:
-        """Returns the gradient of a tensor by one sample, of its shape; zeros where none came."""
+        """Returns the gradient of a tensor, of any shape, by one sample; zeros where none came."""
         found = self._found.get(id(tensor), {}).get(place)
         return torch.zeros_like(tensor) if found is None else found
 

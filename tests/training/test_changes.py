@@ -56,7 +56,7 @@ def test_any_change_is_told_once(names):
 def test_what_changes_nothing_only_looks_on():
     assert {name for name, spec in FIELDS.items() if not spec.changes_run} == {
         *("init", "memory", "memory_budget", "out", "save_every", "keep_checkpoints", "log_every", "pattern_every"),
-        *("tensorboard", "tracker", "profile", "report", "offload", "block_cells", "pool_device"),
+        *("tensorboard", "tracker", "profile", "report", "offload", "block_cells", "pool_device", "split", "timeout"),
     }
 
 

@@ -61,7 +61,7 @@ def test_each_body_has_its_own_worst_its_own_seed_and_as_many_slots():
     with torch.no_grad():
         trainer.rule.network[-1].weight.copy_(0.01 * torch.ones_like(trainer.rule.network[-1].weight))
     trainer.step()
-    batch, prepared, labels = draw_batch(trainer.config, 2, pool, trainer.rule, trainer.task)
+    batch, prepared, labels, _ = draw_batch(trainer.config, 2, pool, trainer.rule, trainer.task)
     assert labels.bincount().tolist() == [2, 2, 2]
     for label in range(3):
         fresh = prepared.fresh & (labels == label)

@@ -336,13 +336,15 @@ def test_pooled_states_are_aged_before_training_goes_on():
     states = nca3d.rollout(trainer.rule, nca3d.seed_state(trainer.rule, config.size, 4), 3)
     flags = torch.tensor([[True, False, False, False], [False, True, False, False]])
     ready = pools.Prepared(states, *flags)
-    older, ages = age_states(config, 15, trainer.task, trainer.rule, ready, torch.zeros(4, dtype=torch.int64))
+    older, ages = age_states(config, 15, trainer.task, trainer.rule, ready, torch.zeros(4, dtype=torch.int64), torch.arange(4))
     assert ages[:2].tolist() == [0, 0]
     assert 0 < int(ages[2]) == int(ages[3]) <= 40
     assert torch.equal(older[:2], states[:2])
     assert not torch.equal(older[2:], states[2:])
     for iteration in (5, 16):  # the curriculum is not over; not one in five
-        assert not age_states(config, iteration, trainer.task, trainer.rule, ready, torch.zeros(4, dtype=torch.int64))[1].any()
+        assert not age_states(
+            config, iteration, trainer.task, trainer.rule, ready, torch.zeros(4, dtype=torch.int64), torch.arange(4)
+        )[1].any()
     trainer.iteration = 14
     trainer.step()
     assert int(trainer.pool.age.max()) == int(ages[2]) + draw_steps(config, 15, config.curriculum)

@@ -31,7 +31,9 @@ def test_ageing_is_foretold() -> None:
     assert number is not None
     states = trainer.pool.states[:2]
     prepared = pools.Prepared(states, *torch.zeros(2, 2, dtype=torch.bool))
-    _, ages = age_states(CONFIG, number, trainer.task, trainer.rule, prepared, torch.zeros(2, dtype=torch.int64))
+    _, ages = age_states(
+        CONFIG, number, trainer.task, trainer.rule, prepared, torch.zeros(2, dtype=torch.int64), torch.arange(2)
+    )
     assert ages.tolist() == [draw_ageing(CONFIG, number, trainer.task.ageing)] * 2
 
 
