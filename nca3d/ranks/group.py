@@ -6,7 +6,7 @@ Sums are always made in the order of ranks, so that every rank has the same bits
 import os
 import pickle
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from nca3d.errors import InputError, RunError
 
@@ -55,7 +55,7 @@ class Ranks:
     # What all tell all ------------------------------------------------------------------------------------------------
 
     def gather(self, tensor: "Tensor") -> "list[Tensor]":
-        """Returns every rank's tensor, in the order of ranks; all have one shape, any, and one dtype."""
+        """Returns every rank's tensor, of any shape that all have, in the order of ranks."""
         if self.size == 1:
             return [tensor]
         import torch.distributed as dist

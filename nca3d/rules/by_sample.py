@@ -52,7 +52,7 @@ class BySample:
         own[place] = own[place] + gradient if place in own else gradient
 
     def tie(self, condition: int, tensor: Tensor) -> Tensor:
-        """Returns a leaf that stands in for a tensor, of any shape, that follows from parameters and a condition, as a bias does.
+        """Returns a leaf in place of a tensor, of any shape, that follows from parameters and a condition, as a bias does.
 
         Samples under one condition may run in several processes. Their gradients meet at the leaf; from there on autograd
         passes their sum on to the parameters, once.
