@@ -26,6 +26,7 @@ from nca3d.files import vacate
 from nca3d.live.page import live_page
 from nca3d.load import CONFIG, RuleRef, run_folder
 from nca3d.process.streams import steady_output
+from nca3d.ranks import alone, current
 from nca3d.reports.body import write_body
 from nca3d.reports.report import Report
 from nca3d.reports.several import write_several
@@ -57,6 +58,18 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     assert target is not None, "a body's task has a target"
     # With the seed of the run, so that an evaluation of the same run gives the same numbers.
     report = evaluate_rule(rule, target, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    # Several processes measure together; the first one writes.
+    if not current().first:
+        return report
+    with alone():
+        _write_body(run, trainer, report, progress)
+    return report
+
+
+def _write_body(run: Run, trainer: Trainer, report: Report, progress: bool) -> None:
+    """Writes the report of a body, its pictures, film and page into the folder of its run."""
+    config, target, rule = trainer.config, trainer.target, run.rule
+    assert target is not None, "a body's task has a target"
     # From here on whoever has the rule has its numbers, too.
     rule.card = {**rule.card, "figures": dict(report)}
     report |= training_summary(trainer, run.metrics) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
@@ -73,7 +86,6 @@ def finish_run(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
     # A rule with a step of its own can't run in a page: such a run ends without one.
     with contextlib.suppress(InputError):
         live_page(rule, vacate(Path(run.folder) / "creature.html"), target.size, target, random_seed=config.random_seed)
-    return report
 
 
 def finish_several(run: Run, trainer: Trainer, *, progress: bool = True) -> Report:
@@ -90,6 +102,17 @@ def finish_several(run: Run, trainer: Trainer, *, progress: bool = True) -> Repo
     config, rule = trainer.config, run.rule
     assert isinstance(rule, ConditionalRule), "several bodies have a condition"
     report = evaluate_several(rule, horizon=config.horizon, random_seed=config.random_seed, progress=progress)
+    if not current().first:
+        return report
+    with alone():
+        _write_several(run, trainer, report, progress)
+    return report
+
+
+def _write_several(run: Run, trainer: Trainer, report: Report, progress: bool) -> None:
+    """Writes the report of several bodies, pictures, films and a page into the folder of their run."""
+    config, rule = trainer.config, run.rule
+    assert isinstance(rule, ConditionalRule), "several bodies have a condition"
     # From here on whoever has the rule has its numbers, too.
     rule.card = {**rule.card, "figures": dict(report)}
     report |= training_summary(trainer, run.metrics) | {"pool_diversity": pools.diversity.summary(trainer.pool.states)}
@@ -97,7 +120,6 @@ def finish_several(run: Run, trainer: Trainer, *, progress: bool = True) -> Repo
     filmed = film_several(rule, config.horizon, config.random_seed)
     write_several(run.folder, report, filmed, metrics=run.metrics, config_toml=config.to_toml(), progress=progress)
     live_page(rule, vacate(Path(run.folder) / "creature.html"), trainer.targets[0].size, random_seed=config.random_seed)
-    return report
 
 
 def training_summary(trainer: Trainer, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

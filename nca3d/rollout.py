@@ -18,11 +18,13 @@ from nca3d.executors.cores import backward_on_few, torch_on_few
 from nca3d.executors.offload import Kept
 from nca3d.fire import Draw
 from nca3d.lattice import Size, as_size, centre
+from nca3d.ranks import current
 from nca3d.rules.cell import Rule
 from nca3d.rules.conditional import Condition, ConditionalRule
 from nca3d.rules.inputs import Inputs, RuleWithInputs
-from nca3d.sparse import Compact, dense, joined
+from nca3d.sparse import Compact, chosen, dense, joined
 
+State = TypeVar("State", Tensor, Compact)
 States = TypeVar("States", Tensor, list[Compact])
 
 
@@ -290,6 +292,31 @@ def rollout(
     # Absolute numbers, so that trajectories of a cut rollout can be joined.
     numbers = torch.tensor([first_step + stop for stop in sorted(recorded_at)])
     return Trajectory(recorded, numbers) if isinstance(state, Compact) else Trajectory(torch.stack(recorded), numbers)
+
+
+@torch.no_grad()
+def shared_rollout(
+    rule: Rule, state: State, steps: int, *, random_seed: int = 0, first_step: int = 0, executor: str = "auto"
+) -> State:
+    """Runs a rollout without gradient whose samples several processes share out; each of them gets all, as `rollout` would.
+
+    Args:
+        rule: What one cell does.
+        state: The first state, dense or compact, (B, C, D, H, W); equal in all processes.
+        steps: The number of steps.
+        random_seed: See `rollout`.
+        first_step: See `rollout`.
+        executor: See `rollout`.
+    """
+    own, options = current().share(state.shape[0]), {"random_seed": random_seed, "first_step": first_step}
+    if current().size == 1 or current().splits != "samples":
+        return rollout(rule, state, steps, executor=executor, **options)  # type: ignore[call-overload]
+    part = None
+    if own:
+        ids = torch.tensor(own)
+        part = rollout(rule, chosen(state, own), steps, sample_ids=ids, executor=executor, **options)  # type: ignore[call-overload]
+    found = current().gather_objects(part)
+    return joined([(current().share(state.shape[0], rank), one) for rank, one in enumerate(found) if one is not None])
 
 
 def _changed(state: Tensor | Compact, change: Callable[[Tensor], Tensor]) -> Tensor | Compact:

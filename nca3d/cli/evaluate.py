@@ -27,6 +27,8 @@ ReportAndWriter = tuple["Report", Callable[[Path], Path]]
 
 # The presets of `nca3d.evaluation` and of wings: by name here, since those modules import torch.
 PRESETS = ("quick", "standard", "full")
+# Seconds that one of several processes waits for another.
+TIMEOUT = 600
 # Steps of a horizon: ten times the longest rollout of a training.
 LONGEST = 1_000_000
 
@@ -94,6 +96,17 @@ def run(args: argparse.Namespace) -> int:
     Raises:
         InputError: The rule can't be used, or has its own bodies where others are asked for.
     """
+    from nca3d.ranks.joined import joined
+
+    # Several processes that torchrun has started share the bodies out; the first one writes.
+    with joined(TIMEOUT):
+        return _evaluate(args)
+
+
+def _evaluate(args: argparse.Namespace) -> int:
+    """Evaluates as one of the processes that torchrun has started, or alone."""
+    from nca3d.ranks import alone, current
+
     request = EvaluateRequest.of(args)
     if args.laws:
         return _laws(request.ref.one() if request.ref.condition else request.ref.module())
@@ -110,6 +123,16 @@ def run(args: argparse.Namespace) -> int:
             allowed = allowed if rule.conditions else "none for a rule that grows no body"
             raise InputError(f"--{name.replace('_', '-')}", name, " ".join(map(str, given)), allowed)
     report, write = own.load()(request, rule) if own else _several(request, rule) if rule.conditions else _body(request, rule)
+    if not current().first:
+        return 0
+    with alone():
+        return _told(args, request, report, write, folder)
+
+
+def _told(
+    args: argparse.Namespace, request: EvaluateRequest, report: "Report", write: Callable[[Path], Path], folder: Path
+) -> int:
+    """Prints the figures and writes the report; returns the exit code."""
     _note(request, report)
     if args.json == STDOUT:  # alone on stdout, so that another program can read it
         print(report.to_json())

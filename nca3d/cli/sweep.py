@@ -29,6 +29,8 @@ from nca3d.sweep.plan import MEASURES, SEARCHES, Plan, wrong_word
 if TYPE_CHECKING:
     from nca3d.sweep.work import Work
 
+# Seconds that one of several processes waits for the first one to begin the sweep.
+TIMEOUT = 600
 # Flags that a resumed sweep takes: how it is run and shown, not what.
 FREE = ("resume", "jobs", "figures", "field_plugins")
 
@@ -74,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
                 flag = "CONFIG" if name == "config" else flag_of(name.removeprefix("field_"))
                 errors.add(True, "--resume", flag, getattr(args, name), "none: what a resumed sweep runs lies in its folder")
     require_optuna()
-    folder, plan = _begun(args) if args.resume is None else _resumed(args)
+    folder, plan = _shared(args)
 
     if args.jobs == 0:
         print(folder)
@@ -93,6 +95,23 @@ def run(args: argparse.Namespace) -> int:
     print(results.table.to_markdown())
     print(*files, sep="\n")
     return _told(results.states, folder, bool(work.board.given_up))
+
+
+def _shared(args: argparse.Namespace) -> tuple[Path, Plan]:
+    """Begins a sweep, or joins in: of several processes that torchrun has started the first one begins it, the others join.
+
+    From there on each takes trials for itself, as processes do that a user starts one by one.
+    """
+    from nca3d.ranks import by_first, current
+    from nca3d.ranks.joined import joined
+
+    with joined(TIMEOUT):
+        if current().size == 1:
+            return _begun(args) if args.resume is None else _resumed(args)
+        folder, plan = by_first(lambda: _begun(args) if args.resume is None else _resumed(args))
+        args.resume = args.resume or folder
+        args.jobs = args.jobs if args.jobs is not None else max(1, _cores(plan) // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+        return folder, plan
 
 
 def _check_figures(figures: list[str], work: "Work") -> None:

@@ -4,7 +4,7 @@ A rollout can be watched as it goes: how good the body is, how much of it lives,
 are kept, a few numbers for each step and body, so that 10,000 steps cost no more memory than 10.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
@@ -14,9 +14,10 @@ from torch import Tensor
 from nca3d.evaluation.wounds import Wound, apply_wound
 from nca3d.fire import evaluation_seed
 from nca3d.metrics import hues, unpremultiply
-from nca3d.rollout import rollout, seed_state
+from nca3d.ranks import current
+from nca3d.rollout import rollout, seed_state, shared_rollout
 from nca3d.rules.cell import Rule
-from nca3d.sparse import Compact, compact, dense
+from nca3d.sparse import Compact, chosen, compact, dense, joined
 from nca3d.targets.target import OCCUPIED_ALPHA, Target
 
 # Bytes of recorded states that are held before they are reduced to figures: one pass over many states is several times
@@ -53,6 +54,13 @@ class Watch:
     def then(self, later: "Watch") -> "Watch":
         """Joins this watch and a later one along time."""
         return Watch(*(torch.cat([getattr(self, f.name), getattr(later, f.name)]) for f in fields(self)))
+
+    @classmethod
+    def beside(cls, watches: "Sequence[Watch]") -> "Watch":
+        """Joins watches of other bodies at the same steps, in the order of bodies."""
+        figures = [f.name for f in fields(cls) if f.name != "steps"]
+        joint = {name: torch.cat([getattr(watch, name) for watch in watches], dim=1) for name in figures}
+        return cls(steps=watches[0].steps, **joint)
 
     def __getitem__(self, index: int | slice) -> "Watch":
         """Selects some of the looks; a single one keeps its axis, so that all figures stay (T, B)."""
@@ -207,7 +215,8 @@ class Trials:
         """
         if not steps:
             return state
-        state = rollout(self.rule, state, steps, random_seed=self.seed(trial), first_step=first_step, executor=self.executor)
+        run = {"random_seed": self.seed(trial), "first_step": first_step, "executor": self.executor}
+        state = shared_rollout(self.rule, state, steps, **run)  # type: ignore[arg-type]
         self.report(steps)
         return state
 
@@ -224,6 +233,18 @@ class Trials:
         Returns:
             The last state, and the figures of all looks.
         """
+        ranks, own = current(), list(current().share(state.batch))
+        if ranks.size == 1 or ranks.splits != "samples":
+            return self._watch(state, steps, trial, every, None)
+        # Several processes share the bodies out; each gets the figures of all.
+        found = self._watch(chosen(state, own), steps, trial, every, torch.tensor(own)) if own else None
+        parts = [
+            (ranks.share(state.batch, rank), one) for rank, one in enumerate(ranks.gather_objects(found)) if one is not None
+        ]
+        return joined([(places, one[0]) for places, one in parts]), Watch.beside([one[1] for _, one in parts])
+
+    def _watch(self, state: Compact, steps: int, trial: int, every: int, ids: Tensor | None) -> tuple[Compact, Watch]:
+        """Runs and measures bodies with these sample ids, int (B,), as `watch` says; None = 0 .. B−1."""
         watch, done = self.look(state), 0
         while done < steps:
             # The body's size now says how many states fit: bodies grow, so it is asked anew for each part.
@@ -235,6 +256,7 @@ class Trials:
                 part,
                 random_seed=self.seed(trial),
                 first_step=done,
+                sample_ids=ids,
                 executor=self.executor,
                 record_every=every,
             )

@@ -7,6 +7,6 @@ Without torchrun `current()` is `ALONE`: one rank, whose every question is answe
 whether there are several.
 """
 
-from nca3d.ranks.group import ALONE, Ranks, by_first, current, expected
+from nca3d.ranks.group import ALONE, Ranks, alone, by_first, current, expected
 
-__all__ = ["ALONE", "Ranks", "by_first", "current", "expected"]
+__all__ = ["ALONE", "Ranks", "alone", "by_first", "current", "expected"]

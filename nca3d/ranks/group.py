@@ -5,7 +5,8 @@ Sums are always made in the order of ranks, so that every rank has the same bits
 
 import os
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from nca3d.errors import InputError, RunError
@@ -139,6 +140,17 @@ class Ranks:
                 one.wait()
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """A context in which this process asks the others for nothing: they do not take part in what it does."""
+    ranks = current()
+    set_current(ALONE)
+    try:
+        yield
+    finally:
+        set_current(ranks)
+
+
 def by_first(work: Callable[[], Result]) -> Result:
     """Does something on rank 0 alone, and returns its result on every rank.
 
@@ -150,14 +162,12 @@ def by_first(work: Callable[[], Result]) -> Result:
         return work()
     result, error = None, None
     if ranks.first:
-        # What it asks of others meanwhile, it asks alone: they wait for its answer.
-        set_current(ALONE)
         try:
-            result = work()
+            # The others wait for its answer, and for nothing else.
+            with alone():
+                result = work()
         except (InputError, RunError) as raised:
             error = raised
-        finally:
-            set_current(ranks)
     told = ranks.from_first((result, None if error is None else (error, error.__cause__)))
     if told[1] is None:
         return cast(Result, told[0])

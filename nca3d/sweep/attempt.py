@@ -24,6 +24,10 @@ END: int = getattr(signal, "SIGHUP", signal.SIGTERM)
 STOPPED = (129, 130, 143)
 
 
+# What torchrun tells the processes that it starts.
+LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
+
+
 class Ended(Enum):
     """How an attempt ended."""
 
@@ -85,6 +89,10 @@ class Attempt:
             return Ended.FAILED
         python, environment = python_with_nca3d()
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(max(1, config.threads)))
+        # A trial is a run of its own, not one of the processes that torchrun has started for the sweep.
+        environment = {
+            name: value for name, value in environment.items() if name not in LAUNCHED and "TORCHELASTIC" not in name
+        }
         words = [str(os.getpid()), str(place), str(file), self._plan.measure, *self._flags]
         try:
             # A session of its own: Ctrl-C in the terminal is for the sweep, which tells its trials once.

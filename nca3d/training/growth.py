@@ -15,7 +15,7 @@ from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed
 from nca3d.losses import evaluate_terms, terms_of, total
 from nca3d.metrics import colour_error, iou, label_accuracy, occupied
-from nca3d.rollout import rollout, seed_state
+from nca3d.rollout import rollout, seed_state, shared_rollout
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.targets import Target, from_array, load
@@ -227,9 +227,8 @@ class Growth:
 
         def run(states: Tensor, steps: int, first: int) -> Tensor:
             with autocast(config, self.device):
-                return rollout(
-                    rule, states, steps, random_seed=evaluation_seed(config.random_seed, 1), first_step=first, executor=executor
-                )
+                seed = evaluation_seed(config.random_seed, 1)
+                return shared_rollout(rule, states, steps, random_seed=seed, first_step=first, executor=executor)
 
         horizon = config.horizon
         grown = run(seed_state(rule, config.lattice, batch=MEASURED, device=self.device), horizon, 0)

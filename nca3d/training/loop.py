@@ -160,8 +160,7 @@ def _train(
         if isinstance(trainer.pool, RankedPool):
             trainer.pool = trainer.pool.whole()
         run = Run(rule, folder.path, trainer.pool, folder.metrics())
-        # Of several processes the first one makes the report; the others are done.
-        if finish is not None and ranks.first:
+        if finish is not None:
             # All is saved: from here on a signal need not wait.
             undone = f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"
             with stop.at_once(undone):
