@@ -174,26 +174,28 @@ def load(
     raise InputError(place, "checkpoint", "none", "a run folder with checkpoints/step-NNNNNN in it")
 
 
-def bit_exact_warning(manifest: Mapping[str, Any], device: str | None = None) -> str | None:
+def bit_exact_warning(manifest: Mapping[str, Any], device: str | None = None, *, any_ranks: bool = False) -> str | None:
     """Returns why a run that is resumed here is not bit for bit the run that was saved; None if it is.
 
     Args:
         manifest: of the checkpoint.
         device: type of the device that the run goes on with; None = not compared.
+        any_ranks: whether its sums are the same on any number of processes.
     """
     now = _surroundings() | ({"device": device} if device else {})
-    changes = [f"{key} was {manifest.get(key)}, is {now[key]}" for key in now if manifest.get(key) != now[key]]
+    differ = [key for key in now if manifest.get(key) != now[key] and not (any_ranks and key == "world_size")]
+    changes = [f"{key} was {manifest.get(key)}, is {now[key]}" for key in differ]
     return f"not bit-exact: {'; '.join(changes)}" if changes else None
 
 
 def _surroundings() -> dict[str, Any]:
     """Returns what bits depend on besides the checkpoint: torch, the CPU's instructions, threads and processes."""
-    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    several = torch.distributed.is_available() and torch.distributed.is_initialized()
     return {
         "torch": str(torch.__version__),
         "cpu": torch.backends.cpu.get_cpu_capability(),
         "threads": torch.get_num_threads(),
-        "world_size": torch.distributed.get_world_size() if distributed else 1,
+        "world_size": torch.distributed.get_world_size() if several else 1,
     }
 
 
