@@ -27,7 +27,8 @@
 
 typedef REAL vec __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
 enum { ZEROS, REPLICATE, CIRCULAR };
-enum { NEAR = 1, CORE = 2 }; /* bits of an alive mask: alive; and above the threshold itself */
+/* Bits of an alive mask: alive; above the threshold itself; another process' row, lent to be looked at: it stays as it is. */
+enum { NEAR = 1, CORE = 2, LENT = 4 };
 
 static inline vec load(const REAL *p) { return *(const vec *)p; }
 
