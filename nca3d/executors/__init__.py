@@ -4,7 +4,7 @@
 |---|---|---|
 | auto | you don't want to choose: it takes the fastest of the next three | that of its choice |
 | event | the rule has an alive mask, as bodies have | the living cells; in C on a CPU, in torch elsewhere |
-| slabs | several processes share out one large body (`nca3d.ranks`); in one process it is event | the living cells of a process |
+| slabs | several processes share out one body (`nca3d.ranks`); in one it is event | the living cells of a process |
 | compiled | the rule has no alive mask, as in cubes, and runs on a CPU | every cell, in C |
 | dense | most cells live and there is no C code (a GPU), or to compare with it | every cell, in torch |
 | graph | you follow a step message by message, or run on a mesh (`run_on_graph`) | every edge: several times dense |

@@ -169,7 +169,7 @@ def refuse(rule: Rule, state: Tensor | Compact, executor: str) -> None:
 
 
 def active_cells(rule: Rule, state: Tensor) -> Compact:
-    """Returns the cells of a state (B, C, D, H, W) that are not dead, and dead ones that the first step may change or look at."""
+    """Returns the cells of a state (B, C, D, H, W) that are not dead, and those that the first step may change or look at."""
     active = (state.detach() != rule.dead_value).any(1)
     # By one cell for what the first step may change, by another for what those cells perceive.
     for _ in range(2):

@@ -96,7 +96,7 @@ class Rows(ABC):
         return torch.nn.functional.pad(rows, (0, self.stride - values.shape[1])) if self.stride > values.shape[1] else rows
 
     def lent(self, alive: Tensor) -> Tensor:
-        """Returns the alive mask (n,) of rows that are only looked at: they don't fire, and what becomes of them is not asked."""
+        """Returns the alive mask (n,) of rows that are only looked at: they don't fire, and what they become is not asked."""
         return torch.zeros_like(alive)
 
     @abstractmethod

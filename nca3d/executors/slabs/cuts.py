@@ -65,7 +65,8 @@ class Cuts:
 
     def borrowed(self, rank: int) -> dict[int, int]:
         """Returns the planes of other ranks that a rank needs in a step, rising, each as BESIDE or BEYOND."""
-        own, depth, found = self.planes(rank), self.depth, {}
+        own, depth = self.planes(rank), self.depth
+        found: dict[int, int] = {}
         for sample in range(own.start // depth, -(-own.stop // depth) if own else 0):
             first = sample * depth
             low, high = max(own.start, first) - first, min(own.stop, first + depth) - first

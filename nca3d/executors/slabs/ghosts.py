@@ -3,7 +3,10 @@
 What a rank borrows are its ghosts: rows that exist, two planes deep, never whole planes. They are thrown away after each step.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,6 +17,33 @@ from nca3d.ranks import Ranks
 
 # Bytes at the front of a message: how many rows there are, and whether their cells follow.
 HEAD = 16
+
+
+@dataclass
+class Crossed:
+    """What one rank has sent across its cuts.
+
+    Attributes:
+        forward: Bytes of rows, with their cells and alive mask.
+        backward: Bytes of gradients of rows.
+    """
+
+    forward: int = 0
+    backward: int = 0
+
+
+# Who wants to know.
+_noted: ContextVar[Crossed | None] = ContextVar("crossed", default=None)
+
+
+@contextmanager
+def noted_crossing() -> Iterator[Crossed]:
+    """A context that notes how many bytes this rank sends across its cuts, for measurements."""
+    token = _noted.set(crossed := Crossed())
+    try:
+        yield crossed
+    finally:
+        _noted.reset(token)
 
 
 def picked(tensor: Tensor, places: list[slice]) -> Tensor:
@@ -84,8 +114,10 @@ class Ghosts:
             own: This rank's rows, without DEAD and OUTSIDE.
         """
         sent = {rank: self._packed(rank, own) for rank in self.given}
-        none = torch.zeros(0, dtype=torch.uint8)
+        none, before = torch.zeros(0, dtype=torch.uint8), self.ranks.sent_bytes
         received = self.ranks.exchange_bytes({rank: sent.get(rank, none) for rank in self.lengths}, self.lengths)
+        if (crossed := _noted.get()) is not None:
+            crossed.forward += self.ranks.sent_bytes - before
         self.lengths = {rank: (len(sent.get(rank, none)), len(received[rank])) for rank in self.lengths}
         # The planes of a lower rank come first: sorted by rank, cells are sorted.
         ghosts = {rank: self._unpacked(rank, received[rank], own) for rank in self.taken_beside}
@@ -133,10 +165,13 @@ class Ghosts:
         targets = {rank: planes.rows(cells) for rank, planes in self.given_beside.items()}
         counts = {rank: sum(place.stop - place.start for place in at) for rank, at in targets.items()}
         received = {rank: torch.empty(count, channels, dtype=grad_x.dtype) for rank, count in counts.items()}
+        before = self.ranks.sent_bytes
         self.ranks.exchange(
             {rank: tensor for rank, tensor in sent.items() if len(tensor)},
             {rank: tensor for rank, tensor in received.items() if len(tensor)},
         )
+        if (crossed := _noted.get()) is not None:
+            crossed.backward += self.ranks.sent_bytes - before
         for rank, at in targets.items():
             grads = iter(received[rank].to(grad_x.device).split([place.stop - place.start for place in at]))
             for place in at:

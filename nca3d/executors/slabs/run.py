@@ -2,7 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -16,17 +16,18 @@ from nca3d.executors.rows_native import NativeRows
 from nca3d.executors.rows_torch import TorchRows
 from nca3d.executors.slabs.cuts import BESIDE, Cuts
 from nca3d.executors.slabs.ghosts import Ghosts, Planes, picked
+from nca3d.executors.slabs.in_torch import TorchStepper
 from nca3d.executors.slabs.native import NativeStepper
-from nca3d.executors.slabs.sharing import Joined, Move, Moved, Share
-from nca3d.executors.slabs.steps import Slab, TorchStepper
+from nca3d.executors.slabs.sharing import Move, join, move_rows, share
+from nca3d.executors.slabs.steps import Slab
 from nca3d.executors.store import DEAD, FIRST, OUTSIDE, Rows, Store
 from nca3d.fire import Draw
 from nca3d.ranks import Ranks, current
 from nca3d.rules.cell import Rule
 from nca3d.sparse import Compact, compact, dense
 
-# The number of steps from one look at the ranks' rows and memory to the next: bodies grow on the way. It is the same whatever is
-# kept in memory, so that gradients are summed in the same order (law 8).
+# The number of steps from one look at the ranks' rows and memory to the next: bodies grow on the way. It is the same whatever
+# is kept in memory, so that gradients are summed in the same order (law 8).
 LOOK = 16
 
 
@@ -106,7 +107,7 @@ class _Rollout:
         cuts = Cuts.even(per_plane, ranks.size, depth, rule.padding == "circular")
         edges = torch.tensor(cuts.bounds, device=state.cells.device) * plane_cells
         bounds = torch.searchsorted(state.cells, edges).tolist()
-        counts = [stop - first for first, stop in zip(bounds, bounds[1:], strict=False)]
+        counts = [stop - first for first, stop in pairwise(bounds)]
 
         # Cells beside the cut decide which of this rank's cells get rows.
         beside = [plane for plane, far in cuts.borrowed(ranks.rank).items() if far == BESIDE]
@@ -120,7 +121,7 @@ class _Rollout:
         # From rows of all that is near to rows of this rank's own cells.
         source = torch.where(source == DEAD, DEAD, source - ghosts.own_rows(picked(cells, places)).start)
         source = torch.cat([torch.tensor([DEAD, OUTSIDE], device=source.device), source])
-        x = rows.padded(Share.apply(state.values, ranks, counts)).index_select(0, source)
+        x = rows.padded(share(state.values, ranks, counts)).index_select(0, source)
         own = Store(*(torch.cat([t[:FIRST], t[here]]) for t in (store.cells, store.x, store.alive)))
         network = Network(rule, network_dtype(state.values))
         native = not event.not_compiled(rule, state)
@@ -145,7 +146,7 @@ class _Rollout:
     def _moved(self, slab: Slab, x: Tensor, move: Move, cuts: Cuts) -> tuple[Slab, Tensor]:
         """Returns this rank's part and rows after a move."""
         store = slab.store
-        x = torch.cat([x[:FIRST], Moved.apply(x[FIRST:], move)])
+        x = torch.cat([x[:FIRST], move_rows(x[FIRST:], move)])
         cells, alive = (torch.cat([t[:FIRST], move.apply(t[FIRST:])]) for t in (store.cells, store.alive))
         own, ghosts = Store(cells, x.detach(), alive), Ghosts(self.ranks, cuts, slab.rows)
         return Slab(self.rule, slab.rows, self.draw, slab.network, own, slab.stepper, ghosts), x
@@ -157,5 +158,5 @@ class _Rollout:
             active = (values != self.rule.dead_value).any(1)
             values, cells = values[active], cells[active]
         counts = [int(count) for count in self.ranks.gather(torch.tensor([len(cells)]))]
-        whole: Any = Joined.apply(values, self.ranks, counts)
+        whole = join(values, self.ranks, counts)
         return Compact(whole, self.ranks.gather_rows(cells, counts).long(), self.state.batch, self.state.size)

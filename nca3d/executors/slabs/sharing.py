@@ -16,8 +16,32 @@ from nca3d.executors.slabs.cuts import Cuts
 from nca3d.ranks import Ranks
 
 
-class Share(torch.autograd.Function):
-    """This rank's rows (n, C) of rows that all ranks have, (N, C); backward all ranks get all gradients."""
+def share(values: Tensor, ranks: Ranks, counts: Sequence[int]) -> Tensor:
+    """Returns this rank's rows (n, C) of rows that all ranks have; backward all ranks get all gradients.
+
+    Args:
+        values: All rows, (N, C).
+        ranks: The ranks.
+        counts: How many rows each rank has, in their order.
+    """
+    own: Tensor = _Share.apply(values, ranks, counts)
+    return own
+
+
+def join(values: Tensor, ranks: Ranks, counts: Sequence[int]) -> Tensor:
+    """Returns the rows of all ranks, (N, C); backward each rank takes the gradients of its own.
+
+    Args:
+        values: This rank's rows, (n, C).
+        ranks: The ranks.
+        counts: How many rows each rank has, in their order.
+    """
+    whole: Tensor = _Joined.apply(values, ranks, counts)
+    return whole
+
+
+class _Share(torch.autograd.Function):
+    """See `share`."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, ranks: Ranks, counts: Sequence[int]) -> Tensor:
@@ -31,8 +55,8 @@ class Share(torch.autograd.Function):
         return ctx.ranks.gather_rows(gradient, ctx.counts), None, None
 
 
-class Joined(torch.autograd.Function):
-    """The rows (N, C) of all ranks, from this rank's (n, C); backward each rank takes the gradients of its own."""
+class _Joined(torch.autograd.Function):
+    """See `join`."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, ranks: Ranks, counts: Sequence[int]) -> Tensor:
@@ -109,8 +133,14 @@ class Move:
         return after
 
 
-class Moved(torch.autograd.Function):
-    """Rows (n, stride) after a move; backward their gradients go back to where they came from."""
+def move_rows(x: Tensor, move: Move) -> Tensor:
+    """Returns rows (m, stride) after a move, from those before it (n, stride); backward their gradients go back."""
+    moved: Tensor = _Moved.apply(x, move)
+    return moved
+
+
+class _Moved(torch.autograd.Function):
+    """See `move_rows`."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, move: Move) -> Tensor:

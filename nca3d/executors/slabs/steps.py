@@ -1,17 +1,17 @@
-"""Steps of the rows of one rank: ghosts are fetched before each step, and their gradients sent back after each step backward.
+"""Steps of the rows of one rank: ghosts come before each step, and their gradients go back after each step backward.
 
-`Slab` stands where `event` has a `Part`, so that segments, memory and autograd are those of `event_steps.py`. The step itself is
-run by a `Stepper`: in compiled code (`native.py`), or in torch, for any update network on any device.
+`Slab` stands where `event` has a `Part`, so that segments, memory and autograd are those of `event_steps.py`. The step itself
+is run by a `Stepper`: in compiled code (`native.py`), or in torch (`in_torch.py`), for any update network on any device.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from nca3d.executors.event_steps import Part, step_backward, step_forward
+from nca3d.executors.event_steps import Part
 from nca3d.executors.slabs.ghosts import Ghosts
 from nca3d.executors.store import FIRST, Store
 from nca3d.ranks import current
@@ -94,30 +94,32 @@ class Slab(Part):
 
     @staticmethod
     def forward(parts: "list[Slab]", steps: range, save: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
+        """Runs the steps from where the one part is, together with all other ranks; see `Part.forward`."""
         (slab,) = parts
         stepper, ghosts = slab.stepper, slab.ghosts
         border = Store(*(tensor[:FIRST] for tensor in (slab.store.cells, slab.store.x, slab.store.alive)))
         own = Store(*(tensor[FIRST:] for tensor in (slab.store.cells, slab.store.x, slab.store.alive)))
-        spans = torch.zeros(len(steps), 3, dtype=torch.int64)
+        spans = []
         stepper.store = slab.store
         stepper.begin(steps, save)
         ghosts.begin()
-        for place, step in enumerate(steps):
+        for step in steps:
             before, behind = ghosts.fetch(own)
             first = FIRST + sum(len(ghost.cells) for ghost in before)
             after = stepper.run(step, [border, *before, own, *behind], range(first, first + len(own.cells)))
             here = ghosts.own_rows(after.cells)
             own = Store(after.cells[here], after.x[here], after.alive[here])
-            spans[place] = torch.tensor([here.start, here.stop, len(after.cells)])
+            spans.append((here.start, here.stop, len(after.cells)))
         pairs = ((border.cells, own.cells), (border.x, own.x), (border.alive, own.alive))
         # Copies: what a stepper returned lies where it works.
         slab.store = Store(*(torch.cat(pair) for pair in pairs))
-        return [[spans, *stepper.saved()] if save else []]
+        return [[torch.tensor(spans), *stepper.saved()] if save else []]
 
     @staticmethod
     def backward(  # type: ignore[override]
         parts: "list[Slab]", steps: range, saved: list[list[Any]], grads: list[Tensor], through_perception: bool
     ) -> list[Tensor]:
+        """Runs the steps backward, together with all other ranks; see `Part.backward`."""
         ((slab,), ((spans, *rest),), (grad,)) = parts, saved, grads
         own, numbers = grad[FIRST:], spans.tolist()
         slab.stepper.reopen(steps, rest)
@@ -151,46 +153,3 @@ class Slab(Part):
         sizes = [gradient.numel() for gradient in gradients]
         total = current().sum(torch.cat([gradient.flatten() for gradient in gradients])) if gradients else torch.zeros(0)
         return [part.view(gradient.shape) for part, gradient in zip(total.split(sizes), gradients, strict=True)]
-
-
-@dataclass
-class TorchStepper(Part):
-    """Runs any update network on any device: a step for each call of `event_steps.py`."""
-
-    kept: list[Any] = field(init=False, default_factory=list)
-
-    def begin(self, steps: range, save: bool) -> None:
-        """Makes ready for some steps."""
-        self.save, self.kept = save, []
-
-    def run(self, step: int, pieces: Sequence[Store], own: range) -> Store:
-        """Returns the store after a step."""
-        store = Store(
-            torch.cat([piece.cells for piece in pieces]),
-            torch.cat([piece.x for piece in pieces]),
-            torch.cat([piece.alive for piece in pieces]),
-        )
-        self.rows.enter(store)
-        after, fired, new_row = step_forward(self, store, step)
-        self.rows.leave(after)
-        if self.save:
-            # No gradient comes to ghosts.
-            ours = (fired >= own.start) & (fired < own.stop)
-            self.kept += [store.cells, store.x, fired[ours], new_row]
-        return after
-
-    def saved(self) -> list[Tensor | None]:
-        """Returns four tensors for each step, as `Part.forward` does."""
-        kept, self.kept = self.kept, []
-        return kept
-
-    def reopen(self, steps: range, saved: list[Any]) -> None:
-        """Makes ready to run some steps backward."""
-        self.first, self.kept = steps.start, saved
-
-    def back(self, step: int, grad: Tensor, own: range, rows: int, through_perception: bool) -> tuple[Tensor, Tensor]:
-        """Returns the gradients of all rows before a step, (R, stride), and their cells."""
-        cells, x, fired, new_row = self.kept[4 * (step - self.first) :][:4]
-        after = grad.new_zeros(rows, grad.shape[1])
-        after[own.start : own.stop] = grad
-        return step_backward(self, Store(cells, x, cells), fired, new_row, after, through_perception), cells
