@@ -104,7 +104,7 @@ class Part:
         return self.network.gradients
 
     def summed(self, gradients: list[Tensor]) -> list[Tensor]:
-        """Returns parameters' gradients, of any shape, as they are; a part that several processes share out adds up theirs."""
+        """Returns parameters' gradients, of any shape, as they are; where several processes share out a part, their sum."""
         return gradients
 
 
@@ -196,7 +196,7 @@ def _forward(part: Part, steps: range, save: bool) -> list[Tensor | None]:
 
 
 def step_forward(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | None]:
-    """Returns the next store, the rows that fired, and the new row of each row (None: rows stay)."""
+    """Returns the next store, the rows that fired (n,), and the new row of each row (R,); None: rows stay."""
     rows, network = part.rows, part.network
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()

@@ -140,7 +140,7 @@ class Ranks:
                 one.wait()
 
     def exchange_bytes(self, sent: "Mapping[int, Tensor]", expected: "Mapping[int, tuple[int, int]]") -> "dict[int, Tensor]":
-        """Sends other ranks as many bytes as there are, and returns theirs, uint8 (n,), on the CPU.
+        """Sends other ranks as many bytes as there are, and returns what comes from them, uint8 (n,), on the CPU.
 
         What both sides expect goes in one message; a second one follows with the rest where there are more.
 

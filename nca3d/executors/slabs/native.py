@@ -92,7 +92,7 @@ class NativeStepper(NativePart):
         c.tape, c.tape_room, c.tape_used, c.tape_number = tape.data_ptr(), len(tape), 0, len(self.tapes) - 1
 
     def saved(self) -> list[Tensor | None]:
-        """Returns the records of the steps, and the tapes that they lie on."""
+        """Returns the records of the steps, int64 (steps, numbers), and the tapes that they lie on, uint8 (bytes,)."""
         self.c.tape = None
         return [self.records, *self.tapes]
 

@@ -53,12 +53,13 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     event.refuse(rule, state, "slabs")
     if not state.shape[0]:
         return state
-    with nullcontext() if event.not_compiled(rule, state) else torch_on_one():
+    native = not event.not_compiled(rule, state)
+    with torch_on_one() if native else nullcontext():
         if isinstance(state, Compact):
-            return _Rollout(rule, state, draw, ranks).run(start, stop, memory)
+            return _Rollout(rule, state, draw, ranks, native).run(start, stop, memory)
         with_grad = torch.is_grad_enabled() and state.requires_grad
         cells = event.active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
-        return dense(_Rollout(rule, cells, draw, ranks).run(start, stop, memory), rule.dead_value)
+        return dense(_Rollout(rule, cells, draw, ranks, native).run(start, stop, memory), rule.dead_value)
 
 
 @dataclass
@@ -70,15 +71,18 @@ class _Rollout:
         state: The whole state before it.
         draw: Which cells fire.
         ranks: The ranks.
+        native: Whether compiled code runs it.
     """
 
     rule: Rule
     state: Compact
     draw: Draw
     ranks: Ranks
+    native: bool
 
     def run(self, start: int, stop: int, memory: Memory) -> Compact:
         """Returns the whole state after some steps."""
+        self.network = Network(self.rule, network_dtype(self.state.values))
         with torch.autocast(self.state.values.device.type, enabled=False):  # only the network may compute in fewer bits
             slab, x = self._shared_out()
             with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters_of([slab])))
@@ -123,10 +127,9 @@ class _Rollout:
         source = torch.cat([torch.tensor([DEAD, OUTSIDE], device=source.device), source])
         x = rows.padded(share(state.values, ranks, counts)).index_select(0, source)
         own = Store(*(torch.cat([t[:FIRST], t[here]]) for t in (store.cells, store.x, store.alive)))
-        network = Network(rule, network_dtype(state.values))
-        native = not event.not_compiled(rule, state)
-        stepper = (NativeStepper if native else TorchStepper)(rule, rows, self.draw, network, own)  # type: ignore[arg-type]
-        return Slab(rule, rows, self.draw, network, own, stepper, ghosts), x
+        kind = NativeStepper if self.native else TorchStepper
+        stepper = kind(rule, rows, self.draw, self.network, own)  # type: ignore[arg-type]
+        return Slab(rule, rows, self.draw, self.network, own, stepper, ghosts), x
 
     def _looked_at(self, slab: Slab, x: Tensor) -> tuple[Slab, Tensor, int, int]:
         """Returns this rank's part and rows after the cuts are even again, and the bytes of a step on the fullest rank.

@@ -35,7 +35,7 @@ class Stepper(Protocol):
         """
 
     def saved(self) -> list[Tensor | None]:
-        """Returns what the steps since `begin` left for the way back."""
+        """Returns what the steps since `begin` left for the way back: tensors of any shape."""
 
     def reopen(self, steps: range, saved: list[Any]) -> None:
         """Makes ready to run some steps backward, from what `saved` returned."""
@@ -59,7 +59,7 @@ class Stepper(Protocol):
         """Whether gradients of parameters are summed up for each sample alone."""
 
     def parameter_gradients(self, sample: int) -> list[Tensor]:
-        """Returns each trainable parameter's gradient by this rank's rows of a sample, of its shape, summed since `clear`."""
+        """Returns each trainable parameter's gradient by this rank's rows of a sample, of that shape (…,), summed since `clear`."""
 
     def kept_bytes(self) -> int:
         """Returns how many bytes a step of `store` can save beside its states."""
@@ -94,7 +94,7 @@ class Slab(Part):
 
     @staticmethod
     def forward(parts: "list[Slab]", steps: range, save: bool) -> list[list[Tensor | None]]:  # type: ignore[override]
-        """Runs the steps from where the one part is, together with all other ranks; see `Part.forward`."""
+        """Runs the steps of this rank's rows (R, stride) together with all other ranks; see `Part.forward`."""
         (slab,) = parts
         stepper, ghosts = slab.stepper, slab.ghosts
         border = Store(*(tensor[:FIRST] for tensor in (slab.store.cells, slab.store.x, slab.store.alive)))
@@ -119,7 +119,7 @@ class Slab(Part):
     def backward(  # type: ignore[override]
         parts: "list[Slab]", steps: range, saved: list[list[Any]], grads: list[Tensor], through_perception: bool
     ) -> list[Tensor]:
-        """Runs the steps backward, together with all other ranks; see `Part.backward`."""
+        """Runs the steps backward together with all other ranks: gradients (R, stride); see `Part.backward`."""
         ((slab,), ((spans, *rest),), (grad,)) = parts, saved, grads
         own, numbers = grad[FIRST:], spans.tolist()
         slab.stepper.reopen(steps, rest)
@@ -142,7 +142,7 @@ class Slab(Part):
         return self.stepper.by_sample
 
     def parameter_gradients(self, sample: int) -> list[Tensor]:
-        """Returns each trainable parameter's gradient by this rank's rows of a sample: see `Part.parameter_gradients`."""
+        """Returns each trainable parameter's gradient, of its shape (…,), by this rank's rows of a sample; see `Part`."""
         return self.stepper.parameter_gradients(sample)
 
     def summed(self, gradients: list[Tensor]) -> list[Tensor]:
