@@ -126,6 +126,7 @@ static int64_t block_of(Part *p, const int32_t *cells, const int32_t *rows, int6
     const int64_t volume = (int64_t)p->lattice->depth * p->lattice->height * p->lattice->width;
     const int64_t sample = cells[rows[i]] / volume, end = (sample + 1) * volume;
     int64_t low = i + 1, high = count - i < BLOCK ? count : i + BLOCK;
+    if (p->net->sample != sample) layers_settle(p->net);
     p->net->sample = sample;
     if (cells[rows[high - 1]] < end) return high - i;
     while (low < high) { /* the first row of a later sample */
@@ -266,11 +267,12 @@ static void backward(Part *p, const Record *record, int through_perception) {
     p->grad_rows = n;
 
     /* The gradients of the changes are read here, before any gradient of a perception is added to `grad_x`. */
-    if (!room(&p->space, &p->space_room, (record->fired + BLOCK) * stride * (int64_t)sizeof(REAL))) {
+    const int64_t numbers = (record->fired + BLOCK) * stride, taps = p->learns_kernels ? p->sight.kernels * 27 * stride : 0;
+    if (!room(&p->space, &p->space_room, (numbers + taps) * (int64_t)sizeof(REAL))) {
         p->failed = 1;
         return;
     }
-    REAL *grad_change = p->space;
+    REAL *grad_change = p->space, *grad_taps = grad_change + numbers;
     scaled_rows(p->grad_x, fired, grad_change, record->fired, stride, stride, stride, p->factor);
     map_set(p->lattice, cells, n);
     for (int64_t i = 0, some; i < record->fired; i += some) {
@@ -283,12 +285,15 @@ static void backward(Part *p, const Record *record, int through_perception) {
         memcpy(p->net->grads[p->net->layers], grad_change + i * stride, some * stride * sizeof(REAL));
         Sight s = p->sight;
         s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.perception = layers_backward(p->net, some, kept);
-        s.x = (REAL *)x;
-        s.grad_taps += p->net->sample * s.kernels * 27 * stride;
+        s.x = (REAL *)x, s.grad_taps = memset(grad_taps, 0, taps * sizeof(REAL));
         if (p->learns_kernels) taps_backward(&s, some);
+        /* The sum over a block first, then over all: a long sum that is made of short ones loses less. */
+        REAL *all = p->sight.grad_taps + p->net->sample * taps;
+        for (int64_t k = 0; k < taps; k++) all[k] += grad_taps[k];
         s.x = p->grad_x;
         if (through_perception) perceive_backward(&s, some);
     }
+    layers_settle(p->net);
     map_clear(p->lattice, cells, n);
 }
 
