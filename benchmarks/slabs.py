@@ -1,15 +1,15 @@
-"""One body on several processes: seconds, CPU seconds and bytes against one process. Three minutes on two idle cores.
+"""One body on several processes: seconds, CPU seconds and bytes against one process. Two minutes on two idle cores.
 
     python benchmarks/slabs.py [--processes 2] [--size 64] [--living 1.0 0.05] [--steps 8] [--repeats 5] [--out FILE.md]
-    python benchmarks/slabs.py --large 128 [--steps 4] [--iterations 3]      # a solid body that one process can't well hold
-    python benchmarks/slabs.py --train 128 [--iterations 3]                  # the same by nca3d.train, from a seed
+    python benchmarks/slabs.py --large 128 [--steps 4] [--iterations 3]      # iterations on a solid body, and their memory
+    python benchmarks/slabs.py --train 128 [--iterations 3]                  # the first iterations of nca3d.train
 
-The first trains on the random body of `nca3d bench`: a rollout with 16 channels and 128 hidden units, its loss, and both passes
-backward, by `event` on one process with one thread and with two, and by `slabs` on all processes with one thread each. They take
-turns; medians count. CPU seconds are of one process: on a machine with other work they say more than the clock. Across a cut goes
-what the counters of the executor say; two dense planes each way, forward and backward, are what it is compared with.
+The first trains on the random body of `nca3d bench`: a rollout with 16 channels and 128 hidden units, its loss, and the pass
+backward, by `event` on one process with one thread and with two, and by `slabs` on all processes with one thread each. They
+take turns; medians count. CPU seconds are of one process: on a machine with other work they say more than the clock. What
+crosses a cut is counted by the executor, and compared with two dense planes each way, forward and backward.
 
-The second runs solid bodies forward and backward under `memory="auto"`, moves weights, and looks at them without a gradient.
+The second runs a solid body forward and backward under `memory="auto"`, moves weights, and looks at it without a gradient.
 """
 
 import argparse
@@ -120,8 +120,9 @@ def bytes_line(setting: Setting, crossed: Crossed) -> str:
     shares = [one / setting.steps / planes for one in sent]
     kib = [one / setting.steps / 1024 for one in sent]
     return (
-        f"Across {cuts} cut{'s' * (cuts > 1)}: {kib[0]:,.0f} KiB a step forward, {kib[1]:,.0f} backward; two dense planes each way "
-        f"{planes / 1024:,.0f} KiB: {100 * shares[0]:.1f} % and {100 * shares[1]:.1f} %, together {50 * sum(shares):.1f} % (asked 20)."
+        f"Across {cuts} cut{'s' * (cuts > 1)}: {kib[0]:,.0f} KiB a step forward, {kib[1]:,.0f} backward. Two dense planes each "
+        f"way, {planes / 1024:,.0f} KiB: {100 * shares[0]:.1f} % and {100 * shares[1]:.1f} % of that, together "
+        f"{50 * sum(shares):.1f} % (asked of a body of 5 %: 20)."
     )
 
 

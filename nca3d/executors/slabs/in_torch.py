@@ -39,8 +39,11 @@ class TorchStepper(Part):
 
     def saved(self) -> list[Tensor | None]:
         """Returns four tensors for each step: cells (R,), states (R, stride), rows that fired (n,), new rows (R,)."""
-        kept, self.kept = self.kept, []
-        return kept
+        return self.kept
+
+    def close(self) -> None:
+        """Lets go of what steps needed."""
+        self.kept = []
 
     def reopen(self, steps: range, saved: list[Any]) -> None:
         """Makes ready to run some steps backward."""

@@ -93,8 +93,13 @@ class NativeStepper(NativePart):
 
     def saved(self) -> list[Tensor | None]:
         """Returns the records of the steps, int64 (steps, numbers), and the tapes that they lie on, uint8 (bytes,)."""
-        self.c.tape = None
         return [self.records, *self.tapes]
+
+    def close(self) -> None:
+        """Lets go of what steps needed: their tapes serve the next rollout."""
+        self.tapes = []
+        self.starts: list[Tensor] = []
+        self.place = torch.empty(0, dtype=torch.uint8)
 
     def reopen(self, steps: range, saved: list[Any]) -> None:
         """Makes ready to run some steps backward."""

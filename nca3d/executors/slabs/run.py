@@ -53,13 +53,15 @@ def run(rule: Rule, state: Tensor | Compact, draw: Draw, start: int, stop: int, 
     event.refuse(rule, state, "slabs")
     if not state.shape[0]:
         return state
+    # Asked here, where autocast is what the caller wants.
+    network = Network(rule, network_dtype(state.values if isinstance(state, Compact) else state))
     native = not event.not_compiled(rule, state)
     with torch_on_one() if native else nullcontext():
         if isinstance(state, Compact):
-            return _Rollout(rule, state, draw, ranks, native).run(start, stop, memory)
+            return _Rollout(rule, state, draw, ranks, network, native).run(start, stop, memory)
         with_grad = torch.is_grad_enabled() and state.requires_grad
         cells = event.active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
-        return dense(_Rollout(rule, cells, draw, ranks, native).run(start, stop, memory), rule.dead_value)
+        return dense(_Rollout(rule, cells, draw, ranks, network, native).run(start, stop, memory), rule.dead_value)
 
 
 @dataclass
@@ -71,6 +73,7 @@ class _Rollout:
         state: The whole state before it.
         draw: Which cells fire.
         ranks: The ranks.
+        network: The update network.
         native: Whether compiled code runs it.
     """
 
@@ -78,11 +81,11 @@ class _Rollout:
     state: Compact
     draw: Draw
     ranks: Ranks
+    network: Network
     native: bool
 
     def run(self, start: int, stop: int, memory: Memory) -> Compact:
         """Returns the whole state after some steps."""
-        self.network = Network(self.rule, network_dtype(self.state.values))
         with torch.autocast(self.state.values.device.type, enabled=False):  # only the network may compute in fewer bits
             slab, x = self._shared_out()
             with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (x, *parameters_of([slab])))

@@ -34,6 +34,9 @@ class Stepper(Protocol):
             own: Which of its rows are this rank's own.
         """
 
+    def close(self) -> None:
+        """Lets go of what the steps since `begin` or `reopen` needed; `saved` comes before."""
+
     def saved(self) -> list[Tensor | None]:
         """Returns what the steps since `begin` left for the way back: tensors of any shape."""
 
@@ -59,7 +62,7 @@ class Stepper(Protocol):
         """Whether gradients of parameters are summed up for each sample alone."""
 
     def parameter_gradients(self, sample: int) -> list[Tensor]:
-        """Returns each trainable parameter's gradient by this rank's rows of a sample, of that shape (…,), summed since `clear`."""
+        """Returns each trainable parameter's gradient, of its shape (…,), by this rank's rows of a sample, since `clear`."""
 
     def kept_bytes(self) -> int:
         """Returns how many bytes a step of `store` can save beside its states."""
@@ -113,7 +116,9 @@ class Slab(Part):
         pairs = ((border.cells, own.cells), (border.x, own.x), (border.alive, own.alive))
         # Copies: what a stepper returned lies where it works.
         slab.store = Store(*(torch.cat(pair) for pair in pairs))
-        return [[torch.tensor(spans), *stepper.saved()] if save else []]
+        saved = [torch.tensor(spans), *stepper.saved()] if save else []
+        stepper.close()
+        return [saved]
 
     @staticmethod
     def backward(  # type: ignore[override]
@@ -130,7 +135,9 @@ class Slab(Part):
             if through:
                 slab.ghosts.settle(cells, whole)
             own = whole[slab.ghosts.own_rows(cells)]
-        return [torch.cat([grad.new_zeros(FIRST, grad.shape[1]), own])]
+        before = torch.cat([grad.new_zeros(FIRST, grad.shape[1]), own])
+        slab.stepper.close()
+        return [before]
 
     def clear(self) -> None:
         """Starts a new sum of the parameters' gradients."""
