@@ -71,7 +71,7 @@ def _measure(request: Request, device: torch.device) -> str:
             rows += measure_setting(setting, who, means)
         if request.curves:
             # the graph executor, made for generality, costs more than the textbook at every point: only when asked for
-            drawn = request.executors or [name for name in exact() if name != "graph"]
+            drawn = request.executors or [name for name in exact() if name not in ("graph", "slabs")]
             along = curves.measure_curves(drawn, means)
     finally:  # a measurement that is stopped has not been for nothing
         means.progress.close()

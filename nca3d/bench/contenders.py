@@ -48,14 +48,16 @@ def contenders(setting: Setting, executors: Sequence[str] | None = None, peers: 
 
     Args:
         setting: what is measured.
-        executors: names, or None for all that are exact.
+        executors: names, or None for all that are exact in one process.
         peers: names of those that take part.
 
     Raises:
         InputErrors: unknown executors, one line each.
     """
     refuse_unknown("--executors", executors or (), [*EXECUTORS, "auto"])
-    torch_names = [TEXTBOOK, *dict.fromkeys(exact() if executors is None else executors)]
+    # In one process slabs are events; what several are worth, `benchmarks/slabs.py` measures.
+    every = [name for name in exact() if name != "slabs"]
+    torch_names = [TEXTBOOK, *dict.fromkeys(every if executors is None else executors)]
     plain = [Contender(name) for name in torch_names]
     compact = [Contender(name, compact=True) for name in torch_names if name == "event" and setting.living < 0.5]
     narrow = [Contender(name, bf16=True) for name in torch_names if setting.bf16]

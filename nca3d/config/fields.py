@@ -185,9 +185,9 @@ class Shared:
     compile: bool = field(False, "torch.compile a rule of your own (executor dense)")
     executor: str = field(
         "auto",
-        "how steps are run; event = living cells only, graph needs the graph extra, "
+        "how steps are run; event = living cells only, slabs = these shared out by processes, graph needs the graph extra, "
         "event-approx (no gradient) = cells whose input changed",
-        choices=("auto", "dense", "compiled", "event", "graph", *wing_entries("executor")),
+        choices=("auto", "dense", "compiled", "event", "slabs", "graph", *wing_entries("executor")),
     )
     # 0 is exact; the larger it is, the more cells rest and the larger is the error.
     activity_threshold: float = field(

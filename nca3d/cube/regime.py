@@ -78,8 +78,8 @@ class Answering(Regime):
         answering = values["regime"] == self.name
         if answering and values["rule"] == "conv":
             yield ("rule", "regime"), "gmlp, or a rule of your own that takes questions and answers, where regime = answering"
-        # `event` skips dead cells; here it would be `dense` at a higher cost.
-        if answering and values["executor"] == "event":
+        # `event` and `slabs` skip dead cells; here they would be `dense` at a higher cost.
+        if answering and values["executor"] in ("event", "slabs"):
             yield (
                 ("executor", "regime"),
                 "auto, dense, compiled or graph, where regime = answering: the cells of a cube are never dead",

@@ -79,12 +79,7 @@ def _run_rules(
     rules: list[Rule] | None,
 ) -> Tensor | Compact:
     """Runs the steps by one rule, or each sample by its own where there are `rules`."""
-    why = unsupported(rule)
-    if why:
-        others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
-        raise ArgumentError("executor", f"'event' for {type(rule).__name__}, which {why}", others)
-    if _cells(state) >= MOST_CELLS:
-        raise ArgumentError("state", tuple(state.shape), "fewer than 2**31 cells in all")
+    refuse(rule, state, "event")
     # An empty batch has nothing to run and no rows to make.
     if not state.shape[0]:
         return state
@@ -94,7 +89,7 @@ def _run_rules(
             return _run(rule, state, draw, start, stop, memory, rules=rules)
         # A gradient may reach dead cells too, where the first step changes them or looks at them: they need rows.
         with_grad = torch.is_grad_enabled() and state.requires_grad
-        cells = _active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
+        cells = active_cells(rule, state) if with_grad else compact(state, rule.dead_value)
         return dense(_run(rule, cells, draw, start, stop, memory, rules=rules), rule.dead_value)
 
 
@@ -154,8 +149,27 @@ def unsupported(rule: Rule) -> str:
     return ""
 
 
-def _active_cells(rule: Rule, state: Tensor) -> Compact:
-    """Returns the cells that are not dead, and the dead ones that the first step may change or look at."""
+def refuse(rule: Rule, state: Tensor | Compact, executor: str) -> None:
+    """Refuses what can't be run on rows of living cells.
+
+    Args:
+        rule: What one cell does.
+        state: The state (B, C, D, H, W), dense or compact.
+        executor: The name of the executor that was asked for.
+
+    Raises:
+        ValueError: The rule or the state is such; the line names executors that can run it.
+    """
+    why = unsupported(rule)
+    if why:
+        others = "'dense'" if rule.has_own_step() else "'dense', 'graph'"
+        raise ArgumentError("executor", f"{executor!r} for {type(rule).__name__}, which {why}", others)
+    if _cells(state) >= MOST_CELLS:
+        raise ArgumentError("state", tuple(state.shape), "fewer than 2**31 cells in all")
+
+
+def active_cells(rule: Rule, state: Tensor) -> Compact:
+    """Returns the cells of a state (B, C, D, H, W) that are not dead, and those that the first step may change or look at."""
     active = (state.detach() != rule.dead_value).any(1)
     # By one cell for what the first step may change, by another for what those cells perceive.
     for _ in range(2):
@@ -195,7 +209,7 @@ def _run(
         for values, cells, samples in _partition(state, stop - start if native else 0, own):
             one = own[samples.start]
             rows = backend(one, len(samples), state.size, values)
-            store, source = _to_rows(rows, values, cells)
+            store, source = to_rows(rows, values, cells)
             xs.append(rows.padded(values).index_select(0, source))
             parts.append(kind(one, rows, draw.only(samples), Network(one, dtype), store))
         with_grad = torch.is_grad_enabled() and any(t.requires_grad for t in (*xs, *parameters_of(parts)))
@@ -240,8 +254,14 @@ def _partition(state: Compact, steps: int, rules: Sequence[Rule] = ()) -> list[t
     return [(state.values[a:b], state.cells[a:b] - low * volume, range(low, high)) for low, high, a, b in pieces]
 
 
-def _to_rows(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
-    """Returns the store of a state, and for each of its rows the row of `rows.padded(values)` it comes from (DEAD: none)."""
+def to_rows(rows: Rows, values: Tensor, listed: Tensor) -> tuple[Store, Tensor]:
+    """Returns the store of a state, and for each of its rows the row of `rows.padded(values)` it comes from (DEAD: none).
+
+    Args:
+        rows: The backend.
+        values: The states of the listed cells, (N, C).
+        listed: The cells, (N,), rising.
+    """
     border = torch.full((FIRST,), -1, dtype=rows.index, device=rows.device)
     cells = torch.cat([border, listed.to(rows.index)])
     # Not the rows of DEAD and OUTSIDE: their cell, −1, would stand for the last one of the lattice.

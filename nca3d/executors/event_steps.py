@@ -103,6 +103,10 @@ class Part:
         """
         return self.network.gradients
 
+    def summed(self, gradients: list[Tensor]) -> list[Tensor]:
+        """Returns parameters' gradients, of any shape, as they are; where several processes share out a part, their sum."""
+        return gradients
+
 
 def advance(parts: list[Part], xs: list[Tensor], steps: range, whole: range, recompute: bool) -> list[Tensor]:
     """Runs a segment of a rollout.
@@ -181,7 +185,7 @@ def _forward(part: Part, steps: range, save: bool) -> list[Tensor | None]:
     store = part.store
     part.rows.enter(store)
     for step in steps:
-        after, fired, new_row = _step(part, store, step)
+        after, fired, new_row = step_forward(part, store, step)
         if save:
             # A copy: the rows that fired lie at the front of a tensor of all rows, which would be kept whole.
             saved += [store.cells, store.x, fired.clone(), new_row]
@@ -191,8 +195,8 @@ def _forward(part: Part, steps: range, save: bool) -> list[Tensor | None]:
     return saved
 
 
-def _step(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | None]:
-    """Returns the next store, the rows that fired, and the new row of each row (None: rows stay)."""
+def step_forward(part: Part, store: Store, step: int) -> tuple[Store, Tensor, Tensor | None]:
+    """Returns the next store, the rows that fired (n,), and the new row of each row (R,); None: rows stay."""
     rows, network = part.rows, part.network
     fired = rows.fired(store, part.draw, step)
     y = store.x.clone()
@@ -218,11 +222,11 @@ def _backward(part: Part, steps: range, saved: list[Any], grad_x: Tensor, throug
     # The stores of the steps are those of the forward pass, so nothing is searched for again.
     for step in reversed(steps):
         cells, x, fired, new_row = saved[4 * (step - steps.start) :][:4]
-        grad_x = _step_backward(part, Store(cells, x, cells), fired, new_row, grad_x, through_perception or step > steps.start)
+        grad_x = step_backward(part, Store(cells, x, cells), fired, new_row, grad_x, through_perception or step > steps.start)
     return grad_x
 
 
-def _step_backward(
+def step_backward(
     part: Part, store: Store, fired: Tensor, new_row: Tensor | None, after: Tensor, through_perception: bool
 ) -> Tensor:
     """Returns the gradient of a step's rows (R, stride), from that of the rows after it."""
@@ -259,7 +263,8 @@ def _summed_gradients(parts: list[Part], count: int, collector: BySample | None)
     assert len(totals) == count, "in the order of the forward pass"
     for part in parts:
         for sample in range(part.rows.batch if part.by_sample else 1):
-            for parameter, gradient in zip(trainable_parameters(part.rule), _gradients_by(part, sample), strict=True):
+            found = part.summed(_gradients_by(part, sample))
+            for parameter, gradient in zip(trainable_parameters(part.rule), found, strict=True):
                 before = totals[id(parameter)]
                 if collector is not None and part.by_sample and parameter.is_leaf:
                     collector.add(parameter, int(part.draw.sample_ids[sample]), gradient)

@@ -123,6 +123,8 @@ class Part(ctypes.Structure):
         ("through_perception", _I),
         ("fixed", _I),
         ("keeps", _I),
+        ("own_from", _N),
+        ("own_to", _N),
     )
 
 

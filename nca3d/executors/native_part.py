@@ -5,7 +5,7 @@ C works in place on memory that tensors here own; this file makes that memory an
 
 import ctypes
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -118,7 +118,7 @@ class NativePart(Part):
             for part in unfinished:
                 if save:
                     part._new_tape()
-            _call(parts[0].rows.code.parts_forward, unfinished)
+            call(parts[0].rows.code.parts_forward, unfinished)
             unfinished = [part for part in unfinished if part.c.step < part.c.stop]
         return [part._finish(save) for part in parts]
 
@@ -186,7 +186,7 @@ class NativePart(Part):
                 through_perception,
             )
         # All parts in one call: C deals them out to the cores.
-        _call(parts[0].rows.code.parts_backward, parts)
+        call(parts[0].rows.code.parts_backward, parts)
         results = []
         for part in parts:
             result = torch.empty(part.c.grad_rows, part.rows.stride, dtype=part.rows.dtype)
@@ -214,7 +214,7 @@ class NativePart(Part):
         return list(gradients.values())
 
 
-def _call(function: Callable[..., int], parts: list[NativePart]) -> None:
+def call(function: Callable[..., int], parts: Sequence[NativePart]) -> None:
     """Calls C for all parts at once, on as many cores as `cores()`."""
     pointers = (_P * len(parts))(*(part.at for part in parts))
     if function(pointers, len(parts), cores()):

@@ -17,6 +17,9 @@ from nca3d.lattice import PADDINGS, Size
 from nca3d.rules.cell import Rule
 from nca3d.rules.kernels import AXES_AWAY, sobel
 
+# A bit of an alive mask, as in rows.h.
+LENT = 4
+
 
 class NativeRows(Rows):
     """The backend `Rows` in compiled code, for float32 and float64 on a CPU."""
@@ -69,6 +72,9 @@ class NativeRows(Rows):
             if (taps[3] == weights[AXES_AWAY.flatten()][:, None]).all():
                 return 2, (ctypes.c_double * 4)(*weights.tolist())
         return 1, away
+
+    def lent(self, alive: Tensor) -> Tensor:
+        return alive | LENT
 
     def enter(self, store: Store) -> None:
         self.code.map_set(self.lattice, store.cells.data_ptr(), len(store.cells))

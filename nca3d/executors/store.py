@@ -95,6 +95,10 @@ class Rows(ABC):
         rows = torch.cat([first, values])
         return torch.nn.functional.pad(rows, (0, self.stride - values.shape[1])) if self.stride > values.shape[1] else rows
 
+    def lent(self, alive: Tensor) -> Tensor:
+        """Returns the alive mask (n,) of rows that are only looked at: they don't fire, and what they become is not asked."""
+        return torch.zeros_like(alive)
+
     @abstractmethod
     def enter(self, store: Store) -> None:
         """Enters the store's cells into the map from cells to rows."""

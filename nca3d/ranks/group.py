@@ -139,6 +139,32 @@ class Ranks:
             if one is not None:
                 one.wait()
 
+    def exchange_bytes(self, sent: "Mapping[int, Tensor]", expected: "Mapping[int, tuple[int, int]]") -> "dict[int, Tensor]":
+        """Sends other ranks as many bytes as there are, and returns what comes from them, uint8 (n,), on the CPU.
+
+        What both sides expect goes in one message; a second one follows with the rest where there are more.
+
+        Args:
+            sent: By the rank that gets them: the bytes, uint8 (n,), on the CPU.
+            expected: By rank, how many bytes are expected to go to it and to come from it; the other one expects the same.
+        """
+        import torch
+
+        first = {rank: tensor.new_zeros(8 + expected[rank][0]) for rank, tensor in sent.items()}
+        for rank, tensor in sent.items():
+            first[rank][:8] = torch.tensor([len(tensor)]).view(torch.uint8)
+            first[rank][8 : 8 + len(tensor)] = tensor[: expected[rank][0]]
+        received = {rank: torch.empty(8 + most, dtype=torch.uint8) for rank, (_, most) in expected.items()}
+        self.exchange(first, received)
+        counts = {rank: int(data[:8].view(torch.int64)) for rank, data in received.items()}
+        rest = {rank: data.new_empty(max(0, counts[rank] - expected[rank][1])) for rank, data in received.items()}
+        left = {rank: tensor[expected[rank][0] :] for rank, tensor in sent.items()}
+        self.exchange(
+            {rank: tensor for rank, tensor in left.items() if len(tensor)},
+            {rank: tensor for rank, tensor in rest.items() if len(tensor)},
+        )
+        return {rank: torch.cat([data[8 : 8 + counts[rank]], rest[rank]]) for rank, data in received.items()}
+
 
 @contextmanager
 def alone() -> Iterator[None]:

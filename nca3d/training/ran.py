@@ -63,7 +63,7 @@ def executor_of(config: Config, rule: Rule, state: torch.Tensor) -> tuple[str, s
     name = choose(rule, state) if asked == "auto" else asked
     if name == "compiled":
         return name, "compiled code"
-    if name == "event":
+    if name in ("event", "slabs"):
         why = event.not_compiled(rule, state)
         return name, f"torch: the rule {why}" if why else "compiled code"
     # Where compiled code would have been the choice, it is worth knowing why it wasn't.

@@ -26,7 +26,7 @@ MB = 1 << 20
 
 def test_who_is_measured():
     names = [c.name for c in contenders(SETTINGS["body32"])]
-    assert names == ["textbook", *exact(), "event compact"]
+    assert names == ["textbook", *(name for name in exact() if name != "slabs"), "event compact"]
     assert [c.name for c in contenders(SETTINGS["sparse128"])] == ["event", "event compact"]
     assert "event compact" not in [c.name for c in contenders(SETTINGS["cube"])]
     assert [c.name for c in contenders(TINY, ["dense"], ["cax"])] == [

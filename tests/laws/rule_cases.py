@@ -15,7 +15,7 @@ from nca3d.rules.kernels import laplacian
 SIZE = (7, 6, 8)
 # Executors that leave matrix products to torch.
 IN_TORCH = {"dense", "event, in torch", "event, step by step"} | (
-    {"event"} if not native_code.available(torch.zeros(1)) else set()
+    {"event", "slabs"} if not native_code.available(torch.zeros(1)) else set()
 )
 
 

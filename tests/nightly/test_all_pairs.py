@@ -21,7 +21,7 @@ Pair = tuple[tuple[str, str], tuple[str, str]]
 # What is tried of each field; damages None: the regime makes none.
 CHOICES: dict[str, list[Any]] = {
     "regime": ["growing", "persistent", "regenerating"],
-    "executor": ["auto", "dense", "compiled", "event", *(["graph"] if find_spec("torch_geometric") else [])],
+    "executor": ["auto", "dense", "compiled", "event", "slabs", *(["graph"] if find_spec("torch_geometric") else [])],
     "memory": ["auto", "keep", "recompute", 3],
     "precision": ["fp32", "bf16"],
     "optimizer": ["adam", "adamw", *(["adamw8bit"] if find_spec("bitsandbytes") else [])],

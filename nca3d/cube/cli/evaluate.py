@@ -24,10 +24,9 @@ def run(request: EvaluateRequest, rule: GMLPRule) -> ReportAndWriter:
     from nca3d.cube.lesson import questions_of_run
     from nca3d.cube.reports.page import write_cube_report
 
-    if request.executor == "event":
-        raise InputError(
-            "--executor", "executor", "event: a cube's cells are never dead", "auto, dense, compiled, graph, event-approx"
-        )
+    if request.executor in ("event", "slabs"):
+        found = f"{request.executor}: a cube's cells are never dead"
+        raise InputError("--executor", "executor", found, "auto, dense, compiled, graph, event-approx")
     if request.samples is not None:
         raise InputError("--samples", "number", f"{request.samples}: a cube is asked questions", "no --samples for a cube")
     embedded = questions_of_run(request.ref.name)

@@ -5,6 +5,8 @@
 #include "product.h"
 #include "rows.h"
 
+#define FEW 8 /* blocks whose gradients are summed before they are added to those of all */
+
 #if !HAS_HALF
 /* Rounds to the nearest bfloat16, ties to even; NaN stays NaN. For processors without the instruction of half.h. */
 static void round_to_half(REAL *x, int64_t count) {
@@ -33,9 +35,10 @@ static uint32_t *words(int64_t count) { return aligned_alloc(64, ((size_t)count 
 
 void layers_free(Layers *net) {
     if (!net) return;
-    REAL **lists[] = {net->weights, net->transposed, net->biases, net->grad_weights, net->grad_biases, net->values, net->grads};
-    for (int which = 0; which < 7; which++) {
-        for (int l = 0; lists[which] && l < net->layers + (which > 4); l++) free(lists[which][l]);
+    REAL **lists[] = {net->weights,      net->transposed,  net->biases, net->grad_weights,
+                      net->grad_biases, net->few_weights, net->values, net->grads};
+    for (int which = 0; which < 8; which++) {
+        for (int l = 0; lists[which] && l < net->layers + (which > 5); l++) free(lists[which][l]);
         free(lists[which]);
     }
     for (int l = 0; l < net->layers; l++) {
@@ -79,10 +82,10 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
     net->layers = layers, net->half = half, net->samples = samples;
     int64_t *w = malloc((layers + 1) * sizeof *w);
     net->widths = w;
-    REAL ***lists[] = {&net->weights, &net->transposed, &net->biases, &net->grad_weights, &net->grad_biases, &net->values,
-                       &net->grads};
+    REAL ***lists[] = {&net->weights,      &net->transposed,  &net->biases, &net->grad_weights,
+                       &net->grad_biases, &net->few_weights, &net->values, &net->grads};
     int good = w != NULL;
-    for (int which = 0; which < 7; which++) good &= (*lists[which] = calloc((size_t)layers + 1, sizeof(REAL *))) != NULL;
+    for (int which = 0; which < 8; which++) good &= (*lists[which] = calloc((size_t)layers + 1, sizeof(REAL *))) != NULL;
     if (good) memcpy(w, widths, (layers + 1) * sizeof *w);
     for (int l = 0; good && l <= layers; l++) {
         good &= (net->values[l] = zeros(BLOCK * ROUND(w[l]))) != NULL && (net->grads[l] = zeros(BLOCK * ROUND(w[l]))) != NULL;
@@ -90,8 +93,8 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
         const int64_t in = w[l], out = w[l + 1];
         net->weights[l] = zeros(out * ROUND(in)), net->grad_weights[l] = zeros(samples * out * ROUND(in));
         net->transposed[l] = zeros(in * ROUND(out)), net->grad_biases[l] = zeros(samples * ROUND(out));
-        net->biases[l] = biases[l] ? zeros(ROUND(out)) : NULL;
-        good &= net->weights[l] && net->grad_weights[l] && net->transposed[l] && net->grad_biases[l];
+        net->biases[l] = biases[l] ? zeros(ROUND(out)) : NULL, net->few_weights[l] = zeros(out * ROUND(in));
+        good &= net->few_weights[l] && net->weights[l] && net->grad_weights[l] && net->transposed[l] && net->grad_biases[l];
         good &= !biases[l] || net->biases[l];
         for (int64_t o = 0; good && o < out; o++) {
             if (biases[l]) net->biases[l][o] = biases[l][o];
@@ -104,8 +107,20 @@ Layers *layers_new(int32_t layers, const int64_t *widths, const REAL *const *wei
     return net;
 }
 
+/* Adds the sum over the last few blocks to that of their sample: before another sample's block comes, and where a step ends, so
+ * that a sample's sum has one order, whoever is beside it. */
+void layers_settle(Layers *net) {
+    for (int l = 0; net->few && l < net->layers; l++) {
+        const int64_t count = net->widths[l + 1] * ROUND(net->widths[l]);
+        REAL *all = net->grad_weights[l] + net->sample * count, *few = net->few_weights[l];
+        for (int64_t i = 0; i < count; i++) all[i] += few[i], few[i] = 0;
+    }
+    net->few = 0;
+}
+
 /* Starts a new sum of the gradients. */
 void layers_clear(Layers *net) {
+    layers_settle(net);
     for (int l = 0; l < net->layers; l++) {
         memset(net->grad_weights[l], 0, net->samples * net->widths[l + 1] * ROUND(net->widths[l]) * sizeof(REAL));
         memset(net->grad_biases[l], 0, net->samples * ROUND(net->widths[l + 1]) * sizeof(REAL));
@@ -147,10 +162,10 @@ static void through_layer(Layers *net, int l, int64_t rows, const uint32_t *pair
     multiply(&p, rows, out);
 }
 
-/* grad_weights += gradᵀ · values and grads[l] = grads[l + 1] · weightsᵀ; pairs: of values[l], if numbers are rounded */
+/* few_weights += gradᵀ · values and grads[l] = grads[l + 1] · weightsᵀ; pairs: of values[l], if numbers are rounded */
 static void back_through_layer(Layers *net, int l, int64_t rows, const uint32_t *pairs) {
     const int64_t in = ROUND(net->widths[l]), out = net->widths[l + 1], wide = ROUND(out);
-    REAL *grad = net->grads[l + 1], *weight = net->grad_weights[l] + net->sample * out * in;
+    REAL *grad = net->grads[l + 1], *weight = net->few_weights[l];
 #if HAS_HALF
     if (net->half) {
         pairs_down(grad, rows, wide, net->left_pairs), pairs_turned(pairs, rows, in, net->right_pairs);
@@ -206,12 +221,13 @@ REAL *layers_backward(Layers *net, int64_t rows, const uint32_t *kept) {
         const REAL *grad = net->grads[l + 1];
         REAL *bias = net->grad_biases[l] + net->sample * wide;
         for (int64_t o = 0; o < wide; o += LANES) {
-            vec sum = load(bias + o);
+            vec sum = {0};
             for (int64_t i = 0; i < rows; i++) sum += load(grad + i * wide + o);
-            *(vec *)(bias + o) = sum;
+            *(vec *)(bias + o) += sum;
         }
         if (kept) kept -= rows * ROUND(net->widths[l]) / 2;
         back_through_layer(net, l, rows, kept ? kept : net->seen ? net->seen[l] : NULL);
     }
+    if (++net->few == FEW) layers_settle(net);
     return net->grads[0];
 }

@@ -138,6 +138,9 @@ static uint32_t prefix_of(const Fire *f, int64_t sample) {
     return f->mask ? 0 : absorb(absorb(f->seed, f->step), (uint32_t)f->ids[sample]);
 }
 
+/* Whether a row is alive and this process has to know what becomes of it. */
+static inline int lives_here(uint8_t pre) { return (pre & (NEAR | LENT)) == NEAR; }
+
 /* The rows that fire and are alive, in order; returns how many. */
 int64_t fire_rows(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_t *pre, int64_t n, int32_t *rows) {
     const int64_t v = volume(l);
@@ -149,7 +152,7 @@ int64_t fire_rows(const Lattice *l, const Fire *f, const int32_t *cells, const u
             prefix = prefix_of(f, sample);
         }
         rows[count] = (int32_t)row;
-        count += (pre[row] & NEAR) && fires(f, prefix, cells[row], sample * v);
+        count += lives_here(pre[row]) && fires(f, prefix, cells[row], sample * v);
     }
     return count;
 }
@@ -366,7 +369,7 @@ static int born(Lattice *l, int64_t cell) {
 
 /* Writes near[row]: NEAR for rows at or beside one whose alpha, at alpha[row · stride], is above the threshold, and CORE for
  * that one. Cells beside it that have no row are listed for `grow`. Writes counts: whether the store stays as it is, and how many
- * rows were alive and are not near. Returns 1 where memory is missing. */
+ * rows were alive and are not near; rows that are lent count for neither. Returns 1 where memory is missing. */
 int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre, uint8_t *near, int64_t n, int64_t stride,
          double threshold, int64_t counts[2]) {
     Walk walk = AT_NO_LINE;
@@ -395,7 +398,8 @@ int mark(Lattice *l, const int32_t *cells, const REAL *alpha, const uint8_t *pre
             for (int k = 0; k < 27; k++) core |= near[rows[k]];
             if (core & CORE) near[row] = NEAR;
         }
-        open += pre[row] & ~near[row] & NEAR, steady += pre[row] & near[row] & NEAR;
+        const int asked = lives_here(pre[row]), is_near = near[row] & NEAR;
+        open += asked && !is_near, steady += (asked && is_near) || (pre[row] & LENT);
     }
     counts[0] = !l->born_count && steady == n - FIRST, counts[1] = open;
     return failed;
@@ -409,7 +413,7 @@ int64_t ring(const Lattice *l, const Fire *f, const int32_t *cells, const uint8_
     int64_t count = 0;
     Walk walk = AT_NO_LINE;
     for (int64_t row = FIRST; row < n; row++) {
-        if (!(pre[row] & ~near[row] & NEAR)) continue;
+        if (!lives_here(pre[row]) || (near[row] & NEAR)) continue;
         int64_t at[27];
         go(l, &walk, cells[row]), around(l, &walk, at);
         const int64_t sample = cells[row] / v;

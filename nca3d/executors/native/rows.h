@@ -27,7 +27,8 @@
 
 typedef REAL vec __attribute__((vector_size(VECTOR), aligned(sizeof(REAL))));
 enum { ZEROS, REPLICATE, CIRCULAR };
-enum { NEAR = 1, CORE = 2 }; /* bits of an alive mask: alive; and above the threshold itself */
+/* Bits of an alive mask: alive; above the threshold itself; another process' row, lent to be looked at: it stays as it is. */
+enum { NEAR = 1, CORE = 2, LENT = 4 };
 
 static inline vec load(const REAL *p) { return *(const vec *)p; }
 
@@ -99,6 +100,8 @@ typedef struct {
     REAL **grads;          /* (layers + 1): the gradients of these */
     REAL **grad_weights, **grad_biases; /* one for each sample: their sum over a batch has one order, however that is split */
     int64_t samples, sample;            /* how many there are; to which the rows of a backward pass belong */
+    REAL **few_weights;                 /* the sum over a few blocks: a long sum that is made of short ones loses less */
+    int64_t few;                        /* how many blocks are in it */
     uint32_t **weight_pairs, **transposed_pairs, *left_pairs, *right_pairs; /* for half: weights, and room for two factors */
     uint32_t **seen; /* for half: what each layer saw of the last block, as pairs along its rows, (rows, ROUND(width) / 2) */
 } Layers;
@@ -111,5 +114,6 @@ void layers_collect(const Layers *net, int32_t l, int64_t sample, REAL *weight, 
 int64_t layers_kept(const Layers *net);
 REAL *layers_forward(Layers *net, int64_t rows, int output, uint32_t *keep);
 REAL *layers_backward(Layers *net, int64_t rows, const uint32_t *kept);
+void layers_settle(Layers *net);
 
 #endif

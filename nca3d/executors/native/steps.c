@@ -52,6 +52,9 @@ typedef struct {
     int32_t learns_kernels, through_perception;
     int32_t fixed; /* every cell of the lattice has a row, and keeps it */
     int32_t keeps; /* whether what the layers see is kept on the tape, if they can use it: more memory, less work */
+    /* A slab: the store has rows of other processes before and after its own, which are own_from .. own_to−1; own_to 0: it has
+     * none. The caller puts the store of each step onto the tape, and makes it of what lies in `buffers` after the last one. */
+    int64_t own_from, own_to;
 } Part;
 
 Part *part_new(void) { return calloc(1, sizeof(Part)); }
@@ -70,7 +73,8 @@ const Field *part_fields(void) {
         FIELD(Part, buffers), FIELD(Part, buffers_room), FIELD(Part, turn), FIELD(Part, space), FIELD(Part, space_room),
         FIELD(Part, step), FIELD(Part, stop), FIELD(Part, failed), FIELD(Part, tapes), FIELD(Part, grad_x),
         FIELD(Part, grad_rows), FIELD(Part, grad_buffers), FIELD(Part, grad_room), FIELD(Part, learns_kernels),
-        FIELD(Part, through_perception), FIELD(Part, fixed), FIELD(Part, keeps), END_OF(Part),
+        FIELD(Part, through_perception), FIELD(Part, fixed), FIELD(Part, keeps), FIELD(Part, own_from), FIELD(Part, own_to),
+        END_OF(Part),
     };
     return all;
 }
@@ -122,6 +126,7 @@ static int64_t block_of(Part *p, const int32_t *cells, const int32_t *rows, int6
     const int64_t volume = (int64_t)p->lattice->depth * p->lattice->height * p->lattice->width;
     const int64_t sample = cells[rows[i]] / volume, end = (sample + 1) * volume;
     int64_t low = i + 1, high = count - i < BLOCK ? count : i + BLOCK;
+    if (p->net->sample != sample) layers_settle(p->net);
     p->net->sample = sample;
     if (cells[rows[high - 1]] < end) return high - i;
     while (low < high) { /* the first row of a later sample */
@@ -152,6 +157,13 @@ static uint8_t *survivors_by_ring(Part *p, const uint8_t *near, int64_t open, ui
     return count ? survivors : NULL;
 }
 
+/* Narrows from .. to of the rows that fired, in order, to those of this process: no gradient comes to the others. */
+static void own_fired(const Part *p, const int32_t *fired, int64_t *from, int64_t *to) {
+    if (!p->own_to) return;
+    while (*from < *to && fired[*from] < p->own_from) ++*from;
+    while (*from < *to && fired[*to - 1] >= p->own_to) --*to;
+}
+
 /* Runs step p->step. Returns 0 if the tape has no room for it: nothing has changed then. */
 static int forward(Part *p) {
     const int64_t n = p->rows, stride = p->sight.stride, row = stride * (int64_t)sizeof(REAL);
@@ -170,8 +182,11 @@ static int forward(Part *p) {
     const int64_t kept_room = aligned(count * words * (int64_t)sizeof(uint32_t));
     if (words && kept_at + kept_room > p->tape_room) return 0;
     uint32_t *keep = words ? (uint32_t *)(p->tape + kept_at) : NULL;
+    /* Blocks begin and end with this process's rows: they are the same on the way back, which has these alone. */
+    int64_t from = 0, to = count;
+    own_fired(p, fired, &from, &to);
     for (int64_t i = 0, some; i < count; i += some) {
-        some = block_of(p, p->cells, fired, i, count);
+        some = block_of(p, p->cells, fired, i, i < from ? from : i < to ? to : count);
         const REAL *change = propose(p, p->cells, fired + i, p->x, some, 1, keep ? keep + i * words : NULL);
         add_rows(y, fired + i, change, some, p->sight.channels, stride, stride, p->factor);
     }
@@ -182,18 +197,22 @@ static int forward(Part *p) {
     if (p->failed) return 1;
 
     const int64_t after = same ? n : next_rows(p->lattice, p->alive, near, survivors, n, p->fixed);
-    const int64_t needed = aligned(after * row) + aligned(after) + (same && p->tape ? 0 : aligned(after * 4)) +
-                           (p->tape ? aligned(count * 4) + (same ? 0 : aligned(n * 4)) : 0);
+    const int on_it = p->tape && !p->own_to; /* whether the store after the step lies on the tape too */
+    const int64_t needed = aligned(after * row) + aligned(after) + (same && on_it ? 0 : aligned(after * 4));
     REAL *x;
     int32_t *cells = (int32_t *)p->cells;
     uint8_t *alive;
     if (p->tape) {
-        if (p->tape_used + kept_room + needed > p->tape_room) return 0;
+        const int64_t lists = aligned(count * 4) + (same ? 0 : aligned(n * 4));
+        if (p->tape_used + kept_room + lists + (on_it ? needed : 0) > p->tape_room) return 0;
         p->tape_used += kept_room;
         Record *record = p->records + (p->step - p->recorded_from);
-        *record = (Record){p->tape_number, n, count, p->cells_at, (char *)p->x - p->tape, p->tape_used, -1, keep ? kept_at : -1};
+        *record = (Record){p->tape_number, n, to - from, p->cells_at, (char *)p->x - p->tape, p->tape_used + from * 4, -1,
+                           keep ? kept_at + from * words * (int64_t)sizeof(uint32_t) : -1};
         memcpy(on_tape(p, count * 4), fired, count * 4);
         if (!same) record->new_row = p->tape_used, new_row = (int32_t *)on_tape(p, n * 4);
+    }
+    if (on_it) {
         x = (REAL *)on_tape(p, after * row);
         alive = (uint8_t *)on_tape(p, after);
         if (!same) p->cells_at = p->tape_used, cells = (int32_t *)on_tape(p, after * 4);
@@ -214,7 +233,7 @@ static int forward(Part *p) {
 
 /* Steps up to p->stop, or until the tape is full. With a tape the store is copied to it first: its offsets are of this tape. */
 static void run_forward(Part *p) {
-    if (p->tape) {
+    if (p->tape && !p->own_to) {
         const int64_t row = p->sight.stride * (int64_t)sizeof(REAL), n = p->rows;
         if (aligned(n * row) + aligned(n * 4) + aligned(n) > p->tape_room) return;
         p->tape_used = 0;
@@ -248,11 +267,12 @@ static void backward(Part *p, const Record *record, int through_perception) {
     p->grad_rows = n;
 
     /* The gradients of the changes are read here, before any gradient of a perception is added to `grad_x`. */
-    if (!room(&p->space, &p->space_room, (record->fired + BLOCK) * stride * (int64_t)sizeof(REAL))) {
+    const int64_t numbers = (record->fired + BLOCK) * stride, taps = p->learns_kernels ? p->sight.kernels * 27 * stride : 0;
+    if (!room(&p->space, &p->space_room, (numbers + taps) * (int64_t)sizeof(REAL))) {
         p->failed = 1;
         return;
     }
-    REAL *grad_change = p->space;
+    REAL *grad_change = p->space, *grad_taps = grad_change + numbers;
     scaled_rows(p->grad_x, fired, grad_change, record->fired, stride, stride, stride, p->factor);
     map_set(p->lattice, cells, n);
     for (int64_t i = 0, some; i < record->fired; i += some) {
@@ -265,12 +285,15 @@ static void backward(Part *p, const Record *record, int through_perception) {
         memcpy(p->net->grads[p->net->layers], grad_change + i * stride, some * stride * sizeof(REAL));
         Sight s = p->sight;
         s.lattice = p->lattice, s.cells = cells, s.rows = fired + i, s.perception = layers_backward(p->net, some, kept);
-        s.x = (REAL *)x;
-        s.grad_taps += p->net->sample * s.kernels * 27 * stride;
+        s.x = (REAL *)x, s.grad_taps = memset(grad_taps, 0, taps * sizeof(REAL));
         if (p->learns_kernels) taps_backward(&s, some);
+        /* The sum over a block first, then over all: a long sum that is made of short ones loses less. */
+        REAL *all = p->sight.grad_taps + p->net->sample * taps;
+        for (int64_t k = 0; k < taps; k++) all[k] += grad_taps[k];
         s.x = p->grad_x;
         if (through_perception) perceive_backward(&s, some);
     }
+    layers_settle(p->net);
     map_clear(p->lattice, cells, n);
 }
 
