@@ -5,11 +5,13 @@ Sums are always made in the order of ranks, so that every rank has the same bits
 
 import os
 import pickle
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+T = TypeVar("T")
 
 
 class Ranks:
@@ -111,7 +113,41 @@ class Ranks:
         """Returns the value of rank 0 on every rank; what the others give is not looked at."""
         return self.gather_objects(value if self.first else None)[0]
 
+    def by_first(self, work: Callable[[], T]) -> T:
+        """Returns what some work gives that rank 0 alone does; where it fails, it fails on every rank, with the same error."""
+        if self.size == 1:
+            return work()
+        result, error = None, None
+        if self.first:
+            try:
+                result = work()
+            except Exception as wrong:
+                # The cause is told too: whoever asks whether a disk was full asks it.
+                error = wrong, wrong.__cause__
+        result, error = self.from_first((result, error))
+        if error is not None:
+            raise error[0] from error[1]
+        return result
+
     # What one tells another -------------------------------------------------------------------------------------------
+
+    def rows_on_first(self, rows: "Tensor", places: "Sequence[Tensor]") -> "Tensor | None":
+        """Returns all ranks' rows in their places on rank 0, which alone needs the memory for it; None on the others.
+
+        Args:
+            rows: This rank's rows, (n, …).
+            places: Which rows of the whole each rank has, int64 (n,), in the order of ranks: together all, each once.
+        """
+        if not self.first:
+            self.exchange({0: rows.contiguous()}, {})
+            return None
+        whole = rows.new_empty(sum(map(len, places)), *rows.shape[1:])
+        whole[places[0].to(rows.device)] = rows
+        for rank in range(1, self.size):
+            received = rows.new_empty(len(places[rank]), *rows.shape[1:])
+            self.exchange({}, {rank: received})
+            whole[places[rank].to(rows.device)] = received
+        return whole
 
     def exchange(self, sent: "Mapping[int, Tensor]", received: "Mapping[int, Tensor]") -> None:
         """Sends tensors to other ranks and fills those that come from them; ranks that have nothing for each other don't wait.
@@ -122,11 +158,11 @@ class Ranks:
         """
         import torch.distributed as dist
 
-        work = [dist.irecv(tensor, rank) for rank, tensor in sorted(received.items())]
-        for rank, tensor in sorted(sent.items()):
-            self.sent_bytes += tensor.nbytes
-            work.append(dist.isend(tensor, rank))
-        for one in work:
+        work = [dist.P2POp(dist.irecv, tensor, rank) for rank, tensor in sorted(received.items())]
+        work += [dist.P2POp(dist.isend, tensor, rank) for rank, tensor in sorted(sent.items())]
+        self.sent_bytes += sum(tensor.nbytes for tensor in sent.values())
+        # As one batch: NCCL, which does one thing after the other, would wait for a sender that waits itself.
+        for one in dist.batch_isend_irecv(work) if work else []:
             one.wait()
 
 
