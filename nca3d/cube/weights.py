@@ -232,6 +232,11 @@ class CellWeights(nn.Module):
             if name in self.slots and (len(self.slots[name].shape) == 1 or math.prod(self.slots[name].shape) < SMALL)
         ]
 
+    def elsewhere(self) -> int:
+        """Returns how many numbers other ranks have for their cells."""
+        here = sum(weight.numel() for name, weight in self.own.items() if self.is_per_cell(name))
+        return here // self.held * (self.cells - self.held)
+
     def count(self) -> int:
         """Returns how many numbers are trained, those of all cells together."""
         return sum(weight.numel() for weight in self.own.values())
