@@ -36,6 +36,8 @@ class Share:
 
     Attributes:
         cells: The number of cells of the lattice.
+        pixels: The number of columns: of the pixels of a face.
+        columns: Which of them each rank has.
         owners: The cells of each rank by their numbers in the lattice, int64 (n,), ascending.
         front: How many own cells are at the front face; they come first.
         rows: n + h.
@@ -49,18 +51,20 @@ class Share:
     """
 
     def __init__(self, size: Size, ranks: Ranks) -> None:
-        columns = size[1] * size[2]
-        if ranks.size > columns:
-            raise ArgumentError("ranks", ranks.size, f"at most the {columns} columns of a cube {size}")
-        self.rank, self.size, self.cells = ranks.rank, ranks.size, math.prod(size)
-        lattice = torch.arange(self.cells).view(size[0], columns)
-        self.owners = [lattice[:, list(ranks.share(columns, rank))].flatten() for rank in range(ranks.size)]
+        pixels = size[1] * size[2]
+        if ranks.size > pixels:
+            raise ArgumentError("ranks", ranks.size, f"at most the {pixels} columns of a cube {size}")
+        self.rank, self.size, self.cells, self.pixels = ranks.rank, ranks.size, math.prod(size), pixels
+        shares = [ranks.share(pixels, rank) for rank in range(ranks.size)]
+        self.columns = [slice(share.start, share.stop) for share in shares]
+        lattice = torch.arange(self.cells).view(size[0], pixels)
+        self.owners = [lattice[:, columns].flatten() for columns in self.columns]
         owner = torch.empty(self.cells + 1, dtype=torch.int64)
         for rank, own in enumerate(self.owners):
             owner[own] = rank
         table = neighbour_table(size)
         seen_by = [_foreign(table[own], own, self.cells) for own in self.owners]
-        self.front = len(ranks.share(columns))
+        self.front = len(shares[self.rank])
         self.most_rows = max(len(own) + len(seen) for own, seen in zip(self.owners, seen_by, strict=True))
         seen = seen_by[self.rank]
         # Those of one rank side by side: what comes from it is then one piece.
@@ -154,13 +158,12 @@ class Share:
 
         Backward, all ranks get the gradient of the whole.
         """
-        result: Tensor = _Local.apply(rows, self, self.owners, self.rows)
+        result: Tensor = _Local.apply(rows, self, self.rows)
         return result
 
     def local_front(self, front: Tensor) -> Tensor:
         """Returns those of rows of the front face, (H·W, B, N), that belong to own cells, (front, B, N); see `local`."""
-        places = [own[: len(own) * front.shape[0] // self.cells] for own in self.owners]
-        result: Tensor = _Local.apply(front, self, places, self.front)
+        result: Tensor = _Local.apply(front, self, self.front)
         return result
 
     def local_fire(self, fire: Tensor) -> Tensor:
@@ -174,24 +177,40 @@ class Share:
         result: Tensor = _Whole.apply(rows, self)
         return result
 
-    def gather(self, rows: Tensor, places: Sequence[Tensor]) -> Tensor:
-        """Returns all ranks' rows, (sum of k, B, N), on every rank.
+    def gather(self, rows: Tensor, cells: int) -> Tensor:
+        """Returns all ranks' rows, (cells, B, N), on every rank.
 
         Args:
-            rows: The rows of this rank, first of all, (k or more, B, N).
-            places: Where each rank's rows belong, int64 (k,).
+            rows: The rows of own cells, first of all, (n or more, B, N).
+            cells: How many all ranks have: those of the lattice, or of its front face.
         """
+        layers, (_, batch, numbers) = cells // self.pixels, rows.shape
         # Samples first: that is how states lie in memory.
-        mine = rows[: len(places[self.rank])].transpose(0, 1).contiguous()
-        batch, _, numbers = mine.shape
+        mine = rows[: layers * self.front].transpose(0, 1).contiguous()
         others = [rank for rank in range(self.size) if rank != self.rank]
-        parts = {rank: mine.new_empty(batch, len(places[rank]), numbers) for rank in others}
+        parts = {rank: mine.new_empty(batch, layers * _width(self.columns[rank]), numbers) for rank in others}
         # Directly from each to each: in gloo that takes a fifth of the time of its `all_gather`.
         self.ranks.exchange(dict.fromkeys(others, mine), parts)
-        whole = mine.new_empty(batch, sum(map(len, places)), numbers)
+        whole = mine.new_empty(batch, cells, numbers)
         for rank, part in {**parts, self.rank: mine}.items():
-            whole[:, places[rank].to(mine.device)] = part
+            self.of_rank(whole.transpose(0, 1), rank).copy_(part.view(batch, layers, -1, numbers))
         return whole.transpose(0, 1)
+
+    def of_rank(self, rows: Tensor, rank: int) -> Tensor:
+        """Returns a view of what belongs to a rank of whole rows (cells, B, N), those of the lattice or of its front face.
+
+        Its shape is (B, layers, columns, N).
+        """
+        return rows.transpose(0, 1).unflatten(1, (-1, self.pixels))[:, :, self.columns[rank]]
+
+    def here(self, rows: Tensor, count: int) -> Tensor:
+        """Returns what belongs to own cells of whole rows (cells, B, N), followed by zeros, (count, B, N)."""
+        part = self.of_rank(rows, self.rank)
+        batch, layers, columns, numbers = part.shape
+        found = rows.new_empty(batch, count, numbers)
+        found[:, : layers * columns].unflatten(1, (layers, columns)).copy_(part)
+        found[:, layers * columns :] = 0
+        return found.transpose(0, 1)
 
     def sum(self, tensors: Sequence[Tensor]) -> list[Tensor]:
         """Returns the sums of every rank's tensors, added in the order of ranks: of weights that all cells share."""
@@ -219,16 +238,13 @@ class _Local(torch.autograd.Function):
     """Maps the whole's rows to own ones, followed by zeros, (count, B, N)."""
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, share: Share, places: Sequence[Tensor], count: int) -> Tensor:
-        ctx.share, ctx.places = share, places
-        mine = places[share.rank].to(rows.device)
-        here = rows.new_zeros(rows.shape[1], count, rows.shape[2])
-        here[:, : len(mine)] = rows.transpose(0, 1).index_select(1, mine)
-        return here.transpose(0, 1)
+    def forward(ctx: Any, rows: Tensor, share: Share, count: int) -> Tensor:
+        ctx.share, ctx.cells = share, len(rows)
+        return share.here(rows, count)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return ctx.share.gather(grad, ctx.places), None, None, None
+        return ctx.share.gather(grad, ctx.cells), None, None
 
 
 class _Whole(torch.autograd.Function):
@@ -237,14 +253,11 @@ class _Whole(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, rows: Tensor, share: Share) -> Tensor:
         ctx.share = share
-        return share.gather(rows, share.owners)
+        return share.gather(rows, share.cells)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        share = ctx.share
-        here = grad.new_zeros(grad.shape[1], share.rows, grad.shape[2])
-        here[:, : len(share.own)] = grad.transpose(0, 1).index_select(1, share.own.to(grad.device))
-        return here.transpose(0, 1), None
+        return ctx.share.here(grad, ctx.share.rows), None
 
 
 def _foreign(neighbours: Tensor, own: Tensor, cells: int) -> Tensor:
@@ -260,6 +273,10 @@ def _shown(view: Tensor, cells: Tensor, face: Views, number: int) -> Tensor:
         front = int((cells < face[number].shape[1]).sum())
         shown[:, :front] += face[number].index_select(1, cells[:front])
     return shown
+
+
+def _width(part: slice) -> int:
+    return part.stop - part.start
 
 
 def _packed(parts: Sequence[Tensor]) -> Tensor:

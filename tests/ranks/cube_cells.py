@@ -51,11 +51,9 @@ def learned(rule: nca3d.GMLPRule, batch: int, steps: int, half: bool = False, as
     (last * numbers(4, *last.shape, dtype=dtype)).sum().backward()
     weights = {name: weight.grad for name, weight in rule.named_parameters()}
     for name, own in rule.sharded().items():
-        share = rule.cells.share
+        share, grad = rule.cells.share, weights[name]
         assert torch.equal(own, share.own)
-        weights[name] = share.gather(weights[name].flatten(1)[:, None], share.owners)[:, 0].reshape(
-            -1, *weights[name].shape[1:]
-        )
+        weights[name] = share.gather(grad.flatten(1)[:, None], share.cells)[:, 0].reshape(-1, *grad.shape[1:])
     found = [last.detach(), state.grad, question.grad, external.grad, *weights.values()]
     return [tensor for tensor in found if tensor is not None]
 
