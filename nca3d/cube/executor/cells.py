@@ -227,7 +227,8 @@ def summed(rule: GMLPRule, grads: Sequence[Tensor | None]) -> list[Tensor | None
 
     Args:
         rule: The rule.
-        grads: What this rank's cells give, in the order of the parameters; None = not asked for.
+        grads: What this rank's cells give, (n, *shape) of weights of their own and (*shape) of those that cells share, in the
+            order of the parameters; None = not asked for.
     """
     share, names = rule.cells.share, list(rule.cells.own)
     if share is None:
