@@ -1,20 +1,23 @@
 """The rule of the cube: a lattice of gMLP cells (`gmlp.py`), how they step, are asked and answer."""
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from nca3d.cube.coarse import Coarse
 from nca3d.cube.faces import Surface
 from nca3d.cube.gmlp import AROUND, GMLPCell
 from nca3d.cube.rows import from_rows, neighbour_table, to_rows, with_border_row
+from nca3d.cube.share import Share
 from nca3d.cube.weights import CellWeights, Mode
 from nca3d.errors import ArgumentError
 from nca3d.lattice import Size, as_size
+from nca3d.ranks import Ranks
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs, RuleWithInputs
 
@@ -53,6 +56,11 @@ class GMLPRule(GMLPCell):
         fire_rate: See `Rule`.
         step_size: See `Rule`.
         generator: Draws the initial weights; None = torch's global one.
+        ranks: The processes that share the cells out: what a cell has for itself is here for those of this rank alone, and
+            rollouts are made by all together (see `share.py`). None = all cells are here.
+
+    Attributes:
+        neighbours: The neighbours of each cell that is here, see `neighbour_table` and `Share.table`.
 
     Raises:
         ArgumentError: An argument is out of its range; the message names it.
@@ -87,6 +95,7 @@ class GMLPRule(GMLPCell):
         fire_rate: float = 1.0,
         step_size: float = 1.0,
         generator: torch.Generator | None = None,
+        ranks: Ranks | None = None,
     ) -> None:
         widths = {"features": (features, 2), "memory": (memory, 1), "external": (external, 0), "widened": (widened, 1)}
         # Before anything is computed with them; `type(…) is int`, since True and False are ints too.
@@ -129,6 +138,7 @@ class GMLPRule(GMLPCell):
             "mixed": mixed,
         }
         depth, height, width = self.size
+        share = Share(self.size, ranks) if ranks is not None and ranks.size > 1 and self.can_be_shared_out() else None
         # The layer d of each cell, in the order of rows.
         layers = torch.arange(depth).repeat_interleave(height * width)
         self.cells = CellWeights(
@@ -139,6 +149,7 @@ class GMLPRule(GMLPCell):
             rank=rank,
             generator=generator,
             kind_of=layers % max(types, 1) if types_by == "layer" else None,
+            share=share,
         )
         if start == "carry":
             self._pass_through()
@@ -149,7 +160,7 @@ class GMLPRule(GMLPCell):
             self.exempt["vacuum"] = LEAKY
         if weights != "shared" or coarse:
             self.exempt["translation"] = f"its cells differ by their place (weights {weights!r}, coarse {coarse})"
-        self.register_buffer("neighbours", neighbour_table(self.size), persistent=False)
+        self.register_buffer("neighbours", share.table if share else neighbour_table(self.size), persistent=False)
 
     def _pass_through(self) -> None:
         """Makes a fresh cell output the features of the layer in front (d−), and next to nothing of its own."""
@@ -180,6 +191,7 @@ class GMLPRule(GMLPCell):
         Raises:
             ArgumentError: The state has another lattice than the rule.
         """
+        self.cells.require_all("forward")
         every = slice(None)
         rows, firing, inputs = self.to_rows(state), to_rows(fire), Inputs.of(inputs)
         visible = self.visible_features(rows, inputs)
@@ -319,6 +331,49 @@ class GMLPRule(GMLPCell):
         features = rows[..., : self.features]
         change = out if self.preset == "nca" else out - features
         return torch.cat([features + self.step_size * change, memory], dim=-1)
+
+    # Several processes ------------------------------------------------------------------------------------------------
+
+    def can_be_shared_out(self) -> bool:
+        """Whether ranks can have some cells each: not those of a subclass with a step of its own, which each computes whole."""
+        names = ("perception", "visible_features", "external_input")
+        return self.stepper == "gmlp" and all(getattr(type(self), name) is getattr(GMLPRule, name) for name in names)
+
+    def share_out(self, ranks: Ranks) -> None:
+        """Keeps of what cells have for themselves that of this rank's cells; see `Rule.share_out`."""
+        if ranks.size > 1 and self.cells.share is None and self.can_be_shared_out():
+            share = Share(self.size, ranks)
+            self.cells.keep(share)
+            self.neighbours = share.table.to(self.neighbours.device)
+
+    def sharded(self) -> dict[str, Tensor]:
+        """Returns which cells' entries this rank has of its parameters; see `Rule.sharded`."""
+        share = self.cells.share
+        own = self.cells.own if share is not None else ()
+        return {f"cells.own.{name}": share.own for name in own if self.cells.is_per_cell(name)} if share is not None else {}
+
+    def whole(self) -> "GMLPRule | None":
+        """Returns the cube with all its cells; see `Rule.whole`."""
+        share = self.cells.share
+        if share is None:
+            return self
+        rule = copy.deepcopy(self) if share.ranks.first else None
+        for name, weight in self.cells.own.items():
+            if not self.cells.is_per_cell(name):
+                continue
+            # One after the other, so that the others need no memory for it.
+            own = share.ranks.rows_on_first(weight.detach(), share.owners)
+            if rule is not None and own is not None:
+                rule.cells.own[name] = nn.Parameter(own, requires_grad=weight.requires_grad)
+        if rule is None:
+            return None
+        kinds = self.cells.kind_of
+        rule.cells.share = None
+        rule.neighbours = neighbour_table(self.size).to(self.neighbours.device)
+        if kinds is not None:
+            # Every rank has the same columns of each layer.
+            rule.cells.kind_of = kinds.view(self.size[0], -1)[:, :1].expand(-1, self.size[1] * self.size[2]).flatten()
+        return rule
 
     # What a rule must say ---------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from nca3d.cube.reports.page import write_cube_report
 from nca3d.cube.task import Answering
 from nca3d.experiment import training_summary
 from nca3d.fire import evaluation_seed
+from nca3d.ranks import alone, current
 from nca3d.reports.report import Report
 from nca3d.rollout import rollout
 from nca3d.versions import versions
@@ -43,6 +44,15 @@ def finish_cube(run: "Run", trainer: "Trainer", *, progress: bool = True) -> Rep
     Returns:
         The report of `evaluate_cube`, with iterations and with the seconds of training and of an epoch.
     """
+    # Of several processes the first one has the whole cube.
+    if not current().first:
+        return Report({}, {})
+    with alone():
+        return _finished(run, trainer, progress)
+
+
+def _finished(run: "Run", trainer: "Trainer", progress: bool) -> Report:
+    """Evaluates a cube that is whole in this process; see `finish_cube`."""
     config, rule, task = trainer.config, cast(GMLPRule, run.rule), cast(Answering, trainer.task)
     embedded = task.embedded
     report = evaluate_cube(rule, embedded, horizon=config.horizon, random_seed=config.random_seed, progress=progress)

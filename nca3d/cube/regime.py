@@ -65,6 +65,13 @@ class Answering(Regime):
         # A question crosses the cube in depth − 1 steps, if all cells fire; the rest is time to settle.
         return config.lattice[0] + 1, config.lattice[0] + 5
 
+    def splits(self, config: "Config") -> str:
+        """Returns what several processes share out: the cells, where each has weights of its own, unless samples are asked for."""
+        own = config.rule_options.get("weights", "per_cell") in ("per_cell", "low_rank")
+        # 8 bits share a scale among numbers that follow one another, whose cells may be another's.
+        cells = own and config.rule == "gmlp" and config.optimizer in ("adam", "adamw")
+        return ("lattice" if cells else "samples") if config.split == "auto" else config.split
+
     def subject(self, config: "Config") -> str:
         """Returns what a run's folder is named after: the set of questions."""
         return CubeFields.of(config).questions

@@ -1,7 +1,6 @@
 """The task of a cube: it gets a question's embedding at one face, and shall show the answer's at the opposite one."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from nca3d.cube.teacher.teachers import load_teacher
 from nca3d.errors import InputError
 from nca3d.fire import evaluation_seed, training_seed
 from nca3d.losses import evaluate_terms, terms_of
+from nca3d.ranks import current, expected
 from nca3d.rules.cell import Rule
 from nca3d.rules.inputs import Inputs
 from nca3d.training.build import build_rule
@@ -110,7 +110,9 @@ class Answering:
 
         A cube that passes its input through unchanged (`start="carry"`) begins with a read-out by ridge regression.
         """
-        rule = build_rule(self.config, size=self.config.lattice, embedding=self.embedded.teacher.width)
+        # Weights that a run begins with come whole; the trainer keeps a rank's share of them.
+        ranks = current() if current().splits == "lattice" and not self.config.init else None
+        rule = build_rule(self.config, size=self.config.lattice, embedding=self.embedded.teacher.width, ranks=ranks)
         self.check_rule(rule)
         assert isinstance(rule, GMLPRule)
         if self.config.block_cells != "auto":
@@ -159,11 +161,12 @@ class Answering:
         """Returns what moves each cell's weights as soon as their gradient is known.
 
         Raises:
-            InputError: Compiled code can't run the rule on this machine, its weights are shared or frozen, or torchrun has
-                started several processes, which would have to add up gradients before any weight moves.
+            InputError: Compiled code can't run the rule on this machine, its weights are shared or frozen, or several processes
+                share samples out, so that they would have to add up gradients before any weight moves.
         """
-        if (processes := int(os.environ.get("WORLD_SIZE", "1"))) > 1:
-            raise InputError("config", "optimizer_in_backward", f"true in {processes} processes", "false, or one process")
+        if expected() > 1 and rule.cells.share is None:
+            found, allowed = f"true in {expected()} processes", "false, one process, or processes that share cells out"
+            raise InputError("config", "optimizer_in_backward", found, allowed)
         if why := unsupported(rule, rule.rest(1)) or check(rule):
             raise InputError("config", "optimizer_in_backward", f"true for a rule that {why}", "false")
         return CellsInBackward(rule, optimizer)
@@ -289,6 +292,7 @@ class Answering:
         config, questions = self.config, self.embedded.questions
         weights = sum(p.numel() for p in rule.parameters())
         trained = sum(p.numel() for p in rule.parameters() if p.requires_grad)
+        elsewhere = rule.cells.elsewhere()
         # Adam's two moments of each weight: a byte each in 8 bits, else four.
         moments = 2 * trained if config.optimizer == "adamw8bit" else 8 * trained
         average = 4 * weights * bool(config.average)
@@ -298,7 +302,7 @@ class Answering:
         splits = ", ".join(f"{len(questions.of(split)):,} {split}" for split in questions.splits)
         return (
             f"cube: {math.prod(rule.size):,} cells, {rule.weights_a_cell():,} weights a cell ({rule.cells.mode}), "
-            f"{weights:,} in all, {trained:,} trained\n"
+            f"{weights + elsewhere:,} in all, {trained:,} trained{' by this process' if elsewhere else ''}\n"
             f"memory in MiB: {memory}; in all about {sum(parts.values()) / 2**20:,.0f}\n"
             f"questions: {questions.name}: {splits}; {len(questions.answers):,} answers; teacher {self.embedded.teacher.id}"
         )

@@ -8,11 +8,12 @@ types, low-rank sums) never takes the memory of a whole lattice.
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from nca3d.cube.share import Share
 from nca3d.errors import ArgumentError
 
 Mode = Literal["per_cell", "shared", "types", "low_rank"]
@@ -21,6 +22,8 @@ MODES = ("per_cell", "shared", "types", "low_rank")
 
 # Matrices of fewer numbers are small, see `CellWeights.small`.
 SMALL = 64
+# How many cells' own numbers are drawn at once where only some of them are kept.
+DRAWN = 256
 
 
 class Slot(NamedTuple):
@@ -50,6 +53,12 @@ class CellWeights(nn.Module):
         kind_of: The type of each cell, int (cells,); None = each cell learns a mixture (softmax over types).
         rank: The rank of each cell's own part in mode "low_rank".
         generator: Draws the initial weights; None = torch's global one.
+        share: Which cells this process has, where several share them out: what a cell has for itself is here for them alone.
+            None = all.
+
+    Attributes:
+        cells: How many cells the lattice has.
+        held: How many of them are here; where that is said of cells below, they are counted among these.
 
     Raises:
         ArgumentError: The mode is unknown, or a number is out of its range.
@@ -65,33 +74,90 @@ class CellWeights(nn.Module):
         kind_of: Tensor | None = None,
         rank: int = 2,
         generator: torch.Generator | None = None,
+        share: Share | None = None,
     ) -> None:
         super().__init__()
         if mode not in MODES:
             raise ArgumentError("weights", repr(mode), ", ".join(MODES))
         if types < 1 or rank < 1:
             raise ArgumentError("types, rank", f"{types}, {rank}", "1 or more")
-        self.slots, self.cells, self.mode = dict(slots), cells, mode
+        self.slots, self.cells, self.mode, self.share = dict(slots), cells, mode, share
         # How many cells torch computes again at once in the backward pass; None = as fit the processor's cache.
         self.at_once: int | None = None
         # The parameters: by the names of the slots, besides "left_…" and "right_…" (low_rank) and "mixture" (types).
         self.own = nn.ParameterDict()
         self.kind_of: Tensor | None
         # Not saved: it follows from the lattice and the number of types.
+        by_kind = kind_of is not None
+        if kind_of is not None and share is not None:
+            kind_of = kind_of[share.own]
         self.register_buffer("kind_of", kind_of if mode == "types" else None, persistent=False)
-        copies = {"per_cell": (cells,), "types": (types,)}.get(mode, ())
+        sets = (types,) if mode == "types" else ()
         for name, slot in slots.items():
-            drawn = torch.empty(*copies, *slot.shape).uniform_(-slot.bound, slot.bound, generator=generator)
+            if mode == "per_cell":
+                drawn = self._drawn(slot.shape, slot.bound, generator)
+            else:
+                drawn = torch.empty(*sets, *slot.shape).uniform_(-slot.bound, slot.bound, generator=generator)
             self.own[name] = nn.Parameter(drawn + slot.start)
             if mode == "low_rank" and len(slot.shape) == 2:
                 inputs, outputs = slot.shape
-                left = torch.empty(cells, inputs, rank).uniform_(-(inputs**-0.5), inputs**-0.5, generator=generator)
-                self.own[f"left_{name}"] = nn.Parameter(left)
+                self.own[f"left_{name}"] = nn.Parameter(self._drawn((inputs, rank), inputs**-0.5, generator))
                 # Zero, so that all cells begin alike; since the left factor is not zero, it gets a gradient from the first
                 # step.
-                self.own[f"right_{name}"] = nn.Parameter(torch.zeros(cells, rank, outputs))
-        if mode == "types" and kind_of is None:
-            self.own["mixture"] = nn.Parameter(0.1 * torch.randn(cells, types, generator=generator))
+                self.own[f"right_{name}"] = nn.Parameter(torch.zeros(self.held, rank, outputs))
+        if mode == "types" and not by_kind:
+            mixture = 0.1 * torch.randn(cells, types, generator=generator)
+            self.own["mixture"] = nn.Parameter(mixture if share is None else mixture[share.own])
+
+    @property
+    def held(self) -> int:
+        """How many cells are here."""
+        return self.cells if self.share is None else len(self.share.own)
+
+    def _drawn(self, shape: tuple[int, ...], bound: float, generator: torch.Generator | None) -> Tensor:
+        """Returns what each cell has for itself, (held, *shape): the numbers are the same wherever the others are."""
+        if self.share is None:
+            return torch.empty(self.cells, *shape).uniform_(-bound, bound, generator=generator)
+        drawn, done = torch.empty(self.held, *shape), 0
+        # Cell after cell comes out of the generator, so that a cube which is larger than this process can hold can be drawn.
+        for start in range(0, self.cells, DRAWN):
+            some = torch.empty(min(DRAWN, self.cells - start), *shape).uniform_(-bound, bound, generator=generator)
+            own = self.share.own[(self.share.own >= start) & (self.share.own < start + DRAWN)]
+            drawn[done : done + len(own)] = some[own - start]
+            done += len(own)
+        return drawn
+
+    @torch.no_grad()
+    def keep(self, share: Share) -> None:
+        """Keeps what the cells of a share have for themselves, and drops the rest; all cells are here before."""
+        self.share = share
+        for name, weight in self.own.items():
+            if self.is_per_cell(name):
+                own = weight.detach()[share.own.to(weight.device)]
+                self.own[name] = nn.Parameter(own, requires_grad=weight.requires_grad)
+        if self.kind_of is not None:
+            self.kind_of = self.kind_of[share.own.to(self.kind_of.device)]
+
+    def require_all(self, what: str) -> None:
+        """Refuses what needs all cells.
+
+        Args:
+            what: What it is, for the message.
+
+        Raises:
+            ArgumentError: Some are on other ranks.
+        """
+        if self.share is not None:
+            raise ArgumentError(what, f"{self.held} of the {self.cells} cells", "the whole cube: rule.whole()")
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Takes what belongs to the cells that are here out of weights of all cells."""
+        if self.share is not None:
+            for name in self.own:
+                key = f"{prefix}own.{name}"
+                if self.is_per_cell(name) and key in state_dict and len(state_dict[key]) == self.cells:
+                    state_dict[key] = state_dict[key][self.share.own.to(state_dict[key].device)]
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def is_per_cell(self, name: str) -> bool:
         """Whether each cell has its own entry of a parameter, so that its first axis is the cells.
@@ -107,7 +173,7 @@ class CellWeights(nn.Module):
         What each cell has for itself is cut down to these cells, what cells share comes whole.
 
         Args:
-            cells: Which cells.
+            cells: Which cells, of those that are here.
             own: Tensors in place of the parameters, in their order; None = the parameters themselves. (An executor that
                 computes gradients by hand passes leaves of its own.)
         """
@@ -143,7 +209,7 @@ class CellWeights(nn.Module):
         """
         if all(weight.grad is None for weight in self.own.values()):
             return None
-        reached = torch.zeros(self.cells, dtype=torch.bool)
+        reached = torch.zeros(self.held, dtype=torch.bool)
         for name, weight in self.own.items():
             if weight.grad is None:
                 continue
@@ -154,6 +220,8 @@ class CellWeights(nn.Module):
                 reached |= nonzero[self.kind_of.cpu()]  # (types,) -> (cells,)
             else:
                 reached |= nonzero.any()
+        if self.share is not None:
+            return sum(self.share.ranks.gather_objects(int(reached.sum()))) / self.cells
         return float(reached.float().mean())
 
     def small(self) -> list[nn.Parameter]:
@@ -163,6 +231,11 @@ class CellWeights(nn.Module):
             for name, weight in self.own.items()
             if name in self.slots and (len(self.slots[name].shape) == 1 or math.prod(self.slots[name].shape) < SMALL)
         ]
+
+    def elsewhere(self) -> int:
+        """Returns how many numbers other ranks have for their cells."""
+        here = sum(weight.numel() for name, weight in self.own.items() if self.is_per_cell(name))
+        return here // self.held * (self.cells - self.held)
 
     def count(self) -> int:
         """Returns how many numbers are trained, those of all cells together."""

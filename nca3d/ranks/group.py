@@ -120,6 +120,24 @@ class Ranks:
 
     # What one tells another -------------------------------------------------------------------------------------------
 
+    def rows_on_first(self, rows: "Tensor", places: "Sequence[Tensor]") -> "Tensor | None":
+        """Returns all ranks' rows in their places on rank 0, which alone needs the memory for it; None on the others.
+
+        Args:
+            rows: This rank's rows, (n, …).
+            places: Which rows of the whole each rank has, int64 (n,), in the order of ranks: together all, each once.
+        """
+        if not self.first:
+            self.exchange({0: rows.contiguous()}, {})
+            return None
+        whole = rows.new_empty(sum(map(len, places)), *rows.shape[1:])
+        whole[places[0].to(rows.device)] = rows
+        for rank in range(1, self.size):
+            received = rows.new_empty(len(places[rank]), *rows.shape[1:])
+            self.exchange({}, {rank: received})
+            whole[places[rank].to(rows.device)] = received
+        return whole
+
     def exchange(self, sent: "Mapping[int, Tensor]", received: "Mapping[int, Tensor]") -> None:
         """Sends tensors to other ranks and fills those that come from them; ranks that have nothing for each other don't wait.
 
@@ -130,14 +148,12 @@ class Ranks:
         import torch.distributed as dist
 
         self.calls += 1
-        work = [dist.irecv(tensor, rank) for rank, tensor in sorted(received.items())]
-        for rank, tensor in sorted(sent.items()):
-            self.sent_bytes += tensor.nbytes
-            work.append(dist.isend(tensor, rank))
-        for one in work:
-            # None: a rank that is not in the group, which none of ours is.
-            if one is not None:
-                one.wait()
+        work = [dist.P2POp(dist.irecv, tensor, rank) for rank, tensor in sorted(received.items())]
+        work += [dist.P2POp(dist.isend, tensor, rank) for rank, tensor in sorted(sent.items())]
+        self.sent_bytes += sum(tensor.nbytes for tensor in sent.values())
+        # As one batch: NCCL, which does one thing after the other, would wait for a sender that waits itself.
+        for one in dist.batch_isend_irecv(work) if work else []:
+            one.wait()
 
     def exchange_bytes(self, sent: "Mapping[int, Tensor]", expected: "Mapping[int, tuple[int, int]]") -> "dict[int, Tensor]":
         """Sends other ranks as many bytes as there are, and returns what comes from them, uint8 (n,), on the CPU.

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from nca3d.errors import ArgumentError, InputError
 from nca3d.lattice import PADDINGS, Size, dilate
+from nca3d.ranks import Ranks
 
 if TYPE_CHECKING:
     from nca3d.targets import Target
@@ -202,6 +203,29 @@ class Rule(nn.Module, ABC):
     def from_core(self, values: Tensor) -> Tensor:
         """Returns what `core` made of such states, (B, c, D, H, W) or (N, c), with all channels of this rule."""
         return values
+
+    def share_out(self, ranks: Ranks) -> None:
+        """Keeps of weights that single cells have for themselves those of this rank's cells, where a rule has such weights.
+
+        From then on its rollouts are work of all ranks, which call them at the same points.
+
+        Args:
+            ranks: The processes that share it out.
+        """
+
+    def sharded(self) -> dict[str, Tensor]:
+        """Returns the parameters of which this rank has a part: by name, which rows of the whole these are, int64 (n,).
+
+        What an optimizer, an average or a checkpoint has of them is of the same rows.
+        """
+        return {}
+
+    def whole(self) -> "Rule | None":
+        """Returns the rule with all of its weights: itself where they are all here, else a copy on rank 0, and None on others.
+
+        All ranks call it at the same point.
+        """
+        return self
 
     def plant(self, state: Tensor, cells: Tensor) -> None:
         """Puts the first cell of each sample into empty states, in place: visible channels 0, alpha and hidden ones 1.

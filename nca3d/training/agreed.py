@@ -40,7 +40,7 @@ def _about(trainer: Trainer) -> dict[str, Any]:
     about |= {f"software.{name}": version for name, version in versions().items()}
     about["device"] = trainer.task.device.type
     about["card"] = json.dumps({name: value for name, value in trainer.rule.card.items() if name != "figures"}, default=str)
-    for name, tensor in trainer.rule.state_dict().items():
+    for name, tensor in trainer.shards.planned(trainer.rule.state_dict()).items():
         about[f"shape of {name}"] = str(tuple(tensor.shape))
     about["pool"] = f"{len(trainer.pool)} states of {tuple(trainer.pool.seed.shape)}"
     about["seed"] = hashlib.sha256(trainer.pool.seeds.cpu().numpy().tobytes()).hexdigest()[:16]

@@ -22,7 +22,7 @@ from nca3d.training.precision import autocast
 from nca3d.training.task import Task
 
 # Arguments of rules that follow from other fields of a config, so `rule_options` may not set them.
-FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size"}
+FOLLOWING = {"size", "embedding", "generator", "fire_rate", "step_size", "ranks"}
 # Arguments of rules that say nothing of the shapes of their weights, and those that have flags of their own.
 SHAPELESS = {"fire_rate", "step_size", "alive_threshold", "padding", "dropout"}
 # What the shapes of a rule's tensors follow from, for errors.

@@ -11,6 +11,7 @@ from nca3d.config import Config
 from nca3d.training.optim import gradient_norm, treat_gradients
 from nca3d.training.precision import LossScale
 from nca3d.training.recovery import BAD_GRADIENT
+from nca3d.training.sharding import Shards
 from nca3d.training.task import InBackward
 
 # What `look` says of gradients that only the scale of the loss has made infinite.
@@ -25,6 +26,7 @@ class Learner:
         optimizer: moves the weights.
         device: where the rule lies.
         in_backward: what moves some of the weights inside the backward pass; None = the optimizer moves all of them.
+        shards: which weights are split among ranks; None = none is.
 
     Attributes:
         scale: the scale of the loss.
@@ -33,9 +35,14 @@ class Learner:
     """
 
     def __init__(
-        self, config: Config, optimizer: torch.optim.Optimizer, device: torch.device, in_backward: InBackward | None = None
+        self,
+        config: Config,
+        optimizer: torch.optim.Optimizer,
+        device: torch.device,
+        in_backward: InBackward | None = None,
+        shards: Shards | None = None,
     ) -> None:
-        self.optimizer, self.in_backward = optimizer, in_backward
+        self.optimizer, self.in_backward, self.shards = optimizer, in_backward, shards
         self.scale = LossScale(config, device)
         self.overflows, self.norm = 0, math.nan
 
@@ -50,18 +57,21 @@ class Learner:
 
     def look(self, parameters: Iterable[nn.Parameter]) -> str:
         """Returns what is wrong with the gradients: "", `OVERFLOW` or a fault; they are no longer scaled then."""
+        parameters = list(parameters)
+        if self.shards is not None and self.scale.scaler.is_enabled():
+            self.shards.spread_infinity(parameters)
         self.scale.down(self.optimizer)
         # What moves weights before it knows all of their gradients must know beforehand that these are finite.
         if self.in_backward and not self.in_backward.surely_finite():
             self.in_backward.write_gradients()
-        self.norm = gradient_norm(parameters)
+        self.norm = gradient_norm(parameters, self.shards)
         if math.isfinite(self.norm):
             return ""
         return OVERFLOW if self.scale.overflowed() else BAD_GRADIENT
 
     def step(self, config: Config, parameters: Iterable[nn.Parameter]) -> None:
         """Moves the weights by their gradients, treated as the config says; `look` has found nothing wrong with them."""
-        treat_gradients(config, parameters)
+        treat_gradients(config, parameters, self.shards)
         self.optimizer.step()
         if self.in_backward:
             self.in_backward.step()

@@ -156,6 +156,8 @@ def _train(
             stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
 
         rule = trainer.trained_rule()
+        # The first of several processes gets all of it.
+        rule = rule.whole() or rule
         rule.card = located(rule.card, folder.path)
         if isinstance(trainer.pool, RankedPool):
             trainer.pool = trainer.pool.whole()

@@ -2,13 +2,16 @@
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
 
 from nca3d.config import Config
 from nca3d.training.eight_bit import eight_bit
+
+if TYPE_CHECKING:
+    from nca3d.training.sharding import Shards
 
 # From this many weights on, Adam runs in one fused pass: several times faster, without temporaries, rounded differently
 # (so that small runs keep their numbers).
@@ -86,16 +89,22 @@ def healing(config: Config, iteration: int) -> bool:
     return config.healing_phase > 0 and iteration > (1 - config.healing_phase) * config.iterations
 
 
-def gradient_norm(parameters: Iterable[nn.Parameter]) -> float:
+def gradient_norm(parameters: Iterable[nn.Parameter], shards: "Shards | None" = None) -> float:
     """Returns the norm of all gradients together, not finite if one is not or if it overflows; asked before they are treated.
 
     One NaN would spread to all weights, and a norm that overflows would scale every gradient to zero without a word.
+
+    Args:
+        parameters: whose gradients are looked at.
+        shards: which of them are split among ranks; None = none is.
     """
+    if shards is not None and shards.places and (learning := [p for p in parameters if p.grad is not None]):
+        return float(shards.norms(learning).norm())
     # One number for all of them: a device must come to rest for each answer.
     return float(nn.utils.get_total_norm([p.grad for p in parameters if p.grad is not None]))
 
 
-def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:
+def treat_gradients(config: Config, parameters: Iterable[nn.Parameter], shards: "Shards | None" = None) -> None:
     """Changes the gradients in place, as the config says.
 
     "normalise" gives each parameter's gradient the length 1 (Mordvintsev et al. 2020): long rollouts have gradients of very
@@ -105,10 +114,27 @@ def treat_gradients(config: Config, parameters: Iterable[nn.Parameter]) -> None:
     Args:
         config: `gradient` names the treatment.
         parameters: whose gradients are changed.
+        shards: which of them are split among ranks; None = none is.
     """
-    if config.gradient == "normalise":
+    if shards is not None and shards.places:
+        _treat_split(config, [p for p in parameters if p.grad is not None], shards)
+    elif config.gradient == "normalise":
         for grad in [p.grad for p in parameters if p.grad is not None]:
             # 1e-8 keeps a gradient of zeros at zero.
             grad.div_(grad.norm() + 1e-8)
     elif config.gradient == "clip":
         nn.utils.clip_grad_norm_(list(parameters), 1.0)
+
+
+def _treat_split(config: Config, parameters: Sequence[nn.Parameter], shards: "Shards") -> None:
+    """Changes gradients of which ranks have some rows each; a length is that of the whole."""
+    if config.gradient == "none" or not parameters:
+        return
+    norms = shards.norms(parameters)
+    # The small numbers are those above, and of torch's own clipping.
+    factors = (
+        1 / (norms + 1e-8) if config.gradient == "normalise" else (1 / (norms.norm() + 1e-6)).clamp_max(1).expand(len(norms))
+    )
+    for parameter, factor in zip(parameters, factors, strict=True):
+        assert parameter.grad is not None
+        parameter.grad.mul_(factor)

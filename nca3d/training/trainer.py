@@ -35,11 +35,12 @@ from nca3d.training.learner import Learner
 from nca3d.training.ledger import memory_figures
 from nca3d.training.memory import check_memory
 from nca3d.training.optim import LR_MULTIPLIER, build_optimizer, learning_rate
-from nca3d.training.optimizer_state import check_optimizer, pack_optimizer, unpack_optimizer
+from nca3d.training.optimizer_state import check_optimizer, unpack_optimizer
 from nca3d.training.phases import phase
 from nca3d.training.ran import ran
 from nca3d.training.ranked_pool import RankedPool, build_pool
 from nca3d.training.recovery import Recovery
+from nca3d.training.sharding import Shards
 from nca3d.training.step import Outcome, train_step
 from nca3d.training.task import Task
 from nca3d.training.watch import AT_WORK, STILL, Watch
@@ -61,6 +62,7 @@ class Trainer:
         rule: the rule whose weights learn.
         balance: how much each loss term counts.
         learner: moves the weights.
+        shards: which weights are split among ranks.
         pool: evolved states; one seed where the task keeps none.
         average: running average of the rule's weights, by name; empty where the config asks for none.
         iteration: how many iterations are done.
@@ -81,6 +83,7 @@ class Trainer:
     rule: Rule
     balance: Balance
     learner: Learner
+    shards: Shards
     pool: pools.StatePool | RankedPool
     average: dict[str, Tensor] = field(default_factory=dict)
     iteration: int = 0
@@ -140,6 +143,8 @@ class Trainer:
             task.check_rule(rule)
             # A copy, because the caller's rule must not change under his hands; loaded rules come without gradients.
             rule = copy.deepcopy(rule).requires_grad_(True).train()
+        if current().splits == "lattice":
+            rule.share_out(current())
         rule, task.device = rule.to(device), device
         # Before the seed is made: a card may say where growth begins.
         rule.card = task.card()
@@ -155,8 +160,11 @@ class Trainer:
         pool = build_pool(seeds, labels, generator, rule, shared=task.pooled)
         parameters = [*rule.parameters(), *balance.parameters()]
         optimizer = build_optimizer(config, parameters, task.lr_multipliers(rule), task.in_full(rule))
+        shards = Shards(rule)
+        shards.check(optimizer)
         in_backward = task.in_backward(rule, optimizer) if config.optimizer_in_backward else None
-        trainer = cls(config, task, rule, balance, Learner(config, optimizer, device, in_backward), pool)
+        learner = Learner(config, optimizer, device, in_backward, shards)
+        trainer = cls(config, task, rule, balance, learner, shards, pool)
         if config.average:
             # Begins as the first weights; `step` lets them fade quickly.
             trainer.average = {name: tensor.detach().clone() for name, tensor in rule.state_dict().items()}
@@ -231,7 +239,7 @@ class Trainer:
         if rate < AT_WORK * self.recovery.settings(self.config).learning_rate:
             self.watch = replace(self.watch, digest=None, unmoved=0)
             return
-        self.watch = self.watch.looked(self.rule.parameters())
+        self.watch = self.watch.looked(self.rule.parameters(), self.shards.sum)
         if self.watch.unmoved:
             outcome.metrics["unmoved"] = float(self.watch.unmoved)
 
@@ -275,20 +283,21 @@ class Trainer:
     def save(self, folder: Path) -> Path:
         """Writes a checkpoint folder and returns its path; see `checkpoint.save` for what it survives.
 
-        All processes call it; the first one writes, and what befalls it there befalls all.
+        All processes call it. The first one writes it, with what the others have, and what befalls it there befalls all: any
+        number of processes can take it up.
 
         Args:
             folder: the run folder.
         """
-        optimizer_tensors, optimizer_scalars = pack_optimizer(self.optimizer)
+        optimizer_tensors, optimizer_scalars = self.shards.pack(self.optimizer)
         # "rule" holds what `nca3d.load` should return, the average if there is one; "weights" what training continues with.
         groups = {
-            "rule": self.average or self.rule.state_dict(),
+            "rule": self.shards.whole(self.average or self.rule.state_dict()),
             "optimizer": optimizer_tensors,
             "pool": self.pool.state_dict(),
         }
         if self.average:
-            groups["weights"] = self.rule.state_dict()
+            groups["weights"] = self.shards.whole(self.rule.state_dict())
         if balance := self.balance.state_dict():
             groups["balance"] = balance
         scalars: dict[str, Any] = {
@@ -309,11 +318,8 @@ class Trainer:
         scalars["ran"] = ran(self) | {"memory": memory_figures(self)}
         if scale := self.learner.scale.plain():
             scalars |= {"scale": scale, "overflows": self.learner.overflows}
-        return by_first(
-            lambda: checkpoint.save(
-                folder, self.iteration, groups, scalars, keep=self.config.keep_checkpoints, every=self.config.save_every
-            )
-        )
+        kept = {"keep": self.config.keep_checkpoints, "every": self.config.save_every}
+        return by_first(lambda: checkpoint.save(folder, self.iteration, groups, scalars, **kept))
 
     def restore(self, saved: checkpoint.Checkpoint) -> None:
         """Continues where a checkpoint was taken.
@@ -341,14 +347,15 @@ class Trainer:
         balance = saved.groups.get("balance", {})
         # Every shape is checked before anything is loaded: a refused checkpoint must not leave a half-restored trainer.
         for name, tensors, expected in (
-            ("weights", weights, self.rule.state_dict()),
-            ("average", average, self.average),
+            ("weights", weights, self.shards.planned(self.rule.state_dict())),
+            ("average", average, self.shards.planned(self.average)),
             ("balance", balance, self.balance.state_dict()),
         ):
             who_asks = "this config asks (balance, losses)" if name == "balance" else SHAPED_BY
             check_same_tensors(saved.path, name, tensors, expected, who_asks)
         check_rule_record(saved.path, saved.scalars["rule"], rule_record(self.rule, self.config.rule))
-        state = saved.groups.get("optimizer", {}), saved.scalars["optimizer"]
+        weights, average = self.shards.part(weights), self.shards.part(average)
+        state = self.shards.part_of_optimizer(self.optimizer, saved.groups.get("optimizer", {}), saved.scalars["optimizer"])
         check_optimizer(self.optimizer, *state)
         # Last of all that may refuse: it looks at everything, too, before it changes anything.
         try:

@@ -6,7 +6,7 @@ do weights that have stood still for long: what comes of them is no trained rule
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -97,9 +97,14 @@ class Watch:
         """Returns what has been seen after one gradient more, of this norm."""
         return replace(self, silent=self.silent + 1 if norm == 0 else 0)
 
-    def looked(self, weights: Iterable[Tensor]) -> "Watch":
-        """Returns what has been seen after a look at the weights, of any shape; due every `STILL` iterations."""
-        digest = sum(map(_digest, weights))
+    def looked(self, weights: Iterable[Tensor], sum_up: Callable[[float], float] = float) -> "Watch":
+        """Returns what has been seen after a look at the weights; due every `STILL` iterations.
+
+        Args:
+            weights: tensors of any shape.
+            sum_up: adds up the numbers of several processes that have some of the weights each.
+        """
+        digest = sum_up(sum(map(_digest, weights)))
         return replace(self, digest=digest, unmoved=self.unmoved + STILL if digest == self.digest else 0)
 
     def plain(self) -> dict[str, Any]:

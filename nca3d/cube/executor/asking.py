@@ -29,7 +29,9 @@ def cone_of(rule: GMLPRule, steps: int, random_seed: int = 0, narrow: bool = Fal
         narrow: Whether weights are kept in bfloat16.
     """
     # A coarse lattice hands influence on faster, and where channels move by turns no two steps are alike.
-    plain = rule.coarse is None and rule.steps_are_alike and rule.cells.mode in ("per_cell", "shared")
+    plain = (
+        rule.coarse is None and rule.cells.share is None and rule.steps_are_alike and rule.cells.mode in ("per_cell", "shared")
+    )
     # In fewer steps the question does not reach the back face.
     if not plain or rule.size[0] < 2 or steps < rule.size[0] - 1:
         return None

@@ -32,7 +32,7 @@ def largest_gradient(
         front: The input at the front face, (…,), or None.
         outside: The external input, (…,), or None.
     """
-    f, m, wide, batch = rule.features, rule.memory, rule.widened, x.numel() / (rule.cells.cells * rule.channels)
+    f, m, wide, batch = rule.features, rule.memory, rule.widened, x.numel() / (len(rule.neighbours) * rule.channels)
     seen = POSITIONS * f + rule.external
     into, step = _size(grad), max(1.0, rule.step_size)
     state = most(1.0, _size(x) + (0.0 if front is None else _size(front)), 0.0 if outside is None else _size(outside))

@@ -8,8 +8,10 @@ backward pass computes each block of cells again (gradient checkpointing, Chen e
 for each weight.
 """
 
-from collections.abc import Callable, Iterator
-from typing import Any
+import math
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -29,8 +31,13 @@ BLOCK_BYTES = 24 << 20
 
 
 def step_bytes(rule: Rule, state: Tensor) -> int:
-    """Returns the bytes that one step saves for its backward pass: those of the state, (B, C, D, H, W), and nothing else."""
-    return state.numel() * state.element_size()
+    """Returns the bytes that one step saves for its backward pass: those of the state, (B, C, D, H, W), and nothing else.
+
+    Where ranks share the cells out, it is what the one with most cells saves: segments must end at the same steps on all.
+    """
+    share = split_inputs(rule)[0].cells.share
+    cells = math.prod(state.shape[2:]) if share is None else share.most_rows
+    return state.shape[0] * state.shape[1] * cells * state.element_size()
 
 
 # (rule, clock, fire (T, B, cells), rows (cells, B, F + M), front, outside) -> the rows after T steps that are alike.
@@ -78,9 +85,28 @@ def run_by(some_steps: SomeSteps, rule: Rule, state: Tensor, fire: Tensor, clock
             else None
         )
         moment = clock._replace(step=clock.step + first)
-        after = some_steps(cube, moment, fire[first : first + alike], rows, front, outside)
+        after = _shared_out(some_steps, cube, moment, fire[first : first + alike], rows, front, outside)
         rows = after if cube.steps_are_alike else torch.where(cube.moving_channels(moment.step, rows.device), after, rows)
     return from_rows(rows, cube.size).movedim(1, -1).contiguous()
+
+
+def _shared_out(
+    some_steps: SomeSteps,
+    rule: GMLPRule,
+    clock: Clock,
+    fire: Tensor,
+    rows: Tensor,
+    front: Tensor | None,
+    outside: Tensor | None,
+) -> Tensor:
+    """Runs steps that are alike, of this rank's cells, where ranks share them out; what comes in and goes out is whole."""
+    share = rule.cells.share
+    if share is None:
+        return some_steps(rule, clock, fire, rows, front, outside)
+    share.agree(zlib.crc32(some_steps.__module__.encode()), len(fire), rows.shape[1], torch.is_grad_enabled())
+    mine = share.local_fire(fire), share.local(rows)
+    inputs = None if front is None else share.local_front(front), None if outside is None else share.local(outside)
+    return share.whole(some_steps(rule, clock, *mine, *inputs))
 
 
 def needs_gradient(rule: GMLPRule, *parts: Tensor | None) -> bool:
@@ -120,13 +146,16 @@ class _Steps(torch.autograd.Function):
         *own: Tensor,
     ) -> Tensor:
         """Runs the steps and saves the state before each, where a backward pass may follow."""
-        device = rows.device.type
+        device, share = rows.device.type, rule.cells.share
         ctx.rule, ctx.clock = rule, clock
         # The backward pass runs outside the caller's autocast, but must compute the blocks again in the same arithmetic.
         ctx.dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None
-        states = [rows]
+        # The features of cells on other ranks are written into the rows.
+        states = [rows if share is None else rows.clone()]
         for number, fires in enumerate(firing):
             after, factors = torch.empty_like(rows), _dropout_factors(rule, clock, number, rows)
+            if share is not None:
+                share.show([states[-1][None, ..., : rule.features]], [] if front is None else [front[None]])
             padded = _visible(rule, states[-1], front)
             for cells in blocks(rule, rows.shape[1]):
                 perception = rule.perception(padded, outside, cells)
@@ -183,12 +212,30 @@ class _Steps(torch.autograd.Function):
                         total[cells] += gradient
                     elif total is not None:
                         total += gradient
+            if rule.cells.share is not None:
+                rule.cells.share.give_back([grad_padded[None]])
             # The last row of grad_padded is what lies outside the lattice, which is constant: its gradient is dropped.
             grad_rows[..., : rule.features] += grad_padded[:-1]
             if grad_front is not None:
                 grad_front += grad_padded[: len(grad_front)]
             grad_after = grad_rows
-        return None, None, None, None, grad_after, grad_front, grad_outside, *grad_own
+        return None, None, None, None, grad_after, grad_front, grad_outside, *summed(rule, grad_own)
+
+
+def summed(rule: GMLPRule, grads: Sequence[Tensor | None]) -> list[Tensor | None]:
+    """Returns the gradients of a rule's weights, where ranks share its cells out: those of weights that cells share, summed.
+
+    Args:
+        rule: The rule.
+        grads: What this rank's cells give, (n, *shape) of weights of their own and (*shape) of those that cells share, in the
+            order of the parameters; None = not asked for.
+    """
+    share, names = rule.cells.share, list(rule.cells.own)
+    if share is None:
+        return list(grads)
+    places = [n for n, grad in enumerate(grads) if grad is not None and not rule.cells.is_per_cell(names[n])]
+    sums = dict(zip(places, share.sum([cast(Tensor, grads[n]) for n in places]), strict=True))
+    return [sums.get(n, grad) for n, grad in enumerate(grads)]
 
 
 def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
@@ -200,7 +247,7 @@ def blocks(rule: GMLPRule, batch: int) -> Iterator[slice]:
     """
     # About the numbers that one sample of one cell holds at once: its perception, then every activation of the cell.
     numbers = 7 * rule.features + rule.external + 12 * rule.features + 4 * rule.widened + 8 * rule.memory
-    cells = rule.cells.cells
+    cells = rule.cells.held
     size = min(rule.cells.at_once or max(BLOCK_BYTES // (4 * batch * numbers), 1), cells)
     for start in range(0, cells, size):
         yield slice(start, min(start + size, cells))
@@ -240,7 +287,8 @@ def _dropout_factors(rule: GMLPRule, clock: Clock, number: int, rows: Tensor) ->
     if not rule.training or not rule.dropout:
         return None
     # A fire mask over a lattice of cells × units: each unit of each cell has a place, and with it a number of its own.
-    units = (rule.cells.cells, rule.widened, 1)
+    units, share = (rule.cells.cells, rule.widened, 1), rule.cells.share
     ids = torch.arange(rows.shape[1]) if clock.sample_ids is None else clock.sample_ids
     stays = fire_mask(clock.random_seed ^ DROPOUT, clock.step + number, ids.to(rows.device), units, 1 - rule.dropout)
-    return stays[:, 0, :, :, 0].transpose(0, 1).to(rows) / (1 - rule.dropout)
+    stays = stays[:, 0, :, :, 0].transpose(0, 1)
+    return (stays if share is None else stays[share.own.to(rows.device)]).to(rows) / (1 - rule.dropout)

@@ -40,6 +40,7 @@ def run(rule: Rule, state: Tensor, fire: Tensor, clock: Clock) -> Tensor:
     """
     along = messages()
     cube, inputs = split_inputs(rule)
+    cube.cells.require_all("executor 'graph'")
     if cube.training and cube.dropout:
         raise ArgumentError("dropout", f"{cube.dropout} with executor 'graph' in training", "0, rule.eval() or 'dense'")
     rows = cube.to_rows(state.movedim(-1, 1))

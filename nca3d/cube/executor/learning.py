@@ -103,14 +103,16 @@ class CellsInBackward:
         largest = {name: self._size_of(name) for name in self.rule.cells.own}
         bound = sum(largest_gradient(self.rule, largest, past.x, past.grad, past.front, past.outside) for past in self.pasts)
         # Not a number is not below it, either.
-        return bound < torch.finfo(self.own[0].dtype).max / 4
+        surely = bound < torch.finfo(self.own[0].dtype).max / 4
+        share = self.rule.cells.share
+        return surely if share is None else not share.ranks.any(not surely)
 
     @torch.no_grad()
     def write_gradients(self) -> None:
         """Writes the gradients into the parameters, all at once."""
         for weight in self.own:
             weight.grad = fresh(weight.numel(), weight.dtype).view_as(weight)
-        learn(self._steps(slice(0, self.rule.cells.cells), [cast(Tensor, weight.grad) for weight in self.own]))
+        learn(self._steps(slice(0, self.rule.cells.held), [cast(Tensor, weight.grad) for weight in self.own]))
         self.forget()
 
     @torch.no_grad()
@@ -177,7 +179,7 @@ class CellsInBackward:
         for place, name in enumerate(SLOTS):
             if name in moments:
                 adam.weights[place], adam.first[place], adam.second[place] = (part.data_ptr() for part in moments[name])
-        learn(self._steps(slice(0, self.rule.cells.cells), None), adam)
+        learn(self._steps(slice(0, self.rule.cells.held), None), adam)
         self._largest = {name: (0, float(size)) for name, size in zip(SLOTS, largest, strict=True) if name in moments}
 
     def _by_parts(self, optimizer: InParts) -> None:
@@ -188,7 +190,7 @@ class CellsInBackward:
                 optimizer.init_state(self.optimizer.param_groups[gindex], weight, gindex, pindex)
         # What the backward pass has left would only lie beside the gradients.
         give_back()
-        count = self.rule.cells.cells
+        count = self.rule.cells.held
         # Parts of whole blocks of numbers that share a scale.
         at_once = math.lcm(CELLS, *(SCALED // math.gcd(SCALED, weight[0].numel()) for weight in self._in_blocks()))
         room = [fresh(min(at_once, count) * weight[0].numel(), weight.dtype) for weight in self.own]

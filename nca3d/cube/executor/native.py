@@ -194,7 +194,7 @@ class Step:
         front: Tensor | None,
         outside: Tensor | None,
     ) -> None:
-        depth, height, width = rule.size
+        (depth, height, width), share = rule.size, rule.cells.share
         table = rule.neighbours.to(torch.int32).contiguous()
         # Compiled code gets addresses alone: what they point into must live as long as this object.
         self.references: list[object] = [table]
@@ -202,17 +202,18 @@ class Step:
         if rows.shape[1] <= FEW and not half and self.code is not None and self.code.gmlp_lanes() == 2 * FEW:
             self.code = library(rows.dtype, narrow=True) or self.code
         self.c = Cube(
-            cells=rule.cells.cells,
+            cells=len(table),
             batch=rows.shape[1],
             features=rule.features,
             memory=rule.memory,
             external=rule.external,
             widened=rule.widened,
-            front=height * width,
+            front=height * width if share is None else share.front,
             start=cells.start,
             count=cells.stop - cells.start,
             # How far from a cell, in the order of cells, a neighbour can be: which cells a block's gradients can touch.
-            reach=height * width if depth > 1 else width if height > 1 else 1,
+            # Seen cells of other ranks stand at the end, wherever they are.
+            reach=len(table) if share is not None else height * width if depth > 1 else width if height > 1 else 1,
             mixing=rule.mixing,
             leaky=rule.preset == "cube",
             half=half,
@@ -295,6 +296,22 @@ def rows_of(flat: Tensor, shape: Sequence[int]) -> Tensor:
     """Returns columns, flat (chunks, cells, N, samples), as rows of a shape (cells, B, N)."""
     cells, batch, numbers = shape
     return _transposed(flat, batch, back=True).view(batch, cells, numbers).transpose(0, 1)
+
+
+def cells_of(flat: Tensor, cells: int, batch: int) -> list[Tensor]:
+    """Returns views of columns, (chunks, cells, N, samples): of whole chunks, and of a last one with fewer samples.
+
+    Args:
+        flat: The columns.
+        cells: How many cells they are of.
+        batch: How many samples.
+    """
+    code = library(flat.dtype)
+    assert code is not None
+    size, width = code.gmlp_chunk(), len(flat) // batch
+    whole = batch // size * size
+    parts = ((flat[: whole * width], size), (flat[whole * width :], batch - whole))
+    return [part.view(-1, cells, width // cells, samples) for part, samples in parts if len(part)]
 
 
 def _transposed(flat: Tensor, batch: int, back: bool = False) -> Tensor:

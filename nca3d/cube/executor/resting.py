@@ -56,6 +56,7 @@ class RestingCells:
 
     def __init__(self, rule: Rule, threshold: float, like: Tensor) -> None:
         cube, self.external_inputs = split_inputs(rule)
+        cube.cells.require_all("executor 'event-approx'")
         self.cube, self.threshold = cube, threshold
         self.batch, pairs = len(like), len(like) * cube.cells.cells
         # NaN: a pair that was never computed counts as changed, whatever its input is.

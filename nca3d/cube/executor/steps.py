@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from nca3d.cube.cell import GMLPRule
-from nca3d.cube.executor.cells import needs_gradient, run_by
+from nca3d.cube.executor.cells import needs_gradient, run_by, summed
 from nca3d.cube.executor.learning import Past, noting
-from nca3d.cube.executor.native import Step, address, columns, fresh, rows_of
+from nca3d.cube.executor.native import Step, address, cells_of, columns, fresh, rows_of
 from nca3d.executors.every_cell import Clock
 from nca3d.rules.cell import Rule
 
@@ -65,6 +65,7 @@ class _Steps(torch.autograd.Function):
         x, states = columns(rows), []
         for number in range(len(fire)):
             after = fresh(len(x), rows.dtype)
+            _show(rule, rows.shape[1], x, inputs[0])
             for cells in blocks(rule, rows):
                 step = Step(rule, half, rows, cells, fires, number, x, *inputs)
                 # Compiled code rounds to bfloat16 itself, where it multiplies: weights must come to it in full.
@@ -121,17 +122,41 @@ class _Steps(torch.autograd.Function):
                 else:
                     grad_own.add(step, cells)
             grad = grad_x
+            if rule.cells.share is not None:
+                batch = ctx.shape[1]
+                rule.cells.share.give_back(_features(rule, batch, grad), _face(rule, batch, grad_front))
         shaped = zip((grad_front, grad_outside), ctx.input_shapes, strict=True)
         grad_inputs = [None if part is None else rows_of(part, shape) for part, shape in shaped]
         totals = [None] * len(own) if grad_own is None else grad_own.totals
         grad_weights = [total if needed else None for total, needed in zip(totals, needs_grad, strict=True)]
-        return None, None, None, None, rows_of(grad, ctx.shape), *grad_inputs, *grad_weights
+        return None, None, None, None, rows_of(grad, ctx.shape), *grad_inputs, *summed(rule, grad_weights)
+
+
+def _show(rule: GMLPRule, batch: int, x: Tensor, face: Tensor | None) -> None:
+    """Writes the features of other ranks' cells into columns x, where ranks share the cells out."""
+    share = rule.cells.share
+    if share is None:
+        return
+    # Nobody sees their memory; but whoever looks for the largest number of a state looks there too.
+    for view in cells_of(x, share.rows, batch):
+        view[:, rule.cells.held :, rule.features :] = 0
+    share.show(_features(rule, batch, x), _face(rule, batch, face))
+
+
+def _features(rule: GMLPRule, batch: int, flat: Tensor) -> list[Tensor]:
+    """Returns views of the features in columns of states, (chunks, cells, F, samples)."""
+    return [view[:, :, : rule.features] for view in cells_of(flat, len(rule.neighbours), batch)]
+
+
+def _face(rule: GMLPRule, batch: int, face: Tensor | None) -> list[Tensor]:
+    """Returns views of columns at the front face, (chunks, front, F, samples); [] for None."""
+    share = rule.cells.share
+    return [] if face is None or share is None else cells_of(face, share.front, batch)
 
 
 def _told(rule: GMLPRule) -> int:
-    """Returns how many cells see the front face: those at it, and the layer behind."""
-    _, height, width = rule.size
-    return min(2 * height * width, rule.cells.cells)
+    """Returns how many cells see the front face, of those that are here: those at it, and the layer behind."""
+    return min(2 * rule.cells.held // rule.size[0], rule.cells.held)
 
 
 class _Gradients:
@@ -176,7 +201,7 @@ class _Gradients:
 
 
 def blocks(rule: GMLPRule, rows: Tensor, first: int | None = None) -> Iterator[slice]:
-    """Yields all cells in blocks whose own tensors are small beside the rule.
+    """Yields all cells that are here in blocks whose own tensors are small beside the rule.
 
     Args:
         rule: The rule, by the sizes of its cells.
@@ -184,7 +209,7 @@ def blocks(rule: GMLPRule, rows: Tensor, first: int | None = None) -> Iterator[s
         first: Yield only so many cells, the first ones; None = all.
     """
     # By sizes alone, not by cores or cache: sums over blocks must be the same on every machine.
-    cells, batch, _ = rows.shape
+    cells, batch = rule.cells.held, rows.shape[1]
     size = max(NEAR_BYTES // (6 * rule.features * batch * rows.element_size()), FEWEST)
     if rule.cells.mode not in ("per_cell", "shared"):
         size = min(size, max(WEIGHT_BYTES // (rule.weights_a_cell() * rows.element_size()), 1))
