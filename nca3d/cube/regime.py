@@ -66,7 +66,7 @@ class Answering(Regime):
         return config.lattice[0] + 1, config.lattice[0] + 5
 
     def splits(self, config: "Config") -> str:
-        """Returns what several processes share out: the cells, where each has weights of its own, unless samples are asked for."""
+        """Returns what several processes share out: cells where each has weights of its own, unless samples are asked for."""
         own = config.rule_options.get("weights", "per_cell") in ("per_cell", "low_rank")
         # 8 bits share a scale among numbers that follow one another, whose cells may be another's.
         cells = own and config.rule == "gmlp" and config.optimizer in ("adam", "adamw")
