@@ -38,7 +38,7 @@ class Log:
         self.monitor = Monitor(trainer.config, trainer.rule, trainer.task.epoch)
         # Metrics of the iterations since the last line.
         self.pending: list[dict[str, float]] = []
-        # Of several processes the first one logs, what is its own share where nobody has the whole.
+        # Of several processes the first one writes: its own share, where nobody has the whole.
         self.trackers = Trackers(folder.path, trainer.config) if current().first else None
 
     def __enter__(self) -> "Log":
@@ -56,8 +56,6 @@ class Log:
             outcome: what came of it.
             seconds: how long it took.
         """
-        if self.trackers is None:
-            return
         self.monitor.note(outcome.work, seconds)
         if outcome.fault:
             # With the states that were lost, and started again from the seed: in other iterations they are in the means.
@@ -84,16 +82,16 @@ class Log:
         self.pending = []
         self.monitor.figures()
         self.folder.cut_metrics(trainer.iteration)
-        if self.trackers is None:
-            return
         last, retry = trainer.recovery.setbacks[-1], len(trainer.recovery.setbacks)
         self._line(trainer, {"fault": last.cause, "failed_at": last.iteration, "retry": retry})
 
     def _line(self, trainer: Trainer, values: dict[str, Any]) -> None:
+        # All processes come as far as this: what is in a line may be work of all.
+        if self.trackers is None:
+            return
         where = {"iteration": trainer.iteration, "seconds": round(trainer.seconds, 3)}
         self.folder.append_metrics({**where, **values, "skipped": trainer.skipped})
-        if self.trackers is not None:
-            self.trackers.write(values, trainer.iteration)
+        self.trackers.write(values, trainer.iteration)
 
 
 def pattern_metrics(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:
