@@ -7,8 +7,8 @@ benchmarks/scaling.py), how many times faster a GPU runs a sample, and the netwo
 
     seconds(N) = fixed + sample · samples of the busiest process + calls · latency · log2(N) + bytes(N) / bandwidth
 
-An iteration asks the others `CALLS` times. Gradients of all samples are gathered: a process sends and gets 4 · weights bytes for
-each sample of the batch. A slab sends the living rows of two planes each way, in each step, forward and backward.
+An iteration asks the others `CALLS` times. Gradients of all samples are gathered: a process gets 4 · weights bytes for each
+sample of the batch. A slab sends the living rows of two planes each way, in each step, forward and backward.
 """
 
 import argparse
@@ -64,14 +64,14 @@ def lattice(args: argparse.Namespace) -> None:
     print(
         "\n| 512³ | alive | processes | rows a process | memory a process, all steps kept | bytes across a cut a step | s a step |"
     )
-    print("|---|--:|--:|--:|--:|--:|--:|")
+    print("|---|--:|--:|--:|--:|--:|")
     for share in (0.05, 0.5):
         for count in (8, 64):
             rows = share * side**3 / count
             kept = rows * ROW_BYTES * STEPS / 2**30
             crossing = 2 * 2 * side**2 * share * ROW_BYTES
             step = rows / (CELLS_A_SECOND * args.gpu) + crossing / args.bandwidth + 2 * args.latency
-            print(f"| | {100 * share:.0f} % | {count} | {rows:,.0f} | {kept:,.1f} GiB | {crossing / 1e6:.1f} MB | {step:.3f} |")
+            print(f"| {100 * share:.0f} % | {count} | {rows:,.0f} | {kept:,.1f} GiB | {crossing / 1e6:.1f} MB | {step:.3f} |")
 
 
 def study(args: argparse.Namespace) -> None:
