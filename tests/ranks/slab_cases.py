@@ -7,6 +7,7 @@ Each case is a function that all ranks call; it returns figures by name.
 
 import json
 import sys
+import tempfile
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -232,6 +233,21 @@ def by_sample():
     pairs = list(zip(found["slabs"], found["event"], strict=True))
     error = max(float((a - b).abs().max() / b.abs().max()) for a, b in pairs)
     return {"error": error, "everywhere": same_everywhere(found["slabs"])}
+
+
+def weights_of(out: str, **changes) -> list[torch.Tensor]:
+    """The weights after a few iterations of `nca3d.train`."""
+    config = nca3d.Config.load("tiny").replace(iterations=8, damage_from=0.4, report=False, threads=1, out=out, **changes)
+    return [parameter.detach() for parameter in nca3d.train(config, progress=False).rule.parameters()]
+
+
+@case
+def training():
+    """Weights of `nca3d.train` that shares out the lattice."""
+    folder = current().from_first(tempfile.mkdtemp() if current().first else None)
+    weights = weights_of(f"{folder}/run", split="lattice")
+    current().splits = "samples"
+    return {"weights": [weight.tolist() for weight in weights], "everywhere": same_everywhere(weights)}
 
 
 @case

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from slab_cases import weights_of
 
 pytestmark = pytest.mark.slow
 
@@ -70,6 +72,13 @@ def test_cuts_follow_a_growing_body(found):
 def test_training_collects_the_gradients_of_all_ranks(found):
     assert found["by_sample"]["everywhere"]
     assert found["by_sample"]["error"] <= 1e-5
+
+
+def test_training_that_shares_out_the_lattice_is_that_of_one_process(found, tmp_path):
+    assert found["training"]["everywhere"]
+    for shared, alone in zip(found["training"]["weights"], weights_of(str(tmp_path / "run")), strict=True):
+        assert alone.abs().max() > 0
+        assert (torch.tensor(shared) - alone).abs().max() <= 1e-3 * alone.abs().max()
 
 
 def test_auto_takes_slabs_where_the_lattice_is_shared_out(found):
