@@ -164,22 +164,26 @@ class Ranks:
             sent: By the rank that gets them: the bytes, uint8 (n,), on the CPU.
             expected: By rank, how many bytes are expected to go to it and to come from it; the other one expects the same.
         """
+        import numpy as np
         import torch
 
-        first = {rank: tensor.new_zeros(8 + expected[rank][0]) for rank, tensor in sent.items()}
+        first, left = {}, {}
         for rank, tensor in sent.items():
-            first[rank][:8] = torch.tensor([len(tensor)]).view(torch.uint8)
-            first[rank][8 : 8 + len(tensor)] = tensor[: expected[rank][0]]
-        received = {rank: torch.empty(8 + most, dtype=torch.uint8) for rank, (_, most) in expected.items()}
+            data, most = tensor.numpy(), expected[rank][0]
+            message = np.zeros(8 + most, np.uint8)
+            message[:8].view(np.int64)[0], message[8 : 8 + len(data)] = len(data), data[:most]
+            first[rank] = torch.from_numpy(message)
+            if len(data) > most:
+                left[rank] = tensor[most:]
+        received = {rank: torch.from_numpy(np.empty(8 + most, np.uint8)) for rank, (_, most) in expected.items()}
         self.exchange(first, received)
-        counts = {rank: int(data[:8].view(torch.int64)) for rank, data in received.items()}
-        rest = {rank: data.new_empty(max(0, counts[rank] - expected[rank][1])) for rank, data in received.items()}
-        left = {rank: tensor[expected[rank][0] :] for rank, tensor in sent.items()}
-        self.exchange(
-            {rank: tensor for rank, tensor in left.items() if len(tensor)},
-            {rank: tensor for rank, tensor in rest.items() if len(tensor)},
-        )
-        return {rank: torch.cat([data[8 : 8 + counts[rank]], rest[rank]]) for rank, data in received.items()}
+        counts = {rank: int(tensor.numpy()[:8].view(np.int64)[0]) for rank, tensor in received.items()}
+        rest = {
+            rank: torch.empty(n - expected[rank][1], dtype=torch.uint8) for rank, n in counts.items() if n > expected[rank][1]
+        }
+        self.exchange(left, rest)
+        found = {rank: tensor[8 : 8 + counts[rank]] for rank, tensor in received.items()}
+        return {rank: torch.cat([tensor, rest[rank]]) if rank in rest else tensor for rank, tensor in found.items()}
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,8 +48,8 @@ def noted_crossing() -> Iterator[Crossed]:
 
 
 def picked(tensor: Tensor, places: list[slice]) -> Tensor:
-    """Returns the rows of a tensor (R, …) at some places, one after the other."""
-    return torch.cat([tensor[place] for place in places]) if places else tensor[:0]
+    """Returns the rows of a tensor (R, …) at some places, one after the other; a view where they follow each other."""
+    return tensor[places[0]] if len(places) == 1 else torch.cat([tensor[place] for place in places]) if places else tensor[:0]
 
 
 class Planes:
@@ -64,10 +65,13 @@ class Planes:
         self.runs = list(runs(planes))
         edges = [edge * plane_cells for run in self.runs for edge in (run.start, run.stop)]
         self.edges = torch.tensor(edges, dtype=torch.int64).to(rows.device, rows.index)
+        # On the CPU numpy asks the same in a fraction of the time.
+        self.search = self.edges.numpy() if rows.device.type == "cpu" else None
 
     def rows(self, cells: Tensor) -> list[slice]:
         """Returns which rows of a list of cells (R,), rising, lie in these planes: a slice for each run of planes."""
-        at = torch.searchsorted(cells, self.edges).tolist()
+        searched = torch.searchsorted(cells, self.edges) if self.search is None else np.searchsorted(cells.numpy(), self.search)
+        at = searched.tolist()
         return [slice(first, stop) for first, stop in zip(at[::2], at[1::2], strict=True)]
 
 
@@ -99,7 +103,7 @@ class Ghosts:
 
     def begin(self) -> None:
         """Forgets what was exchanged before: called by all ranks at once, before some steps."""
-        none = torch.zeros(0, dtype=torch.int32)
+        none = np.zeros(0, np.int32)
         self.cells_given, self.cells_taken = dict.fromkeys(self.given, none), dict.fromkeys(self.taken_beside, none)
         self.lengths = {rank: (0, 0) for rank in sorted({*self.given, *self.taken_beside})}
 
@@ -127,29 +131,38 @@ class Ghosts:
     def _packed(self, rank: int, own: Store) -> Tensor:
         """Returns the rows that another rank borrows as bytes, (n,)."""
         places, channels = self.given[rank].rows(own.cells), self.backend.rule.channels
-        x = picked(own.x[:, :channels], places)
-        cells = picked(own.cells, places).to("cpu", torch.int32)
+        x = picked(own.x[:, :channels], places).cpu().numpy()
+        cells = picked(own.cells, places).to("cpu", torch.int32).numpy()
+        alive = picked(own.alive, places).to("cpu", torch.uint8).numpy()
         # A body that keeps its shape doesn't tell it again.
-        told = len(cells) > 0 and torch.equal(cells, self.cells_given[rank])
-        self.cells_given[rank] = cells
-        head = torch.tensor([len(cells), not told], dtype=torch.int64)
-        parts = [head, x, *([] if told else [cells]), picked(own.alive, places).to(torch.uint8)]
-        return torch.cat([part.cpu().view(torch.uint8).flatten() for part in parts])
+        told = len(cells) > 0 and np.array_equal(cells, self.cells_given[rank])
+        # A copy: what a store points to is used again.
+        self.cells_given[rank] = self.cells_given[rank] if told else cells.copy()
+        data = np.empty(HEAD + x.nbytes + (0 if told else cells.nbytes) + len(alive), np.uint8)
+        data[:HEAD].view(np.int64)[:] = len(cells), not told
+        end = HEAD + x.nbytes
+        data[HEAD:end].view(x.dtype).reshape(x.shape)[:] = x
+        if not told:
+            data[end : end + cells.nbytes].view(np.int32)[:] = cells
+        data[len(data) - len(alive) :] = alive
+        return torch.from_numpy(data)
 
-    def _unpacked(self, rank: int, data: Tensor, own: Store) -> Store:
+    def _unpacked(self, rank: int, message: Tensor, own: Store) -> Store:
         """Returns the rows that another rank lends, from its message (n,)."""
-        backend, channels = self.backend, self.backend.rule.channels
-        count, follow = data[:HEAD].view(torch.int64).tolist()
-        width = channels * own.x.element_size()
-        x = data[HEAD : HEAD + count * width].view(own.x.dtype).view(count, channels)
+        backend, channels, data = self.backend, self.backend.rule.channels, message.numpy()
+        count, follow = data[:HEAD].view(np.int64).tolist()
+        end = HEAD + count * channels * own.x.element_size()
+        x = message[HEAD:end].view(own.x.dtype).view(count, channels)
         if follow:
-            self.cells_taken[rank] = data[HEAD + count * width : HEAD + count * (width + 4)].view(torch.int32)
-        alive = data[len(data) - count :].to(backend.device, own.alive.dtype)
-        cells = self.cells_taken[rank].to(backend.device, backend.index)
+            self.cells_taken[rank] = data[end : end + 4 * count].view(np.int32)
+        cells = torch.from_numpy(self.cells_taken[rank]).to(backend.device, backend.index)
+        alive = message[len(data) - count :].to(backend.device, own.alive.dtype)
         for place in self.taken_beyond[rank].rows(cells):
             alive[place] = backend.lent(alive[place])
-        x = torch.nn.functional.pad(x.to(backend.device), (0, backend.stride - channels))
-        return Store(cells, x, alive)
+        x = x.to(backend.device)
+        return Store(
+            cells, torch.nn.functional.pad(x, (0, backend.stride - channels)) if backend.stride > channels else x, alive
+        )
 
     def settle(self, cells: Tensor, grad_x: Tensor) -> None:
         """Sends the gradients of ghosts to the ranks that they belong to, and adds those that come, in the order of ranks.
@@ -161,7 +174,7 @@ class Ghosts:
         channels = self.backend.rule.channels
         # No row of this rank sees farther than the planes beside its own.
         places = {rank: planes.rows(cells) for rank, planes in self.taken_beside.items()}
-        sent = {rank: picked(grad_x[:, :channels], at).cpu() for rank, at in places.items()}
+        sent = {rank: picked(grad_x[:, :channels], at).cpu().contiguous() for rank, at in places.items()}
         targets = {rank: planes.rows(cells) for rank, planes in self.given_beside.items()}
         counts = {rank: sum(place.stop - place.start for place in at) for rank, at in targets.items()}
         received = {rank: torch.empty(count, channels, dtype=grad_x.dtype) for rank, count in counts.items()}

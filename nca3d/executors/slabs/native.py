@@ -1,6 +1,7 @@
 """Single steps of a rank's rows in compiled code. What the backward pass needs lies on tapes, several steps on each."""
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,11 @@ from torch import Tensor
 from nca3d.executors.native_part import NativePart, call
 from nca3d.executors.store import Store
 from nca3d.executors.tapes import LONG, TAPES
+
+# Makes a memoryview of what lies at an address: CPython's own function, and its flag.
+_memory = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory.argtypes, _memory.restype = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int), ctypes.py_object
+READ_AND_WRITE = 0x200
 
 # Fields of `Record` in steps.c: on which tape a step lies, how many rows it has, and where their cells begin.
 TAPE, ROWS, CELLS = 0, 1, 3
@@ -23,8 +29,9 @@ def _aligned(count: int) -> int:
 
 def _view(address: int, *shape: int, dtype: torch.dtype) -> Tensor:
     """Returns memory that C owns as a tensor of a shape, which has one number or more."""
-    count = torch.Size(shape).numel() * torch.empty(0, dtype=dtype).element_size()
-    return torch.frombuffer((ctypes.c_char * count).from_address(address), dtype=dtype).view(shape)
+    # Not an array of ctypes, which would be a type of its own for each length.
+    memory = _memory(address, math.prod(shape) * dtype.itemsize, READ_AND_WRITE)
+    return torch.frombuffer(memory, dtype=dtype).view(shape)
 
 
 @dataclass
