@@ -195,7 +195,7 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=3)
     parser.add_argument("--out", type=Path, help="write the table to this file too")
     args = parser.parse_args()
-    if expected() == 1:
+    if expected() == 1 and args.processes > 1:
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={args.processes}"]
         sys.exit(subprocess.run([*command, __file__, *sys.argv[1:]]).returncode)
     torch.set_num_threads(1)
