@@ -349,8 +349,9 @@ class GMLPRule(GMLPCell):
     def sharded(self) -> dict[str, Tensor]:
         """Returns which cells' entries this rank has of its parameters; see `Rule.sharded`."""
         share = self.cells.share
-        own = self.cells.own if share is not None else ()
-        return {f"cells.own.{name}": share.own for name in own if self.cells.is_per_cell(name)} if share is not None else {}
+        if share is None:
+            return {}
+        return {f"cells.own.{name}": share.own for name in self.cells.own if self.cells.is_per_cell(name)}
 
     def whole(self) -> "GMLPRule | None":
         """Returns the cube with all its cells; see `Rule.whole`."""

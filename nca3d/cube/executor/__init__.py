@@ -10,6 +10,8 @@ When to choose which:
 - "event-approx" (`approx.py`, `resting.py`): long rollouts of a cube that has nearly settled, without gradients, where a small,
   bounded error of each cell's input is allowed.
 
+"compiled" and "dense" also run a cube that several processes share out (`nca3d/cube/share.py`): each its own cells.
+
 Besides them `asking.py`, for a served cube alone: it computes each layer only while the question passes through it.
 """
 
