@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 the run failed, 2 bad input, 130 / 143 / 129 stopped after
 import ast
 import contextlib
 import errno
+import os
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -22,6 +23,8 @@ from nca3d.process import room
 from nca3d.process.stop import ended_by_signals
 from nca3d.process.streams import PATIENCE, silence, steady_output
 from nca3d.process.supervise import tried_first
+from nca3d.ranks import launcher
+from nca3d.ranks.telling import tell, to_be_shown
 from nca3d.registry import LazyImport, wing_entries
 
 VERBS: dict[str, LazyImport] = {
@@ -34,6 +37,8 @@ VERBS: dict[str, LazyImport] = {
 UNREAD = [["train"], ["sweep"], ["evaluate"], ["render"], ["export"], ["embed"], ["serve"]]
 # What training prints is a courtesy, and losing it is no failure; but for these.
 PRINTING = {"--print-config", "--help", "-h"}
+# Verbs whose work is shared out to the processes that a launcher such as torchrun has started.
+SHARED = ("train", "evaluate", "sweep")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -49,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     # what other verbs print is their result: it waits for its reader
     patience = PATIENCE if words[:1] in UNREAD else None
     with steady_output(patience) as (out, err), plain_warnings(), ended_by_signals(), tried_first():
-        code = _ended(words)
+        code = _by_launcher(words)
         out.flush()
         if out.failed is not None and code == 0 and (words[:1] != ["train"] or set(words) & PRINTING):
             # `nca3d targets | head`: nobody wants to read on
@@ -57,6 +62,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (out, err):
         silence(stream)
     return code
+
+
+def _by_launcher(words: list[str]) -> int:
+    """Runs a command, which may be one of several processes of a launcher: then all do it, or one does."""
+    try:
+        several = launcher.expected()
+        if several > 1:
+            # Before anything takes its time: a launcher that is killed meanwhile has nobody to end what it has begun.
+            launcher.end_with_launcher()
+            # What breaks when a process is lost, its library tells in pages; we have a line for it.
+            os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "FATAL")
+        verb, prints = words[0] if words else "", bool(set(words) & PRINTING)
+        if several > 1 and (verb not in SHARED or prints):
+            if launcher.own_rank():
+                return 0
+            launcher.leave_launcher()
+            if verb in VERBS and not prints:
+                print(f"nca3d {verb}: rank 0 of {several} does it; the others have nothing to do", file=sys.stderr)
+        return _ended(words)
+    except (InputError, RunError) as error:
+        return _complain(error, 2 if isinstance(error, InputError) else 1)
+    except Exception as bug:
+        if to_be_shown(bug):
+            raise
+        return 1
 
 
 @contextlib.contextmanager
@@ -145,5 +175,5 @@ def _help_line(module: str) -> str:
 
 
 def _complain(error: object, code: int) -> int:
-    print(error, file=sys.stderr)
+    tell(error)
     return code

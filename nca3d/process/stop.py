@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
+from nca3d.process.parting import parting
+
 HANGUP: int | None = getattr(signal, "SIGHUP", None)
 SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP else []))
 
@@ -21,10 +23,11 @@ SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM, *([HANGUP] if HANGUP 
 PATIENCE = 2.0
 # Seconds after which a process ends that was told to, whatever it is doing. Nothing may be lost by then.
 FAREWELL = 8.0
-# The same for one of several processes: the launcher that told it waits for it. If it is saving, it may take LONGEST.
-PARTING, LONGEST = 5.0, 25.0
 # Seconds in which a launcher may repeat a signal that all its processes have got already, as from Ctrl-C in a terminal.
 REPEATED = 3.0
+
+# Code that is run meanwhile finds another one in its place; see `supervise.no_way_out`.
+_leave = os._exit
 
 
 class Overdue(BaseException):
@@ -40,12 +43,13 @@ class StopSignal:
 
     Args:
         several: whether this is one of several processes that a launcher has started. It may be waiting for one that is no
-            more: so it ends some seconds after a signal, whatever it is doing.
+            more: so it ends some seconds after a signal, whatever it is doing; see `parting`.
 
     Attributes:
         requested: number of the first signal; None before one came.
         saving: tells whether a save is going on, which must not be cut off.
         may_interrupt: tells whether the work may be broken off at this moment by `Overdue`, see `PATIENCE`.
+        parts: is called before a process ends that was told to and could not.
     """
 
     def __init__(self, several: bool = False) -> None:
@@ -53,17 +57,21 @@ class StopSignal:
         self.several, self._since = several, 0.0
         self.saving: Callable[[], bool] = lambda: False
         self.may_interrupt: Callable[[], bool] = lambda: False
+        self.parts: Callable[[], object] = lambda: None
         # What handled each signal before, to be put back.
         self._former: dict[int, Any] = {}
         self._overdue = False
         self._message: str | None = None
         self._timers: list[threading.Timer] = []
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> "StopSignal":
         if threading.current_thread() is threading.main_thread():
             for number in SIGNALS:
                 if _meant(number):
                     self._former[number] = signal.signal(number, self._received)
+        if self.several:
+            self._stack.enter_context(parting(self._former, lambda: self.saving(), lambda: self.parts()))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -71,6 +79,7 @@ class StopSignal:
             # None: a handler that was not installed from Python, and can't be put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self._former = {}
+        self._stack.close()
         _cancel(self._timers)
 
     def _received(self, number: int, frame: FrameType | None) -> None:
@@ -80,8 +89,6 @@ class StopSignal:
                 raise Overdue
         elif self.requested is None:
             self.requested, self._since = number, time.monotonic()
-            if self.several:
-                self._timers.append(_later(PARTING, self._part))
             if self._message is not None:
                 self._timers.append(_ended_soon(number))
                 self.leave(self._message)
@@ -96,14 +103,7 @@ class StopSignal:
             raise KeyboardInterrupt
         else:
             # Whoever asks twice wants out now, whatever Python is doing; 128 + number is the shell's convention.
-            os._exit(128 + number)
-
-    def _part(self) -> None:
-        """Ends this process, unless it is saving."""
-        if self.saving() and time.monotonic() - self._since < LONGEST:
-            self._timers.append(_later(0.2, self._part))
-        else:
-            os._exit(128 + (self.requested or signal.SIGTERM))
+            _leave(128 + number)
 
     def _call_time(self) -> None:
         """Sends the signal once more, from a thread: it wakes up the main one, which may be asleep."""
@@ -178,7 +178,7 @@ def _meant(number: int) -> bool:
 def _ended_soon(number: int) -> threading.Timer:
     """Ends this process in `FAREWELL` seconds with the exit code of a signal; returns the timer, which may be cancelled."""
     # An interactive shell must survive: there a signal ends what runs, not the process.
-    return _later(FAREWELL, (lambda: None) if _interactive() else (lambda: os._exit(128 + number)))
+    return _later(FAREWELL, (lambda: None) if _interactive() else (lambda: _leave(128 + number)))
 
 
 def _later(seconds: float, call: Callable[[], object]) -> threading.Timer:

@@ -7,22 +7,21 @@ process, or by having said nothing for longest. What the others see by themselve
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
-from nca3d.errors import RunError
-from nca3d.ranks.group import Ranks
+from nca3d.errors import InputError, RunError
+from nca3d.ranks.group import LostRankError, Ranks
+from nca3d.ranks.telling import at_leisure, record
 
 # Seconds for which a rank waits to learn the cause from whoever has failed.
 WORD = 3.0
 # Seconds between two signs of life.
 BEAT = 0.5
-# What the errors of a broken or late connection have in common, in gloo and NCCL.
-LOST = ("gloo", "nccl", "connection", "timed out", "timeout", "socket", "peer", "store", "process group")
 FAILED = "failed"
 
 
@@ -31,101 +30,149 @@ class Ending:
 
     Args:
         ranks: The ranks, as this one sees them.
+        store: What all of them write to and read from.
         timeout: How many seconds a rank waits for another one.
     """
 
-    def __init__(self, ranks: Ranks, timeout: float) -> None:
-        self.ranks, self.timeout = ranks, timeout
-        self.store: Any = None
+    def __init__(self, ranks: Ranks, store: Any, timeout: float) -> None:
+        self.ranks, self.store, self.timeout = ranks, store, timeout
+        # By rank, the machine that it is on and the number of its process.
+        self._others: dict[int, tuple[str, int]] = {}
         self._over = threading.Event()
 
-    def open(self) -> None:
-        """Finds the launcher's store and signs in there.
+    def sign_in(self) -> None:
+        """Leaves word of where this rank is."""
+        self.store.set(f"who/{self.ranks.rank}", json.dumps((socket.gethostname(), os.getpid())))
 
-        Raises:
-            RunError: The others did not come in time.
-        """
-        import torch.distributed as dist
-
-        try:
-            store, _, _ = next(dist.rendezvous("env://", timeout=timedelta(seconds=self.timeout)))
-            # The launcher's store outlives its processes: what those of an earlier attempt said is of no use.
-            self.store = dist.PrefixStore(f"nca3d/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
-            self.store.set(f"who/{self.ranks.rank}", json.dumps({"host": socket.gethostname(), "pid": os.getpid()}))
-        except (RuntimeError, ValueError) as error:
-            raise RunError(f"rank {self.ranks.rank}: the other ranks can't be reached: {_short(error)}") from error
+    def meet(self) -> None:
+        """Learns where the others are; all have signed in."""
+        for rank in range(self.ranks.size):
+            host, process = json.loads(self.store.get(f"who/{rank}"))
+            self._others[rank] = host, process
 
     @contextlib.contextmanager
     def told(self) -> Iterator[None]:
         """A context whose error, where another rank has caused it, becomes one that names that rank and its cause.
 
+        Nobody leaves it before all are done, however long the last one takes: rank 0 may have a report to write.
+
         Raises:
+            InputError: Another rank was given something that it can't use.
             RunError: Another rank failed, was killed, or has not answered in time.
         """
         threading.Thread(target=self._beat, daemon=True).start()
         try:
             yield
-        except KeyboardInterrupt:
-            raise
-        except SystemExit as error:
-            self._say(f"it left with exit code {error.code}")
-            raise
+            self._farewell()
+        except LostRankError as error:
+            with at_leisure():
+                lost = self._lost(error)
+                record(str(lost))
+            raise lost from error
         except BaseException as error:
-            if not _is_loss(error):
-                self._say(_short(error))
-                raise
-            raise RunError(self._cause(error)) from error
+            with at_leisure():
+                word = {"rank": self.ranks.rank, "cause": self._cause(error)}
+                if isinstance(error, InputError):
+                    word["input"] = [str(part) for part in (error.where, error.field, error.found, error.allowed)]
+                self._say(word)
+                told = isinstance(error, InputError | RunError | OSError | MemoryError) or not isinstance(error, Exception)
+                record(str(self._error_of(word)), None if told else error)
+            raise
         finally:
             self._over.set()
 
-    def _say(self, cause: str) -> None:
-        """Tells the others why this rank goes; the first one that fails is the cause, what follows are consequences."""
-        with contextlib.suppress(Exception):
-            word = json.dumps({"rank": self.ranks.rank, "doing": self.ranks.doing, "cause": cause})
-            self.store.compare_set(FAILED, "", word)
+    def _farewell(self) -> None:
+        """Waits until all ranks are done.
 
-    def _cause(self, error: BaseException) -> str:
-        """Returns the line about the rank that was lost."""
+        Raises:
+            LostRankError: One of them failed, or was killed.
+        """
+        left, pause = list(range(self.ranks.size)), 0.02
+        while left:
+            try:
+                self.store.set(f"done/{self.ranks.rank}", "")
+                left = [rank for rank in left if not self.store.check([f"done/{rank}"])]
+            # The store is gone with the launcher: what there was to do is done.
+            except RuntimeError:
+                return
+            if left and (self._said() or self._gone(left)):
+                raise LostRankError("one rank did not come to its end")
+            time.sleep(pause if left else 0)
+            pause = min(2 * pause, 0.5)
+
+    def _lost(self, error: LostRankError) -> InputError | RunError:
+        """Returns what is told about the rank that was lost."""
         until = time.monotonic() + WORD
         while time.monotonic() < until:
-            with contextlib.suppress(Exception):
-                if self.store.check([FAILED]):
-                    word = json.loads(self.store.get(FAILED))
-                    if word["rank"] != self.ranks.rank:
-                        at = f" at {word['doing']}" if word["doing"] else ""
-                        return f"rank {word['rank']} of {self.ranks.size} failed{at}: {word['cause']}"
-            if gone := self._gone():
-                return f"rank {gone[0]} of {self.ranks.size} is gone at {self._at()}: its process {gone[1]} was killed"
+            if word := self._said():
+                return self._error_of(word)
+            if word := self._gone(range(self.ranks.size)):
+                return self._error_of(self._say(word))
             time.sleep(0.1)
-        late = self._late()
-        if late is not None:
-            return (
-                f"rank {late} of {self.ranks.size} has not answered for {self.timeout:g} s at {self._at()}: it hangs, or needs "
-                "longer: --timeout SECONDS"
-            )
-        return f"another rank of {self.ranks.size} was lost at {self._at()}: {_short(error)}"
+        return self._error_of(self._say(self._late() or {"line": f"another rank was lost at {self._at()}: {error}"}))
+
+    def _cause(self, error: BaseException) -> str:
+        """Returns why this rank fails, in one line that begins with a verb."""
+        if isinstance(error, KeyboardInterrupt):
+            return f"was stopped by SIGINT at {self._at()}"
+        if isinstance(error, SystemExit):
+            number = error.code - 128 if isinstance(error.code, int) else 0
+            stopped = number in list(signal.Signals)
+            how = f"was stopped by {signal.Signals(number).name}" if stopped else f"called sys.exit({error.code!r})"
+            return f"{how} at {self._at()}"
+        line = " ".join(str(error).split())[:300]
+        # What failed alike on all of them says where it was.
+        return f"failed: {line}" if isinstance(error, RunError) else f"failed at {self._at()}: {type(error).__name__}: {line}"
+
+    def _error_of(self, word: dict[str, Any]) -> InputError | RunError:
+        """Returns what is told of a rank by what it, or another one of it, has said."""
+        if "line" in word:
+            return RunError(word["line"])
+        name = f"rank {word['rank']} of {self.ranks.size}"
+        if "input" in word:
+            where, field, found, allowed = word["input"]
+            return InputError(f"{name}: {where}" if where else name, field, found, allowed)
+        return RunError(f"{name} {word['cause']}")
 
     def _at(self) -> str:
         return self.ranks.doing or "the beginning"
 
-    def _gone(self) -> tuple[int, int] | None:
-        """Returns a rank of this machine whose process is no more, and the number of that process."""
-        for rank in range(self.ranks.size):
-            with contextlib.suppress(Exception):
-                who = json.loads(self.store.get(f"who/{rank}"))
-                if who["host"] == socket.gethostname() and not _runs(who["pid"]):
-                    return rank, who["pid"]
+    def _say(self, word: dict[str, Any]) -> dict[str, Any]:
+        """Tells the others whose fault it is, and returns what was said first: what follows are consequences."""
+        with contextlib.suppress(Exception):
+            first: dict[str, Any] = json.loads(self.store.compare_set(FAILED, "", json.dumps(word)))
+            return first
+        return word
+
+    def _said(self) -> dict[str, Any] | None:
+        """Returns what was said first; None where nobody has said anything."""
+        with contextlib.suppress(Exception):
+            if self.store.check([FAILED]):
+                word: dict[str, Any] = json.loads(self.store.get(FAILED))
+                return word
         return None
 
-    def _late(self) -> int | None:
-        """Returns the rank that has asked the others for the least; None where all have asked as often."""
+    def _gone(self, among: "range | list[int]") -> dict[str, Any] | None:
+        """Returns what there is to say of a rank of this machine whose process is no more."""
+        for rank in among:
+            host, process = self._others[rank]
+            if host == socket.gethostname() and not _runs(process):
+                name = f"rank {rank} of {self.ranks.size}"
+                return {"rank": rank, "line": f"{name} is gone at {self._at()}: its process {process} was killed, or crashed"}
+        return None
+
+    def _late(self) -> dict[str, Any] | None:
+        """Returns what there is to say of the rank that has asked the others for the least; None where all have as often."""
         done = {}
         for rank in range(self.ranks.size):
             with contextlib.suppress(Exception):
                 done[rank] = int(self.store.get(f"beat/{rank}")) if self.store.check([f"beat/{rank}"]) else 0
         done[self.ranks.rank] = self.ranks.calls
         late = min(done, key=lambda rank: done[rank])
-        return late if late != self.ranks.rank and done[late] < self.ranks.calls else None
+        if done[late] == self.ranks.calls:
+            return None
+        line = f"rank {late} of {self.ranks.size} has not answered for {self.timeout:g} s at {self._at()}"
+        return {"rank": late, "line": f"{line}: it hangs, or needs longer: --timeout SECONDS"}
 
     def _beat(self) -> None:
         """Says now and then how often this rank has asked the others for something, until the others are no more."""
@@ -136,25 +183,10 @@ class Ending:
                 return
 
 
-def _runs(pid: int) -> bool:
+def _runs(process: int) -> bool:
     """Whether a process of this machine is still at work: one that its launcher has not yet looked after is not."""
     try:
-        with open(f"/proc/{pid}/stat") as file:
+        with open(f"/proc/{process}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return not os.path.isdir("/proc/self")
-
-
-def _is_loss(error: BaseException) -> bool:
-    """Whether an error is that of a connection to another rank."""
-    text = f"{type(error).__name__} {error}".lower()
-    return (
-        isinstance(error, RuntimeError)
-        and type(error).__module__.startswith(("torch", "builtins"))
-        and any(word in text for word in LOST)
-    )
-
-
-def _short(error: BaseException) -> str:
-    line = " ".join(str(error).split())
-    return f"{type(error).__name__}: {line[:300]}" if line else type(error).__name__

@@ -3,18 +3,39 @@
 Sums are always made in the order of ranks, so that every rank has the same bits.
 """
 
-import os
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from nca3d.errors import InputError, RunError
+from nca3d.process import room
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Result = TypeVar("Result")
+
+
+class LostRankError(RuntimeError):
+    """The connection to another rank is broken, or it has not answered in time; `ending.py` finds out why."""
+
+
+@contextmanager
+def _in_touch() -> Iterator[None]:
+    """A context whose errors are those of a connection to another rank, whatever its library calls them.
+
+    Raises:
+        LostRankError: The connection is broken, or an answer has not come in time.
+    """
+    try:
+        yield
+    except LostRankError:
+        raise
+    except RuntimeError as error:
+        if room.ran_out(error):
+            raise
+        raise LostRankError(" ".join(str(error).split())) from error
 
 
 class Ranks:
@@ -46,15 +67,18 @@ class Ranks:
     def share(self, count: int, rank: int | None = None) -> range:
         """Returns which of `count` things are a rank's: as many as those of the others, give or take one; in order of ranks.
 
+        Rank 0, which logs what it sees of a run, has some where there are any.
+
         Args:
             count: How many things there are.
             rank: Whose share; None = this rank's.
         """
         rank = self.rank if rank is None else rank
-        return range(count * rank // self.size, count * (rank + 1) // self.size)
+        return range(-(-count * rank // self.size), -(-count * (rank + 1) // self.size))
 
     # What all tell all ------------------------------------------------------------------------------------------------
 
+    @_in_touch()
     def gather(self, tensor: "Tensor") -> "list[Tensor]":
         """Returns every rank's tensor, of any shape that all have, in the order of ranks."""
         if self.size == 1:
@@ -98,6 +122,7 @@ class Ranks:
         """Returns whether it is true on one rank at least."""
         return any(self.gather_objects(truth)) if self.size > 1 else truth
 
+    @_in_touch()
     def gather_objects(self, value: Result) -> list[Result]:
         """Returns every rank's value, in the order of ranks: whatever can be pickled, since only our own processes speak."""
         if self.size == 1:
@@ -138,6 +163,7 @@ class Ranks:
             whole[places[rank].to(rows.device)] = received
         return whole
 
+    @_in_touch()
     def exchange(self, sent: "Mapping[int, Tensor]", received: "Mapping[int, Tensor]") -> None:
         """Sends tensors to other ranks and fills those that come from them; ranks that have nothing for each other don't wait.
 
@@ -235,8 +261,3 @@ def set_current(ranks: Ranks) -> None:
     """Makes this process one of some ranks; `joined` alone calls it, and tests."""
     global _current
     _current = ranks
-
-
-def expected() -> int:
-    """Returns how many processes a launcher such as torchrun says that there are; 1 without one."""
-    return int(os.environ.get("WORLD_SIZE", "1")) if os.environ.get("RANK", "").isdigit() else 1

@@ -4,15 +4,11 @@ All attempts of a launcher share a folder of its own, in which a note says where
 """
 
 import contextlib
-import os
 from pathlib import Path
 
+from nca3d.ranks import launcher
+
 NOTE = "nca3d-run"
-
-
-def restarted() -> bool:
-    """Whether this process is a later attempt of its launcher."""
-    return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") not in ("", "0")
 
 
 def note_run(folder: Path) -> None:
@@ -26,7 +22,7 @@ def note_run(folder: Path) -> None:
 def noted_run() -> Path | None:
     """Returns the folder of the run that an earlier attempt of this launcher was at; None where there is none."""
     note = _note()
-    if not restarted() or note is None:
+    if not launcher.attempt() or note is None:
         return None
     with contextlib.suppress(OSError):
         folder = Path(note.read_text(encoding="utf-8"))
@@ -35,6 +31,6 @@ def noted_run() -> Path | None:
 
 
 def _note() -> Path | None:
-    """Returns the note of this launcher: three folders above the file in which it wants errors (…/attempt_1/0/error.json)."""
-    file = os.environ.get("TORCHELASTIC_ERROR_FILE", "")
-    return Path(file).parents[2] / NOTE if file and len(Path(file).parents) > 3 else None
+    """Returns the note of this launcher."""
+    folder = launcher.common_folder(of_attempt=False)
+    return folder / NOTE if folder else None

@@ -11,6 +11,7 @@ from pathlib import Path
 from nca3d.errors import InputError
 from nca3d.executors.child import python_with_nca3d, signal_name
 from nca3d.files import open_own, write_atomic
+from nca3d.ranks.launcher import without_launcher
 from nca3d.sweep.board import LOOKS, Claim
 from nca3d.sweep.plan import Plan
 from nca3d.training.run_folder import read_metrics
@@ -22,10 +23,6 @@ PROGRAM = "nca3d.cli.trial"
 END: int = getattr(signal, "SIGHUP", signal.SIGTERM)
 # Exit codes of a run that was ended from outside, after saving.
 STOPPED = (129, 130, 143)
-
-
-# What torchrun tells the processes that it starts.
-LAUNCHED = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "GROUP_RANK", "MASTER_ADDR", "MASTER_PORT")
 
 
 class Ended(Enum):
@@ -90,9 +87,7 @@ class Attempt:
         python, environment = python_with_nca3d()
         environment |= dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(max(1, config.threads)))
         # A trial is a run of its own, not one of the processes that torchrun has started for the sweep.
-        environment = {
-            name: value for name, value in environment.items() if name not in LAUNCHED and "TORCHELASTIC" not in name
-        }
+        environment = without_launcher(environment)
         words = [str(os.getpid()), str(place), str(file), self._plan.measure, *self._flags]
         try:
             # A session of its own: Ctrl-C in the terminal is for the sweep, which tells its trials once.

@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from nca3d.config import Config, plugins
 from nca3d.config.shipped import located
 from nca3d.errors import InputError, NotFiniteError, RunError
 from nca3d.files import KEPT_TARGET
+from nca3d.process.parting import PARTING
 from nca3d.process.stop import Overdue, StopSignal
 from nca3d.process.streams import steady_output
 from nca3d.process.supervise import no_way_out
 from nca3d.ranks import by_first, current
 from nca3d.ranks.joined import joined
 from nca3d.ranks.restart import noted_run
+from nca3d.ranks.telling import tell
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.agreed import check_alike, load_newest, stopping
@@ -165,6 +168,7 @@ def _train(
         if finish is not None:
             # All is saved: from here on a signal need not wait.
             undone = f"{folder.path}: trained and saved, but its report is not done: nca3d evaluate {folder.path}"
+            stop.parts, ranks.doing = partial(tell, undone), "its report"
             with stop.at_once(undone):
                 try:
                     run.report = finish(run, trainer)
@@ -185,6 +189,7 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     # Several processes stop between two iterations: one can't break off alone what all are about.
     stop.may_interrupt = lambda: current().size == 1 and trainer.phase == "run"
     stop.saving = lambda: saver.busy
+    stop.parts = partial(_parted, folder)
     bar = tqdm(
         total=config.iterations, initial=trainer.iteration, disable=not (progress and current().first), unit="it", desc="train"
     )
@@ -209,6 +214,12 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
         raise RunError(failure)
     # The last iteration, or the one that a signal stopped at.
     saver.last()
+
+
+def _parted(folder: RunFolder) -> None:
+    """Tells that one of several processes can't wait any longer for the iteration to end, or for another process."""
+    found = f"{folder.path}: not saved: {current().doing} did not end within {PARTING:g} s of a signal"
+    tell(f"{found}; goes on from its last checkpoint with: nca3d train --resume {folder.path}")
 
 
 def _train_on(

@@ -69,7 +69,8 @@ def work_of(rule: Rule, first: Tensor | None, end: Tensor, steps: int, ages: Ten
         steps: Its length.
         ages: The steps by which each state was aged before, int (B,).
     """
-    volume, last = end[0, 0].numel(), living(rule, end)
+    # One of several processes may have no sample.
+    volume, last = end.shape[2:].numel(), living(rule, end)
     work = Work(volume, len(end) * steps, ages.sum())
     if first is None or last is None:
         return work

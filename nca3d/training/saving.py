@@ -104,7 +104,7 @@ class Saver:
             )
         # The others may be gone, or at work: a save takes all of them.
         elif current().size > 1:
-            if iteration:
+            if iteration and self.folder.is_there():
                 print(f"{where}: goes on from its last checkpoint with: nca3d train --resume {where}", file=sys.stderr)
         # Nothing was done yet: nobody misses it.
         elif iteration:
