@@ -61,9 +61,7 @@ def samples(args: argparse.Namespace) -> None:
 def lattice(args: argparse.Namespace) -> None:
     """Prints what a rollout of a 512³ lattice takes, cut into slabs."""
     side = 512
-    print(
-        "\n| 512³ | alive | processes | rows a process | memory a process, all steps kept | bytes across a cut a step | s a step |"
-    )
+    print("\n| 512³, alive | processes | rows a process | kept for all steps | across a cut a step | s a step |")
     print("|---|--:|--:|--:|--:|--:|")
     for share in (0.05, 0.5):
         for count in (8, 64):
