@@ -144,6 +144,7 @@ def run(argv: list[str]) -> int:
     if name in VERBS:
         try:
             args = parser_of(name).read(rest)
+            args.words = rest
         except SystemExit:  # --help was printed
             return 0
         return int(VERBS[name].load().run(args) or 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 from nca3d.errors import InputError, RunError
 from nca3d.ranks.group import LostRankError, Ranks
-from nca3d.ranks.telling import at_leisure, record
+from nca3d.ranks.telling import LEFT, at_leisure, record
 
 # Seconds for which a rank waits to learn the cause from whoever has failed.
 WORD = 3.0
@@ -60,7 +60,8 @@ class Ending:
             InputError: Another rank was given something that it can't use.
             RunError: Another rank failed, was killed, or has not answered in time.
         """
-        threading.Thread(target=self._beat, daemon=True).start()
+        beat = threading.Thread(target=self._beat, daemon=True)
+        beat.start()
         try:
             yield
             self._farewell()
@@ -80,6 +81,8 @@ class Ending:
             raise
         finally:
             self._over.set()
+            # A thread that is in the library when Python ends would abort the process.
+            beat.join(WORD)
 
     def _farewell(self) -> None:
         """Waits until all ranks are done.
@@ -112,17 +115,17 @@ class Ending:
         return self._error_of(self._say(self._late() or {"line": f"another rank was lost at {self._at()}: {error}"}))
 
     def _cause(self, error: BaseException) -> str:
-        """Returns why this rank fails, in one line that begins with a verb."""
+        """Returns why this rank fails: what follows its name in a line."""
         if isinstance(error, KeyboardInterrupt):
-            return f"was stopped by SIGINT at {self._at()}"
+            return f" {LEFT} SIGINT at {self._at()}"
         if isinstance(error, SystemExit):
             number = error.code - 128 if isinstance(error.code, int) else 0
             stopped = number in list(signal.Signals)
-            how = f"was stopped by {signal.Signals(number).name}" if stopped else f"called sys.exit({error.code!r})"
-            return f"{how} at {self._at()}"
+            how = f"{LEFT} {signal.Signals(number).name}" if stopped else f"called sys.exit({error.code!r})"
+            return f" {how} at {self._at()}"
         line = " ".join(str(error).split())[:300]
-        # What failed alike on all of them says where it was.
-        return f"failed: {line}" if isinstance(error, RunError) else f"failed at {self._at()}: {type(error).__name__}: {line}"
+        # A line of ours says where it was.
+        return f": {line}" if isinstance(error, RunError) else f" failed at {self._at()}: {type(error).__name__}: {line}"
 
     def _error_of(self, word: dict[str, Any]) -> InputError | RunError:
         """Returns what is told of a rank by what it, or another one of it, has said."""
@@ -132,7 +135,7 @@ class Ending:
         if "input" in word:
             where, field, found, allowed = word["input"]
             return InputError(f"{name}: {where}" if where else name, field, found, allowed)
-        return RunError(f"{name} {word['cause']}")
+        return RunError(f"{name}{word['cause']}")
 
     def _at(self) -> str:
         return self.ranks.doing or "the beginning"

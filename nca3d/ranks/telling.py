@@ -21,6 +21,8 @@ from nca3d.ranks import launcher
 # Seconds for which another rank gives rank 0 the word.
 PATIENCE = 2.0
 TOLD = "nca3d-told"
+# How a line goes on about a rank that has ended as it was told to.
+LEFT = "was stopped by"
 # Set by `nca3d train --processes`, which prints the cause itself, as its last line.
 BY_LAUNCHER = "NCA3D_TOLD_BY_LAUNCHER"
 

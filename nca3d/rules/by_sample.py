@@ -14,6 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+# Numbers of float32 that fill a line of memory: where a tensor begins, and so each of its rows of as many.
+TILE = 16
+
 _now: ContextVar["BySample | None"] = ContextVar("by_sample", default=None)
 
 
@@ -71,7 +74,28 @@ class BySample:
         return torch.zeros_like(tensor) if found is None else found
 
 
-class EachSample(torch.autograd.Function):
+def products(weight: Tensor, values: Tensor, collector: BySample | None) -> Tensor:
+    """Returns weight (K, n) · values (B, n, N), as (B, K, N): the bits of a sample don't depend on the others of its batch.
+
+    Args:
+        weight: A leaf of autograd's graph, where there is a collector.
+        values: The values of each sample.
+        collector: Who collects gradients by sample; None = autograd sums them up.
+    """
+    # Whole tiles: the library adds up in another order where numbers begin elsewhere in memory, as those of a second sample
+    # of an odd number of cells do.
+    cells = values.shape[2]
+    whole = torch.nn.functional.pad(values, (0, -cells % TILE))
+    found: Tensor = _each(weight, whole) if collector is None else _EachSample.apply(weight, whole, collector)
+    return found[:, :, :cells]
+
+
+def _each(weight: Tensor, values: Tensor) -> Tensor:
+    """Returns weight · values, a product for each sample: `@` may make a single one of a whole batch."""
+    return torch.bmm(weight.expand(len(values), -1, -1), values)
+
+
+class _EachSample(torch.autograd.Function):
     """weight (K, n) · values (B, n, N), whose gradient of the weight goes to a collector sample by sample."""
 
     @staticmethod
@@ -79,13 +103,13 @@ class EachSample(torch.autograd.Function):
         """Returns the products, (B, K, N)."""
         ctx.save_for_backward(weight, values)
         ctx.collector, ctx.places = collector, list(collector.places)
-        return weight @ values
+        return _each(weight, values)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor | None, None]:
         """Returns the gradient of the values; that of the weight is handed in."""
         weight, values = ctx.saved_tensors
         # By each sample alone: a product over all of them would add up in an order of its own.
-        for place, one, other in zip(ctx.places, grad, values, strict=True):
+        for place, one, other in zip(ctx.places, grad.contiguous(), values, strict=True):
             ctx.collector.add(weight, place, one @ other.t())
-        return None, weight.t() @ grad if ctx.needs_input_grad[1] else None, None
+        return None, _each(weight.t(), grad) if ctx.needs_input_grad[1] else None, None

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from nca3d.errors import ArgumentError
-from nca3d.rules.by_sample import EachSample, collecting
+from nca3d.rules.by_sample import collecting, products
 from nca3d.rules.cell import Rule
 from nca3d.rules.conv import ConvRule
 
@@ -110,10 +110,7 @@ class CodedRule(ConvRule):
             weight = self.readout.weight.to(code.dtype)
             if code.ndim > 2:
                 collector = collecting() if weight.requires_grad and weight.is_leaf else None
-                if collector is None:
-                    return (weight @ code.flatten(2)).unflatten(2, code.shape[2:])
-                logits: Tensor = EachSample.apply(weight, code.flatten(2), collector)
-                return logits.unflatten(2, code.shape[2:])
+                return products(weight, code.flatten(2), collector).unflatten(2, code.shape[2:])
             # Whole tiles, so that the bits of a cell don't depend on how many others there are (law 3).
             padded = torch.cat([code, code.new_zeros(-len(code) % 16, code.shape[1])])
             return (padded @ weight.t())[: len(code)]

@@ -95,13 +95,16 @@ class Log:
 
 
 def pattern_metrics(trainer: Trainer, outcome: Outcome) -> dict[str, float | None]:
-    """Returns the mean pattern of an iteration's final states and the diversity of the pool; nothing random is drawn."""
+    """Returns the mean pattern of an iteration's final states and the diversity of the pool; nothing random is drawn.
+
+    Both are of what this process has of them, which may be nothing; rank 0 always has some.
+    """
     metrics: dict[str, float | None] = {}
-    if outcome.states is not None:
+    if outcome.states is not None and len(outcome.states):
         pattern = trainer.task.pattern(trainer.rule, outcome.states)
         metrics |= {name: _mean(values) for name, values in pattern.items()}
-    if trainer.task.pooled:
-        diversity = pools.diversity.summary(trainer.pool.states, trainer.rule.alpha, max_states=POOLED)
+    if trainer.task.pooled and len(states := trainer.pool.states):
+        diversity = pools.diversity.summary(states, trainer.rule.alpha, max_states=POOLED)
         names = [name for name in DIVERSITY if trainer.rule.alive_threshold is not None or name not in OF_LIVING]
         metrics |= {f"pool_{name}": _mean([diversity[name]]) for name in names}
     return metrics

@@ -187,7 +187,8 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
     """
     config = trainer.config
     # Several processes stop between two iterations: one can't break off alone what all are about.
-    stop.may_interrupt = lambda: current().size == 1 and trainer.phase == "run"
+    several = current().size > 1
+    stop.may_interrupt = lambda: not several and trainer.phase == "run"
     stop.saving = lambda: saver.busy
     stop.parts = partial(_parted, folder)
     bar = tqdm(

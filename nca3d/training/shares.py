@@ -62,14 +62,21 @@ class Share:
         back = torch.tensor([number for own in by_rank for number in own], dtype=torch.int64)
         return found[back.argsort().to(found.device)]
 
-    def mean(self, metrics: Mapping[str, float]) -> dict[str, float]:
-        """Returns the means over the whole batch of what this process's samples have on average, by name."""
-        if self.ranks.size == 1:
-            return dict(metrics)
-        found = self.ranks.gather_objects((len(self), dict(metrics)))
-        names = dict.fromkeys(name for count, own in found if count for name in own)
-        weighed = {name: [(count, own[name]) for count, own in found if count and name in own] for name in names}
-        return {name: sum(n * value for n, value in each) / sum(n for n, _ in each) for name, each in weighed.items()}
+    def mean(self, metrics: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Returns the means over the whole batch of what all processes have measured, by name.
+
+        A figure with parts, `iou` of `iou.cross` and `iou.torus`, is the mean of its parts, as many samples as each may have.
+
+        Args:
+            metrics: The figures of each of this process's samples.
+        """
+        found = [one for own in self.ranks.gather_objects([dict(one) for one in metrics]) for one in own]
+        values = {name: [one[name] for one in found if name in one] for name in dict.fromkeys(n for one in found for n in one)}
+        means = {name: sum(own) / len(own) for name, own in values.items()}
+        for name in means:
+            if parts := [mean for part, mean in means.items() if part.startswith(f"{name}.")]:
+                means[name] = sum(parts) / len(parts)
+        return means
 
 
 def split(batch: int) -> Share:

@@ -207,8 +207,7 @@ def train_step(
         aged, fresh = bool(ages.any()), bool(fresh_of.any())
     elif batch is not None and isinstance(pool, pools.StatePool):
         reseeded = pool.replace(batch.index, states, steps=ages + steps, fresh=prepared.fresh, labels=labels)
-    own_metrics = task.metrics(rule, states, task.subset(goal, places)) if len(share) else {}
-    metrics = {"loss": float(loss.mean()), **share.mean(own_metrics), "steps": float(steps)}
+    metrics = {"loss": float(loss.mean()), **_metrics(task, rule, states, goal, places, share), "steps": float(steps)}
     metrics |= {f"loss_{name}": value for name, value in term_means.items()} | balance.metrics()
     metrics |= {f"reseeded_{reason}": float(count) for reason, count in reseeded.items()}
     if config.precision == "fp16":
@@ -217,6 +216,16 @@ def train_step(
     fault = "" if fault == OVERFLOW else fault
     like = "aged" if aged else "seeded" if fresh else "losses"
     return Outcome(metrics, fault, states, work_of(rule, living_cells, states, steps, own_ages), like)
+
+
+def _metrics(task: Task[Any], rule: Rule, states: Tensor, goal: Any, places: Tensor, share: Share) -> dict[str, float]:
+    """Returns the metrics of the whole batch, of which this process has some states (n, C, D, H, W) at places int64 (n,)."""
+    if share.ranks.size == 1:
+        return task.metrics(rule, states, task.subset(goal, places))
+    each = [
+        task.metrics(rule, state[None], task.subset(goal, place[None])) for state, place in zip(states, places, strict=True)
+    ]
+    return share.mean(each)
 
 
 def note_executor(config: Config, task: Task[Any], rule: Rule) -> str:
