@@ -228,7 +228,7 @@ def test_input_that_one_rank_can_not_use_is_bad_input_for_all(others):
 def test_the_first_failure_is_the_cause(others):
     others.fails(2, ValueError("first"))
     others.fails(1, KeyError("second"))
-    assert "rank 2 of 3 failed at iteration 8: ValueError: first" == str(others.fails(0, LOST))
+    assert str(others.fails(0, LOST)) == "rank 2 of 3 failed at iteration 8: ValueError: first"
 
 
 def test_who_was_killed_is_known_by_its_process(others):

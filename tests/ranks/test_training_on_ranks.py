@@ -1,6 +1,5 @@
 """Several processes train the model of one: `training_cases.py` is what they run, all cases in one start (law 8)."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from launched import TORCHRUN, Launched
 from resuming import timeless
 from torch import Tensor
 
-import nca3d
 from nca3d import checkpoint
 from nca3d.executors import native_code
 from nca3d.training.run_folder import read_metrics
