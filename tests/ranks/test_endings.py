@@ -182,9 +182,9 @@ class Others:
 
     def fails(self, rank: int, error: BaseException) -> BaseException:
         """What a context raises that ends by an error."""
-        with pytest.raises(type(error) if not isinstance(error, LostRankError) else (InputError, RunError)) as raised:
-            with self.endings[rank].told():
-                raise error
+        kinds = type(error) if not isinstance(error, LostRankError) else (InputError, RunError)
+        with pytest.raises(kinds) as raised, self.endings[rank].told():
+            raise error
         return raised.value
 
 
@@ -274,7 +274,7 @@ def test_nobody_leaves_before_all_are_done(others):
 
 def test_who_waits_for_the_others_learns_that_one_has_failed(others):
     others.fails(0, RunError("run: trained and saved, but its report is not done"))
-    with pytest.raises(RunError, match="^rank 0 of 3: run: trained and saved"), others.endings[1].told():
+    with pytest.raises(RunError, match=r"^rank 0 of 3: run: trained and saved"), others.endings[1].told():
         pass
 
 
