@@ -332,6 +332,9 @@ WRITERS = {
     "tune/process.py": "a switch of the kernel, and into the pipe to its parent",
     "executors/shared_object.py": "in memory, or in a temporary folder of its own",
     "process/streams.py": "to /dev/null",
+    "ranks/joined.py": "to /dev/null",
+    "ranks/telling.py": "where the launcher wants to be told, and in a folder of its own",
+    "ranks/restart.py": "in the launcher's own folder",
     "targets/readers/child.py": "into the pipe to its parent",
 }
 

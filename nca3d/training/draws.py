@@ -62,12 +62,11 @@ def draw_batch(
     generator = counted_generator(config, iteration, purpose=2)
     alike = [(labels == label).nonzero().squeeze(1).tolist() for label in labels.unique().tolist()]
     # Ranked where the rule runs: the same states are the worst and the best ones wherever the pool lies.
-    losses = torch.zeros(len(states), device=device)
-    with torch.no_grad():
-        for places in alike:
-            if own := _rows(share, places):
-                losses[own] = task.pool_loss(rule, states[own], int(labels[places[0]]))
-    losses = share.whole(losses)
+    losses = share.whole(_losses(task, rule, states, labels, share, alike))
+    if not pool.labelled:
+        everyone = list(range(config.batch))
+        prepared = _prepare(config, iteration, pool.seeds[0], rule, task, 0, states, losses, share, everyone, generator)
+        return batch, prepared, labels, share
     prepared = pools.Prepared(states.clone(), *torch.zeros(2, len(states), dtype=torch.bool, device=device))
     for places in alike:
         own = _rows(share, places)
@@ -75,10 +74,22 @@ def draw_batch(
         part = _prepare(config, iteration, pool.seeds[label], rule, task, label, states[own], losses, share, places, generator)
         for name in ("states", "fresh", "damaged"):
             getattr(prepared, name)[own] = getattr(part, name)
-    if not pool.labelled:
-        return batch, prepared, labels, share
     fresh = share.whole(prepared.fresh.to(torch.uint8)).bool().cpu()
     return batch, prepared, switched(config, iteration, labels, fresh), share
+
+
+@torch.no_grad()
+def _losses(
+    task: Task[Any], rule: Rule, states: Tensor, labels: Tensor, share: Share, alike: list[list[int]]
+) -> Tensor:
+    """Returns how bad each of this process's states (n, C, D, H, W) is as the body that it is to become, (n,)."""
+    if len(alike) == 1 and len(states):
+        return task.pool_loss(rule, states, int(labels[0]))
+    losses = torch.zeros(len(states), device=states.device)
+    for places in alike:
+        if own := _rows(share, places):
+            losses[own] = task.pool_loss(rule, states[own], int(labels[places[0]]))
+    return losses
 
 
 def _rows(share: Share, places: list[int]) -> list[int]:
@@ -115,7 +126,7 @@ def _prepare(
         places: The places in the batch of all states of this body.
         generator: Draws the damage; equal in all processes.
     """
-    losses = losses[places]
+    losses = losses if len(places) == len(losses) else losses[places]
     with torch.no_grad():
         # Else the worst state has a second chance, as long as it is better than none.
         every = config.seed_every * (RARER if healing(config, iteration) else 1)
