@@ -18,8 +18,8 @@ from nca3d.errors import InputError, RunError
 from nca3d.ranks.group import LostRankError, Ranks
 from nca3d.ranks.telling import LEFT, at_leisure, record
 
-# Seconds for which a rank waits to learn the cause from whoever has failed.
-WORD = 3.0
+# Seconds for which a rank waits to learn the cause from whoever has failed; who has not answered for long will hardly say one.
+WORD, LATE_WORD = 3.0, 0.5
 # Seconds between two signs of life.
 BEAT = 0.5
 FAILED = "failed"
@@ -105,7 +105,7 @@ class Ending:
 
     def _lost(self, error: LostRankError) -> InputError | RunError:
         """Returns what is told about the rank that was lost."""
-        until = time.monotonic() + WORD
+        until = time.monotonic() + (LATE_WORD if "timed out" in str(error).lower() else WORD)
         while time.monotonic() < until:
             if word := self._said():
                 return self._error_of(word)

@@ -75,7 +75,10 @@ def load_newest(
 def stopping(stop: StopSignal) -> bool:
     """Returns whether a signal has come, to any of the processes: then all of them stop after the same iteration."""
     ranks = current()
-    if ranks.size > 1:
-        number = max(int(one) for one in ranks.gather(torch.tensor([stop.requested or 0])))
-        stop.requested = stop.requested or number or None
-    return stop.requested is not None
+    if ranks.size == 1:
+        return stop.requested is not None
+    number = max(int(one) for one in ranks.gather(torch.tensor([stop.requested or 0])))
+    # One that has come since, to this process alone, waits for the next time: the others don't know of it.
+    if number:
+        stop.requested = stop.requested or number
+    return number != 0

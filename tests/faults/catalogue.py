@@ -1,10 +1,9 @@
-"""How long runs break: every fault that we know of, with the tests that inject it, or why there is none.
+"""How long runs break: every fault that we know of, with the tests that inject it.
 
 Numbers: F = faults of machines and processes, N = numbers that go wrong, B = bad inputs. What other tools make of them:
 docs/reliability.md, `make faults`.
 """
 
-LATER = "several processes are a later work: nothing runs on two of them yet"
 HERE = "tests/faults/"
 SAVES, OUTPUT, RUNS = (
     "tests/test_checkpoint.py::",
@@ -13,10 +12,11 @@ SAVES, OUTPUT, RUNS = (
 )
 RESEALED, PLACES, NUMBERS = f"{HERE}test_resealed.py::", f"{HERE}test_places.py::", f"{HERE}test_numbers.py::"
 FOREIGN, ARRAYS = f"{HERE}test_foreign_files.py::", "tests/targets/test_target_arrays.py::"
+LOST, RANKS = f"{HERE}test_lost_ranks.py::", "tests/ranks/test_training_on_ranks.py::"
 CONFIG, BAD = "tests/config/test_config.py::", "tests/cli/test_bad_input.py::"
 
-# Number → what happens, and the tests; or, without tests, the reason.
-ROWS: dict[str, tuple[str, tuple[str, ...] | str]] = {
+# Number → what happens, and the tests.
+ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "F1": (
         "killed in a save, at any moment and at each system call",
         (f"{SAVES}test_killed_in_the_middle_of_a_save", f"{SAVES}test_killed_at_each_system_call_of_a_save"),
@@ -72,7 +72,10 @@ ROWS: dict[str, tuple[str, tuple[str, ...] | str]] = {
             "tests/training/test_watch.py::test_a_resumed_run_sees_the_same",
         ),
     ),
-    "F13": ("resumed with other threads, versions, ranks", (f"{SAVES}test_a_resume_that_is_not_bit_exact_says_why",)),
+    "F13": (
+        "resumed with other threads, versions, ranks",
+        (f"{SAVES}test_a_resume_that_is_not_bit_exact_says_why", f"{RANKS}test_a_run_goes_on_on_another_number_of_processes"),
+    ),
     "F14": (
         "evaluation between a save and the next step",
         ("tests/training/test_training.py::test_evaluation_between_iterations_changes_nothing",),
@@ -83,13 +86,16 @@ ROWS: dict[str, tuple[str, tuple[str, ...] | str]] = {
         "an 8-bit optimizer comes back",
         ("tests/training/test_optimizer_state.py::test_an_optimizer_goes_on_bit_for_bit",),
     ),
-    "F18": ("a rank is killed", LATER),
-    "F19": ("a rank raises", LATER),
-    "F20": ("a rank hangs", LATER),
-    "F21": ("a rank leaves early", LATER),
-    "F22": ("NaN on one rank", LATER),
-    "F23": ("ranks of different shapes", LATER),
-    "F24": ("the launcher is killed", LATER),
+    "F18": (
+        "a rank is killed",
+        (f"{LOST}test_torchrun_has_the_cause_in_its_summary", f"{RANKS}test_what_torchrun_starts_anew_goes_on"),
+    ),
+    "F19": ("a rank raises", (f"{LOST}test_a_rank_is_killed_raises_or_leaves",)),
+    "F20": ("a rank hangs", (f"{LOST}test_a_rank_hangs", "tests/process/test_parting.py::test_it_ends_whatever_it_is_doing")),
+    "F21": ("a rank leaves early", (f"{LOST}test_a_rank_is_killed_raises_or_leaves", f"{LOST}test_one_rank_is_told_to_stop")),
+    "F22": ("NaN on one rank", (f"{RANKS}test_nan_on_one_rank_is_skipped_by_all",)),
+    "F23": ("ranks of different shapes", (f"{LOST}test_ranks_of_other_shapes_configs_and_bodies_are_refused",)),
+    "F24": ("the launcher is killed", (f"{LOST}test_the_launcher_is_ended",)),
     "F25": ("memory grows", ("tests/training/test_leaks.py::test_five_thousand_iterations_leave_nothing_behind",)),
     "F26": ("saving itself raises", (f"{SAVES}test_what_can_not_be_saved_leaves_the_old_one",)),
     "F27": (

@@ -11,7 +11,7 @@ import pytest
 from torch import Tensor
 
 from nca3d.ranks import ALONE, Ranks, group
-from nca3d.training import shares
+from nca3d.training import agreed, shares
 
 _own = threading.local()
 
@@ -67,7 +67,7 @@ def together(size: int, work: Callable[[Ranks], Any]) -> list[Any]:
             room.barrier.abort()
 
     with pytest.MonkeyPatch.context() as patch:
-        for module in (group, shares):
+        for module in (group, shares, agreed):
             patch.setattr(module, "current", lambda: getattr(_own, "ranks", ALONE))
         patch.setattr(group, "set_current", lambda ranks: setattr(_own, "ranks", ranks))
         threads = [threading.Thread(target=run, args=(rank,)) for rank in range(size)]

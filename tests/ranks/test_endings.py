@@ -182,7 +182,7 @@ class Others:
 
     def fails(self, rank: int, error: BaseException) -> BaseException:
         """What a context raises that ends by an error."""
-        kinds = type(error) if not isinstance(error, LostRankError) else (InputError, RunError)
+        kinds = (InputError, RunError) if isinstance(error, LostRankError) else type(error)
         with pytest.raises(kinds) as raised, self.endings[rank].told():
             raise error
         return raised.value

@@ -9,8 +9,10 @@ from torch import Tensor
 
 import pools
 from nca3d.errors import InputError, RunError
+from nca3d.process.stop import StopSignal
 from nca3d.ranks import ALONE, Ranks, by_first
 from nca3d.rules.by_sample import BySample, collecting, products
+from nca3d.training.agreed import stopping
 from nca3d.training.ranked_pool import RankedPool
 from nca3d.training.shares import Share, deal, split
 
@@ -102,6 +104,23 @@ def test_what_rank_0_can_not_do_fails_on_all(error):
         return str(raised.value), raised.value.__cause__.errno
 
     assert together(3, work) == [(str(error), 28)] * 3
+
+
+def test_all_stop_at_once_or_none_does():
+    """A signal that comes to one of them while they ask is known to it alone, and waits for the next time."""
+
+    def work(ranks: Ranks) -> tuple:
+        stop, gather = StopSignal(several=True), ranks.gather
+
+        def interrupted(tensor: Tensor) -> list[Tensor]:
+            parts = gather(tensor)
+            stop.requested = stop.requested or (15 if ranks.rank == 1 else None)
+            return parts
+
+        ranks.gather = interrupted
+        return stopping(stop), stopping(stop), stop.requested
+
+    assert together(3, work) == [(False, True, 15)] * 3
 
 
 # Who runs which sample ------------------------------------------------------------------------------------------------

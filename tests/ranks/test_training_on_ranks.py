@@ -6,7 +6,7 @@ import pytest
 import torch
 import training_cases
 from launched import TORCHRUN, Launched
-from resuming import timeless
+from resuming import cut_short, timeless
 from torch import Tensor
 
 from nca3d import checkpoint
@@ -21,7 +21,17 @@ SCRIPT = Path(training_cases.__file__)
 # Figures of what rank 0 itself has run: patterns and the diversity of the pool.
 OWN = ("pattern_", "pool_")
 # What takes part of the work of the default one, and is looked at in every run of the tests.
-QUICK = ["default", "coded classes", "learned codes", "growing bodies", "learned balance", "parts", "few samples", "looks"]
+QUICK = [
+    "default",
+    "coded classes",
+    "learned codes",
+    "growing bodies",
+    "learned balance",
+    "parts",
+    "few samples",
+    "looks",
+    "NaN",
+]
 
 
 def launched(size: int, folder: Path, *names: str, restarts: int = 0, **more: str) -> None:
@@ -93,6 +103,15 @@ def test_what_torch_sums_up_is_that_of_one_to_rounding(name, together, alone):
         torch.testing.assert_close(b[weight], a[weight], rtol=1e-3, atol=1e-4)
 
 
+def test_nan_on_one_rank_is_skipped_by_all(together, alone):
+    """F22: weights, optimizer and pool are those of one process that has met the same; the state begins anew."""
+    run = together / "NaN"
+    assert_alike(alone("NaN"), run)
+    assert checkpoint.load(run).scalars["skipped"] == 1
+    (line,) = [line for line in read_metrics(run) if "fault" in line]
+    assert line["iteration"] == 3 and line["fault"].startswith("the loss is") and line["reseeded_non_finite"] == 1, line
+
+
 @pytest.mark.parametrize("name", QUICK)
 def test_the_log_is_that_of_one(name, together, alone):
     one, other = timeless(read_metrics(alone(name))), timeless(read_metrics(together / name))
@@ -128,10 +147,11 @@ def plugged(folder: Path) -> list[object]:
 
 def test_a_run_goes_on_on_another_number_of_processes(alone, tmp_path):
     """One process begins it, two go on, three end it: the run of one process alone (law 11)."""
-    command, resume = [TORCHRUN[0], *plugged(tmp_path)], ["--resume", tmp_path / "default"]
-    for size, until in ((1, 3), (2, 6), (3, 100)):
-        words = [*command[:4], *resume, *command[5:]] if size > 1 else command
-        ended = Launched([*words, "--processes", size], tmp_path, DONE_TO=f"SIGTERM {size - 1} {until}").end()
+    cut_short(training_cases.config("default", tmp_path), 3)
+    plugin = plugged(tmp_path)[-2:]
+    for size, until in ((2, 6), (3, 100)):
+        words = ["-m", "nca3d", "train", "--resume", tmp_path / "default", "--processes", size, *plugin]
+        ended = Launched([TORCHRUN[0], *words], tmp_path, DONE_TO=f"SIGTERM {size - 1} {until}").end()
         assert ended.code == (143 if until < 100 else 0) and not ended.left, ended.text
         assert until == 100 or checkpoint.load(tmp_path / "default").step == until
     assert_alike(alone("default"), tmp_path / "default")
