@@ -79,9 +79,7 @@ def draw_batch(
 
 
 @torch.no_grad()
-def _losses(
-    task: Task[Any], rule: Rule, states: Tensor, labels: Tensor, share: Share, alike: list[list[int]]
-) -> Tensor:
+def _losses(task: Task[Any], rule: Rule, states: Tensor, labels: Tensor, share: Share, alike: list[list[int]]) -> Tensor:
     """Returns how bad each of this process's states (n, C, D, H, W) is as the body that it is to become, (n,)."""
     if len(alike) == 1 and len(states):
         return task.pool_loss(rule, states, int(labels[0]))
