@@ -109,7 +109,7 @@ def test_nan_on_one_rank_is_skipped_by_all(together, alone):
     assert_alike(alone("NaN"), run)
     assert checkpoint.load(run).scalars["skipped"] == 1
     (line,) = [line for line in read_metrics(run) if "fault" in line]
-    assert line["iteration"] == 3 and line["fault"].startswith("the loss is") and line["reseeded_non_finite"] == 1, line
+    assert line["iteration"] == 3 and line["fault"] == "non-finite loss" and line["reseeded_non_finite"] == 1, line
 
 
 @pytest.mark.parametrize("name", QUICK)
@@ -120,7 +120,8 @@ def test_the_log_is_that_of_one(name, together, alone):
         shared = [name for name in a if name in ("pool_age",) or not name.startswith(("seconds", *OWN))]
         for figure in shared:
             # Means over samples are made of those of each process.
-            assert b[figure] == pytest.approx(a[figure], rel=1e-5, abs=1e-6), figure
+            number = isinstance(a[figure], int | float)
+            assert b[figure] == (pytest.approx(a[figure], rel=1e-5, abs=1e-6) if number else a[figure]), figure
 
 
 # What is done to a rank before an iteration, on the first attempt.
