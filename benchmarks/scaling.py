@@ -3,7 +3,8 @@
     python benchmarks/scaling.py [CONFIG ...] [--processes 1 2] [--repeats 5] [--iterations 40] [--batch 8]
 
 A worker trains CONFIG (default: castle, axolotl; cube for the cube of gMLP cells) for some iterations as torchrun would start
-it, one thread a process. *Strong*: the whole batch stays. *Weak*: the batch grows with the processes. One process with as many
+it, one thread a process. *Strong*: the whole batch stays. *Weak*: the batch grows with the processes;
+the same batch in one process stands beside it. One process with as many
 threads as there are processes is printed beside them. All take turns, and the median counts. Speed-ups by processor seconds
 stand beside those by the clock: they say what an idle machine would show where this one is busy.
 
@@ -58,6 +59,8 @@ def report(name: str, args: argparse.Namespace) -> None:
     most = max(args.processes)
     rows = {f"strong, {n} × 1 thread": (n, 1, args.batch) for n in args.processes}
     rows |= {f"weak, {n} × 1 thread": (n, 1, args.batch * n) for n in args.processes if n > 1}
+    # The work of the weak row in one process: of a larger batch fewer samples are fresh seeds, so that a sample costs more.
+    rows |= {"weak, the same work in 1": (1, 1, args.batch * most)} if most > 1 else {}
     rows[f"one process, {most} threads"] = (1, most, args.batch)
     found: dict[str, list[dict[str, Any]]] = {row: [] for row in rows}
     for _ in range(args.repeats):
