@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 # Seconds that one of several processes waits for the first one to begin the sweep.
 TIMEOUT = 600
-# Flags that a resumed sweep takes: how it is run and shown, not what.
-FREE = ("resume", "jobs", "figures", "field_plugins")
+# Flags that a resumed sweep takes: how it is run and shown, not what; and the words of the command, which are no flag.
+FREE = ("resume", "jobs", "figures", "field_plugins", "words")
 
 
 def add_flags(parser: argparse.ArgumentParser) -> None:
