@@ -17,11 +17,13 @@ from nca3d.rules.cell import Rule
 from nca3d.training.optim import RARER, healing
 from nca3d.training.phases import phase
 from nca3d.training.ranked_pool import RankedPool
-from nca3d.training.shares import Share, split
+from nca3d.training.shares import Share, deal, move, split
 from nca3d.training.task import Task
 
 # Ageing counts its steps from here, so that its fire masks are not those of the training rollout.
 AGEING_STEP = 1 << 30
+# What a step with its gradient costs, in steps without one.
+BACKWARD = 3
 
 
 def counted_generator(config: Config, iteration: int, purpose: int) -> torch.Generator:
@@ -66,7 +68,7 @@ def draw_batch(
     if not pool.labelled:
         everyone = list(range(config.batch))
         prepared = _prepare(config, iteration, pool.seeds[0], rule, task, 0, states, losses, share, everyone, generator)
-        return batch, prepared, labels, share
+        return batch, *_dealt(config, iteration, task, rule, prepared, labels, share)
     prepared = pools.Prepared(states.clone(), *torch.zeros(2, len(states), dtype=torch.bool, device=device))
     for places in alike:
         own = _rows(share, places)
@@ -75,7 +77,30 @@ def draw_batch(
         for name in ("states", "fresh", "damaged"):
             getattr(prepared, name)[own] = getattr(part, name)
     fresh = share.whole(prepared.fresh.to(torch.uint8)).bool().cpu()
-    return batch, prepared, switched(config, iteration, labels, fresh), share
+    return batch, *_dealt(config, iteration, task, rule, prepared, switched(config, iteration, labels, fresh), share)
+
+
+def _dealt(
+    config: Config, iteration: int, task: Task[Any], rule: Rule, prepared: pools.Prepared, labels: Tensor, share: Share
+) -> tuple[pools.Prepared, Tensor, Share]:
+    """Deals a batch out by what it will cost to run: a seed or a wounded body costs less than an old one that is aged first.
+
+    Returns:
+        The states that this process is to run; `labels`; and which samples these are.
+    """
+    if share.ranks.size == 1:
+        return prepared, labels, share
+    cells = rule.alive_mask(prepared.states).flatten(1).sum(dim=1)
+    about = share.whole(torch.stack([cells, prepared.fresh, prepared.damaged], dim=1).cpu())
+    cells, ageable = about[:, 0], ~about[:, 1:].any(dim=1)
+    # What is smaller than others of its kind grows to their size.
+    grown = torch.stack([cells[labels == label].max() for label in labels.tolist()])
+    costs = BACKWARD * draw_steps(config, iteration, task.curriculum) * (cells + grown) / 2
+    costs += ageable * cells * ageing_steps(config, iteration, task)
+    dealt = deal(share.runner, costs.tolist())
+    # Whoever has none of some kind has room for what comes, and all send alike.
+    states, (fresh, damaged) = move(prepared.states, share, dealt), about[:, 1:].bool()[dealt.index].t().to(cells.device)
+    return pools.Prepared(states, fresh.to(states.device), damaged.to(states.device)), labels, dealt
 
 
 @torch.no_grad()
@@ -205,12 +230,8 @@ def age_states(
     Returns:
         The states (n, C, D, H, W), and the number of steps by which each was aged, int64 (n,).
     """
-    ageable = ~(prepared.fresh | prepared.damaged) & bool(task.ageing)
-    # During the curriculum bodies are half grown: their old age would teach nothing.
-    mature = iteration > task.curriculum * config.iterations
-    steps = 0
-    if mature and iteration % AGEING_EVERY == 0 and ageable.any():
-        steps = draw_ageing(config, iteration, task.ageing)
+    ageable = ~(prepared.fresh | prepared.damaged)
+    steps = ageing_steps(config, iteration, task) if ageable.any() else 0
     states = prepared.states.clone()
     if steps:
         states[ageable] = rollout(
@@ -228,10 +249,13 @@ def age_states(
     return states, steps * ageable
 
 
-def draw_ageing(config: Config, iteration: int, ageing: int) -> int:
-    """Returns for how many steps an iteration ages pooled states, 0..ageing."""
+def ageing_steps(config: Config, iteration: int, task: Task[Any]) -> int:
+    """Returns for how many steps an iteration ages pooled states: 0 in most, else drawn from 0..task.ageing."""
+    # During the curriculum bodies are half grown: their old age would teach nothing.
+    if not task.ageing or iteration <= task.curriculum * config.iterations or iteration % AGEING_EVERY:
+        return 0
     generator = counted_generator(config, iteration, purpose=3)
-    return int(torch.randint(0, ageing + 1, (1,), generator=generator))
+    return int(torch.randint(0, task.ageing + 1, (1,), generator=generator))
 
 
 def draw_steps(config: Config, iteration: int, curriculum: float) -> int:

@@ -1,7 +1,6 @@
 """A pool whose states lie with the processes that train together, each with a part of the slots.
 
-Which slots come, and which body each is to become, all processes know and draw alike. A state is where it last ran; a sample
-moves to another process only where one would have more to run than the others.
+Which slots come, and which body each is to become, all processes know and draw alike. A state is where it last ran.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,7 +11,7 @@ from torch import Tensor
 import pools
 from nca3d.ranks import Ranks, current
 from nca3d.rules.cell import Rule
-from nca3d.training.shares import Share, deal
+from nca3d.training.shares import Share
 
 
 class RankedPool:
@@ -60,33 +59,20 @@ class RankedPool:
         """Draws `n` different slots, as `StatePool.sample` does; all ranks draw the same.
 
         Returns:
-            The sample, with the slots, ages and bodies of all, and the states of those that this process runs; and its share.
+            The sample, with the slots, ages and bodies of all, and the states of those that lie with this process; and which
+            these are.
         """
         index = pools.state_pool.draw_slots(self.label, len(self.seeds) if self.labelled else 0, n, self.generator)
         slots = index.tolist()
-        share = deal([self.owner[slot] for slot in slots])
-        self._move(slots, share)
+        share = Share.of([self.owner[slot] for slot in slots], self.ranks)
         states = [self.rows[slots[place]] for place in share.places]
         own = torch.stack(states) if states else self.seeds[:0]
         return pools.Batch(index, own, self.age[index], self.label[index]), share
 
-    def _move(self, slots: Sequence[int], share: Share) -> None:
-        """Moves the states of sampled slots to the ranks that run them; there they stay."""
-        me, like = self.ranks.rank, self.seed
-        moves = [(self.owner[slot], to, slot) for slot, to in zip(slots, share.runner, strict=True) if self.owner[slot] != to]
-        sent = {to: [slot for a, b, slot in moves if (a, b) == (me, to)] for to in {b for a, b, _ in moves if a == me}}
-        coming = {of: [slot for a, b, slot in moves if (a, b) == (of, me)] for of in {a for a, b, _ in moves if b == me}}
-        room = {of: like.new_empty(len(own), *like.shape) for of, own in coming.items()}
-        self.ranks.exchange({to: torch.stack([self.rows.pop(slot) for slot in own]) for to, own in sent.items()}, room)
-        for of, own in coming.items():
-            self.rows.update(zip(own, room[of].clone().unbind(), strict=True))
-        for _, to, slot in moves:
-            self.owner[slot] = to
-
     def replace(
         self, index: Tensor, new_states: Tensor, share: Share, *, ages: Tensor, labels: Tensor | None = None
     ) -> dict[str, int]:
-        """Writes states back to their own slots, as `StatePool.replace` does.
+        """Writes states back to their own slots, as `StatePool.replace` does; a slot lies from now on with whom ran it.
 
         Args:
             index: The slots of the whole batch, int64 (B,).
@@ -103,6 +89,10 @@ class RankedPool:
         new = new_states.detach().to(self.seed)
         non_finite = ~new.flatten(1).isfinite().all(dim=1)
         dead = (new == self.dead_value).flatten(1).all(dim=1)
+        for slot, rank in zip(index.tolist(), share.runner, strict=True):
+            self.owner[slot] = rank
+            if rank != self.ranks.rank:
+                self.rows.pop(slot, None)
         for place, state, lost in zip(share.places, new, (dead | non_finite).tolist(), strict=True):
             slot = int(index[place])
             # A copy: a row of the batch would keep all of it in memory.

@@ -4,6 +4,7 @@ A sample is known by its place in the whole batch: its fire masks follow from it
 (law 8), so that nothing depends on who runs it. One process alone has all places, and is asked nothing else.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -11,6 +12,9 @@ import torch
 from torch import Tensor
 
 from nca3d.ranks import ALONE, Ranks, current
+
+# Share of a process's work by which it may have more to do than another.
+SLACK = 0.02
 
 
 @dataclass(frozen=True)
@@ -93,19 +97,54 @@ def split(batch: int) -> Share:
     return Share.of([rank for rank in range(ranks.size) for _ in ranks.share(batch, rank)], ranks)
 
 
-def deal(owner: Sequence[int]) -> Share:
-    """Returns the shares of a batch whose samples lie with some ranks: as few as possible have to move.
+def deal(owner: Sequence[int], costs: Sequence[float]) -> Share:
+    """Returns the shares of a batch by what its samples cost, so that no process waits long for another.
+
+    Samples stay where they lie, but that the busiest process gives the idlest one a sample, or changes one with it, as long as
+    this brings the two closer together.
 
     Args:
         owner: The rank where the sample at each place lies.
+        costs: What each sample is expected to cost, 0 or more, in any unit; all ranks know the same.
     """
-    ranks, runner = current(), [-1] * len(owner)
-    left = [len(ranks.share(len(owner), rank)) for rank in range(ranks.size)]
-    for place, rank in enumerate(owner):
-        if left[rank]:
-            runner[place], left[rank] = rank, left[rank] - 1
-    free = [rank for rank in range(ranks.size) for _ in range(left[rank])]
-    for place, rank in enumerate(runner):
-        if rank < 0:
-            runner[place] = free.pop(0)
+    ranks, runner = current(), list(owner)
+    load = [sum(cost for cost, rank in zip(costs, owner, strict=True) if rank == own) for own in range(ranks.size)]
+    for _ in owner:
+        high, low = load.index(max(load)), load.index(min(load))
+        gap = load[high] - load[low]
+        if gap <= SLACK * sum(costs) / ranks.size:
+            break
+        given = [place for place, rank in enumerate(runner) if rank == high]
+        taken = [None, *(place for place, rank in enumerate(runner) if rank == low)]
+        moved = {(one, other): costs[one] - (0 if other is None else costs[other]) for one in given for other in taken}
+        (one, other), less = min(moved.items(), key=lambda pair: abs(pair[1] - gap / 2))
+        if not 0 < less < gap:
+            break
+        runner[one], load[high], load[low] = low, load[high] - less, load[low] + less
+        if other is not None:
+            runner[other] = high
     return Share.of(runner, ranks)
+
+
+def move(rows: Tensor, before: Share, after: Share) -> Tensor:
+    """Returns the rows of a process's new share of a batch, (m, …); ranks send each other what they have and need.
+
+    Args:
+        rows: The rows of its share before, (n, …).
+        before: Who has which samples.
+        after: Who is to have them.
+    """
+    if before.runner == after.runner:
+        return rows
+    me, row = before.ranks.rank, {place: number for number, place in enumerate(before.places)}
+    going, coming = defaultdict(list), defaultdict(list)
+    for place, (a, b) in enumerate(zip(before.runner, after.runner, strict=True)):
+        if a == me != b:
+            going[b].append(place)
+        elif b == me != a:
+            coming[a].append(place)
+    room = {rank: rows.new_empty(len(places), *rows.shape[1:]) for rank, places in coming.items()}
+    before.ranks.exchange({rank: rows[[row[place] for place in places]] for rank, places in going.items()}, room)
+    found = {place: one for rank, places in coming.items() for place, one in zip(places, room[rank], strict=True)}
+    own = [found[place] if place in found else rows[row[place]] for place in after.places]
+    return torch.stack(own) if own else rows[:0]

@@ -25,7 +25,7 @@ from nca3d.config.fields import AGEING_EVERY
 from nca3d.executors.memory import noted_segments
 from nca3d.rollout import rollout
 from nca3d.training.build import choose_device
-from nca3d.training.draws import draw_ageing, draw_steps
+from nca3d.training.draws import ageing_steps, draw_steps
 from nca3d.training.memory import free_memory
 from nca3d.training.step import Outcome
 from nca3d.training.task import Task
@@ -82,7 +82,7 @@ def pick(config: Config, task: Task[Any]) -> Picked:
     for number in range(first, first + CANDIDATES):
         steps = draw_steps(config, number, task.curriculum)
         if task.ageing and number % AGEING_EVERY == 0:
-            ageing = draw_ageing(config, number, task.ageing)
+            ageing = ageing_steps(config, number, task)
             aged[number] = abs(steps - mean) / wide + abs(ageing - task.ageing / 2) / task.ageing, ageing
         else:
             plain[number] = abs(steps - mean) / wide, steps

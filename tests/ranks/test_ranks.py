@@ -1,5 +1,7 @@
 """What ranks tell each other, and who has what; ranks are threads here, see `rank_threads.py`."""
 
+import itertools
+
 import pytest
 import torch
 from hypothesis import given
@@ -14,7 +16,7 @@ from nca3d.ranks import ALONE, Ranks, by_first
 from nca3d.rules.by_sample import BySample, collecting, products
 from nca3d.training.agreed import stopping
 from nca3d.training.ranked_pool import RankedPool
-from nca3d.training.shares import Share, deal, split
+from nca3d.training.shares import SLACK, Share, deal, move, split
 
 SIZES = st.integers(1, 4)
 
@@ -126,17 +128,40 @@ def test_all_stop_at_once_or_none_does():
 # Who runs which sample ------------------------------------------------------------------------------------------------
 
 
-@given(SIZES, st.data())
-def test_samples_move_as_little_as_they_can(size, data):
-    owner = data.draw(st.lists(st.integers(0, size - 1), min_size=1, max_size=9))
-    shares = together(size, lambda ranks: deal(owner))
+@given(SIZES, st.lists(st.tuples(st.integers(0, 3), st.integers(1, 100)), min_size=1, max_size=9))
+def test_samples_are_dealt_by_what_they_cost(size, samples):
+    owner, costs = [rank % size for rank, _ in samples], [cost for _, cost in samples]
+    shares = together(size, lambda ranks: deal(owner, costs))
     assert len({share.runner for share in shares}) == 1, "all know alike"
-    runner = shares[0].runner
-    room = [len(Ranks(0, size).share(len(owner), rank)) for rank in range(size)]
-    assert [runner.count(rank) for rank in range(size)] == room
-    moved = sum(a != b for a, b in zip(owner, runner, strict=True))
-    assert moved == sum(max(0, owner.count(rank) - room[rank]) for rank in range(size))
-    assert [list(share.places) for share in shares] == [[p for p, r in enumerate(runner) if r == k] for k in range(size)]
+    assert [list(share.places) for share in shares] == [
+        [p for p, r in enumerate(shares[0].runner) if r == k] for k in range(size)
+    ]
+    load = [sum(cost for cost, rank in zip(costs, shares[0].runner, strict=True) if rank == k) for k in range(size)]
+    slack = SLACK * sum(costs) / size
+    assert max(load) - min(load) <= max(slack, *costs), "one sample more would be too many"
+    if len(costs) <= 6:
+        ways = itertools.product(range(size), repeat=len(costs))
+        best = min(max(sum(c for c, rank in zip(costs, way, strict=True) if rank == k) for k in range(size)) for way in ways)
+        assert max(load) <= 2 * size / (size + 1) * best + slack
+
+
+@given(SIZES, st.data())
+def test_samples_of_one_cost_stay_where_they_lie_if_each_process_has_its_share(size, data):
+    owner = data.draw(st.permutations([rank for rank in range(size) for _ in range(3)]))
+    assert together(size, lambda ranks: deal(owner, [1.0] * len(owner)).runner) == [tuple(owner)] * size
+
+
+@given(SIZES, st.data())
+def test_rows_move_to_whom_is_to_have_them(size, data):
+    batch = data.draw(st.integers(1, 7))
+    ways = st.lists(st.integers(0, size - 1), min_size=batch, max_size=batch)
+    before, after, rows = data.draw(ways), data.draw(ways), numbers(3, batch, 2)
+
+    def work(ranks: Ranks) -> bool:
+        old, new = Share.of(before, ranks), Share.of(after, ranks)
+        return torch.equal(move(rows[old.index], old, new), rows[new.index])
+
+    assert together(size, work) == [True] * size
 
 
 @given(SIZES, st.integers(1, 7), st.data())

@@ -6,7 +6,7 @@ import torch
 import pools
 from nca3d.config import Config
 from nca3d.executors.memory import Memory
-from nca3d.training.draws import age_states, draw_ageing, draw_steps
+from nca3d.training.draws import age_states, ageing_steps, draw_steps
 from nca3d.training.trainer import Trainer
 from nca3d.tune.iterations import STILL, measure, pick
 
@@ -34,7 +34,7 @@ def test_ageing_is_foretold() -> None:
     _, ages = age_states(
         CONFIG, number, trainer.task, trainer.rule, prepared, torch.zeros(2, dtype=torch.int64), torch.arange(2)
     )
-    assert ages.tolist() == [draw_ageing(CONFIG, number, trainer.task.ageing)] * 2
+    assert ages.tolist() == [ageing_steps(CONFIG, number, trainer.task)] * 2
 
 
 def test_what_ages_nothing_has_plain_iterations_alone() -> None:
