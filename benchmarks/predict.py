@@ -1,6 +1,6 @@
 """What the cost model of docs/scaling.md says of machines that we don't have: 8 and 64 GPUs, a 512³ lattice, 10,000 runs.
 
-    python benchmarks/predict.py [--sample 0.0265] [--fixed 0.004] [--gpu 20] [--latency 30e-6] [--bandwidth 50e9]
+    python benchmarks/predict.py [--sample 0.052] [--fixed 0.004] [--gpu 20] [--latency 30e-6] [--bandwidth 50e9]
 
 Nothing here is measured but what comes in: seconds a sample and seconds that don't shrink with processes (fitted to
 benchmarks/scaling.py), how many times faster a GPU runs a sample, and the network's latency and bandwidth. The model:
@@ -15,7 +15,7 @@ import argparse
 import math
 
 # What a training of castle is made of: its weights, the calls of an iteration, the batch a process.
-WEIGHTS, CALLS, BATCH = 34_640, 10, 8
+WEIGHTS, CALLS, BATCH = 34_640, 11, 8
 # A row of 16 channels, its cell and its mask.
 ROW_BYTES = 4 * 16 + 4 + 1
 # Living cells that a core runs forward and backward in a second (benchmarks/slabs.py), and the steps of a rollout.
@@ -25,7 +25,7 @@ CELLS_A_SECOND, STEPS = 1.5e6, 64
 def main() -> None:
     """Prints the three tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sample", type=float, default=0.0265, help="seconds that one core takes for one sample")
+    parser.add_argument("--sample", type=float, default=0.052, help="seconds that one core takes for one sample")
     parser.add_argument("--fixed", type=float, default=0.004, help="seconds of an iteration that no process shares")
     parser.add_argument("--gpu", type=float, default=20.0, help="how many times faster a GPU runs a sample (assumed)")
     parser.add_argument("--latency", type=float, default=30e-6, help="seconds of a call between GPUs (assumed)")
