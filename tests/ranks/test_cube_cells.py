@@ -34,7 +34,7 @@ def run(size: int, name: str, folder: Path) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@pytest.mark.parametrize("size", [pytest.param(2, marks=pytest.mark.nightly), 3])
 def test_states_and_gradients_are_those_of_one_process(size, tmp_path):
     run(size, "rollouts", tmp_path)
 
@@ -56,9 +56,10 @@ def test_what_can_not_be_shared_out_is_refused(tmp_path):
     run(2, "refused", tmp_path)
 
 
-def test_a_run_goes_on_with_any_number_of_processes(tmp_path):
+@pytest.mark.parametrize("sizes", [(1, 3), pytest.param((1, 2, 3), marks=pytest.mark.nightly)])
+def test_a_run_goes_on_with_any_number_of_processes(sizes, tmp_path):
     questions(tmp_path)
-    sizes, treatments = (1, 2, 3), ("clip", "normalise", "none")
+    treatments = ("clip", "normalise", "none")
     for size in sizes:
         run(size, "begun", tmp_path)
     for treatment in treatments:

@@ -26,7 +26,7 @@ COMPARED = [
 ]
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[pytest.param(2, marks=pytest.mark.nightly), 3])
 def found(request, tmp_path_factory):
     """What `slab_cases.py` has found on so many processes: all cases in one start, which takes longer than most of them."""
     file = tmp_path_factory.mktemp("slabs") / "found.json"
