@@ -8,6 +8,7 @@ process.
 one       one process, the whole cube and the whole batch
 cells     each process has the cells of some columns, their weights and their optimizer's state; features at the cut travel
 samples   each process has the whole cube and its part of the batch; all gradients travel, by `all_reduce`
+fsdp2     the same, but weights and optimizer state lie with the owners of cells (`fully_shard`): all weights and gradients travel
 cells, batch × 2, cells × 2     twice the work, for weak scaling: a perfect one takes as long as "one"
 
 Contenders take turns, each in fresh processes, once a round, with an iteration before the clock. The medians are shown: wall
@@ -27,6 +28,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
+from torch.nn.utils import get_total_norm
 
 import nca3d
 from nca3d.config import Config
@@ -50,22 +54,40 @@ def contenders(processes: int) -> dict[str, dict[str, Any]]:
         "one": {"processes": 1},
         "cells": {"processes": processes},
         "samples": {"processes": processes, "samples": True},
+        "fsdp2": {"processes": processes, "samples": True, "fsdp": True},
         f"cells, batch × {processes}": {"processes": processes, "more": processes},
         f"samples, batch × {processes}": {"processes": processes, "more": processes, "samples": True},
         f"cells, cells × {processes}": {"processes": processes, "high": processes},
     }
 
 
+class Asked(torch.nn.Module):
+    """A cube whose call is an iteration's loss: FSDP2 gathers weights before a call, and shares gradients out after it."""
+
+    def __init__(self, rule: nca3d.GMLPRule, half: bool) -> None:
+        super().__init__()
+        self.rule, self.half = rule, half
+
+    def forward(self, question: torch.Tensor) -> torch.Tensor:
+        """Returns the sum of the losses of questions (B, H·W)."""
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
+            last = nca3d.rollout(self.rule, self.rule.rest(len(question)), STEPS, inputs=self.rule.ask(question))
+        return self.rule.answer(last).square().mean(dim=1).sum()
+
+
 class Trained:
     """A cube in training, of which this process has its part."""
 
-    def __init__(self, ranks: Ranks, half: bool, samples: bool = False, high: int = 1) -> None:
+    def __init__(self, ranks: Ranks, half: bool, samples: bool = False, high: int = 1, fsdp: bool = False) -> None:
         size = (SIZE[0], SIZE[1] * high, SIZE[2])
-        self.ranks, self.half, self.samples = ranks, half, samples
+        self.ranks, self.samples, self.fsdp = ranks, samples, fsdp
         shared_out = None if samples else ranks
         self.rule = nca3d.GMLPRule(size, preset="cube", generator=torch.Generator().manual_seed(0), ranks=shared_out)
-        self.shards = Shards(self.rule)
-        self.optimizer = build_optimizer(Config(optimizer="adam"), list(self.rule.parameters()))
+        self.asked, self.shards = Asked(self.rule, half), Shards(self.rule)
+        if fsdp:
+            fully_shard(self.asked, mesh=init_device_mesh("cpu", (ranks.size,)))
+            self.numbers = sum(weight.numel() for weight in self.asked.parameters())
+        self.optimizer = build_optimizer(Config(optimizer="adam"), list(self.asked.parameters()))
 
     def step(self, batch: int) -> None:
         """One iteration, of so many samples in all."""
@@ -73,13 +95,16 @@ class Trained:
         self.optimizer.zero_grad()
         question = torch.randn(batch, rule.size[1] * rule.size[2], generator=torch.Generator().manual_seed(1))
         question = question[list(ranks.share(batch))] if self.samples else question
-        with torch.autocast("cpu", torch.bfloat16, enabled=self.half):
-            last = nca3d.rollout(rule, rule.rest(len(question)), STEPS, inputs=rule.ask(question))
-        (rule.answer(last).square().mean(dim=1).sum() / batch).backward()
-        if self.samples:
+        # FSDP2 takes the mean of processes; a sum scaled by hand it can't have from gloo.
+        (self.asked(question) * (ranks.size if self.fsdp else 1) / batch).backward()
+        if self.fsdp:
+            # Weights come before and gradients go after, each from and to all others; once, since nothing is gathered anew.
+            ranks.sent_bytes += 2 * 4 * self.numbers * (ranks.size - 1) // ranks.size
+        elif self.samples:
             self.add_up()
         # As training does before every step: all must come to the same verdict.
-        norm = self.shards.norms([p for p in rule.parameters() if p.grad is not None]).norm()
+        grads = [weight for weight in self.asked.parameters() if weight.grad is not None]
+        norm = get_total_norm([weight.grad for weight in grads]) if self.fsdp else self.shards.norms(grads).norm()
         assert norm.isfinite()
         self.optimizer.step()
 
@@ -96,7 +121,7 @@ def worker(given: dict[str, Any]) -> None:
     """Measures one contender in this process, and prints what all found from the first one."""
     torch.set_num_threads(1)
     with joined(600) as ranks:
-        made = Trained(ranks, given["half"], given.get("samples", False), given.get("high", 1))
+        made = Trained(ranks, given["half"], given.get("samples", False), given.get("high", 1), given.get("fsdp", False))
         batch = given["batch"] * given.get("more", 1)
         made.step(batch)
         ranks.sent_bytes = 0
