@@ -8,7 +8,7 @@ process.
 one       one process, the whole cube and the whole batch
 cells     each process has the cells of some columns, their weights and their optimizer's state; features at the cut travel
 samples   each process has the whole cube and its part of the batch; all gradients travel, by `all_reduce`
-fsdp2     the same, but weights and optimizer state lie with the owners of cells (`fully_shard`): all weights and gradients travel
+fsdp2     the same, but weights and optimizer state lie with owners of cells (`fully_shard`); weights and gradients travel
 cells, batch × 2, cells × 2     twice the work, for weak scaling: a perfect one takes as long as "one"
 
 Contenders take turns, each in fresh processes, once a round, with an iteration before the clock. The medians are shown: wall

@@ -98,9 +98,9 @@ def _dealt(
     costs = BACKWARD * draw_steps(config, iteration, task.curriculum) * (cells + grown) / 2
     costs += ageable * cells * ageing_steps(config, iteration, task)
     dealt = deal(share.runner, costs.tolist())
-    # Whoever has none of some kind has room for what comes, and all send alike.
-    states, (fresh, damaged) = move(prepared.states, share, dealt), about[:, 1:].bool()[dealt.index].t().to(cells.device)
-    return pools.Prepared(states, fresh.to(states.device), damaged.to(states.device)), labels, dealt
+    states = move(prepared.states, share, dealt)
+    fresh, damaged = about[dealt.index, 1:].bool().to(states.device).unbind(dim=1)
+    return pools.Prepared(states, fresh, damaged), labels, dealt
 
 
 @torch.no_grad()
