@@ -82,6 +82,11 @@ class StopSignal:
         self._stack.close()
         _cancel(self._timers)
 
+    def told(self, number: int) -> None:
+        """Takes over a signal that another process got: one's own, which may come a moment later, is no second wish."""
+        if self.requested is None:
+            self.requested, self._since = number, time.monotonic()
+
     def _received(self, number: int, frame: FrameType | None) -> None:
         if self._overdue:
             self._overdue = False

@@ -80,5 +80,5 @@ def stopping(stop: StopSignal) -> bool:
     number = max(int(one) for one in ranks.gather(torch.tensor([stop.requested or 0])))
     # One that has come since, to this process alone, waits for the next time: the others don't know of it.
     if number:
-        stop.requested = stop.requested or number
+        stop.told(number)
     return number != 0
