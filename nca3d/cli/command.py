@@ -22,7 +22,7 @@ from nca3d.errors import InputError, RunError, nearest
 from nca3d.process import room
 from nca3d.process.stop import ended_by_signals
 from nca3d.process.streams import PATIENCE, silence, steady_output
-from nca3d.process.supervise import tried_first
+from nca3d.process.supervise import called, tried_first
 from nca3d.ranks import launcher
 from nca3d.ranks.telling import tell, to_be_shown
 from nca3d.registry import LazyImport, wing_entries
@@ -130,7 +130,7 @@ def _ended(words: list[str]) -> int:
         return 130 if stop.args else _complain("stopped", 130)  # with a message, training has said so already
     except SystemExit as leaving:
         if leaving.code in (None, 0):  # argparse leaves through `run`: so this is a rule or plug-in that called sys.exit
-            return _complain(f"nca3d {words[0]}: something called sys.exit({leaving.code!r}) before the work was done", 1)
+            return _complain(f"nca3d {words[0]}: something called {called(leaving)} before the work was done", 1)
         return leaving.code if isinstance(leaving.code, int) else _complain(leaving.code, 1)
 
 

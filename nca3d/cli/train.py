@@ -72,7 +72,7 @@ def _check_processes(asked: int | None) -> None:
     if asked is not None and not 1 <= asked <= MOST_PROCESSES:
         raise InputError("nca3d train", "--processes", asked, f"1 .. {MOST_PROCESSES}")
     if there > 1 and asked not in (None, there):
-        raise InputError("nca3d train", "--processes", asked, f"none: a launcher has started {there} of them")
+        raise InputError("nca3d train", "--processes", asked, f"{there}, or none: a launcher has started so many")
 
 
 def _train(args: argparse.Namespace, config: Config) -> None:

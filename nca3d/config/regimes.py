@@ -72,7 +72,8 @@ class Regime:
         Returns:
             For each contradiction the fields concerned, the one to change first, and the allowed values in words.
         """
-        return ()
+        if self.table == "body" and values["split"] == "lattice" and values["executor"] not in ("auto", "slabs"):
+            yield ("executor", "split"), "auto or slabs, where split = lattice: the others run whole lattices"
 
     def check_inputs(self, config: "Config", folder: str | os.PathLike[str] | None = None) -> object:
         """Checks the files that a run reads, before torch is loaded, which takes seconds.

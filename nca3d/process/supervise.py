@@ -84,7 +84,7 @@ def supervised(file: str, field: str, allowed: str) -> Iterator[None]:
             # A signal that ends the command raises it too.
             if error.code in (128 + signal.SIGTERM, 129):
                 raise
-            raise InputError(file, field, f"it called sys.exit({error.code!r})", allowed) from error
+            raise InputError(file, field, f"it called {called(error)}", allowed) from error
         # A user's code can fail in any way; its error becomes a line of ours.
         except BaseException as error:
             raise InputError(file, field, _said(error), allowed) from error
@@ -217,6 +217,26 @@ def _seconds() -> float:
     return SECONDS
 
 
+class WayOut(SystemExit):
+    """Code called os._exit or os.exec… where `no_way_out` is.
+
+    Args:
+        name: What it called.
+        status: The exit code that it asked for.
+    """
+
+    def __init__(self, name: str, status: object) -> None:
+        super().__init__(status)
+        self.name = name
+
+
+def called(leaving: SystemExit) -> str:
+    """Returns what code has called to end its process, such as "sys.exit(0)" or "os._exit(7)"."""
+    if isinstance(leaving, WayOut):
+        return f"os.{leaving.name}({leaving.code!r})" if leaving.name == "_exit" else f"os.{leaving.name}"
+    return f"sys.exit({leaving.code!r})"
+
+
 @contextlib.contextmanager
 def no_way_out() -> Iterator[None]:
     """A context in which os._exit and os.exec… raise SystemExit: else a user's code could end a command with 0, without a word.
@@ -239,7 +259,7 @@ def no_way_out() -> Iterator[None]:
             if threading.get_ident() != place[1]:
                 print(f"something called os.{name} in a thread of its own", file=sys.stderr, flush=True)
                 real["_exit"](status or 1)
-            raise SystemExit(status)
+            raise WayOut(name, status)
 
         return call
 

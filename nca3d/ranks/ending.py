@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from nca3d.errors import InputError, RunError
+from nca3d.process.supervise import called
 from nca3d.ranks.group import LostRankError, Ranks
 from nca3d.ranks.telling import LEFT, at_leisure, record
 
@@ -72,7 +73,8 @@ class Ending:
             raise lost from error
         except BaseException as error:
             with at_leisure():
-                word = {"rank": self.ranks.rank, "cause": self._cause(error)}
+                stopped = isinstance(error, SystemExit | KeyboardInterrupt) and self.ranks.stopped is not None
+                word: dict[str, Any] = {"rank": self.ranks.stopped if stopped else self.ranks.rank, "cause": self._cause(error)}
                 if isinstance(error, InputError):
                     word["input"] = [str(part) for part in (error.where, error.field, error.found, error.allowed)]
                 self._say(word)
@@ -112,7 +114,8 @@ class Ending:
             if word := self._gone(range(self.ranks.size)):
                 return self._error_of(self._say(word))
             time.sleep(0.1)
-        return self._error_of(self._say(self._late() or {"line": f"another rank was lost at {self._at()}: {error}"}))
+        waited = "timed out" in str(error).lower()
+        return self._error_of(self._say(self._late(waited) or {"line": f"another rank was lost at {self._at()}: {error}"}))
 
     def _cause(self, error: BaseException) -> str:
         """Returns why this rank fails: what follows its name in a line."""
@@ -121,7 +124,7 @@ class Ending:
         if isinstance(error, SystemExit):
             number = error.code - 128 if isinstance(error.code, int) else 0
             stopped = number in list(signal.Signals)
-            how = f"{LEFT} {signal.Signals(number).name}" if stopped else f"called sys.exit({error.code!r})"
+            how = f"{LEFT} {signal.Signals(number).name}" if stopped else f"called {called(error)}"
             return f" {how} at {self._at()}"
         line = " ".join(str(error).split())[:300]
         # A line of ours says where it was.
@@ -164,8 +167,12 @@ class Ending:
                 return {"rank": rank, "line": f"{name} is gone at {self._at()}: its process {process} was killed, or crashed"}
         return None
 
-    def _late(self) -> dict[str, Any] | None:
-        """Returns what there is to say of the rank that has asked the others for the least; None where all have as often."""
+    def _late(self, waited: bool) -> dict[str, Any] | None:
+        """Returns what there is to say of the rank that has asked the others for the least; None where all have as often.
+
+        Args:
+            waited: Whether it has not answered in time; else the connection to it is broken.
+        """
         done = {}
         for rank in range(self.ranks.size):
             with contextlib.suppress(Exception):
@@ -174,7 +181,14 @@ class Ending:
         late = min(done, key=lambda rank: done[rank])
         if done[late] == self.ranks.calls:
             return None
-        line = f"rank {late} of {self.ranks.size} has not answered for {self.timeout:g} s at {self._at()}"
+        name, (host, process) = f"rank {late} of {self.ranks.size}", self._others[late]
+        if not waited:
+            return {"rank": late, "line": f"{name} is gone at {self._at()}: the connection to it, on {host}, is broken"}
+        if host == socket.gethostname():
+            # One that was stopped (Ctrl-Z, a debugger) can't obey its launcher, which would wait half a minute for it.
+            with contextlib.suppress(OSError):
+                os.kill(process, signal.SIGCONT)
+        line = f"{name} has not answered for {self.timeout:g} s at {self._at()}"
         return {"rank": late, "line": f"{line}: it hangs, or needs longer: --timeout SECONDS"}
 
     def _beat(self) -> None:

@@ -51,6 +51,7 @@ class Ranks:
         doing: What this rank is about, such as "iteration 7"; the others name it when it is lost.
         calls: How often this rank has asked the others for something: who hangs, has asked less often.
         sent_bytes: How many bytes this rank has sent to others so far, as far as tensors go.
+        stopped: The rank that a signal came to, where all stop for it; None = there was none.
     """
 
     def __init__(self, rank: int = 0, size: int = 1, local: int = 0) -> None:
@@ -58,6 +59,7 @@ class Ranks:
         self.doing = ""
         self.splits = "samples"
         self.calls = self.sent_bytes = 0
+        self.stopped: int | None = None
 
     @property
     def first(self) -> bool:

@@ -14,6 +14,7 @@ from nca3d.ranks import launcher
 from nca3d.ranks.ending import Ending
 from nca3d.ranks.group import ALONE, Ranks, current, set_current
 
+LAST_PORT = 65_535
 # How often this process has joined others: a script may train several times.
 _joins = itertools.count()
 # Whether this process is one of several at the moment, even where it does something alone.
@@ -81,6 +82,9 @@ def _met(ranks: Ranks, timeout: float, given: bool) -> Ending:
     for name in ("MASTER_ADDR", "MASTER_PORT"):
         if not os.environ.get(name):
             raise InputError("environment", name, "nothing", "where the other processes are, as torchrun sets it")
+    port = os.environ["MASTER_PORT"]
+    if not (port.isascii() and port.isdigit() and int(port) <= LAST_PORT):
+        raise InputError("environment", "MASTER_PORT", repr(port), f"0 .. {LAST_PORT}, as torchrun sets it")
     with _signals_end_it():
         try:
             if _store is None:

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from nca3d.errors import RunError
 from nca3d.process.stop import HANGUP, SIGNALS
+from nca3d.ranks.restart import GOES_ON
 from nca3d.ranks.telling import BY_LAUNCHER, LEFT
 
 
@@ -58,6 +59,8 @@ def launch(processes: int, command: Sequence[str], environment: Mapping[str, str
             elastic_launch(config, command[0])(*command[1:])
         except ChildFailedError as failed:
             rank, failure = failed.get_first_failure()
+            if way_on := _way_on(Path(folder)):
+                print(way_on, file=sys.stderr)
             print(_cause(rank, failure.exitcode, processes, _records(Path(folder))), file=sys.stderr)
             return int(failure.exitcode) if failure.exitcode > 0 else 1
         except SignalException as stopped:
@@ -100,6 +103,14 @@ def _records(folder: Path) -> dict[int, str]:
     return records
 
 
+def _way_on(folder: Path) -> str:
+    """Returns how the run goes on that the ranks were at, as they have noted it; "" where they have saved nothing."""
+    for note in folder.glob(f"*/{GOES_ON}"):
+        with contextlib.suppress(OSError):
+            return note.read_text(encoding="utf-8")
+    return ""
+
+
 def _cause(rank: int, code: int, processes: int, records: Mapping[int, str]) -> str:
     """Returns the line about the rank that failed first.
 
@@ -116,5 +127,9 @@ def _cause(rank: int, code: int, processes: int, records: Mapping[int, str]) -> 
         return plain
     # Who was killed had no last word; one of the others says what it was about.
     about = next((line for line in records.values() if line.startswith(f"{name} ")), "")
+    if own or about:
+        return own or about
+    # Those that were told to stop then are no cause.
+    others = [line for line in records.values() if LEFT not in line]
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return own or about or next(iter(records.values()), f"{name} {how}")
+    return others[0] if others else f"{name} {how} before all had met"

@@ -9,19 +9,23 @@ from pathlib import Path
 from nca3d.ranks import launcher
 
 NOTE = "nca3d-run"
+# How the run goes on if all processes are lost: the line that their launcher prints.
+GOES_ON = "nca3d-goes-on"
 
 
 def note_run(folder: Path) -> None:
     """Notes the folder of the run that this launcher is at."""
-    note = _note()
-    if note is not None:
-        with contextlib.suppress(OSError):
-            note.write_text(str(folder.absolute()), encoding="utf-8")
+    _write(NOTE, str(folder.absolute()))
+
+
+def note_way_on(line: str) -> None:
+    """Notes how the run goes on if its processes are lost, once something was saved."""
+    _write(GOES_ON, line)
 
 
 def noted_run() -> Path | None:
     """Returns the folder of the run that an earlier attempt of this launcher was at; None where there is none."""
-    note = _note()
+    note = _note(NOTE)
     if not launcher.attempt() or note is None:
         return None
     with contextlib.suppress(OSError):
@@ -30,7 +34,14 @@ def noted_run() -> Path | None:
     return None
 
 
-def _note() -> Path | None:
-    """Returns the note of this launcher."""
+def _write(name: str, text: str) -> None:
+    note = _note(name)
+    if note is not None:
+        with contextlib.suppress(OSError):
+            note.write_text(text, encoding="utf-8")
+
+
+def _note(name: str) -> Path | None:
+    """Returns a note of this launcher."""
     folder = launcher.common_folder(of_attempt=False)
-    return folder / NOTE if folder else None
+    return folder / name if folder else None

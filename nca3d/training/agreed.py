@@ -77,8 +77,11 @@ def stopping(stop: StopSignal) -> bool:
     ranks = current()
     if ranks.size == 1:
         return stop.requested is not None
-    number = max(int(one) for one in ranks.gather(torch.tensor([stop.requested or 0])))
+    numbers = [int(one) for one in ranks.gather(torch.tensor([stop.requested or 0]))]
     # One that has come since, to this process alone, waits for the next time: the others don't know of it.
-    if number:
+    if number := max(numbers):
         stop.told(number)
+        # A launcher that ends sends it to all; and from now on all have been told.
+        if not all(numbers):
+            ranks.stopped = numbers.index(number)
     return number != 0

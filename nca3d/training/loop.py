@@ -156,7 +156,7 @@ def _train(
         if trainer.iteration >= trainer.end and (told := trainer.course.told(config, trainer.seconds)):
             print(f"{folder.path}: {told}", file=sys.stderr)
         if trainer.iteration < trainer.end and stopping(stop):
-            stop.leave(f"stopped at iteration {trainer.iteration}; go on with: nca3d train --resume {folder.path}")
+            stop.leave(f"stopped at iteration {trainer.iteration}; go on with: {folder.way_on}")
 
         rule = trainer.trained_rule()
         # The first of several processes gets all of it.
@@ -208,7 +208,7 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
             bar.n = trainer.iteration
             bar.refresh()
         if cause:
-            failure, trainer.recovery = trainer.recovery.failure(config, folder.path), Recovery()
+            failure, trainer.recovery = trainer.recovery.failure(config, folder.path, folder.way_on), Recovery()
             # Whoever resumes it has changed something: then all retries are there again.
             saver.again()
     if cause:
@@ -220,7 +220,7 @@ def _iterate(trainer: Trainer, folder: RunFolder, stop: StopSignal, saver: Saver
 def _parted(folder: RunFolder) -> None:
     """Tells that one of several processes can't wait any longer for the iteration to end, or for another process."""
     found = f"{folder.path}: not saved: {current().doing} did not end within {PARTING:g} s of a signal"
-    tell(f"{found}; goes on from its last checkpoint with: nca3d train --resume {folder.path}")
+    tell(f"{found}; goes on from its last checkpoint with: {folder.way_on}")
 
 
 def _train_on(

@@ -112,20 +112,20 @@ class Recovery:
             f"(retry {len(self.setbacks)} of {config.retries})"
         )
 
-    def failure(self, config: Config, folder: Path) -> str:
+    def failure(self, config: Config, folder: Path, way_on: str) -> str:
         """Returns why the run failed for good, what to change and what is left, as one line.
 
         Args:
             config: The config as it was given.
             folder: The run folder.
+            way_on: The command with which the run goes on.
         """
         last, retries = self.setbacks[-1], len(self.setbacks) - 1
         rates = ", ".join(_number(setback.learning_rate) for setback in self.setbacks)
-        plugins = f" --plugins {' '.join(config.plugins)}" if config.plugins else ""
         after = f", after {retries} {'retry' if retries == 1 else 'retries'} (learning_rate {rates})" if retries else ""
         return (
             f"{folder}: iteration {last.iteration}: {last.cause}{after}; the state of iteration {last.back_to} is left: "
-            f"{_remedies(config, last)}: nca3d train --resume {folder}{plugins}"
+            f"{_remedies(config, last)}: {way_on}"
         )
 
 

@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import re
+import shlex
 import sys
 import weakref
 from collections.abc import Mapping
@@ -53,6 +54,12 @@ class RunFolder:
 
     def _has_checkpoints(self) -> bool:
         return any((self.path / "checkpoints").glob("step-*[0-9]")) and not never_saved(self.path)
+
+    @property
+    def way_on(self) -> str:
+        """The command with which the run goes on, plug-ins and all."""
+        plugins = f" --plugins {' '.join(map(shlex.quote, self.config.plugins))}" if self.config.plugins else ""
+        return f"nca3d train --resume {shlex.quote(str(self.path))}{plugins}"
 
     def is_there(self) -> bool:
         """Returns whether the folder is still there, the very same."""

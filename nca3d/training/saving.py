@@ -1,13 +1,17 @@
 """When a run is saved, and what becomes of it when that is impossible."""
 
 import contextlib
+import os
 import sys
 from collections.abc import Iterator
 
 from nca3d import checkpoint
 from nca3d.errors import RunError
 from nca3d.process import room
+from nca3d.process.supervise import called
 from nca3d.ranks import by_first, current
+from nca3d.ranks.restart import note_way_on
+from nca3d.ranks.telling import BY_LAUNCHER
 from nca3d.training.run_folder import RunFolder
 from nca3d.training.trainer import Trainer
 
@@ -82,7 +86,7 @@ class Saver:
         """A context that ends with a last save if it ends by an error, which is raised again.
 
         Raises:
-            RunError: something called sys.exit, which must not look like a run that was done.
+            RunError: something called sys.exit or os._exit, which must not look like a run that was done.
         """
         try:
             yield
@@ -91,7 +95,7 @@ class Saver:
             room.let_go(error)
             self._rescue(error)
             if isinstance(error, SystemExit):
-                by = f"{self.folder.path}: iteration {self.trainer.iteration + 1}: something called sys.exit({error.code!r})"
+                by = f"{self.folder.path}: iteration {self.trainer.iteration + 1}: something called {called(error)}"
                 raise RunError(f"{by}, a loss or a rule of your own perhaps, which ended the run before it was done") from error
             raise
 
@@ -104,13 +108,14 @@ class Saver:
             )
         # The others may be gone, or at work: a save takes all of them.
         elif current().size > 1:
-            if iteration and self.folder.is_there():
-                print(f"{where}: goes on from its last checkpoint with: nca3d train --resume {where}", file=sys.stderr)
+            # What a launcher of ours has been left to say, it says.
+            if iteration and self.folder.is_there() and not os.environ.get(BY_LAUNCHER):
+                print(f"{where}: goes on from its last checkpoint with: {self.folder.way_on}", file=sys.stderr)
         # Nothing was done yet: nobody misses it.
         elif iteration:
             try:
                 self.last()
-                print(f"saved at iteration {iteration}; go on with: nca3d train --resume {where}", file=sys.stderr)
+                print(f"saved at iteration {iteration}; go on with: {self.folder.way_on}", file=sys.stderr)
             except Exception as error:
                 # A save that failed may be the cause itself.
                 if str(error) != str(cause):
@@ -137,6 +142,8 @@ class Saver:
             names = ", ".join(sorted(path.name for path in removed))
             print(f"{self.folder.path}: the disk was full: {names} had to go to save this one", file=sys.stderr)
         self._saved = self.trainer.iteration
+        if current().size > 1 and current().first:
+            note_way_on(f"{self.folder.path}: goes on from its last checkpoint with: {self.folder.way_on}")
         if self._saved:
             config = self.trainer.config
             by_first(lambda: checkpoint.set_first_aside(self.folder.path, config.keep_checkpoints, config.save_every))

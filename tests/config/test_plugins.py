@@ -180,7 +180,7 @@ ENDS = {
     "sys.exit(0)": "it called sys.exit(0)",
     "sys.exit()": "it called sys.exit(None)",
     "raise SystemExit('bye')": "it called sys.exit('bye')",
-    "import os; os._exit(0)": "it called sys.exit(0)",
+    "import os; os._exit(0)": "it called os._exit(0)",
     "1 / 0": "ZeroDivisionError",
     "raise GeneratorExit": "GeneratorExit",
     "def": "SyntaxError",

@@ -41,6 +41,7 @@ FAULTS = {
     "exit": lambda: sys.exit(0),
     "_exit": lambda: os._exit(0),
     "term": lambda: os.kill(os.getpid(), signal.SIGTERM),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
     "none": lambda: None,
 }
 
@@ -79,7 +80,7 @@ def ended(work: Launched, folder: Path) -> Ended:
 
 GONE = r" is gone at iteration 8: its process \d+ was killed, or crashed"
 RAISED = " failed at iteration 8: ValueError: an odd loss"
-LEFT = r": run: iteration 8: something called sys\.exit\(0\), a loss or a rule of your own perhaps, .*"
+LEFT = r": run: iteration 8: something called (sys\.exit|os\._exit)\(0\), a loss or a rule of your own perhaps, .*"
 
 
 @pytest.mark.parametrize(
@@ -97,7 +98,10 @@ def test_a_rank_is_killed_raises_or_leaves(fault, line, tmp_path):
     """F18, F19, F21: the last line names it, and the exit code is that of a run that failed."""
     end = ended(begun(tmp_path, OWN_LAUNCHER, f"{fault} 8"), tmp_path)
     assert end.code == 1
-    assert re.fullmatch(f"rank {fault[-1]} of 2{line}", end.text.strip().splitlines()[-1]), end.text
+    *_, before, last = end.text.strip().splitlines()
+    assert re.fullmatch(f"rank {fault[-1]} of 2{line}", last), end.text
+    way_on = "run: goes on from its last checkpoint with: nca3d train --resume run --plugins "
+    assert end.text.count(way_on) == 1 and before.startswith(way_on)
     assert checkpoint.load(tmp_path / "run").step == 7
     assert end.text.count("Traceback") == ("raise" in fault), "bugs alone show a trace, and once"
 
@@ -110,9 +114,10 @@ def test_torchrun_has_the_cause_in_its_summary(tmp_path):
     assert next(line for line in end.told if "rank" in line).startswith("rank 1 of 2 is gone at iteration 8")
 
 
-def test_a_rank_hangs(tmp_path):
-    """F20: in a library, where it does not even hear that it is to end."""
-    end = ended(begun(tmp_path, OWN_LAUNCHER, "hang 1 8", timeout=5), tmp_path)
+@pytest.mark.parametrize("fault", ["hang", "stop"])
+def test_a_rank_hangs(fault, tmp_path):
+    """F20: in a library, where it does not even hear that it is to end; or stopped, as by a debugger."""
+    end = ended(begun(tmp_path, OWN_LAUNCHER, f"{fault} 1 8", timeout=5), tmp_path)
     assert end.code == 1
     told = "rank 1 of 2 has not answered for 5 s at iteration 8: it hangs, or needs longer: --timeout SECONDS"
     assert end.text.strip().splitlines()[-1] == told
@@ -122,7 +127,7 @@ def test_one_rank_is_told_to_stop(tmp_path):
     """F21: then all do, after the same iteration, and save it."""
     end = ended(begun(tmp_path, OWN_LAUNCHER, "term 1 8"), tmp_path)
     assert end.code == 143 and "stopped at iteration 8; go on with: nca3d train --resume run" in end.text
-    assert " was stopped by SIGTERM at iteration 8" in end.text.strip().splitlines()[-1]
+    assert end.text.strip().splitlines()[-1] == "rank 1 of 2 was stopped by SIGTERM at iteration 8"
 
 
 @pytest.mark.parametrize(

@@ -245,7 +245,17 @@ def test_who_hangs_has_asked_least(others):
         one.ranks.calls = calls
         one.store.set(f"beat/{one.ranks.rank}", str(calls))
     told = "rank 1 of 3 has not answered for 5 s at iteration 8: it hangs, or needs longer: --timeout SECONDS"
-    assert str(others.fails(0, LOST)) == told and str(others.fails(2, LOST)) == told
+    late = LostRankError("Timed out waiting 5000ms for recv operation to complete")
+    assert str(others.fails(0, late)) == told and str(others.fails(2, late)) == told
+
+
+def test_who_is_gone_on_another_machine_is_known_by_its_connection(others):
+    for one, calls in zip(others.endings, (100, 99, 100), strict=True):
+        one.ranks.calls = calls
+        one.store.set(f"beat/{one.ranks.rank}", str(calls))
+        one._others[1] = "node2", 1
+    told = "rank 1 of 3 is gone at iteration 8: the connection to it, on node2, is broken"
+    assert str(others.fails(0, LOST)) == told
 
 
 def test_where_nothing_is_known_that_is_said(others):
@@ -289,9 +299,9 @@ def test_who_waits_for_the_others_learns_that_one_has_failed(others):
         (0, 2, {0: "rank 0 of 2: batch: found 0"}, "batch: found 0"),
         (1, 2, {1: "rank 1 of 2: batch: found 0"}, "rank 1 of 2: batch: found 0"),
         (1, -9, {0: "rank 1 of 2 is gone at iteration 8"}, "rank 1 of 2 is gone at iteration 8"),
-        (1, -9, {0: "rank 0 of 2 was stopped by SIGTERM"}, "rank 0 of 2 was stopped by SIGTERM"),
-        (1, -9, {}, "rank 1 of 2 was killed by SIGKILL"),
-        (0, 7, {}, "rank 0 of 2 ended with exit code 7"),
+        (1, -9, {0: "rank 0 of 2 was stopped by SIGTERM"}, "rank 1 of 2 was killed by SIGKILL before all had met"),
+        (1, -9, {}, "rank 1 of 2 was killed by SIGKILL before all had met"),
+        (0, 7, {}, "rank 0 of 2 ended with exit code 7 before all had met"),
     ],
 )
 def test_the_last_line_is_the_cause(rank, code, records, line):

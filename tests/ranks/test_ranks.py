@@ -120,9 +120,18 @@ def test_all_stop_at_once_or_none_does():
             return parts
 
         ranks.gather = interrupted
-        return stopping(stop), stopping(stop), stop.requested
+        return stopping(stop), stopping(stop), stop.requested, ranks.stopped
 
-    assert together(3, work) == [(False, True, 15)] * 3
+    assert together(3, work) == [(False, True, 15, 1)] * 3
+
+
+def test_a_signal_that_came_to_all_is_nobodys():
+    def work(ranks: Ranks) -> tuple:
+        stop = StopSignal(several=True)
+        stop.requested = 2
+        return stopping(stop), ranks.stopped
+
+    assert together(3, work) == [(True, None)] * 3
 
 
 # Who runs which sample ------------------------------------------------------------------------------------------------

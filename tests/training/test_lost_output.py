@@ -341,8 +341,8 @@ def faulty(moments, target, rule):
 
 FAILURES = [
     ("sys.exit(0)", "something called sys.exit(0)", 1),
-    ("os._exit(0)", "something called sys.exit(0)", 1),
-    ("os.execv('/bin/true', ['true'])", "something called sys.exit(0)", 1),
+    ("os._exit(0)", "something called os._exit(0)", 1),
+    ("os.execv('/bin/true', ['true'])", "something called os.execv", 1),
     ("raise OSError(5, 'no such luck')", "no such luck", 1),
     ("raise MemoryError('too much')", "too much", 1),
     ("raise KeyError('a bug')", "a bug", 1),
