@@ -4,6 +4,7 @@ Writes report.html with pictures, report.json and a Markdown table into RUN/eval
 """
 
 import argparse
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -110,7 +111,9 @@ def _evaluate(args: argparse.Namespace) -> int:
     request = EvaluateRequest.of(args)
     if args.laws:
         return _laws(request.ref.one() if request.ref.condition else request.ref.module())
-    preset = request.preset + (f"-{request.ref.condition}" if request.ref.condition else "")
+    # A body may be called anything, in a run of somebody else's too.
+    named = re.sub(r"[^\w-]+", "_", str(request.ref.condition or ""))
+    preset = request.preset + (f"-{named}" if named else "")
     folder = args.out or request.ref.beside(f"evaluate-{preset}", f"evaluate-{request.ref.stem}-{preset}")
     if args.out is None:  # a folder of ours: what is written into it must not land elsewhere
         refuse_odd(folder, folder=True)

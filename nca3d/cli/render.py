@@ -131,8 +131,10 @@ def _side_by_side(args: argparse.Namespace, request: LifeRequest, out: Path) -> 
     if request.then:
         raise InputError("--then", "name", ", ".join(request.then), "none with --beside: one of the two")
     beside = RuleRef(args.beside, plugins=plugins_of(args))
-    # Of two rules of several bodies the same one.
-    beside.condition = args.condition if beside.rule().conditions else None
+    # Of two rules of several bodies the same one; of one that grows a single body it is not meant.
+    asked, request.ref.condition = request.ref.condition, None
+    several = [bool(ref.rule().conditions) for ref in (request.ref, beside)]
+    request.ref.condition, beside.condition = (asked if one or not any(several) else None for one in several)
     rules = [(ref, ref.one()) for ref in (request.ref, beside)]
     horizon = max(
         horizon_of(rule) for _, rule in rules

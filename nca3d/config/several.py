@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # How many bodies one rule may have.
 MOST = 64
+# How settings of several bodies are given where these are arrays, which no config names.
+ARRAYS = " (of arrays by name: target = as many words of your own)"
 # The rules of config `rule` that have a form for several bodies.
 RULES = ("conv", "coded", "conditional")
 # Suffixes of files that hold a body each. Not those of pictures: a folder of pictures is one body, a stack.
@@ -103,7 +105,7 @@ def several_contradictions(values: Mapping[str, Any]) -> Iterable[tuple[tuple[st
         # A single body is told nothing, so nobody could mean these.
         for name, default in (("condition", "input"), ("condition_codes", "one_hot"), ("switch_rate", 0.0)):
             if values[name] != default:
-                yield (name, "target"), f"{toml(default)} for one target; several of them have a condition"
+                yield (name, "target"), f"{toml(default)} for one target; several of them have a condition{ARRAYS}"
         return
     if len(set(values["target"])) < len(values["target"]):
         yield ("target",), "each body once"

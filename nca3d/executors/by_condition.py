@@ -133,7 +133,9 @@ def grouped(rule: ConditionalRule, condition: object, batch: int) -> list[Group]
         if condition.is_floating_point() and condition.ndim == 1:
             return [(everyone, condition)]
         if len(condition) != batch or condition.dtype == torch.bool or condition.ndim != 1 + condition.is_floating_point():
-            raise ArgumentError("condition", f"shape {tuple(condition.shape)}", f"({batch},) or ({batch}, {rule.code_size})")
+            found = f"{condition.dtype} {tuple(condition.shape)}".replace("torch.", "")
+            allowed = f"int ({batch},), or codes ({batch}, {rule.code_size}) or (steps, {batch}, {rule.code_size})"
+            raise ArgumentError("condition", found, f"{allowed}; other bodies in other steps: a list of lists")
         each: list[Any] = list(condition) if condition.is_floating_point() else condition.tolist()
     elif isinstance(condition, list | tuple):
         each = list(condition)

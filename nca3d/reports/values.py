@@ -35,6 +35,13 @@ MEANINGS = {
     "regeneration.recovered_half_space": "healed: share over half-spaces, cut in six directions",
     "regeneration.recovered_each.*": "healed: share of bodies",
     "regeneration.injury.*": "IoU after healing from that many wounds in a row",
+    "right_body.grown": "share nearest to its own target, by alpha and colours or kinds (confusion is of alpha alone)",
+    "right_body.fragment": "the same, after healing from a quarter of the body",
+    "confusion.*": "IoU of what grew (first) with a target (second)",
+    "switch.*": "IoU with the new body, three horizons after cells were told",
+    "switched": "share of ordered pairs with an IoU of 0.9",
+    "between": "share of bodies that live under a code in the middle of two",
+    "beside.*": "share of pairs, so many bodies apart, in which both become their own body",
     "regeneration.control_*": "healed, of a rule that can't heal: 0 if the measure is right",
 }
 

@@ -13,7 +13,7 @@ The condition is a vector, the code of a body. There are two ways to bring it to
 import copy
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -73,9 +73,9 @@ class ConditionalRule(Rule):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__(channels, visible, visible_kind, fire_rate, alive_threshold, step_size, padding)
-        self.conditions = tuple(conditions)
+        self.conditions = () if isinstance(conditions, str) else tuple(conditions)
         if not self.conditions or len(set(self.conditions)) < len(self.conditions):
-            raise ArgumentError("conditions", list(self.conditions), "names, at least one, each once")
+            raise ArgumentError("conditions", conditions, "a list of names, at least one, each once")
         if condition not in ("input", "seed"):
             raise ArgumentError("condition", repr(condition), "'input', 'seed'")
         allowed = ("one_hot", "learned", "given") if condition == "input" else ("one_hot", "given")
@@ -131,8 +131,7 @@ class ConditionalRule(Rule):
         Raises:
             ValueError: There is no such body, or the code has another length or is not finite.
         """
-        if isinstance(condition, np.ndarray):
-            condition = torch.from_numpy(condition)
+        condition = _given(condition)
         if not isinstance(condition, Tensor) or (condition.ndim == 0 and not condition.is_floating_point()):
             return self.codes[self.index(_plain(condition))]
         if condition.shape != (self.code_size,) or not condition.is_floating_point() or not condition.isfinite().all():
@@ -150,9 +149,12 @@ class ConditionalRule(Rule):
             code: The code (K,), such as the embedding of a sentence.
 
         Raises:
-            ValueError: The code has another length or is not finite.
+            ValueError: The code has another length, is not finite, or is zero.
         """
-        like = torch.cosine_similarity(self.codes.detach(), self.code_of(code)[None], dim=1)
+        found = self.code_of(code)
+        if not found.any():
+            raise ArgumentError("code", "zeros", f"a code of {self.code_size} floats that are not all 0: it points nowhere")
+        like = torch.cosine_similarity(self.codes.detach(), found[None], dim=1)
         return self.conditions[int(like.argmax())]
 
     @torch.no_grad()
@@ -177,6 +179,7 @@ class ConditionalRule(Rule):
         Raises:
             ValueError: There is no such body.
         """
+        condition = _given(condition)
         code = self.code_of(condition)
         rule = _twin(self.cell)
         for name in SHARED:
@@ -242,6 +245,8 @@ class ConditionalRule(Rule):
         """
         if condition is None:
             raise ArgumentError("condition", None, f"the body that is meant: {', '.join(self.conditions)}")
+        if isinstance(condition := _given(condition), Tensor) and condition.is_floating_point():
+            raise ArgumentError("condition", "a code", f"a body, which has a target: {', '.join(self.conditions)}")
         return self.tied(condition).target()
 
     # What every rule says ---------------------------------------------------------------------------------------
@@ -310,6 +315,12 @@ class ConditionalRule(Rule):
         names = ("channels", "visible", "visible_kind", "code", "condition", "code_size", "perception", *SHARED)
         own = {name: getattr(self, name) for name in names}
         return {"conditions": list(self.conditions), "codes": self.code_kind, "hidden": list(self.hidden), **own}
+
+
+def _given(condition: Any) -> Any:
+    """Returns a condition that came as an array of numbers as a tensor, any other as it is."""
+    numbers = isinstance(condition, np.ndarray) and condition.dtype.kind in "biuf"
+    return torch.from_numpy(condition) if numbers else condition
 
 
 def _plain(condition: object) -> object:

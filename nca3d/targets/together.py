@@ -6,6 +6,7 @@ colours. In a lattice that is "auto" each has its own size, and stands so that a
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,14 @@ def together(bodies: Mapping[str, Target], size: Wanted) -> Bodies:
 def called(names: Sequence[str]) -> list[str]:
     """Returns what bodies are called: shipped names as they are, files without folder and suffix; those alike are numbered."""
     plain = [_stem(Path(name).name) or name if names_path(name) else name for name in names]
-    return [f"{name}-{plain[:k].count(name) + 1}" if plain.count(name) > 1 else name for k, name in enumerate(plain)]
+    # One that is there once keeps its name, even where it looks like a number of another.
+    taken, found = {name for name in plain if plain.count(name) == 1}, []
+    for name in plain:
+        if plain.count(name) > 1:
+            name = next(one for number in count(1) if (one := f"{name}-{number}") not in taken)
+        taken.add(name)
+        found.append(name)
+    return found
 
 
 def _stem(file: str) -> str:

@@ -131,6 +131,12 @@ def _check_init(name: str, source: Rule, rule: Rule) -> None:
     shapes = [{key: tensor.shape for key, tensor in one.state_dict().items()} for one in (source, rule)]
     if shapes[0] == shapes[1]:
         return
+    if source.conditions and rule.conditions and len(source.conditions) != len(rule.conditions):
+        found = f"a rule of {len(source.conditions)} bodies, {', '.join(source.conditions)}"
+        raise InputError(name, "init", found, f"one of {len(rule.conditions)}, or as many targets, whatever they are called")
+    if bool(source.conditions) != bool(rule.conditions):
+        found = f"a rule of {len(source.conditions)} bodies" if source.conditions else "a rule of one body"
+        raise InputError(name, "init", found, "one of several" if rule.conditions else "one of one body, or several targets")
     theirs, ours = ({"rule": type(one).__name__, **one.spec()} for one in (source, rule))
     # What shapes don't depend on, such as the fire rate, may differ.
     differ = [key for key in theirs if key not in SHAPELESS and theirs[key] != ours.get(key)]

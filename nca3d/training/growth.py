@@ -45,6 +45,8 @@ def custom_body(body: Target | np.ndarray | Tensor, config: Config) -> KeptTarge
     # A name is the likeliest mistake; it must not be read as an array of characters.
     if isinstance(body, str | Path):
         raise InputError("train", "target", repr(body), "an array or a Target; a name stands in the config: Config(target=…)")
+    if isinstance(body, list | tuple) and any(isinstance(one, Target | np.ndarray | Tensor) for one in body):
+        raise InputError("train", "target", f"a list of {len(body)}", "one body, or several by name: {NAME: body, …}")
     if not isinstance(body, Target):
         # From a GPU, too: targets are made on the CPU.
         voxels = np.asarray(body.detach().cpu() if isinstance(body, Tensor) else body)

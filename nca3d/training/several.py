@@ -120,6 +120,11 @@ class Several:
         config, target = self.config, self.first.target
         code = config.code if target.kind == "classes" else 0
         kind = config.condition_codes if self.codes is None else "given"
+        channels = config.channels_for(target.visible)
+        length, room = len(self.names) if self.codes is None else self.codes.shape[1], channels - target.visible - 1 - code
+        if config.condition == "seed" and length > room:
+            allowed = f"codes of at most {room}, the hidden channels that carry them: --channels {channels + length - room}"
+            raise InputError("config", "condition_codes", f"codes of {length} numbers", f"{allowed}, or condition = input")
         rule = build_rule(
             config.replace(rule="conditional"),
             conditions=self.names,
@@ -127,7 +132,7 @@ class Several:
             codes=kind,
             code_size=0 if self.codes is None else self.codes.shape[1],
             code=code,
-            channels=config.channels_for(target.visible),
+            channels=channels,
             hidden=config.hidden,
             perception=config.perception,
             visible=target.visible,
@@ -284,7 +289,12 @@ def custom_bodies(bodies: Mapping[str, Target | np.ndarray | Tensor], config: Co
     if len(bodies) > MOST:
         raise InputError("train", "target", f"{len(bodies)} bodies", f"at most {MOST}")
     alone = config.replace(target="sphere", condition="input", condition_codes="one_hot", switch_rate=0.0)
-    found = {str(name): custom_body(body, alone).target for name, body in bodies.items()}
+    found = {}
+    for name, body in bodies.items():
+        try:
+            found[name] = custom_body(body, alone).target
+        except InputError as error:
+            raise InputError(f"train: target {name!r}", error.field, error.found, error.allowed) from error
     company = together(found, config.given_size)
     return config.replace(target=tuple(map(kept_name, range(len(found)))), size=company.size), company
 

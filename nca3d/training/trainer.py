@@ -339,6 +339,10 @@ class Trainer:
                 self.config.iterations,
                 f"at least the {saved.scalars['iteration']} already done",
             )
+        bodies, asked = (card.get("conditions") or [] for card in (saved.scalars["card"], self.rule.card))
+        if bool(bodies) != bool(asked):
+            told = f"several: {', '.join(asked)}" if asked else "one body"
+            raise InputError(saved.path, "target", told, f"{', '.join(bodies) or 'one body'}: a run keeps what it grows")
         for name, value in self.rule.card.items():
             before = saved.scalars["card"].get(name, value)
             if name in self.task.fixed and before != value:

@@ -164,6 +164,9 @@ def test_every_reader_of_a_body_is_known_to_folders():
 
 def test_names_that_are_alike_are_numbered():
     assert called(["a/tree.nbt", "b/tree.vox", "axolotl"]) == ["tree-1", "tree-2", "axolotl"]
+    assert called(["a/tree.nbt", "b/tree.nbt", "tree-1.nbt"]) == ["tree-2", "tree-3", "tree-1"], (
+        "a name that is one's own stays"
+    )
 
 
 @pytest.mark.parametrize(
@@ -195,6 +198,27 @@ def test_arrays_by_name_are_kept_and_go_on(tmp_path):
     assert nca3d.load(tmp_path / "moved").target("ball").cells == int((ball > 0).sum())
     with pytest.raises(InputError, match="found 1 bodies, allowed two or more by name"):
         nca3d.train(config, target={"ball": ball}, progress=False)
+    with pytest.raises(InputError, match="target: found a list of 2, allowed one body, or several by name"):
+        nca3d.train(config, target=[ball, bar], progress=False)
+    with pytest.raises(InputError, match=r"^train: target 'bad'"):
+        nca3d.train(config, target={"ball": ball, "bad": np.full((3, 3, 3, 4), np.nan)}, progress=False)
+
+
+def test_arrays_by_name_may_have_their_condition_in_the_seed(tmp_path):
+    ball, bar = np.zeros((5, 6, 7), np.uint8), np.zeros((3, 3, 7), np.uint8)
+    ball[1:4, 1:5, 1:6], bar[1, 1, :] = 1, 2
+    config = tiny(target=("one", "other"), condition="seed", size="auto", channels=10, iterations=1, out=str(tmp_path / "run"))
+    assert nca3d.train(config, target={"ball": ball, "bar": bar}, progress=False).rule.conditions == ("ball", "bar")
+
+
+def test_a_report_of_one_body_lies_in_its_run_whatever_the_body_is_called(tmp_path, capsys):
+    bodies = {"/../../out": np.pad(np.ones((2, 2, 3), np.uint8), 1), "b": np.pad(np.ones((2, 3, 2), np.uint8), 1)}
+    config = tiny_body(size="auto", iterations=1, steps=(4, 8), out=str(tmp_path / "run"))
+    nca3d.train(config, target=bodies, progress=False)
+    before = set(tmp_path.iterdir())
+    words = ["evaluate", str(tmp_path / "run"), "--condition", "/../../out", "--samples", "1", "--no-pictures"]
+    assert main(words) == 0 and (tmp_path / "run" / "evaluate-quick-_out" / "report.json").is_file()
+    assert set(tmp_path.iterdir()) == before
 
 
 def test_one_name_in_a_list_is_a_single_body():
@@ -258,6 +282,34 @@ def test_a_run_keeps_the_names_the_places_and_the_codes_of_its_bodies(tmp_path):
         Trainer.begin(tiny(init=str(tmp_path / "run"), target=BODIES[::-1]))
     others = Trainer.begin(tiny(init=str(tmp_path / "run"), target=("heart", "jack", "gyroid")))
     assert "heart begins as sphere" in others.task.note(others.rule)
+    with pytest.raises(InputError, match="a rule of 3 bodies, sphere, cross, torus, allowed one of 2, or as many targets"):
+        Trainer.begin(tiny(init=str(tmp_path / "run"), target=BODIES[:2]))
+    with pytest.raises(InputError, match="a rule of 3 bodies, allowed one of one body, or several targets"):
+        Trainer.begin(tiny(init=str(tmp_path / "run"), target="cross"))
+    with pytest.raises(InputError, match="target: found one body, allowed sphere, cross, torus: a run keeps what it grows"):
+        nca3d.train(config.replace(target="cross"), resume=tmp_path / "run", progress=False)
+
+
+def test_codes_that_a_first_cell_has_no_room_for_are_refused_with_the_room_that_they_need():
+    with pytest.raises(InputError, match=r"codes of 3 numbers, allowed codes of at most 2, .*: --channels 7"):
+        Trainer.begin(tiny(condition="seed", channels=6))
+    Trainer.begin(tiny(condition="seed", channels=7))
+
+
+def test_codes_may_be_arrays_of_numpy():
+    rule = Trainer.begin(tiny()).rule
+    code = np.eye(3, dtype=np.float32)[1]
+    for one, other in zip(rule.bound(code).parameters(), rule.bound("cross").parameters(), strict=True):
+        assert torch.equal(one, other)
+    assert rule.nearest(code) == "cross"
+    for wrong, line in (
+        (lambda: rule.nearest(0 * code), "found zeros"),
+        (lambda: rule.target(code), "allowed a body, which has a target: sphere, cross, torus"),
+        (lambda: rule.bound(np.array(["cross"])), "condition: found"),
+        (lambda: ConditionalRule("snail"), "conditions: found snail, allowed a list of names"),
+    ):
+        with pytest.raises(ValueError, match=line):
+            wrong()
 
 
 def test_a_run_goes_on_without_the_files_that_its_bodies_came_from(tmp_path):

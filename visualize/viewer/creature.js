@@ -21,7 +21,7 @@ function showCreature(root, about, engine, fragment) {
   heading.append(hint);
   function tell(frame) {
     const parts = [`step ${frame.step.toLocaleString("en")}`, `${frame.living.toLocaleString("en")} living cell${frame.living === 1 ? "" : "s"}`];
-    if (frame.iou !== null) parts.push(`IoU ${frame.iou.toFixed(2)}`);
+    if (frame.iou !== null) parts.push(`IoU${engine.meant ?? ""} ${frame.iou.toFixed(2)}`);
     if (frame.broken) parts.push("the body is not a number any more: seed it anew");
     if (frame.rate) parts.push(`${frame.rate < 10 ? frame.rate.toFixed(1) : Math.round(frame.rate)} steps/s`);
     read.textContent = parts.join(" · ");
@@ -45,7 +45,7 @@ function showCreature(root, about, engine, fragment) {
   const seed = button("Seed", "Begin again from one cell (s)", () => { past.length = 0; engine.seed(); });
   const help = node("dialog", { class: "help", click: () => help.close() }, node("p", {},
     "Click or drag on the body to cut it. Drag beside it to turn, with shift, the right button or two fingers also on it; wheel or pinch to come closer."),
-    node("dl", {}, ...[["orange", "on the body: what a cut would take; in the curve: when it was cut"], ["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ...(about.bodies ? [["1 … 9", "become another body"]] : []), ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
+    node("dl", {}, ...[["orange", "on the body: what a cut would take; in the curve: when it was cut"], ["space", "run or pause"], [".", "one step"], ["arrows", "turn"], ["page up, down", "closer, further"], ["enter", "cut in the middle"], ["s", "begin again from one cell"], ...(about.bodies ? [["1 … 9, 0", "become another body"]] : []), ["h", "cut in half"], ["x y z", "cut across this axis; with shift the other side"],
       ["r", "scatter"], ["[ ]", "brush"], ["+ −", "speed"], ["v", "voxels or smooth"], ["l", "light or dark"]]
       .flatMap(([key, does]) => [node("dt", {}, key), node("dd", {}, does)])));
   const look = lookControls(root, view);
@@ -102,7 +102,7 @@ function showCreature(root, about, engine, fragment) {
     "[": () => setBrush(-0.5), "]": () => setBrush(0.5), "+": () => setPace(1), "=": () => setPace(1), "-": () => setPace(-1),
     v: () => look[0].click(), l: () => look[1].click(), "?": () => help.showModal(),
   };
-  about.bodies?.slice(0, 9).forEach((_, place) => { keys[String(place + 1)] = () => bodies.choose(place); });
+  about.bodies?.slice(0, 10).forEach((_, place) => { keys[String((place + 1) % 10)] = () => bodies.choose(place); });
   wide.forEach((axis) => { keys[AXES[axis]] = (event) => halve(axis, event.shiftKey ? -1 : 1); });
   followKeys(root, keys);
 
@@ -119,16 +119,17 @@ function showCreature(root, about, engine, fragment) {
 /** A button for each body of a rule of several; where cells are told what they are, a slider between the last two. */
 function bodyControls(about, engine, seed) {
   let before = 1 % about.bodies.length, now = 0;
-  const buttons = about.bodies.map((name, place) => button(name, `Become a ${name}${place < 9 ? ` (${place + 1})` : ""}`, () => choose(place)));
+  const buttons = about.bodies.map((name, place) => button(name, `Become: ${name}${place < 10 ? ` (${(place + 1) % 10})` : ""}`, () => choose(place)));
   const ends = [node("span"), node("span")];
   const input = node("input", { type: "range", min: 0, max: 1, step: 0.05, value: 1, "aria-label": "Between two bodies", input: () => tell() });
-  const slider = node("label", { class: "between", title: "Between the last two bodies" }, ends[0], input, ends[1]);
+  const slider = node("label", { class: "between", title: "Between the last two bodies; what has been between may stay so: Seed begins anew" }, ends[0], input, ends[1]);
   function tell() {
     const share = Number(input.value), mix = about.bodies.map(() => 0);
     mix[before] += 1 - share;
     mix[now] += share;
     engine.become(mix);
     buttons.forEach((one, place) => one.setAttribute("aria-pressed", String(place === (share < 0.5 ? before : now))));
+    engine.meant = share > 0 && share < 1 ? ` with ${about.bodies[share < 0.5 ? before : now]}` : "";
     [before, now].forEach((place, end) => { ends[end].textContent = about.bodies[place]; });
   }
   function choose(place) {

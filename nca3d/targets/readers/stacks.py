@@ -103,6 +103,7 @@ def pictures(folder: Path) -> list[Path]:
         allowed = "a folder of images (.png, .tif, …), one a slice"
         scans = any(file.suffix.lower() == ".dcm" for file in files)
         told = "; DICOM slices: dcm2niix makes a .nii.gz of them" if scans else ""
+        told += "; or of several files (64 at most) that hold a body each, which one rule is to grow" if not scans else ""
         raise InputError(folder, "folder", f"{len(files)} files, none an image", allowed + told)
     if len(kinds) > 1:
         raise InputError(folder, "folder", f"images of several kinds: {', '.join(kinds)}", "slices of one kind")
