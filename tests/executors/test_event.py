@@ -72,8 +72,9 @@ def test_a_rule_without_an_alive_mask_runs_elsewhere(executor):
 
 def test_a_rule_with_a_step_of_its_own_runs_as_it_is_written():
     """In the dense executor, which "auto" chooses; the others say so instead of computing something else."""
+    torch.manual_seed(1)
     rule = SpatialNorm(8, (24,))
-    torch.nn.init.normal_(rule.network[-1].weight, std=0.1, generator=torch.Generator().manual_seed(1))
+    torch.nn.init.normal_(rule.network[-1].weight, std=0.1)
     state = body(rule)
     wanted = state
     for step in range(3):
@@ -83,7 +84,9 @@ def test_a_rule_with_a_step_of_its_own_runs_as_it_is_written():
         torch.testing.assert_close(found, wanted)
         parameters = list(rule.parameters())
         ours = torch.autograd.grad(found.square().sum(), parameters)
-        torch.testing.assert_close(ours, torch.autograd.grad(wanted.square().sum(), parameters, retain_graph=True))
+        theirs = torch.autograd.grad(wanted.square().sum(), parameters, retain_graph=True)
+        # Of other sums of the same numbers, rounded otherwise.
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
     with pytest.raises(ValueError, match=r"found 'graph' for SpatialNorm.*, allowed 'dense'"):
         nca3d.rollout(rule, state, 1, executor="graph")
 
