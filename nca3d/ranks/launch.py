@@ -18,7 +18,7 @@ from pathlib import Path
 
 from nca3d.errors import RunError
 from nca3d.process.stop import HANGUP, SIGNALS
-from nca3d.ranks.restart import GOES_ON
+from nca3d.ranks.restart import GOES_ON, NOTE
 from nca3d.ranks.telling import BY_LAUNCHER, LEFT
 
 
@@ -104,10 +104,12 @@ def _records(folder: Path) -> dict[int, str]:
 
 
 def _way_on(folder: Path) -> str:
-    """Returns how the run goes on that the ranks were at, as they have noted it; "" where they have saved nothing."""
+    """Returns how the run goes on that the ranks were at, as they have noted it; "" where nothing is left of it."""
     for note in folder.glob(f"*/{GOES_ON}"):
         with contextlib.suppress(OSError):
-            return note.read_text(encoding="utf-8")
+            run = Path(note.with_name(NOTE).read_text(encoding="utf-8"))
+            if any((run / "checkpoints").glob("step-*[0-9]")):
+                return note.read_text(encoding="utf-8")
     return ""
 
 
