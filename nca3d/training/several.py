@@ -116,7 +116,11 @@ class Several:
         self.first.check_rule(rule)
 
     def build_rule(self) -> Rule:
-        """Returns a fresh rule for the bodies, or the one that `init` names."""
+        """Returns a fresh rule for the bodies, or the one that `init` names.
+
+        Raises:
+            InputError: A first cell has no room for the codes, or the rule that `init` names grows other bodies.
+        """
         config, target = self.config, self.first.target
         code = config.code if target.kind == "classes" else 0
         kind = config.condition_codes if self.codes is None else "given"
