@@ -324,7 +324,7 @@ def test_nothing_else_in_the_house_writes_so() -> None:
 # Files that are written by their name, and why that is right: nobody else can have put a link there.
 WRITERS = {
     "files/atomic.py": "the one way",
-    "checkpoint.py": "in a folder that was just made, and no other name leads to",
+    "checkpoint/writing.py": "in a folder that was just made, and no other name leads to",
     "cube/export/write.py": "in such a folder",
     "cli/faults.py": "in a temporary folder of its own",
     "bench/peers.py": "in a temporary folder of its own",

@@ -21,7 +21,7 @@ from nca3d import checkpoint
 from nca3d.errors import InputError, InputErrors, RunError
 from nca3d.files import seal
 
-ROOT = Path(checkpoint.__file__).parents[1]
+ROOT = Path(checkpoint.__file__).parents[2]
 
 
 def groups_of(step: int) -> dict[str, dict[str, Tensor]]:

@@ -30,7 +30,7 @@ NEAR = {
     "nca3d/rules": "tests/laws/test_cell_laws.py tests/rules tests/laws tests/executors",
     "nca3d/executors": "tests/laws/test_executor_laws.py tests/executors tests/laws",
     "nca3d/fire.py": "tests/test_fire.py tests/laws",
-    "nca3d/checkpoint.py": "tests/test_checkpoint.py tests/cli/test_doctor_verb.py",
+    "nca3d/checkpoint": "tests/test_checkpoint.py tests/cli/test_doctor_verb.py",
     "pools": "tests/pools tests/laws/test_pool_laws.py tests/laws/test_damage_laws.py tests/evaluation/studies",
 }
 WIDER = (

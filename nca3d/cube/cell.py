@@ -7,7 +7,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from nca3d.cube.coarse import Coarse
 from nca3d.cube.faces import Surface
@@ -240,6 +240,18 @@ class GMLPRule(GMLPCell):
         near = [padded[neighbours] for neighbours in self.neighbours[cells].T]
         return torch.cat([*near, padded[:-1][cells], external[cells]], dim=-1)
 
+    def next_rows(self, rows: Tensor, out: Tensor, memory: Tensor) -> Tensor:
+        """Returns the next state of cells that fire, (n, B, F + M).
+
+        Args:
+            rows: Their state, (n, B, F + M).
+            out: Their output, (n, B, F).
+            memory: Their new memory, (n, B, M).
+        """
+        features = rows[..., : self.features]
+        change = out if self.preset == "nca" else out - features
+        return torch.cat([features + self.step_size * change, memory], dim=-1)
+
     def moving_channels(self, step: int, device: torch.device | None = None) -> Tensor:
         """Returns which channels may change in a step, bool (F + M,).
 
@@ -320,18 +332,6 @@ class GMLPRule(GMLPCell):
         """
         return answers if self.surface.wanted is None else self.surface.wanted(answers).detach()
 
-    def next_rows(self, rows: Tensor, out: Tensor, memory: Tensor) -> Tensor:
-        """Returns the next state of cells that fire, (n, B, F + M).
-
-        Args:
-            rows: Their state, (n, B, F + M).
-            out: Their output, (n, B, F).
-            memory: Their new memory, (n, B, M).
-        """
-        features = rows[..., : self.features]
-        change = out if self.preset == "nca" else out - features
-        return torch.cat([features + self.step_size * change, memory], dim=-1)
-
     # Several processes ------------------------------------------------------------------------------------------------
 
     def can_be_shared_out(self) -> bool:
@@ -348,32 +348,18 @@ class GMLPRule(GMLPCell):
 
     def sharded(self) -> dict[str, Tensor]:
         """Returns which cells' entries this rank has of its parameters; see `Rule.sharded`."""
-        share = self.cells.share
-        if share is None:
-            return {}
-        return {f"cells.own.{name}": share.own for name in self.cells.own if self.cells.is_per_cell(name)}
+        return {f"cells.{name}": own for name, own in self.cells.sharded().items()}
 
     def whole(self) -> "GMLPRule | None":
         """Returns the cube with all its cells; see `Rule.whole`."""
-        share = self.cells.share
-        if share is None:
+        if self.cells.share is None:
             return self
-        rule = copy.deepcopy(self) if share.ranks.first else None
-        for name, weight in self.cells.own.items():
-            if not self.cells.is_per_cell(name):
-                continue
-            # One after the other, so that the others need no memory for it.
-            own = share.ranks.rows_on_first(weight.detach(), share.owners)
-            if rule is not None and own is not None:
-                rule.cells.own[name] = nn.Parameter(own, requires_grad=weight.requires_grad)
-        if rule is None:
+        # A copy of all but the cells, which come one weight after the other.
+        cells = self.cells.whole(self.size)
+        if cells is None:
             return None
-        kinds = self.cells.kind_of
-        rule.cells.share = None
-        rule.neighbours = neighbour_table(self.size).to(self.neighbours.device)
-        if kinds is not None:
-            # Every rank has the same columns of each layer.
-            rule.cells.kind_of = kinds.view(self.size[0], -1)[:, :1].expand(-1, self.size[1] * self.size[2]).flatten()
+        rule = copy.deepcopy(self)
+        rule.cells, rule.neighbours = cells, neighbour_table(self.size).to(self.neighbours.device)
         return rule
 
     # What a rule must say ---------------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ and this file holds the numbers. It returns them for a block of cells at a time,
 types, low-rank sums) never takes the memory of a whole lattice.
 """
 
+import copy
 import hashlib
 import math
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from nca3d.cube.share import Share
 from nca3d.errors import ArgumentError
+from nca3d.lattice import Size
 
 Mode = Literal["per_cell", "shared", "types", "low_rank"]
 MODES = ("per_cell", "shared", "types", "low_rank")
@@ -137,6 +139,35 @@ class CellWeights(nn.Module):
                 self.own[name] = nn.Parameter(own, requires_grad=weight.requires_grad)
         if self.kind_of is not None:
             self.kind_of = self.kind_of[share.own.to(self.kind_of.device)]
+
+    def sharded(self) -> dict[str, Tensor]:
+        """Returns which cells' entries are here of the parameters that are not whole: by name, int64 (held,)."""
+        share = self.share
+        return {} if share is None else {f"own.{name}": share.own for name in self.own if self.is_per_cell(name)}
+
+    @torch.no_grad()
+    def whole(self, size: Size) -> "CellWeights | None":
+        """Returns a copy with what all cells have for themselves, the way back from `keep`; None on all ranks but the first.
+
+        All ranks call it, while each has some cells.
+
+        Args:
+            size: The lattice (D, H, W).
+        """
+        assert self.share is not None, "all cells are here"
+        cells = copy.deepcopy(self) if self.share.ranks.first else None
+        for name, weight in self.own.items():
+            if self.is_per_cell(name):
+                # One after the other, so that the others need no memory for it.
+                own = self.share.ranks.rows_on_first(weight, self.share.owners)
+                if cells is not None and own is not None:
+                    cells.own[name] = nn.Parameter(own, requires_grad=weight.requires_grad)
+        if cells is not None:
+            cells.share = None
+            if self.kind_of is not None:
+                # Every rank has the same columns of each layer.
+                cells.kind_of = self.kind_of.view(size[0], -1)[:, :1].expand(-1, size[1] * size[2]).flatten()
+        return cells
 
     def require_all(self, what: str) -> None:
         """Refuses what needs all cells.

@@ -34,6 +34,6 @@ def test_the_doctor_sees_a_broken_rule(monkeypatch: pytest.MonkeyPatch, capsys: 
     from nca3d import checkpoint
 
     unchecked = lambda record, name, entry: (record.parent / name).read_bytes()  # noqa: E731
-    monkeypatch.setattr(checkpoint, "read_verified", unchecked)
+    monkeypatch.setattr(checkpoint.reading, "read_verified", unchecked)
     assert main(["doctor", "--inject", "flip-bit"]) == 1
     assert "BROKEN" in capsys.readouterr().out
