@@ -42,7 +42,11 @@ class Shared:
     step_size: float = field(1.0, "factor on each update", above=0, high=10)
     rule_options: dict[str, Any] = field({}, "options of a rule of your own")
     init: str = field(
-        "", "start from this rule: a run folder, a checkpoint or zoo:NAME", may_be_empty=True, path="folder", changes_run=False
+        "",
+        "start from this rule: a run folder, a checkpoint or zoo:NAME; with a wider hidden than its own it is widened",
+        may_be_empty=True,
+        path="folder",
+        changes_run=False,
     )
     regime: str = field(
         "regenerating",

@@ -17,6 +17,7 @@ from nca3d.rollout import rollout
 from nca3d.rules import RULES
 from nca3d.rules.cell import Rule
 from nca3d.rules.rebuild import check_same_tensors
+from nca3d.rules.widen import only_wider, widen
 from nca3d.schema.spec import as_text, toml
 from nca3d.training.precision import autocast
 from nca3d.training.task import Task
@@ -33,7 +34,7 @@ POOL_SHARE = 0.25
 
 
 def build_rule(config: Config, **options: object) -> Rule:
-    """Returns a fresh rule, or one with the weights of the rule that `init` names.
+    """Returns a fresh rule, or one with the weights of the rule that `init` names, widened where more units are asked for.
 
     Args:
         config: names the rule; its `rule_options` win over `options`.
@@ -70,8 +71,14 @@ def build_rule(config: Config, **options: object) -> Rule:
         from nca3d.load import load_data
 
         source = load_data(config.init)
-        _check_init(config.init, source, rule)
-        rule.load_state_dict(source.state_dict())
+        if only_wider(source, rule):
+            widen(source, rule)
+            old, new = (_words(one.spec()["hidden"]) for one in (source, rule))
+            told = f"{config.init} is widened from {old} to {new} units, which do as before until the new ones have learnt"
+            print(f"config: init: {told}", file=sys.stderr)
+        else:
+            _check_init(config.init, source, rule)
+            rule.load_state_dict(source.state_dict())
     return rule
 
 
