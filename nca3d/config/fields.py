@@ -91,7 +91,8 @@ class Shared:
     )
     # A body has to grow before there is anything to damage.
     damage_from: float = auto(0.1, "share of the iterations before damage begins", low=0, high=1)
-    healing_phase: float = auto(
+    # Off: a body that was not whole before it was worse after it (docs/experiments.md).
+    healing_phase: float = field(
         0.0,
         "share of the iterations at the end in which the learning rate begins anew, half as high, with a third of the seeds",
         low=0,

@@ -18,8 +18,6 @@ ITERATIONS = 2000
 SHARED = 0.4
 # Cells from which a body needs a wider network, and its halo of living cells that are "empty" costs more than itself.
 LARGE = 5000
-# Cells from which a body grown whole doesn't yet heal from each of its sides.
-SLOW_TO_HEAL = 1000
 # Kinds from which the cells of a body carry a code instead of a channel for each of them, and its length.
 MANY_KINDS, CODE = 2, 8
 
@@ -106,11 +104,6 @@ def recipe(body: Facts) -> list[Choice]:
         Choice("learning_rate", 0.004, "half as much again is slower or diverges on thin bodies"),
         Choice("betas", (0.5, 0.5), "states change under the optimizer"),
         Choice("damage_from", 0.2, "first grow, then heal"),
-        *(
-            [Choice("healing_phase", 0.15, "a large body heals from all sides at a fresh rate")]
-            if body.cells >= SLOW_TO_HEAL
-            else []
-        ),
         Choice(
             "iterations",
             int(iterations),

@@ -174,9 +174,7 @@ class Regime:
         body: Any = getattr(given, "target", given)
         narrow = not isinstance(config.channels, str) and config.channels < body.visible + 1 + 2 * CODE
         left -= {"code"} if config.rule not in CODED or narrow else set()
-        left -= ({"seed_every"} if not self.pooled else set()) | (
-            {"damage_from", "healing_phase"} if not self.damaging else set()
-        )
+        left -= ({"seed_every"} if not self.pooled else set()) | ({"damage_from"} if not self.damaging else set())
         choices = [choice for choice in recipe(self.facts(given)) if choice.field in left]
         damaged = config.damage_count if self.damaging else 0
         return [

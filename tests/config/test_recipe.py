@@ -47,9 +47,8 @@ def test_a_small_body_of_kinds_has_the_recipe_of_a_large_one() -> None:
     assert small.steps[1] < large.steps[1]
 
 
-def test_a_body_from_a_thousand_cells_heals_in_a_phase_of_its_own() -> None:
-    assert sized(block(9)).healing_phase == 0 and sized(block(10)).healing_phase == 0.15
-    assert sized(block(10), regime="persistent").healing_phase == 0, "nothing is cut"
+def test_a_phase_for_healing_is_had_by_asking_for_it() -> None:
+    assert sized(block(10)).healing_phase == 0
     assert sized(block(10), healing_phase=0.3).healing_phase == 0.3
 
 
