@@ -73,13 +73,24 @@ def build_rule(config: Config, **options: object) -> Rule:
         source = load_data(config.init)
         if only_wider(source, rule):
             widen(source, rule)
-            old, new = (_words(one.spec()["hidden"]) for one in (source, rule))
-            told = f"{config.init} is widened from {old} to {new} units, which do as before until the new ones have learnt"
-            print(f"config: init: {told}", file=sys.stderr)
         else:
             _check_init(config.init, source, rule)
             rule.load_state_dict(source.state_dict())
     return rule
+
+
+def widened_note(config: Config, rule: Rule) -> str:
+    """Returns what a run that begins says of a rule that is wider than the one that `init` names; "" for nothing."""
+    if not config.init:
+        return ""
+    # Imported here, as above.
+    from nca3d.load import load_data
+
+    old, new = (one.spec().get("hidden") for one in (load_data(config.init), rule))
+    if old == new:
+        return ""
+    units = f"from {_words(old)} to {_words(new)} units"
+    return f"config: init: {config.init} is widened {units}, which do as before until the new ones have learnt"
 
 
 def shaped(config: Config) -> Config:

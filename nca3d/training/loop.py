@@ -30,7 +30,7 @@ from nca3d.ranks.telling import tell
 from nca3d.reports.report import Report
 from nca3d.rules.cell import Rule
 from nca3d.training.agreed import check_alike, load_newest, stopping
-from nca3d.training.build import shaped
+from nca3d.training.build import shaped, widened_note
 from nca3d.training.changes import changes
 from nca3d.training.forecast import forecast
 from nca3d.training.log import Log
@@ -134,6 +134,7 @@ def _train(
     for message in (
         *decided,
         asked.kind.chosen(asked, given, resume),
+        "" if resume else widened_note(config, trainer.rule),
         trainer.task.note(trainer.rule),
         note_executor(config, trainer.task, trainer.rule),
         note_place(trainer),

@@ -62,15 +62,17 @@ def test_what_is_more_than_wider_is_not_widened(source, rule):
     assert not only_wider(source, rule)
 
 
-def test_training_begins_from_a_narrower_rule(capsys):
-    """As whoever types `--init zoo:jack --hidden 160` has it; it says so."""
+def test_training_begins_from_a_narrower_rule(capsys, tmp_path):
+    """As whoever types `--init zoo:jack --hidden 160` has it; it says so, once."""
     jack = nca3d.load("zoo:jack")
     config = Config(target="jack", size=jack.card["size"], init="zoo:jack", hidden=(160,), channels=16, perception="isotropic")
     rule = Trainer.begin(config).rule.eval()
     assert rule.hidden == (160,)
-    assert (
-        "zoo:jack is widened from 128 to 160 units, which do as before until the new ones have learnt"
-        in capsys.readouterr().err
-    )
+    short = config.replace(iterations=1, batch=2, pool_size=2, steps=(1, 2), report=False, out=str(tmp_path / "run"))
+    nca3d.train(short, progress=False)
+    line = "zoo:jack is widened from 128 to 160 units, which do as before until the new ones have learnt"
+    assert line in capsys.readouterr().err
     state = nca3d.seed_state(jack)
     torch.testing.assert_close(nca3d.rollout(rule, state, 20).detach(), nca3d.rollout(jack, state, 20))
+    nca3d.train(resume=tmp_path / "run", iterations=2, progress=False)
+    assert "widened" not in capsys.readouterr().err
