@@ -7,6 +7,7 @@ from torch import Tensor
 from nca3d.losses.terms import declared
 from nca3d.metrics import iou
 from nca3d.rules.cell import Rule
+from nca3d.rules.conditional import ConditionalRule
 from nca3d.targets import Target
 
 # A cell counts as part of the body above alpha 0.1. `occupancy` charges nothing below OUTSIDE outside the body and above
@@ -184,6 +185,40 @@ def still(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     change = (moments[-1] - moments[0]).square().sum(dim=(1, 2, 3, 4))
     grown = iou(moments[0], target) >= GROWN
     return torch.where(grown, change, 0.0) / (_cells(target) * moments.shape[2])
+
+
+# Does a first cell outlive its own first update? A body that died teaches nothing: no gradient says what it died of.
+@declared(kinds=("rgb", "classes"))
+def first_cell(moments: Tensor, target: Target, rule: Rule) -> Tensor:
+    """How far below 0.3 the alpha of a first cell is after its first update; 0 for a rule whose first cells live.
+
+    Where the first cell fires before its neighbours do, it is alone, and an update that takes its alpha away ends the body.
+    That comes by and by in long trainings: bodies that did not draw such a beginning are right, and the others count for
+    nothing. This term asks it of the rule itself, whatever was drawn.
+
+    Args:
+        moments: (T, B, C, D, H, W); gives the number of samples.
+        target: not used; all terms have the same arguments.
+        rule: what is asked; of a rule of several bodies the mean over all of them. Without an alive mask nothing dies.
+
+    Returns:
+        (B,), the same for each sample, 0 or more.
+    """
+    if rule.alive_threshold is None:
+        return moments.new_zeros(moments.shape[1])
+    each = [rule.tied(name) for name in rule.conditions] if isinstance(rule, ConditionalRule) else [rule]
+    short = torch.stack([INSIDE - _alpha_alone(one, moments) for one in each]).clamp_min(0).mean()
+    return short.to(moments.dtype).expand(moments.shape[1])
+
+
+def _alpha_alone(rule: Rule, like: Tensor) -> Tensor:
+    """Returns alpha of a first cell that has updated while all around it was empty, (), before anything dies."""
+    # Wide enough that it is not its own neighbour where the lattice is a torus.
+    state = like.new_full((1, rule.channels, 5, 5, 5), rule.dead_value, dtype=torch.float32)
+    rule.plant(state, torch.tensor([[2, 2, 2]]))
+    core, state = rule.core or rule, rule.to_core(state)
+    delta = core.update(core.perceive(state)[0, :, 2, 2, 2])
+    return state[0, core.alpha, 2, 2, 2] + core.step_size * delta[core.alpha]
 
 
 def _cells(target: Target) -> int:

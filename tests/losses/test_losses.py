@@ -25,8 +25,12 @@ def assert_has_a_gradient(name: str) -> None:
     assert (gradient.abs().amax(dim=(0, 2, 3, 4, 5)) > 0).all(), f"{name} has a gradient of zero: a metric is not a loss"
 
 
+# What asks the rule itself and not its states: the law is tested where the term is, below.
+OF_THE_RULE = {"first_cell"}
+
+
 # All but those of wings, which fit neither kind of body and are tested with their wing.
-@pytest.mark.parametrize("name", sorted({*LOSSES.fitting("rgb"), *LOSSES.fitting("classes")}))
+@pytest.mark.parametrize("name", sorted({*LOSSES.fitting("rgb"), *LOSSES.fitting("classes")} - OF_THE_RULE))
 def test_a_loss_has_a_gradient(name):
     assert_has_a_gradient(name)
 
@@ -100,6 +104,60 @@ def test_still_charges_what_grown_bodies_do_unseen():
     assert LOSSES["still"](torch.cat([grown, grown]), target, rule).item() == 0.0
     assert LOSSES["still"](torch.cat([grown, moved]), target, rule).item() == pytest.approx(4 / (8 * 8))
     assert LOSSES["still"](torch.cat([0 * grown, moved]), target, rule).item() == 0.0  # it grows: it has to move
+
+
+def first_cells(kind: str) -> tuple[nca3d.Rule, nca3d.ConvRule]:
+    """A rule whose first update takes 0.95 from alpha, and the part of it that has the network."""
+    drawn = {"hidden": (8,), "generator": torch.Generator().manual_seed(3)}
+    classes = {"visible": 3, "visible_kind": "classes"}
+    rules = {
+        "conv": lambda: ConvRule(channels=8, perception="gradient+laplacian/4", **drawn),
+        "coded": lambda: nca3d.CodedRule(channels=10, code=4, **classes, **drawn),
+        "input": lambda: nca3d.ConditionalRule(("a", "b"), condition="input", channels=8, visible=3, **drawn),
+        "seed": lambda: nca3d.ConditionalRule(("a", "b"), condition="seed", channels=8, visible=3, **drawn),
+    }
+    rule = rules[kind]()
+    core = rule.core or rule
+    with torch.no_grad():
+        core.network[-1].weight[core.alpha] = 1.0
+        one = rule.tied("a") if kind in ("input", "seed") else rule
+        state = nca3d.seed_state(one, (5, 5, 5))
+        seen = (one.core or one).perceive(one.to_core(state))[0, :, 2, 2, 2]
+        core.network[-1].weight[core.alpha] *= -0.95 / float((one.core or one).update(seen)[core.alpha])
+    return rule, core
+
+
+@pytest.mark.parametrize("kind", ["conv", "coded", "input", "seed"])
+def test_a_first_cell_that_would_die_is_charged_and_its_rule_told_the_way(kind):
+    """Law 12, of a term that asks the rule; and what it asks is what a step does when the first cell alone fires."""
+    rule, core = first_cells(kind)
+    one = rule.tied("a") if kind in ("input", "seed") else rule
+    seed = nca3d.seed_state(one, (5, 5, 5))
+    alone = torch.zeros(1, 1, 5, 5, 5, dtype=torch.bool)
+    alone[..., 2, 2, 2] = True
+    assert not rule.alive_mask(one(seed, alone)).any()
+    target, moments = cube("rgb" if rule.visible_kind == "rgb" else "classes"), torch.zeros(1, 3, rule.channels, 4, 4, 4)
+    term = LOSSES["first_cell"]
+    assert term(moments, target, rule).shape == (3,) and float(term(moments, target, rule)[0].detach()) > 0.1
+    optimizer = torch.optim.SGD(core.network.parameters(), lr=0.02)
+    for _ in range(200):
+        optimizer.zero_grad()
+        loss = term(moments, target, rule).mean()
+        if not loss:
+            break
+        loss.backward()
+        optimizer.step()
+    assert float(loss) == 0.0
+    for name in rule.conditions or (None,):
+        one = rule.tied(name) if name else rule
+        after = one(nca3d.seed_state(one, (5, 5, 5)), alone)
+        assert float(after[0, rule.alpha, 2, 2, 2].detach()) >= 0.3 - 1e-6
+
+
+def test_where_nothing_dies_no_first_cell_is_charged():
+    rule, _ = first_cells("conv")
+    rule.alive_threshold = None
+    assert LOSSES["first_cell"](torch.zeros(1, 2, 8, 4, 4, 4), cube("rgb"), rule).tolist() == [0.0, 0.0]
 
 
 def test_terms_must_fit_the_kind_of_target():
