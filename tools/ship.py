@@ -16,6 +16,8 @@ from tqdm import tqdm
 
 import nca3d
 from nca3d import checkpoint
+from nca3d.config import Config
+from nca3d.config.shipped import names
 from nca3d.evaluation.evaluate import summary
 from nca3d.files import write_atomic
 from nca3d.fire import evaluation_seed
@@ -58,7 +60,8 @@ def ship(run: str, name: str, standard: str = "", life: int = 100_000, note: str
         "standard": _standard(rule, standard),
         **({"life": _worst([_life(one, life) for one in bodies.values()])} if life else {}),
         "training": {
-            "config": name if name in nca3d.config.shipped.names() else "",
+            # A rule that began from another one than its config says is not what that config makes: the note has how it was.
+            "config": name if name in names() and Config.load(name).init == config.init else "",
             "commit": _git("rev-parse", "HEAD"),
             "random_seed": config.random_seed,
             "iterations": saved.scalars["iteration"],
