@@ -127,7 +127,8 @@ some = ["-m", "not slow and not nightly", *{[f"tests/{name}" for name in suites]
 sys.exit(pytest.main(["-q", "-x", "-p", "no:cacheprovider", *some]))
 """
     environment = {"PYTHONPATH": str(tmp_path), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    environment["NCA3D_EXAMPLES"] = "fast"  # the laws are asked in full where they stand; here it is whether they can be
+    # The laws are asked in full where they stand; here it is whether they can be.
+    environment |= {"NCA3D_EXAMPLES": "fast"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )

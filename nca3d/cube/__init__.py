@@ -1,8 +1,7 @@
 """The other wing: a cube of gMLP cells that gets a question at one face and answers at the opposite one.
 
-Start with `gmlp.py` (what one cell computes), `cell.py` (the rule: a lattice of such cells), `asked.py`,
-`faces.py` (question in, answer
-out) and `task.py` (its training). The wing registers itself by `wing.py`; nothing outside this folder names it.
+Start with `gmlp.py` (what one cell computes), `cell.py` (the rule: a lattice of such cells), `asked.py` and `faces.py` (a
+question in, an answer out) and `task.py` (its training). The wing registers itself by `wing.py`; nothing outside this folder names it.
 """
 
 import importlib

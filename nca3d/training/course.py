@@ -118,7 +118,8 @@ class Course:
         if (alive := sum(look.alive for look in recent) / len(recent)) < 1:
             milder = "gradient+laplacian/4"
             way = f"--perception {milder}, or " if config.perception == "gradient+laplacian" else ""
-            way += "the loss term first_cell beside the others (--losses), or --seed-every 1 with a larger --batch"
+            way += "" if "first_cell" in config.losses else "the loss term first_cell beside the others (--losses), or "
+            way += "--seed-every 1 with a larger --batch"
             return f"{100 * (1 - alive):.0f} % of the bodies died young: {way}"
         half = len(grown) // 2
         gain = sum(grown[half:]) / len(grown[half:]) - sum(grown[:half]) / half

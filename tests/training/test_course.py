@@ -69,6 +69,8 @@ def test_what_was_the_matter(grown: list[float], said: str) -> None:
 def test_bodies_that_die_young_are_told() -> None:
     looks = [Look(100 * k, 0.7, alive=0.75) for k in range(4)]
     assert "25 % of the bodies died young: the loss term first_cell" in after(*looks).told(Config(), 100.0)
+    asked = Config(losses={"rgba": 1.0, "first_cell": 1.0})
+    assert "25 % of the bodies died young: --seed-every 1" in after(*looks).told(asked, 100.0)
 
 
 def test_what_more_iterations_would_have_bought() -> None:
