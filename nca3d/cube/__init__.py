@@ -1,7 +1,8 @@
 """The other wing: a cube of gMLP cells that gets a question at one face and answers at the opposite one.
 
 Start with `gmlp.py` (what one cell computes), `cell.py` (the rule: a lattice of such cells), `asked.py` and `faces.py` (a
-question in, an answer out) and `task.py` (its training). The wing registers itself by `wing.py`; nothing outside this folder names it.
+question in, an answer out) and `task.py` (its training). The wing registers itself by `wing.py`; nothing outside this folder
+names it.
 """
 
 import importlib
