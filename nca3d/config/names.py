@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # A test compares them with the registries.
 OWN = {
     "rule": ("coded", "conditional", "conv"),
-    "losses": ("classes", "classes_even", "first_cell", "occupancy", "overflow", "rest", "rgba", "still"),
+    "losses": ("classes", "classes_even", "first_cell", "front", "occupancy", "overflow", "rest", "rgba", "still"),
     "damages": ("box", "cube", "half_space", "limb", "random_cells", "shell", "slab", "sphere"),
 }
 # What wings call what they add to them.

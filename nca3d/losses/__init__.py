@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from nca3d.errors import InputError, nearest
-from nca3d.losses.body import classes, classes_even, first_cell, occupancy, overflow, rest, rgba, still
+from nca3d.losses.body import classes, classes_even, first_cell, front, occupancy, overflow, rest, rgba, still
 from nca3d.losses.terms import Losses, declared
 from nca3d.registry import Registry
 from nca3d.rules.cell import Rule
 
 LOSSES = Losses("loss")
-for _term in (rgba, classes, classes_even, first_cell, occupancy, overflow, rest, still):
+for _term in (rgba, classes, classes_even, first_cell, front, occupancy, overflow, rest, still):
     LOSSES[_term.__name__] = _term
 
 # The weighted terms of a config that names none, by the target's kind.

@@ -128,6 +128,39 @@ def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     return wrong.sum(dim=(1, 2, 3)) / _cells(target)
 
 
+# Does the body grow on? Missing cells that can be reached are asked for by themselves, however many others are right.
+@declared(kinds=("rgb", "classes"))
+def front(moments: Tensor, target: Target, rule: Rule) -> Tensor:
+    """What is wrong with the missing cells that have a living neighbour, averaged over them: the front of growth.
+
+    Where the last limbs of a large body are still to grow, a few dozen cells at their tips are all that can be learnt, and in a
+    loss per cell of the body they are a hundredth of it. Cells farther off have no gradient, whatever they weigh.
+
+    Args:
+        moments: (T, B, C, D, H, W); only the last one counts.
+        target: what missing cells should become.
+        rule: says which channels are visible, and when a cell lives.
+
+    Returns:
+        (B,), 0 or more; 0 for a body that lacks nothing beside its living cells. Each missing cell counts by how far below 0.3
+        its alpha is, as a share of 0.3, and by the cross-entropy of its class or the squared error of its colours. A mean over
+        them, or over a hundredth of the body's cells where fewer are missing, so that a single cell isn't all.
+    """
+    states = moments[-1]
+    values = target.values.to(states)
+    visible, alpha = states[:, : rule.visible], states[:, rule.alpha]
+    inside = target.occupied.to(states.device)
+    # Detached: which cells are asked for is a choice, which gradients must not change.
+    reached = F.max_pool3d((alpha.detach() > rule.threshold).to(states.dtype), 3, stride=1, padding=1) > 0
+    missing = inside & reached & (alpha.detach() < INSIDE)
+    if target.kind == "classes":
+        wrong = F.cross_entropy(visible, values[:-1].argmax(0).expand_as(alpha), reduction="none")
+    else:
+        wrong = (visible - values[:-1]).square().mean(dim=1)
+    wrong = torch.where(missing, wrong + (INSIDE - alpha) / INSIDE, 0.0).sum(dim=(1, 2, 3))
+    return wrong / missing.sum(dim=(1, 2, 3)).clamp_min(max(1.0, _cells(target) / 100))
+
+
 # Do the values stay in range? What lies beyond ±LIMIT is charged, so that hidden channels don't run away.
 @declared(kinds=("rgb", "classes"))
 def overflow(moments: Tensor, target: Target, rule: Rule) -> Tensor:

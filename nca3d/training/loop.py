@@ -299,7 +299,8 @@ def _spike(trainer: Trainer, metrics: dict[str, float]) -> str:
     if config.spike == "rollback" and len(trainer.recovery.setbacks) < config.retries:
         return told
     if not trainer.watch.usual(metrics["loss"]):
-        print(f"{where}: {told}" + ("" if config.spike == "rollback" else "; spike = rollback goes back"), file=sys.stderr)
+        on = "" if config.spike == "rollback" else "; training goes on (spike = rollback would go back)"
+        print(f"{where}: {told}{on}", file=sys.stderr)
     return ""
 
 

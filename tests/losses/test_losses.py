@@ -16,6 +16,7 @@ def assert_has_a_gradient(name: str) -> None:
     moments = 4 * torch.rand(2, 3, rule.channels, 4, 4, 4, generator=torch.Generator().manual_seed(0))
     moments[0, :, rule.alpha] *= target.occupied  # a grown body, whatever it does next
     moments[0, :, 0] = 0.0  # and no cell of class 0
+    moments[1, :, rule.alpha, 1, 1, 1] = 0.0  # a cell is missing
     moments.requires_grad_()
     loss = LOSSES[name](moments, target, rule)
     assert loss.shape == (3,)
@@ -152,6 +153,25 @@ def test_a_first_cell_that_would_die_is_charged_and_its_rule_told_the_way(kind):
         one = rule.tied(name) if name else rule
         after = one(nca3d.seed_state(one, (5, 5, 5)), alone)
         assert float(after[0, rule.alpha, 2, 2, 2].detach()) >= 0.3 - 1e-6
+
+
+@pytest.mark.parametrize("kind", ["rgb", "classes"])
+def test_the_front_is_what_is_missing_beside_living_cells(kind):
+    """A whole body is charged nothing, one that lacks cells their mean, a dead one nothing."""
+    target = cube(kind)
+    rule = ConvRule(channels=target.visible + 5, visible=target.visible, visible_kind=kind)
+    whole = state_of(target, hidden=4)[None]
+    term = LOSSES["front"]
+    assert term(whole, target, rule).tolist() == [0.0]
+    some = whole.clone()
+    some[..., rule.alpha, 2, 2, 2] = 0.0
+    some[..., : rule.visible, 2, 2, 2] = 0.0
+    one = float(term(some, target, rule))
+    assert one > 1.0  # alpha is at 0, and its class isn't known
+    more = some.clone()
+    more[..., : rule.alpha + 1, 2, 2, 1] = 0.0
+    assert float(term(more, target, rule)) == pytest.approx(one, rel=0.5)  # a mean, not a sum
+    assert term(0 * whole, target, rule).tolist() == [0.0]  # nothing lives, so nothing can be reached
 
 
 def test_where_nothing_dies_no_first_cell_is_charged():
