@@ -44,7 +44,8 @@ def test_the_defaults(tmp_path):
 def test_a_shipped_config(name):
     """By its name, and as 0.1.0 wrote it with every field: the same, and so is what it says of itself."""
     config, old = nca3d.Config.load(name), nca3d.Config.load(OLD / "configs" / f"{name}.toml")
-    if name in RENEWED:
+    # The second one starts from a rule that was trained anew.
+    if name in RENEWED | {"frog64"}:
         assert all(getattr(config, field) == getattr(old, field) for field in ("target", "size", "regime", "random_seed"))
     else:
         # "auto" was this then, and is written out now.
