@@ -133,8 +133,8 @@ def occupancy(moments: Tensor, target: Target, rule: Rule) -> Tensor:
 def front(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     """What is wrong with the missing cells that have a living neighbour, averaged over them: the front of growth.
 
-    Where the last limbs of a large body are still to grow, a few dozen cells at their tips are all that can be learnt, and in a
-    loss per cell of the body they are a hundredth of it. Cells farther off have no gradient, whatever they weigh.
+    Where the last limbs of a large body are still to grow, the cells at their tips are all that can be learnt, and a small part
+    of a loss per cell of the body. Cells farther off have no gradient, whatever they weigh.
 
     Args:
         moments: (T, B, C, D, H, W); only the last one counts.
@@ -151,8 +151,7 @@ def front(moments: Tensor, target: Target, rule: Rule) -> Tensor:
     visible, alpha = states[:, : rule.visible], states[:, rule.alpha]
     inside = target.occupied.to(states.device)
     # Detached: which cells are asked for is a choice, which gradients must not change.
-    reached = F.max_pool3d((alpha.detach() > rule.threshold).to(states.dtype), 3, stride=1, padding=1) > 0
-    missing = inside & reached & (alpha.detach() < INSIDE)
+    missing = inside & rule.alive_mask(states.detach())[:, 0] & (alpha.detach() < INSIDE)
     if target.kind == "classes":
         wrong = F.cross_entropy(visible, values[:-1].argmax(0).expand_as(alpha), reduction="none")
     else:
